@@ -1,0 +1,88 @@
+//! The boot document: how an appliance learns who it is (design section 3).
+//!
+//! Looked for in this order: QEMU fw_cfg `opt/sluice/boot`, a config-drive ISO labelled `SLUICE` holding `boot.json`,
+//! the kernel command line `sluice.boot=` in base64 (laboratory only). It carries the appliance's private key, so it is
+//! kept in RAM and never logged.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::config::ConfigVersion;
+use crate::types::{ApplianceId, InterfaceAddress, MacAddr, Mtu, Secret};
+
+/// Identity and first control address of an appliance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BootDocument {
+    /// Version of this format: 1.
+    pub version: ConfigVersion,
+    /// Which appliance this is to be.
+    pub role: Role,
+    /// Its id, also the name in its certificate.
+    pub appliance: ApplianceId,
+    /// The control NIC, until a configuration says otherwise.
+    pub control: BootControl,
+    /// Who it is and whom it trusts.
+    pub identity: Identity,
+}
+
+/// The three appliances of one template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Virtual router.
+    Router,
+    /// Console proxy.
+    Proxy,
+    /// Secondary storage VM.
+    Ssvm,
+}
+
+impl Role {
+    /// The role as written in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Router => "router",
+            Self::Proxy => "proxy",
+            Self::Ssvm => "ssvm",
+        }
+    }
+}
+
+/// The NIC that the manager reaches first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BootControl {
+    /// NICs are found by their address.
+    pub mac: MacAddr,
+    /// The API listens on it.
+    pub address: InterfaceAddress,
+    /// Next hop towards managers in other networks. Default: managers are on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub gateway: Option<IpAddr>,
+    /// Default 1500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<Mtu>,
+}
+
+/// Certificates in PEM, issued by the manager's own authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Certificate of the authority; clients must be issued by it.
+    pub authority: String,
+    /// The appliance's own certificate, for server use only.
+    pub certificate: String,
+    /// Its private key (PKCS #8).
+    pub key: Secret,
+}
+
+impl BootDocument {
+    /// Decodes a boot document; the error lists every finding.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Vec<crate::Finding>> {
+        crate::decode::decode(bytes)
+    }
+}

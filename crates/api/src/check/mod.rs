@@ -1,0 +1,88 @@
+//! Rules that need more than one value to judge: pure, and reporting all findings at once.
+//!
+//! Run by the manager before it pushes and by the appliance before it touches anything; both get the same answer.
+
+mod control;
+mod guests;
+mod links;
+mod networks;
+mod routes;
+
+use std::collections::BTreeMap;
+
+use crate::config::{Link, RouterConfig};
+use crate::types::LinkName;
+use crate::{Finding, Severity};
+
+impl RouterConfig {
+    /// Everything wrong or doubtful in this configuration, sorted by path; empty when it is sound.
+    pub fn check(&self) -> Vec<Finding> {
+        let mut scope = Scope::new(self);
+        control::check(&mut scope);
+        links::check(&mut scope);
+        routes::check(&mut scope);
+        networks::check(&mut scope);
+        guests::check(&mut scope);
+        scope.findings.sort();
+        scope.findings
+    }
+
+    /// Decodes and checks; the configuration comes back only when no finding is an error.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
+        let config: Self = crate::decode::decode(bytes)?;
+        let findings = config.check();
+        if Finding::any_error(&findings) { Err(findings) } else { Ok((config, findings)) }
+    }
+}
+
+/// What the rules share: the configuration, its links by name, the findings so far.
+struct Scope<'a> {
+    config: &'a RouterConfig,
+    links: BTreeMap<&'a LinkName, &'a Link>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Scope<'a> {
+    fn new(config: &'a RouterConfig) -> Self {
+        let links = config.links.iter().map(|link| (&link.name, link)).collect();
+        Self { config, links, findings: Vec::new() }
+    }
+
+    fn error(&mut self, path: impl Into<String>, code: &str, reason: impl Into<String>) {
+        self.findings.push(Finding::error(path, code, reason));
+    }
+
+    fn warning(&mut self, path: impl Into<String>, code: &str, reason: impl Into<String>) {
+        self.findings
+            .push(Finding { severity: Severity::Warning, ..Finding::error(path, code, reason) });
+    }
+
+    /// The link called `name`, or a finding at `path`.
+    fn link(&mut self, name: &LinkName, path: &str) -> Option<&'a Link> {
+        let found = self.links.get(name).copied();
+        if found.is_none() {
+            self.error(path, "unknown-link", format!("there is no link {name}"));
+        }
+        found
+    }
+
+    /// Reports every value that occurs a second time, naming the place where it came first.
+    fn unique<K: Ord + std::fmt::Display>(
+        &mut self,
+        what: &str,
+        code: &str,
+        entries: impl IntoIterator<Item = (K, String)>,
+    ) {
+        let mut seen: BTreeMap<K, String> = BTreeMap::new();
+        for (key, path) in entries {
+            match seen.get(&key) {
+                Some(first) => {
+                    self.error(path, code, format!("{what} {key} is already used at {first}"))
+                }
+                None => {
+                    seen.insert(key, path);
+                }
+            }
+        }
+    }
+}

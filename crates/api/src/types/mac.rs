@@ -1,0 +1,59 @@
+//! Ethernet addresses.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::text_value;
+
+/// A unicast Ethernet address, written `02:00:0a:01:01:02`; upper case is accepted, lower case is printed.
+///
+/// Multicast, broadcast and all-zero addresses are refused: none of them can belong to a NIC (IEEE 802, 8.2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddr([u8; 6]);
+
+text_value!(MacAddr, "MAC address", "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$", "02:00:0a:01:01:02");
+
+impl MacAddr {
+    /// The address made of these six bytes, or `None` when no NIC can have it.
+    pub fn from_bytes(bytes: [u8; 6]) -> Option<Self> {
+        Self::usable(bytes).ok().map(Self)
+    }
+
+    /// The six bytes in transmission order.
+    pub const fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+
+    fn usable(bytes: [u8; 6]) -> Result<[u8; 6], &'static str> {
+        if bytes == [0; 6] {
+            return Err("all zero");
+        }
+        if bytes[0] & 1 == 1 {
+            return Err("a multicast address cannot belong to a NIC");
+        }
+        Ok(bytes)
+    }
+
+    fn check(text: &str) -> Result<[u8; 6], &'static str> {
+        const FORM: &str = "must be six two-digit hexadecimal bytes separated by colons";
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2).ok_or(FORM)?;
+            if !part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return Err(FORM);
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| FORM)?;
+        }
+        if parts.next().is_some() { Err(FORM) } else { Self::usable(bytes) }
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}

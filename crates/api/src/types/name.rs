@@ -1,0 +1,118 @@
+//! Names: of hosts, of domains and of the objects in a configuration.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::text_value;
+
+/// One DNS label usable as a host name: 1 to 63 letters, digits and inner hyphens (RFC 952, RFC 1123 2.1).
+///
+/// Stored and printed in lower case, because DNS compares without case (RFC 1035 2.3.3).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostName(String);
+
+text_value!(HostName, "host name", "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", "vm1");
+
+/// A domain name of one or more labels without the final dot, at most 253 characters (RFC 1035 3.1); lower case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DomainName(String);
+
+text_value!(
+    DomainName,
+    "domain name",
+    "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+    "cs1.cloud.internal"
+);
+
+/// The id of an object in a configuration (network, guest, rule): 1 to 63 lower-case letters, digits and inner hyphens.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ObjectId(String);
+
+text_value!(ObjectId, "id", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "net-1");
+
+/// The id of an appliance, such as `r-3`; also its name in its certificate. Same form as [`ObjectId`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ApplianceId(String);
+
+text_value!(ApplianceId, "appliance id", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "r-3");
+
+const LABEL: &str = "a label must have 1 to 63 letters, digits or inner hyphens";
+
+fn label(text: &str) -> Result<String, &'static str> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let fits = (1..=63).contains(&text.len()) && text.bytes().all(inner);
+    if !fits || text.starts_with('-') || text.ends_with('-') {
+        return Err(LABEL);
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn id(text: &str) -> Result<String, &'static str> {
+    let lower =
+        label(text).map_err(|_| "must have 1 to 63 lower-case letters, digits or inner hyphens")?;
+    if lower == text { Ok(lower) } else { Err("must be lower case") }
+}
+
+impl HostName {
+    fn check(text: &str) -> Result<String, &'static str> {
+        label(text)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl DomainName {
+    fn check(text: &str) -> Result<String, &'static str> {
+        if text.len() > 253 {
+            return Err("must have at most 253 characters");
+        }
+        text.split('.').map(label).collect::<Result<Vec<_>, _>>().map(|labels| labels.join("."))
+    }
+
+    /// The name as text, without a final dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ObjectId {
+    fn check(text: &str) -> Result<String, &'static str> {
+        id(text)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ApplianceId {
+    fn check(text: &str) -> Result<String, &'static str> {
+        id(text)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! display {
+    ($($type:ident),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+display!(HostName, DomainName, ObjectId, ApplianceId);
