@@ -18,13 +18,15 @@ const MAX_ATTEMPTS: usize = 400;
 /// Decodes JSON strictly: unknown and doubled fields are errors. Errors carry the path of each fault.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Finding>> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let first = match serde_path_to_error::deserialize(&mut reader) {
+    let error = match serde_path_to_error::deserialize(&mut reader) {
         Ok(value) => return reader.end().map(|()| value).map_err(|e| vec![syntax(&e)]),
-        Err(error) => fault(&error),
+        Err(error) => error,
     };
-    match serde_json::from_slice(bytes) {
-        Ok(document) => Err(collect::<T>(document, first)),
-        Err(error) => Err(vec![syntax(&error)]),
+    let document: Value = serde_json::from_slice(bytes).map_err(|e| vec![syntax(&e)])?;
+    // a parsed document has its fields in another order than the text, so its first fault may be another
+    match serde_path_to_error::deserialize::<_, T>(&document) {
+        Err(first) => Err(collect::<T>(document, fault(&first))),
+        Ok(_) => Err(vec![fault(&error).finding]),
     }
 }
 

@@ -60,3 +60,38 @@ impl fmt::Display for Finding {
         write!(f, "{severity}: {path}: {} [{}]", self.reason, self.code)
     }
 }
+
+/// Every code that decoding and checking can give, with its meaning; `docs/findings.md` is made of it.
+pub const CODES: &[(&str, &str)] = &[
+    ("duplicate-address", "an address is given to two links or two guests"),
+    ("duplicate-field", "a field is written twice"),
+    ("duplicate-guest", "a guest id is used twice"),
+    ("duplicate-hostname", "a name is used twice in one domain"),
+    ("duplicate-link", "a link name is used twice"),
+    ("duplicate-mac", "a MAC address is used twice"),
+    ("duplicate-network", "a network id or a guest link is used twice"),
+    ("duplicate-resolver", "a resolver is listed twice"),
+    ("duplicate-route", "a destination has two routes of the same metric"),
+    ("duplicate-vlan", "a VLAN of a trunk has two links"),
+    ("family", "an IPv6 value where IPv4 is needed, or the other way round"),
+    ("gateway-missing", "the gateway is not an address of the network's link"),
+    ("gateway-outside", "the gateway is not a host address of its network"),
+    ("invalid-value", "a value breaks the rule of its type"),
+    ("link-role", "a link is used for something that its role does not allow"),
+    ("missing-field", "a field that must be given is absent"),
+    ("mtu", "a VLAN's MTU is larger than its trunk's"),
+    ("network-mismatch", "the network is not that of the link's address"),
+    ("no-address", "the control link has no address"),
+    ("not-own-address", "source NAT uses an address that the link does not have"),
+    ("outside-network", "a guest's address is not a host address of its network"),
+    ("overlap", "networks of two links overlap"),
+    ("own-address", "a next hop is the router itself"),
+    ("resolver-loop", "a resolver is the router itself"),
+    ("router-name", "a guest has the router's name (warning)"),
+    ("syntax", "the document is not JSON"),
+    ("too-many", "a list is longer than its limit"),
+    ("trunk-address", "a trunk has an address"),
+    ("unknown-field", "a field is not part of the format"),
+    ("unknown-link", "a link is named that does not exist"),
+    ("unreachable", "a next hop is in no network of its link"),
+];

@@ -77,7 +77,7 @@ impl<'a> Scope<'a> {
         for (key, path) in entries {
             match seen.get(&key) {
                 Some(first) => {
-                    self.error(path, code, format!("{what} {key} is already used at {first}"))
+                    self.error(path, code, format!("{what} {key} is already used at {first}"));
                 }
                 None => {
                     seen.insert(key, path);

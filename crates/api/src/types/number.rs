@@ -116,6 +116,9 @@ impl Mtu {
 
 impl Port {
     /// `port` as a constant: for ports that the code itself names.
+    ///
+    /// # Panics
+    /// For port 0, which in a constant is a compile error.
     pub const fn fixed(port: u16) -> Self {
         assert!(port != 0, "port 0 is not a port");
         Self(port)

@@ -1,0 +1,91 @@
+//! A bad file for each rule: each must be refused (or warned about) with exactly the findings written beside it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sluice_api::{Finding, RouterConfig, finding};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn findings(path: &Path) -> Vec<Finding> {
+    match RouterConfig::decode(&fs::read(path).unwrap()) {
+        Ok((_, warnings)) => warnings,
+        Err(findings) => findings,
+    }
+}
+
+fn text(findings: &[Finding]) -> String {
+    findings.iter().fold(String::new(), |mut text, finding| {
+        writeln!(text, "{finding}").unwrap();
+        text
+    })
+}
+
+#[test]
+fn each_bad_file_gives_exactly_its_findings() {
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let found = text(&findings(&case));
+        assert!(!found.is_empty(), "{} has nothing wrong with it", case.display());
+        let golden = case.with_extension("findings");
+        if bless {
+            fs::write(&golden, &found).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!("{}\nexpected:\n{expected}found:\n{found}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\nrewrite with `cargo xtask bless`", wrong.join("\n"));
+}
+
+#[test]
+fn every_code_has_a_bad_file_and_is_listed() {
+    let seen: BTreeSet<String> =
+        cases().iter().flat_map(|case| findings(case)).map(|finding| finding.code).collect();
+    let listed: BTreeSet<String> =
+        finding::CODES.iter().map(|(code, _)| (*code).to_owned()).collect();
+    assert_eq!(seen, listed);
+}
+
+#[test]
+fn more_guests_than_a_slash_16_are_refused() {
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&fs::read(example()).unwrap()).unwrap();
+    let guest = config["networks"][0]["guests"][0].clone();
+    config["networks"][0]["guests"] = vec![guest; 65_535].into();
+    let refused = RouterConfig::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err();
+    assert_eq!(refused[0].code, "too-many");
+}
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/router.json")
+}
+
+#[test]
+fn the_example_has_no_findings() {
+    assert_eq!(text(&findings(&example())), "");
+}
+
+#[test]
+fn canonical_form_survives_a_round_trip() {
+    let (config, _) = RouterConfig::decode(&fs::read(example()).unwrap()).unwrap();
+    let again = RouterConfig::decode(&serde_json::to_vec(&config).unwrap()).unwrap().0;
+    assert_eq!(config, again);
+    assert_eq!(sluice_api::Digest::of(&config).unwrap(), sluice_api::Digest::of(&again).unwrap());
+}
