@@ -1,5 +1,7 @@
 //! A bad file for each rule: each must be refused (or warned about) with exactly the findings written beside it.
 
+#![allow(clippy::unwrap_used)] // a test may fail loudly anywhere, its helpers included
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

@@ -1,5 +1,7 @@
 //! The checked-in schemas are the ones that the types give.
 
+#![allow(clippy::unwrap_used)] // a test may fail loudly anywhere, its helpers included
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! The newtypes: what they take, what they refuse, and that no input makes them panic.
 
+#![allow(clippy::unwrap_used)] // a test may fail loudly anywhere, its helpers included
+
 use proptest::prelude::*;
 use sluice_api::types::{
     Cidr, DomainName, HostName, InterfaceAddress, LinkName, MacAddr, ObjectId, Secret, VlanId,
