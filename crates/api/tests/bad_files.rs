@@ -91,3 +91,20 @@ fn canonical_form_survives_a_round_trip() {
     assert_eq!(config, again);
     assert_eq!(sluice_api::Digest::of(&config).unwrap(), sluice_api::Digest::of(&again).unwrap());
 }
+
+#[test]
+fn the_page_of_findings_is_checked_in() {
+    let mut page = String::from(
+        "# Findings\n\nEvery reason for which a router configuration is refused or remarked upon. A finding has the path of the value, a\n\
+         severity (`error` refuses, `warning` does not), one of these codes and a sentence. All findings come at once.\n\n\
+         | code | meaning |\n| --- | --- |\n",
+    );
+    for (code, meaning) in finding::CODES {
+        writeln!(page, "| `{code}` | {meaning} |").unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/findings.md");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    assert!(fs::read_to_string(path).unwrap() == page, "rewrite with `cargo xtask bless`");
+}

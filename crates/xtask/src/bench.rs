@@ -1,0 +1,32 @@
+//! `cargo xtask bench [NAME] [--json]`: ours beside the rival's from one run.
+
+use anyhow::Result;
+
+use crate::{image, packages, run};
+
+/// Options of the command.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Which benchmark; all of them by default
+    name: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Builds in release and hands over to the benchmark program.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::NAMESPACES, packages::BENCH])?;
+    if options.name.as_deref().is_none_or(|name| name == "boot") {
+        packages::ensure(&[packages::IMAGE, packages::MACHINES])?;
+        image::build_all(false)?;
+    }
+    run::check(&mut run::cargo(&["build", "--quiet", "--release", "--workspace", "--bins"]))?;
+    let mut command = std::process::Command::new(run::release("sluice-bench"));
+    command.current_dir(run::root());
+    command.args(options.name.iter());
+    if options.json {
+        command.arg("--json");
+    }
+    run::check(&mut command)
+}

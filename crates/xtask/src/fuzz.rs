@@ -1,0 +1,83 @@
+//! Bounded fuzzing of every decoder of outside bytes, where a nightly toolchain is at hand.
+//!
+//! Without one, the same corpora are replayed and mutated by stable tests in T0, so nothing is lost but depth.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::run;
+use crate::test::headline;
+
+/// Seconds per target: enough to find what a change broke, short enough for every run.
+const SECONDS: u32 = 10;
+
+/// What cargo-fuzz passes to the compiler, so that the tool itself is not needed.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions=on";
+
+/// Runs every target for a bounded time; true when none crashed.
+pub(crate) fn run() -> Result<bool> {
+    headline("fuzz");
+    let folder = run::root().join("fuzz");
+    if !run::succeeds(&mut run::command("cargo", &["+nightly", "--version"])) {
+        println!("no nightly toolchain: the corpora were replayed and mutated in T0 instead");
+        return Ok(true);
+    }
+    let target = run::target().join("fuzz");
+    let mut build = run::command("cargo", &["+nightly", "build", "--release", "--quiet"]);
+    build.current_dir(&folder).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &target);
+    // the toolchain that runs this program must not leak into the other one
+    build.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
+    run::check(&mut build)?;
+    let mut good = true;
+    for name in targets(&folder)? {
+        good &= one(&name, &folder, &target)?;
+    }
+    Ok(good)
+}
+
+fn targets(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder.join("fuzz_targets"))? {
+        let path = entry?.path();
+        if let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) {
+            names.push(stem.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn one(name: &str, folder: &Path, target: &Path) -> Result<bool> {
+    let corpus = folder.join("corpus").join(name);
+    let scratch = target.join("found").join(name);
+    std::fs::create_dir_all(&corpus)?;
+    std::fs::create_dir_all(&scratch)?;
+    let seconds = format!("-max_total_time={SECONDS}");
+    let artifacts = format!("-artifact_prefix={}/crash-", target.display());
+    let output = run::output(
+        std::process::Command::new(target.join("release").join(name))
+            .arg(&scratch)
+            .arg(&corpus)
+            .args([
+                &seconds,
+                &artifacts,
+                "-rss_limit_mb=2048",
+                "-timeout=5",
+                "-print_final_stats=1",
+            ]),
+    )?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let executed = text
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
+        .map_or("?", str::trim);
+    if output.status.success() {
+        println!("{name:<24} {executed} inputs, no crash");
+    } else {
+        println!("{name:<24} CRASHED\n{text}");
+    }
+    Ok(output.status.success())
+}

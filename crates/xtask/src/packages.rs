@@ -1,0 +1,163 @@
+//! Debian packages that a command needs: says which are missing and why, then installs them.
+//!
+//! Services of the installed packages are not started: they are tools and rivals here, not part of the machine.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run;
+
+/// A package and what it is needed for.
+pub(crate) type Package = (&'static str, &'static str);
+
+/// To build the Rust code.
+pub(crate) const BUILD: &[Package] = &[
+    ("gcc", "links Rust programs and builds ring"),
+    ("libc6-dev", "C headers for ring and SQLite"),
+];
+
+/// To build the template.
+pub(crate) const IMAGE: &[Package] = &[
+    ("mmdebstrap", "makes the Debian root of the image"),
+    ("debian-archive-keyring", "proves where Debian packages come from"),
+    ("squashfs-tools", "packs the read-only root"),
+    ("grub-common", "grub-mkimage"),
+    ("grub-pc-bin", "boot loader for BIOS"),
+    ("grub-efi-amd64-bin", "boot loader for UEFI"),
+    ("dosfstools", "checks the EFI system partition"),
+    ("mtools", "reads the EFI system partition in tests"),
+    ("e2fsprogs", "makes the data partition"),
+    ("kmod", "resolves module dependencies"),
+    ("zstd", "unpacks kernel modules"),
+    ("qemu-utils", "qemu-img, which writes qcow2"),
+];
+
+/// To run machines.
+pub(crate) const MACHINES: &[Package] = &[
+    ("qemu-system-x86", "runs the machines of the lab"),
+    ("qemu-utils", "qemu-img, which makes each machine's disk"),
+    ("ovmf", "UEFI firmware for test machines"),
+];
+
+/// To run tests in network namespaces.
+pub(crate) const NAMESPACES: &[Package] = &[
+    ("iproute2", "makes namespaces and wires between them"),
+    ("nftables", "loads packet rules"),
+    ("conntrack", "reads connection tracking"),
+    ("iputils-ping", "test client"),
+    ("iputils-arping", "test client"),
+    ("netcat-openbsd", "test client"),
+    ("curl", "test client"),
+    ("busybox", "test client: udhcpc"),
+    ("udhcpc", "test client: its default script"),
+    ("isc-dhcp-client", "test client: dhclient"),
+    ("dhcpcd-base", "test client: dhcpcd"),
+    ("bind9-dnsutils", "test client: dig"),
+    ("dnsmasq-base", "upstream resolver in tests, rival in benchmarks"),
+    ("unbound", "upstream resolver in tests, rival in benchmarks"),
+    ("dnsperf", "DNS load in tests and benchmarks"),
+    ("tcpdump", "reads captured packets"),
+    ("python3", "test server"),
+];
+
+/// To run benchmarks.
+pub(crate) const BENCH: &[Package] = &[
+    ("kea-dhcp4-server", "rival in the DHCP benchmark"),
+    ("kea-admin", "perfdhcp, the DHCP load"),
+    ("iptables", "rival in the rules benchmark"),
+];
+
+/// Installs whatever of `groups` is missing.
+pub(crate) fn ensure(groups: &[&[Package]]) -> Result<()> {
+    let missing: BTreeSet<Package> =
+        groups.iter().flat_map(|group| group.iter()).copied().filter(|p| !installed(p.0)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("These Debian packages are missing and will be installed:");
+    for (name, why) in &missing {
+        println!("  {name:<24} {why}");
+    }
+    install(&missing)
+}
+
+fn installed(package: &str) -> bool {
+    let query = ["-W", "-f=${db:Status-Status}", package];
+    run::capture(&mut run::command("dpkg-query", &query)).is_ok_and(|status| status == "installed")
+}
+
+fn install(missing: &BTreeSet<Package>) -> Result<()> {
+    if !run::succeeds(&mut run::command("apt-get", &["--version"])) {
+        bail!("apt-get is not here; install the packages above by hand, then run this again");
+    }
+    run::check(&mut as_root(&["apt-get", "update", "-q"]))?;
+    let guard = ServicesStayDown::new()?;
+    let mut words = vec!["apt-get", "install", "-q", "-y", "--no-install-recommends"];
+    let pins = qemu_pins(missing);
+    if !pins.is_empty() {
+        println!("  qemu-utils is changed to the version of qemu-system-x86, which must match it");
+        words.push("--allow-downgrades");
+    }
+    words.extend(missing.iter().map(|(name, _)| *name));
+    words.extend(pins.iter().map(String::as_str));
+    let done = run::check(as_root(&words).env("DEBIAN_FRONTEND", "noninteractive"));
+    drop(guard);
+    done.context("cannot install packages; is the package index reachable?")
+}
+
+/// qemu-system-x86 and qemu-utils refuse each other unless their versions match, and apt does not change a
+/// version by itself when the installed one is newer than what it can fetch.
+fn qemu_pins(missing: &BTreeSet<Package>) -> Vec<String> {
+    let wanted = missing.iter().any(|(name, _)| *name == "qemu-system-x86");
+    let (Some(system), Some(present)) =
+        (policy("qemu-system-x86", "Candidate:"), policy("qemu-utils", "Installed:"))
+    else {
+        return Vec::new();
+    };
+    if !wanted || present == "(none)" || present == system {
+        return Vec::new();
+    }
+    vec![format!("qemu-utils={system}")]
+}
+
+fn policy(package: &str, field: &str) -> Option<String> {
+    let text = run::capture(&mut run::command("apt-cache", &["policy", package])).ok()?;
+    text.lines().find_map(|line| line.trim().strip_prefix(field).map(|rest| rest.trim().to_owned()))
+}
+
+fn as_root(words: &[&str]) -> Command {
+    match words {
+        [program, arguments @ ..] if run::is_root() => run::command(program, arguments),
+        _ => run::command("sudo", words),
+    }
+}
+
+/// While it lives, packages do not start their services (Debian policy 9.3.3, policy-rc.d).
+struct ServicesStayDown {
+    ours: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl ServicesStayDown {
+    fn new() -> Result<Self> {
+        if std::path::Path::new(POLICY).exists() {
+            return Ok(Self { ours: false });
+        }
+        let script = format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 755 {POLICY}");
+        run::check(&mut as_root(&["sh", "-c", &script]))?;
+        Ok(Self { ours: true })
+    }
+}
+
+impl Drop for ServicesStayDown {
+    fn drop(&mut self) {
+        if self.ours && !run::succeeds(&mut as_root(&["rm", "-f", POLICY])) {
+            eprintln!(
+                "warning: cannot remove {POLICY}; remove it by hand, or services will not start"
+            );
+        }
+    }
+}

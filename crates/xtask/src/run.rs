@@ -1,0 +1,75 @@
+//! Child processes: started from the top of the tree, with errors that name the command.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+
+/// The top of the tree, wherever the command was called.
+pub(crate) fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+}
+
+/// The target directory, which `CARGO_TARGET_DIR` may move.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The release binary `name`.
+pub(crate) fn release(name: &str) -> PathBuf {
+    target().join("release").join(name)
+}
+
+/// `program` with `arguments`, to be started at the top of the tree.
+pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Cargo itself, the one that runs this program.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    command(&cargo, arguments)
+}
+
+/// Runs to the end with the terminal attached; a failure is an error that names the command.
+pub(crate) fn check(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", name(command)))?;
+    if !status.success() {
+        bail!("`{}` ended with {status}", name(command));
+    }
+    Ok(())
+}
+
+/// Runs to the end and returns what was written; a failure is an error with the standard error in it.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    let output = output(command)?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` ended with {}: {}", name(command), output.status, text.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs to the end, whatever comes of it.
+pub(crate) fn output(command: &mut Command) -> Result<Output> {
+    command.output().with_context(|| format!("cannot start {}", name(command)))
+}
+
+/// True when the program runs and says it succeeded; its output is thrown away.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    output(command).is_ok_and(|output| output.status.success())
+}
+
+/// True when this user is root.
+pub(crate) fn is_root() -> bool {
+    capture(&mut command("id", &["-u"])).is_ok_and(|id| id.trim() == "0")
+}
+
+fn name(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
+    words.join(" ")
+}

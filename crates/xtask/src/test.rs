@@ -1,0 +1,138 @@
+//! `cargo xtask test`: every check and every tier, each with what ran, passed, failed and was skipped, and why.
+//!
+//! A tier that cannot run here is listed test by test as skipped, never counted as passed. The last line is the
+//! runner's own count over all tiers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::nextest::{self, Count};
+use crate::{fuzz, image, licences, packages, run};
+
+/// Options of the command.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only T0 and T1, for work in between
+    #[arg(long)]
+    fast: bool,
+}
+
+struct Tier {
+    name: &'static str,
+    what: &'static str,
+    filter: &'static str,
+    root: bool,
+}
+
+const TIERS: [Tier; 4] = [
+    Tier {
+        name: "T0",
+        what: "unit, golden files, properties",
+        filter: "not binary(/^t[123]_/)",
+        root: false,
+    },
+    Tier {
+        name: "T1",
+        what: "packets in network namespaces",
+        filter: "binary(/^t1_/)",
+        root: true,
+    },
+    Tier { name: "T2", what: "faults and kills", filter: "binary(/^t2_/)", root: false },
+    Tier { name: "T3", what: "virtual machines", filter: "binary(/^t3_/)", root: false },
+];
+
+struct Line {
+    tier: &'static str,
+    what: &'static str,
+    count: Count,
+    took: Duration,
+    note: String,
+}
+
+/// Runs the checks, then the tiers.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::NAMESPACES])?;
+    nextest::ensure()?;
+    checks()?;
+    headline("build");
+    run::check(&mut run::cargo(&["build", "--workspace", "--bins", "--quiet"]))?;
+    let tiers = if options.fast { &TIERS[..2] } else { &TIERS[..] };
+    let mut lines = Vec::new();
+    let mut good = true;
+    for tier in tiers {
+        let (line, passed) = run_tier(tier)?;
+        good &= passed;
+        lines.push(line);
+        if tier.name == "T2" {
+            good &= fuzz::run()?;
+        }
+    }
+    report(&lines);
+    if good { Ok(()) } else { bail!("some tests failed") }
+}
+
+fn checks() -> Result<()> {
+    headline("format");
+    run::check(&mut run::cargo(&["fmt", "--all", "--check"])).context("run `cargo fmt --all`")?;
+    headline("licences");
+    println!("{}", licences::check()?);
+    headline("lints");
+    run::check(&mut run::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn run_tier(tier: &Tier) -> Result<(Line, bool)> {
+    headline(&format!("{} {}", tier.name, tier.what));
+    if tier.name == "T3" {
+        packages::ensure(&[packages::IMAGE, packages::MACHINES])?;
+        image::build_all(false)?;
+    }
+    let start = Instant::now();
+    let runner = if tier.root { nextest::root_runner() } else { None };
+    if tier.root && runner.is_none() && !run::is_root() {
+        return skipped(tier, "needs root or sudo without a password");
+    }
+    let (count, good) = nextest::run(tier.filter, runner)?;
+    let note = String::new();
+    Ok((Line { tier: tier.name, what: tier.what, count, took: start.elapsed(), note }, good))
+}
+
+fn skipped(tier: &Tier, why: &str) -> Result<(Line, bool)> {
+    let names = nextest::list(tier.filter)?;
+    for name in &names {
+        println!("    SKIP {name}: {why}");
+    }
+    let skipped = u64::try_from(names.len()).unwrap_or(u64::MAX);
+    let count = Count { skipped, ..Count::default() };
+    let note = why.to_owned();
+    Ok((Line { tier: tier.name, what: tier.what, count, took: Duration::ZERO, note }, true))
+}
+
+fn report(lines: &[Line]) {
+    println!(
+        "\n{:<5}{:<34}{:>7}{:>8}{:>8}{:>9}",
+        "tier", "what", "time", "passed", "failed", "skipped"
+    );
+    let mut total = Count::default();
+    for line in lines {
+        total += line.count;
+        let Count { passed, failed, skipped } = line.count;
+        let seconds = line.took.as_secs();
+        let (tier, what, note) = (line.tier, line.what, &line.note);
+        println!("{tier:<5}{what:<34}{seconds:>6}s{passed:>8}{failed:>8}{skipped:>9}  {note}");
+    }
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+}
+
+/// Announces a stage.
+pub(crate) fn headline(text: &str) {
+    println!("\n== {text}");
+}
