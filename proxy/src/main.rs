@@ -6,6 +6,8 @@ use std::process::ExitCode;
 const UNAVAILABLE: u8 = 69;
 
 fn main() -> ExitCode {
-    eprintln!("error: the console proxy is not part of this release; boot this template as a router");
+    eprintln!(
+        "error: the console proxy is not part of this release; boot this template as a router"
+    );
     ExitCode::from(UNAVAILABLE)
 }

@@ -17,6 +17,9 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions=on";
 
+/// Named so that the flags above reach the targets and not the build scripts.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
 /// Runs every target for a bounded time; true when none crashed.
 pub(crate) fn run() -> Result<bool> {
     headline("fuzz");
@@ -26,7 +29,8 @@ pub(crate) fn run() -> Result<bool> {
         return Ok(true);
     }
     let target = run::target().join("fuzz");
-    let mut build = run::command("cargo", &["+nightly", "build", "--release", "--quiet"]);
+    let words = ["+nightly", "build", "--release", "--quiet", "--target", TRIPLE];
+    let mut build = run::command("cargo", &words);
     build.current_dir(&folder).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &target);
     // the toolchain that runs this program must not leak into the other one
     build.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
@@ -58,7 +62,7 @@ fn one(name: &str, folder: &Path, target: &Path) -> Result<bool> {
     let seconds = format!("-max_total_time={SECONDS}");
     let artifacts = format!("-artifact_prefix={}/crash-", target.display());
     let output = run::output(
-        std::process::Command::new(target.join("release").join(name))
+        std::process::Command::new(target.join(TRIPLE).join("release").join(name))
             .arg(&scratch)
             .arg(&corpus)
             .args([
