@@ -1,5 +1,8 @@
 //! Benchmarks: ours and the rival's from one run, as a ratio.
 
+use std::fmt;
+
+use anyhow::Result;
 use serde::Serialize;
 
 /// One measured case; `cargo xtask bench --json` prints one of these a line.
@@ -23,4 +26,34 @@ pub struct Row {
     pub budget: Option<String>,
     /// Whether the budget holds; `None` where there is none.
     pub within: Option<bool>,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bench, case, unit, ours, .. } = self;
+        write!(f, "{bench:<7}{case:<44}{ours:>12.1} {unit:<10}")?;
+        if let (Some(rival), Some(name), Some(ratio)) = (self.rival, &self.rival_name, self.ratio) {
+            write!(f, "{name:>10} {rival:>12.1}  ratio {ratio:>5.2}")?;
+        }
+        match (self.within, &self.budget) {
+            (Some(true), Some(budget)) => write!(f, "  within: {budget}"),
+            (Some(false), Some(budget)) => write!(f, "  MISSED: {budget}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A benchmark by name.
+pub struct Entry {
+    /// What `cargo xtask bench NAME` calls it.
+    pub name: &'static str,
+    /// What it measures, for a person.
+    pub what: &'static str,
+    /// Measures.
+    pub run: fn() -> Result<Vec<Row>>,
+}
+
+/// All benchmarks, in the order in which they run.
+pub fn all() -> Vec<Entry> {
+    Vec::new()
 }
