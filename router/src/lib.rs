@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The virtual router: what a guest network needs from its gateway, one module per service.
+
+pub mod dhcp;

@@ -1,3 +1,4 @@
-//! Placeholder.
+//! The kernel boundary: the only crate with unsafe code.
 
+pub mod packet;
 pub mod tap;

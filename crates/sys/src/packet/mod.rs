@@ -1,0 +1,47 @@
+//! Datagrams by the batch on one device: a UDP socket that hears only that device, and a sender of bare IPv4 packets
+//! to a given Ethernet address.
+//!
+//! Guarantees: never blocks (sockets are non-blocking); a received datagram is whole, since one that was cut off is
+//! dropped and counted. Not here: retries, and noticing that a device was replaced, for which [`DeviceUdp::is_current`]
+//! gives the means. Why a packet socket only to send: what comes in shall pass the firewall like anything else.
+
+mod mmsg;
+mod sender;
+mod udp;
+
+use std::io;
+
+use sluice_api::types::LinkName;
+use thiserror::Error;
+
+pub use mmsg::{Datagram, ReceiveBatch};
+pub use sender::{EthernetSender, Frame};
+pub use udp::{DeviceUdp, Outgoing};
+
+/// What went wrong with the sockets of one device. Worth a retry: devices appear, flap and are replaced.
+#[derive(Debug, Error)]
+#[error("{action} on {device}")]
+pub struct PacketError {
+    /// The device.
+    pub device: LinkName,
+    /// What was being done.
+    pub action: &'static str,
+    /// The kernel's answer.
+    pub source: io::Error,
+}
+
+/// What became of a batch that was sent. What failed is not retried: clients of datagram protocols ask again.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Datagrams that the kernel took.
+    pub sent: usize,
+    /// Datagrams that it refused.
+    pub failed: usize,
+    /// Its first refusal.
+    pub error: Option<io::Error>,
+}
+
+/// The kernel's number of `device`, if it exists now.
+pub fn device_index(device: &LinkName) -> Option<u32> {
+    nix::net::if_::if_nametoindex(device.as_str()).ok()
+}

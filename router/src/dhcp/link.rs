@@ -1,0 +1,128 @@
+//! One link: its sockets, and opening them again when the device appears late, flaps or is replaced.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_api::types::{LinkName, Port};
+use sluice_sys::packet::{
+    DeviceUdp, EthernetSender, Frame, Outgoing, PacketError, ReceiveBatch, Sent,
+};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{info, warn};
+
+use super::server::{Destination, Reply};
+use super::service::Shared;
+use super::{CLIENT_PORT, SERVER_PORT, frame};
+
+/// First wait before a link is tried again; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// How often it is checked that the device is still the one that was opened.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// Serves `link` for ever.
+pub(crate) async fn run(shared: Arc<Shared>, link: LinkName) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        match Sockets::open(&link) {
+            Ok(sockets) => {
+                info!(%link, "dhcp link open");
+                shared.link_state(&link, None);
+                wait = FIRST_WAIT;
+                let why = serve(&shared, &link, &sockets).await;
+                warn!(%link, %why, "dhcp link lost, will open it again");
+                shared.link_state(&link, Some(why));
+            }
+            Err(error) => report(&shared, &link, &error),
+        }
+        sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// A link that stays away is said once, not at every try.
+fn report(shared: &Shared, link: &LinkName, error: &PacketError) {
+    let why = format!("{error}: {}", error.source);
+    if shared.link_state(link, Some(why.clone())) {
+        warn!(%link, error = why, "dhcp link not open, will try again");
+    }
+}
+
+struct Sockets {
+    udp: DeviceUdp,
+    ethernet: EthernetSender,
+}
+
+impl Sockets {
+    fn open(link: &LinkName) -> Result<Self, PacketError> {
+        let udp = DeviceUdp::open(link, Port::fixed(SERVER_PORT))?;
+        Ok(Self { udp, ethernet: EthernetSender::open(link)? })
+    }
+
+    fn send(&self, replies: &[Reply]) -> Sent {
+        let packets: Vec<_> = replies.iter().filter_map(to_packet).collect();
+        let frames = packets.iter().map(|(to, packet)| Frame { to: *to, packet });
+        let mut report = self.ethernet.send(frames);
+        let routed = self.udp.send(replies.iter().filter_map(to_datagram));
+        report.sent += routed.sent;
+        report.failed += routed.failed;
+        report.error = report.error.or(routed.error);
+        report
+    }
+}
+
+fn to_packet(reply: &Reply) -> Option<([u8; 6], Vec<u8>)> {
+    let (to, address) = match reply.destination {
+        Destination::Broadcast => ([0xff; 6], Ipv4Addr::BROADCAST),
+        Destination::Hardware { mac, address } => (mac.bytes(), address),
+        Destination::Routed(_) => return None,
+    };
+    let source = SocketAddrV4::new(reply.source, SERVER_PORT);
+    let packet = frame(source, SocketAddrV4::new(address, CLIENT_PORT), &reply.bytes)?;
+    Some((to, packet))
+}
+
+fn to_datagram(reply: &Reply) -> Option<Outgoing<'_>> {
+    match reply.destination {
+        Destination::Routed(to) => Some(Outgoing { source: reply.source, to, bytes: &reply.bytes }),
+        Destination::Broadcast | Destination::Hardware { .. } => None,
+    }
+}
+
+/// Serves until the device is lost; says why.
+async fn serve(shared: &Shared, link: &LinkName, sockets: &Sockets) -> String {
+    let mut batch = ReceiveBatch::default();
+    let mut replies = Vec::new();
+    let mut check = interval(CHECK);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = check.tick() => {
+                if !sockets.udp.is_current() {
+                    return "the device is gone or was replaced".to_owned();
+                }
+            }
+            ready = sockets.udp.readable() => {
+                if let Err(error) = ready.and_then(|()| take(sockets, &mut batch)) {
+                    return error.to_string();
+                }
+                shared.handle(link, &batch, &mut replies);
+                shared.sent(link, &sockets.send(&replies));
+                replies.clear();
+                // other links' turn
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Receives a batch, which may be empty.
+fn take(sockets: &Sockets, batch: &mut ReceiveBatch) -> io::Result<()> {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    match sockets.udp.receive(batch) {
+        Err(error) if !matches!(error.kind(), WouldBlock | Interrupted) => Err(error),
+        _ => Ok(()),
+    }
+}

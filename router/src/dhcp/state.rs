@@ -1,0 +1,58 @@
+//! What is remembered between messages: who has taken its lease and who has declined its address.
+//!
+//! Only for accounting and for the decline hold. Nothing here decides which address a client gets, so losing it all in a
+//! restart changes no answer. Bounded by the number of guests: only a guest that the configuration names gets an entry.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sluice_api::types::{LeaseSeconds, MacAddr};
+
+/// How long a guest that declined its address gets no answer: 10 s.
+///
+/// A reservation has exactly one address, so there is no other one to offer. Withholding it for long would make an outage of
+/// a short conflict, such as a guest that is seen twice while it migrates; offering it at once would make a client that
+/// does not wait spin. RFC 2131 3.1 (5) has clients wait at least 10 s by themselves.
+pub const DECLINE_HOLD: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// `None`: for ever.
+    expires: Option<Duration>,
+    held_until: Duration,
+}
+
+/// Leases taken and declined, by client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State(HashMap<MacAddr, Entry>);
+
+impl State {
+    pub(crate) fn acked(&mut self, now: Duration, mac: MacAddr, lease: LeaseSeconds) {
+        let span = Duration::from_secs(lease.get().into());
+        let expires = (lease != LeaseSeconds::MAX).then(|| now.saturating_add(span));
+        self.0.insert(mac, Entry { expires, held_until: now });
+    }
+
+    pub(crate) fn released(&mut self, mac: MacAddr) {
+        self.0.remove(&mac);
+    }
+
+    pub(crate) fn declined(&mut self, now: Duration, mac: MacAddr) {
+        let held_until = now.saturating_add(DECLINE_HOLD);
+        self.0.insert(mac, Entry { expires: Some(now), held_until });
+    }
+
+    pub(crate) fn is_held(&self, now: Duration, mac: MacAddr) -> bool {
+        self.0.get(&mac).is_some_and(|entry| now < entry.held_until)
+    }
+
+    /// Leases taken and not run out.
+    pub(crate) fn active(&self, now: Duration) -> usize {
+        self.0.values().filter(|entry| entry.expires.is_none_or(|end| now < end)).count()
+    }
+
+    /// Forgets every client that `keep` does not want kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(MacAddr) -> bool) {
+        self.0.retain(|mac, _| keep(*mac));
+    }
+}

@@ -1,0 +1,134 @@
+//! What is in a reply: options as asked for, room, echoes, headers.
+
+use super::*;
+
+fn offer(codes: Option<&[u8]>, more: &[DhcpOption]) -> (v4::Message, Vec<u8>) {
+    let mut options = more.to_vec();
+    options.extend(
+        codes.map(|codes| asked(&codes.iter().copied().map(OptionCode::from).collect::<Vec<_>>())),
+    );
+    let outcome = send(&mut server(), &client(MessageType::Discover, VM1, &options));
+    let bytes = outcome.reply.as_ref().unwrap().bytes.clone();
+    (reply(outcome).0, bytes)
+}
+
+#[test]
+fn the_options_asked_for_have_their_values() {
+    let (offer, _) = offer(Some(&[1, 3, 6, 12, 15, 26, 28, 51, 58, 59, 121]), &[]);
+    let expected = [
+        DhcpOption::SubnetMask(ip("255.255.255.0")),
+        DhcpOption::Router(vec![ip("10.1.1.1")]),
+        DhcpOption::DomainNameServer(vec![ip("10.1.1.1")]),
+        DhcpOption::Hostname("vm1".into()),
+        DhcpOption::DomainName("cs1.cloud.internal".into()),
+        DhcpOption::InterfaceMtu(1500),
+        DhcpOption::BroadcastAddr(ip("10.1.1.255")),
+        DhcpOption::AddressLeaseTime(3600),
+        DhcpOption::MessageType(MessageType::Offer),
+        DhcpOption::ServerIdentifier(ip("10.1.1.1")),
+        DhcpOption::Renewal(1800),
+        DhcpOption::Rebinding(3150),
+        DhcpOption::ClasslessStaticRoute(vec![
+            ("0.0.0.0/0".parse().unwrap(), ip("10.1.1.1")),
+            ("10.9.0.0/16".parse().unwrap(), ip("10.1.1.254")),
+        ]),
+    ];
+    let got: Vec<_> = offer.opts().iter().map(|(_, option)| option.clone()).collect();
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn what_is_not_asked_for_is_not_sent_but_for_the_indispensable() {
+    assert_eq!(codes(&offer(Some(&[3]), &[]).0), [1, 3, 51, 53, 54]);
+    assert_eq!(codes(&offer(Some(&[42]), &[]).0), [1, 51, 53, 54]);
+}
+
+#[test]
+fn a_client_that_does_not_say_gets_everything() {
+    let all = [1, 3, 6, 12, 15, 26, 28, 51, 53, 54, 58, 59, 121, 249];
+    assert_eq!(codes(&offer(None, &[]).0), all);
+}
+
+#[test]
+fn the_old_windows_number_carries_the_same_routes() {
+    let (_, bytes) = offer(Some(&[249]), &[]);
+    let routes = [249, 12, 0, 10, 1, 1, 1, 16, 10, 9, 10, 1, 1, 254];
+    assert!(bytes.windows(routes.len()).any(|window| window == routes), "{bytes:?}");
+}
+
+#[test]
+fn the_client_id_is_echoed() {
+    let id = DhcpOption::ClientIdentifier(vec![255, 1, 2, 3, 4, 5]);
+    let (offer, _) = offer(Some(&[1]), std::slice::from_ref(&id));
+    assert_eq!(offer.opts().get(OptionCode::ClientIdentifier), Some(&id));
+}
+
+#[test]
+fn a_reply_is_never_shorter_than_bootp() {
+    assert_eq!(offer(Some(&[42]), &[]).1.len(), 300);
+}
+
+/// 60 routes need 541 bytes, so two options of the same code (RFC 3396), and do not fit in 576.
+fn with_many_routes() -> Server {
+    let mut slice = example();
+    slice.networks[0].routes = (0..60)
+        .map(|number| sluice_api::config::ClasslessRoute {
+            destination: format!("10.100.{number}.0/24").parse().unwrap(),
+            via: ip("10.1.1.254"),
+        })
+        .collect();
+    Server::new(&slice)
+}
+
+#[test]
+fn a_reply_keeps_to_the_clients_size() {
+    let mut server = with_many_routes();
+    let ask =
+        asked(&[OptionCode::Router, OptionCode::ClasslessStaticRoute, OptionCode::DomainName]);
+    let small = client(MessageType::Discover, VM1, std::slice::from_ref(&ask));
+    let outcome = send(&mut server, &small);
+    assert!(outcome.reply.as_ref().unwrap().bytes.len() <= 548);
+    assert_eq!(codes(&reply(outcome).0), [1, 3, 15, 51, 53, 54]);
+    assert_eq!(server.counters().options_omitted, 1);
+
+    let large = client(MessageType::Discover, VM1, &[ask, DhcpOption::MaxMessageSize(1500)]);
+    let (offer, _) = reply(send(&mut server, &large));
+    let Some(DhcpOption::ClasslessStaticRoute(routes)) =
+        offer.opts().get(OptionCode::ClasslessStaticRoute)
+    else {
+        panic!("no routes in {offer:?}");
+    };
+    assert_eq!(routes.len(), 61);
+}
+
+#[test]
+fn a_frame_has_correct_lengths_and_checksums() {
+    for payload in [&b"abcd"[..], b"abcde", b"abcdef", b"abcdefg", b""] {
+        let source = "10.1.1.1:67".parse().unwrap();
+        let packet = frame(source, "10.1.1.23:68".parse().unwrap(), payload).unwrap();
+        assert_eq!(packet.len(), FRAME_OVERHEAD + payload.len());
+        assert_eq!(fold(words(&packet[..20])), 0xffff, "IP header");
+        let length = u32::try_from(packet.len() - 20).unwrap();
+        let udp = words(&packet[12..20]) + 17 + length + words(&packet[20..]);
+        assert_eq!(fold(udp), 0xffff, "UDP with {payload:?}");
+        assert_eq!(packet[28..], *payload);
+    }
+    assert_eq!(
+        frame("0.0.0.0:1".parse().unwrap(), "0.0.0.0:2".parse().unwrap(), &vec![0; 65_536]),
+        None
+    );
+}
+
+fn words(bytes: &[u8]) -> u32 {
+    bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |b| u32::from(*b)))
+        .sum()
+}
+
+fn fold(mut sum: u32) -> u32 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum
+}

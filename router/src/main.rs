@@ -1,0 +1,37 @@
+//! The virtual router's binary.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use sluice_router::dhcp;
+
+#[derive(Parser)]
+#[command(name = "sluice-router", version, about = "The virtual router")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve DHCP without an agent, on a desk or a test bench
+    Dhcp(dhcp::desk::DeskArgs),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    match run(&Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Dhcp(args) => dhcp::desk::run(args),
+    }
+}
