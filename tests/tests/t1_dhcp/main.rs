@@ -1,0 +1,9 @@
+//! T1: the DHCP server, real packets and real clients in network namespaces.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bench;
+mod clients;
+mod links;
+mod raw;
+mod rules;

@@ -1,0 +1,122 @@
+//! A client made of bare packets, for what real clients do not do on demand.
+
+use std::io::Read;
+use std::net::SocketAddrV4;
+use std::time::{Duration, Instant};
+
+use dhcproto::v4::{self, DhcpOption, MessageType};
+use dhcproto::{Decodable, Encodable};
+use sluice_lab::netns::Namespace;
+use sluice_router::dhcp::frame;
+use sluice_sys::packet::{EthernetSender, Frame};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::bench::{link, mac};
+
+const ETH_P_ALL: u16 = 3;
+
+/// Sends messages and sees every frame on `eth0` of its namespace.
+pub(crate) struct RawClient {
+    sender: EthernetSender,
+    capture: Socket,
+    xid: u32,
+}
+
+/// A reply as it was on the wire.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Destination of the frame.
+    pub(crate) to_mac: [u8; 6],
+    /// Destination of the packet.
+    pub(crate) to: SocketAddrV4,
+    pub(crate) message: v4::Message,
+}
+
+impl RawClient {
+    pub(crate) fn new(guest: &Namespace) -> Self {
+        let opened = guest.enter(|| {
+            let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
+            let capture = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
+            capture.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            (EthernetSender::open(&link("eth0")).unwrap(), capture)
+        });
+        let (sender, capture) = opened.unwrap();
+        Self { sender, capture, xid: 0x1000 }
+    }
+
+    /// A message of `kind` from `client` with an id of its own.
+    pub(crate) fn message(
+        &mut self,
+        kind: MessageType,
+        client: &str,
+        options: &[DhcpOption],
+    ) -> v4::Message {
+        self.xid += 1;
+        let zero = std::net::Ipv4Addr::UNSPECIFIED;
+        let mut message =
+            v4::Message::new_with_id(self.xid, zero, zero, zero, zero, &mac(client).bytes());
+        message.opts_mut().insert(DhcpOption::MessageType(kind));
+        for option in options {
+            message.opts_mut().insert(option.clone());
+        }
+        message
+    }
+
+    /// Broadcasts `message`, as a client without an address does.
+    pub(crate) fn send(&self, message: &v4::Message) {
+        let bytes = message.to_vec().unwrap();
+        self.send_bytes(&bytes);
+    }
+
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) {
+        let from = "0.0.0.0:68".parse().unwrap();
+        let packet = frame(from, "255.255.255.255:67".parse().unwrap(), bytes).unwrap();
+        let sent = self.sender.send([Frame { to: [0xff; 6], packet: &packet }]);
+        assert_eq!(sent.sent, 1, "{sent:?}");
+    }
+
+    /// The next reply of the server.
+    pub(crate) fn next(&mut self) -> Seen {
+        let end = Instant::now() + super::bench::BOUND;
+        let mut buffer = [0; 2048];
+        while Instant::now() < end {
+            let Ok(length) = self.capture.read(&mut buffer) else { continue };
+            if let Some(seen) = parse(&buffer[..length]) {
+                return seen;
+            }
+        }
+        panic!("no reply");
+    }
+
+    /// The reply to `message`.
+    pub(crate) fn ask(&mut self, message: &v4::Message) -> Seen {
+        self.send(message);
+        let seen = self.next();
+        assert_eq!(seen.message.xid(), message.xid(), "a reply to something else: {seen:?}");
+        seen
+    }
+
+    /// Proves that `message` is not answered: the server takes messages of a link in order, so if the answer to a
+    /// question asked after it comes first, none will come.
+    pub(crate) fn ask_in_vain(&mut self, message: &v4::Message, known: &str) {
+        self.send(message);
+        let marker = self.message(MessageType::Discover, known, &[]);
+        self.ask(&marker);
+    }
+}
+
+/// A server's reply in an Ethernet frame.
+fn parse(bytes: &[u8]) -> Option<Seen> {
+    let (to_mac, rest) = bytes.split_first_chunk::<6>()?;
+    let (_, packet) = rest.split_at_checked(8)?;
+    let is_udp = packet.first()? >> 4 == 4 && packet.get(9) == Some(&17);
+    let header = usize::from(packet.first()? & 15) * 4;
+    let to_ip: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
+    let (udp, payload) = packet.get(header..)?.split_first_chunk::<8>()?;
+    let [from, to] = [[udp[0], udp[1]], [udp[2], udp[3]]].map(u16::from_be_bytes);
+    if !is_udp || from != 67 || payload.first() != Some(&2) {
+        return None;
+    }
+    let message = v4::Message::from_bytes(payload).ok()?;
+    Some(Seen { to_mac: *to_mac, to: SocketAddrV4::new(to_ip.into(), to), message })
+}
