@@ -53,6 +53,7 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("busybox", "test client: udhcpc"),
     ("udhcpc", "test client: its default script"),
     ("isc-dhcp-client", "test client: dhclient"),
+    ("isc-dhcp-relay", "test relay: dhcrelay"),
     ("dhcpcd-base", "test client: dhcpcd"),
     ("bind9-dnsutils", "test client: dig"),
     ("dnsmasq-base", "upstream resolver in tests, rival in benchmarks"),
