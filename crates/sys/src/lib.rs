@@ -1,4 +1,9 @@
-//! The kernel boundary: the only crate with unsafe code.
+//! The kernel boundary: netlink, nft, sysctl, files and processes; the only crate with `unsafe`.
+//!
+//! Guarantees: every effect on the machine goes through here, narrow and typed; each has a backend that fakes it and
+//! one that fails on command. Not here: any decision.
 
+pub mod model;
+pub mod nft;
 pub mod packet;
 pub mod tap;

@@ -1,0 +1,186 @@
+//! What `nft -j list` prints for our expressions, and the form in which two such listings are compared.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::{CtState, Expr, IcmpType, Key, L4, LinkSelector, Net, Ports, Rule, Verdict};
+
+impl Rule {
+    /// The rule as the kernel's listing has it, in comparable form.
+    pub(super) fn listed(&self) -> Value {
+        let mut exprs = Vec::new();
+        for expr in &self.exprs {
+            expr.listed(&mut exprs);
+        }
+        comparable(Value::Array(exprs))
+    }
+}
+
+/// The form in which listings are compared: counters without their numbers, unordered lists sorted.
+pub(super) fn comparable(mut value: Value) -> Value {
+    normalise(&mut value);
+    value
+}
+
+fn normalise(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(normalise),
+        Value::Object(map) => {
+            for (key, inner) in map.iter_mut() {
+                match key.as_str() {
+                    "counter" => *inner = Value::Null,
+                    "set" | "right" => sort(inner),
+                    _ => normalise(inner),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn sort(value: &mut Value) {
+    normalise(value);
+    if let Value::Array(list) = value {
+        list.sort_by_cached_key(Value::to_string);
+    }
+}
+
+fn matches(op: &str, left: Value, right: Value) -> Value {
+    json!({"match": {"op": op, "left": left, "right": right}})
+}
+
+fn meta(key: &str) -> Value {
+    json!({"meta": {"key": key}})
+}
+
+fn payload(protocol: &str, field: &str) -> Value {
+    json!({"payload": {"protocol": protocol, "field": field}})
+}
+
+/// One value as it is, several as a set.
+fn one_or_set(values: Vec<Value>) -> Value {
+    match <[Value; 1]>::try_from(values) {
+        Ok([one]) => one,
+        Err(values) => json!({"set": values}),
+    }
+}
+
+fn link(selector: &LinkSelector) -> Value {
+    match selector {
+        LinkSelector::One(link) => json!(link.as_str()),
+        LinkSelector::Loopback => json!("lo"),
+        LinkSelector::Set(set) => json!(format!("@{set}")),
+    }
+}
+
+fn net(net: &Net) -> Value {
+    let plain = |address: IpAddr| json!(address.to_string());
+    match net {
+        Net::Host(host) => plain(*host),
+        Net::Cidr(cidr) if Net::single(cidr) => plain(cidr.network()),
+        Net::Cidr(cidr) => {
+            json!({"prefix": {"addr": cidr.network().to_string(), "len": cidr.prefix()}})
+        }
+    }
+}
+
+fn ports(ports: Ports) -> Value {
+    match ports {
+        Ports::One(port) => json!(port.get()),
+        Ports::Range(first, last) => json!({"range": [first.get(), last.get()]}),
+    }
+}
+
+fn key(key: Key) -> Value {
+    match key {
+        Key::Iif => meta("iifname"),
+        Key::Oif => meta("oifname"),
+        Key::SourceV4 => payload("ip", "saddr"),
+        Key::DestinationV4 => payload("ip", "daddr"),
+        Key::L4 => meta("l4proto"),
+        Key::DestinationPort => payload("th", "dport"),
+        Key::CtState => json!({"ct": {"key": "state"}}),
+    }
+}
+
+fn keys(parts: &[Key]) -> Value {
+    match parts {
+        [one] => key(*one),
+        several => json!({"concat": several.iter().map(|part| key(*part)).collect::<Vec<_>>()}),
+    }
+}
+
+fn mapped(parts: &[Key], map: &super::Ident) -> Value {
+    json!({"map": {"key": keys(parts), "data": format!("@{map}")}})
+}
+
+pub(super) fn verdict(verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Accept => json!({"accept": null}),
+        Verdict::Drop => json!({"drop": null}),
+        Verdict::Return => json!({"return": null}),
+        Verdict::Jump(chain) => json!({"jump": {"target": chain.as_str()}}),
+        Verdict::Goto(chain) => json!({"goto": {"target": chain.as_str()}}),
+    }
+}
+
+fn states(states: &std::collections::BTreeSet<CtState>) -> Value {
+    let names: Vec<Value> = states.iter().map(|state| json!(state.as_str())).collect();
+    let right = match <[Value; 1]>::try_from(names) {
+        Ok([one]) => one,
+        Err(names) => Value::Array(names),
+    };
+    matches("in", json!({"ct": {"key": "state"}}), right)
+}
+
+fn icmp(types: &std::collections::BTreeSet<IcmpType>) -> Value {
+    let protocol = types.first().map_or("icmp", |first| first.protocol());
+    let names = types.iter().map(|kind| json!(kind.as_str())).collect();
+    matches("==", payload(protocol, "type"), one_or_set(names))
+}
+
+fn mark(mask: u32, value: u32) -> Value {
+    matches("==", json!({"&": [meta("mark"), mask]}), json!(value))
+}
+
+impl Expr {
+    fn listed(&self, out: &mut Vec<Value>) {
+        let equal = |left, right| matches("==", left, right);
+        let l4 = |protocol: L4, field| payload(protocol.as_str(), field);
+        if matches!(self, Self::ClampMss) {
+            out.push(matches("in", payload("tcp", "flags"), json!("syn")));
+        }
+        out.push(match self {
+            Self::Iif(selector) => equal(meta("iifname"), link(selector)),
+            Self::Oif(selector) => equal(meta("oifname"), link(selector)),
+            Self::Source(network) => equal(payload(network.family(), "saddr"), net(network)),
+            Self::Destination(network) => equal(payload(network.family(), "daddr"), net(network)),
+            Self::CtState(wanted) => states(wanted),
+            Self::CtDnat => matches("in", json!({"ct": {"key": "status"}}), json!("dnat")),
+            Self::L4(protocols) => {
+                let names = protocols.iter().map(|protocol| json!(protocol.as_str())).collect();
+                equal(meta("l4proto"), one_or_set(names))
+            }
+            Self::DestinationPort(protocol, port) => equal(l4(*protocol, "dport"), ports(*port)),
+            Self::SourcePort(protocol, port) => equal(l4(*protocol, "sport"), ports(*port)),
+            Self::AnyDestinationPort(port) => equal(payload("th", "dport"), ports(*port)),
+            Self::Icmp(types) => icmp(types),
+            Self::ToSelf => {
+                equal(json!({"fib": {"result": "type", "flags": ["daddr"]}}), json!("local"))
+            }
+            Self::Mark { mask, value } => mark(*mask, *value),
+            Self::In(key, set) => equal(keys(key), json!(format!("@{set}"))),
+            Self::Vmap(key, map) => json!({"vmap": {"key": keys(key), "data": format!("@{map}")}}),
+            Self::Snat(address) => json!({"snat": {"family": "ip", "addr": address.to_string()}}),
+            Self::SnatMap(key, map) => json!({"snat": {"family": "ip", "addr": mapped(key, map)}}),
+            Self::DnatMap(key, map) => json!({"dnat": {"family": "ip", "addr": mapped(key, map)}}),
+            Self::ClampMss => json!({"mangle": {
+                "key": {"tcp option": {"name": "maxseg", "field": "size"}},
+                "value": {"rt": {"key": "mtu"}},
+            }}),
+            Self::Counter => json!({"counter": null}),
+            Self::Verdict(end) => verdict(end),
+        });
+    }
+}
