@@ -57,7 +57,7 @@ fn every_match() -> Vec<Expr> {
     vec![
         Expr::Iif(LinkSelector::Loopback),
         Expr::Iif(link("guest0")),
-        Expr::Iif(LinkSelector::Set(Ident::fixed("guests"))),
+        Expr::Iif(LinkSelector::Set(Ident::fixed("guest-links"))),
         Expr::Oif(link("pub0")),
         Expr::Source(Net::Cidr("10.1.1.0/24".parse().unwrap())),
         Expr::Source(Net::Cidr("10.1.1.9/32".parse().unwrap())),
@@ -81,7 +81,7 @@ fn every_match() -> Vec<Expr> {
         ])),
         Expr::ToSelf,
         Expr::Mark { mask: 0xff, value: 0x1 },
-        Expr::In(vec![Key::Iif, Key::Oif], Ident::fixed("pairs")),
+        Expr::In(vec![Key::Iif, Key::Oif], Ident::fixed("link-pairs")),
         Expr::Vmap(vec![Key::Iif], Ident::fixed("by-link")),
     ]
 }
@@ -97,8 +97,16 @@ fn rules(exprs: Vec<Expr>) -> Vec<Rule> {
     let dns = vec![Expr::L4(both), Expr::AnyDestinationPort(Ports::One(port(53)))];
     rules.push(Rule::verdict(RuleId::fixed("dns"), dns, Verdict::Accept));
     rules.push(Rule { id: RuleId::fixed("mss"), exprs: vec![Expr::ClampMss, Expr::Counter] });
-    rules.push(Rule::verdict(RuleId::fixed("jump"), [], Verdict::Jump(Ident::fixed("other"))));
-    rules.push(Rule::verdict(RuleId::fixed("goto"), [], Verdict::Goto(Ident::fixed("other"))));
+    rules.push(Rule::verdict(
+        RuleId::fixed("jump"),
+        [],
+        Verdict::Jump(Ident::fixed("other-chain")),
+    ));
+    rules.push(Rule::verdict(
+        RuleId::fixed("goto"),
+        [],
+        Verdict::Goto(Ident::fixed("other-chain")),
+    ));
     rules.push(Rule::verdict(RuleId::fixed("return"), [], Verdict::Return));
     rules.push(Rule::verdict(RuleId::fixed("drop"), [], Verdict::Drop));
     rules
@@ -110,7 +118,7 @@ fn base(kind: ChainKind, point: HookPoint, priority: i32, rules: Vec<Rule>) -> C
 
 fn nat_rules() -> Vec<Rule> {
     let snat = Expr::Snat("198.51.100.10".parse().unwrap());
-    let by_map = Expr::SnatMap(vec![Key::Iif, Key::Oif], Ident::fixed("snat"));
+    let by_map = Expr::SnatMap(vec![Key::Iif, Key::Oif], Ident::fixed("snat-by-link"));
     vec![
         Rule::action(RuleId::fixed("snat"), [Expr::Oif(link("pub0"))], snat),
         Rule::action(RuleId::fixed("snat-map"), [], by_map),
@@ -120,10 +128,10 @@ fn nat_rules() -> Vec<Rule> {
 fn everything() -> Table {
     let key = vec![Key::DestinationV4, Key::L4, Key::DestinationPort];
     let dnat =
-        Rule::action(RuleId::fixed("dnat"), [], Expr::DnatMap(key, Ident::fixed("forwards")));
+        Rule::action(RuleId::fixed("dnat"), [], Expr::DnatMap(key, Ident::fixed("port-forwards")));
     let chains = [
-        ("other", Chain::default()),
-        ("every", base(ChainKind::Filter, HookPoint::Forward, 0, rules(every_match()))),
+        ("other-chain", Chain::default()),
+        ("every-match", base(ChainKind::Filter, HookPoint::Forward, 0, rules(every_match()))),
         ("nat-out", base(ChainKind::Nat, HookPoint::Postrouting, 100, nat_rules())),
         ("nat-in", base(ChainKind::Nat, HookPoint::Prerouting, -100, vec![dnat])),
     ];
@@ -131,14 +139,14 @@ fn everything() -> Table {
         chains: chains.map(|(name, chain)| (Ident::fixed(name), chain)).into(),
         sets: [
             (
-                Ident::fixed("guests"),
+                Ident::fixed("guest-links"),
                 Set {
                     key: vec![SetType::Link],
                     elements: [set(&["guest0"]), set(&["guest1"])].into(),
                 },
             ),
             (
-                Ident::fixed("pairs"),
+                Ident::fixed("link-pairs"),
                 Set {
                     key: vec![SetType::Link, SetType::Link],
                     elements: [set(&["guest0", "pub0"])].into(),
@@ -151,7 +159,7 @@ fn everything() -> Table {
 }
 
 fn maps() -> BTreeMap<Ident, Map> {
-    let jump = Element(vec![ElementValue::Verdict(Verdict::Jump(Ident::fixed("other")))]);
+    let jump = Element(vec![ElementValue::Verdict(Verdict::Jump(Ident::fixed("other-chain")))]);
     let address = |text: &str| ElementValue::Ipv4(text.parse().unwrap());
     let to = Element(vec![address("198.51.100.10")]);
     let from = Element(vec![
@@ -163,13 +171,13 @@ fn maps() -> BTreeMap<Ident, Map> {
     [
         ("by-link", vec![SetType::Link], vec![SetType::Verdict], (set(&["guest0"]), jump)),
         (
-            "snat",
+            "snat-by-link",
             vec![SetType::Link, SetType::Link],
             vec![SetType::Ipv4],
             (set(&["guest0", "pub0"]), to),
         ),
         (
-            "forwards",
+            "port-forwards",
             vec![SetType::Ipv4, SetType::L4, SetType::Port],
             vec![SetType::Ipv4, SetType::Port],
             (from, inside),
@@ -194,15 +202,15 @@ fn a_change_touches_only_what_differs_and_keeps_counters() {
     let ns = topology.namespace("nft").unwrap();
     let mut table = everything();
     reach(&ns, &table);
-    let guests = table.sets.get_mut(&Ident::fixed("guests")).unwrap();
+    let guests = table.sets.get_mut(&Ident::fixed("guest-links")).unwrap();
     guests.elements.insert(set(&["guest2"]));
     guests.elements.remove(&set(&["guest0"]));
     let script = reach(&ns, &table);
     assert_eq!(script.changes.len(), 2, "{}", script.render());
     table.chains.get_mut(&Ident::fixed("nat-out")).unwrap().rules.pop();
-    table.maps.remove(&Ident::fixed("snat"));
+    table.maps.remove(&Ident::fixed("snat-by-link"));
     reach(&ns, &table);
-    table.chains.remove(&Ident::fixed("every"));
+    table.chains.remove(&Ident::fixed("every-match"));
     table.maps.remove(&Ident::fixed("by-link"));
     reach(&ns, &table);
 }
@@ -214,15 +222,15 @@ fn foreign_edits_of_ours_show_and_are_undone_and_foreign_tables_stay() {
     let table = everything();
     reach(&ns, &table);
     for edit in [
-        "add rule inet sluice every counter drop",
+        "add rule inet sluice every-match counter drop",
         "flush chain inet sluice nat-out",
-        "delete element inet sluice guests { \"guest0\" }",
-        "add element inet sluice guests { \"we ird; \" }",
-        "add chain inet sluice extra { type filter hook input priority 5; policy drop; }",
-        "add counter inet sluice spy",
+        "delete element inet sluice guest-links { \"guest0\" }",
+        "add element inet sluice guest-links { \"we ird; \" }",
+        "add chain inet sluice extra-1 { type filter hook input priority 5; policy drop; }",
+        "add counter inet sluice spy-1",
         "add table inet foreign\nadd chain inet foreign x",
         "delete table inet sluice",
-        "add table inet sluice\nadd chain inet sluice every { type filter hook input priority 7; }",
+        "delete table inet sluice\nadd table inet sluice\nadd chain inet sluice every-match { type filter hook input priority 7; }",
     ] {
         load(&ns, edit);
         let desired = BTreeMap::from([(ours(), table.clone())]);

@@ -53,8 +53,8 @@ macro_rules! checked {
 }
 
 checked!(
-    /// Name of a table, chain, set or map: letters, digits, `_` and `-`, at most 31 characters. Names with a prefix
-    /// (`from-`, `in_`) never meet an nft keyword.
+    /// Name of a table, chain, set or map: letters, digits, `_` and `-`, at most 31 characters. Those of ours that
+    /// are not the table's own have a hyphen, because nft takes no quoted names and no keyword of it has one.
     Ident,
     31,
     |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-',
