@@ -4,8 +4,13 @@
 //! started ends with it. Does not: prove anything about hardware, or about speed, since machines
 //! usually run under emulation.
 
+mod lab;
 pub mod netns;
+pub mod qemu;
+mod spawner;
+pub mod spec;
 mod wait;
 pub mod wire;
 
+pub use lab::{Host, Lab, LabBuilder, LabError, LabStatus};
 pub use wait::{TimedOut, Wait};

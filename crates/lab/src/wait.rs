@@ -49,10 +49,10 @@ impl Wait {
     }
 
     /// Like [`Wait::until_some`] without blocking the thread; `look` itself may wait.
-    pub async fn until_async<T>(
+    pub async fn until_async<T, F: Future<Output = Option<T>>>(
         bound: Duration,
         what: &str,
-        mut look: impl AsyncFnMut() -> Option<T>,
+        mut look: impl FnMut() -> F,
     ) -> Result<T, TimedOut> {
         let mut pace = Pace::new(bound);
         loop {
@@ -108,10 +108,10 @@ mod tests {
 
     #[tokio::test]
     async fn waits_without_blocking() {
-        let mut looks = 0;
-        let found = Wait::until_async(Duration::from_secs(5), "two", async || {
-            looks += 1;
-            (looks == 2).then_some(())
+        let looks = std::cell::Cell::new(0);
+        let found = Wait::until_async(Duration::from_secs(5), "two", || async {
+            looks.set(looks.get() + 1);
+            (looks.get() == 2).then_some(())
         });
         assert_eq!(found.await, Ok(()));
     }
