@@ -1,3 +1,4 @@
 //! The virtual router: what a guest network needs from its gateway, one module per service.
 
 pub mod dhcp;
+pub mod dns;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use sluice_router::dhcp;
+use sluice_router::{dhcp, dns};
 
 #[derive(Parser)]
 #[command(name = "sluice-router", version, about = "The virtual router")]
@@ -17,6 +17,8 @@ struct Arguments {
 enum Command {
     /// Serve DHCP without an agent, on a desk or a test bench
     Dhcp(dhcp::desk::DeskArgs),
+    /// Serve DNS without an agent, on a desk or a test bench
+    Dns(dns::desk::DeskArgs),
 }
 
 fn main() -> ExitCode {
@@ -33,5 +35,6 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Dhcp(args) => dhcp::desk::run(args),
+        Command::Dns(args) => dns::desk::run(args),
     }
 }

@@ -7,3 +7,4 @@ pub mod model;
 pub mod nft;
 pub mod packet;
 pub mod tap;
+pub mod udp_batch;

@@ -1,0 +1,188 @@
+//! Answers of upstreams, kept while their time lasts, in bounded memory.
+//!
+//! Guarantees: never more bytes than asked for; what was used since it was last looked at outlives what was not (second
+//! chance); an answer past its time is never given (serve-stale, RFC 8767, is off). Keys are whole questions, so one
+//! answer cannot smuggle in records for another name.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::query::Query;
+use super::stored::Stored;
+use super::wire::flag;
+
+/// Locks, so that threads rarely wait for each other.
+const SHARDS: usize = 16;
+/// Memory of an entry besides its key and its answer: two map slots and their pointers.
+const OVERHEAD: usize = 160;
+
+/// A question as it is told apart: name in lower case, type, and the two bits that change what upstreams answer.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key(Arc<[u8]>);
+
+/// A key on the stack: looking up allocates nothing.
+struct KeyBuffer {
+    bytes: [u8; 258],
+    length: usize,
+}
+
+impl KeyBuffer {
+    fn of(query: &Query<'_>) -> Self {
+        let mut buffer = Self { bytes: [0; 258], length: 0 };
+        let bits = u8::from(query.dnssec_ok()) << 1 | u8::from(query.has(flag::CD));
+        let [high, low] = query.qtype.to_be_bytes();
+        for part in [query.name.as_bytes(), &[high, low, bits]] {
+            let end = buffer.length + part.len();
+            if let Some(place) = buffer.bytes.get_mut(buffer.length..end) {
+                place.copy_from_slice(part);
+                buffer.length = end;
+            }
+        }
+        buffer
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Key {
+    /// The key of `query`.
+    pub(super) fn of(query: &Query<'_>) -> Self {
+        Self(KeyBuffer::of(query).as_bytes().into())
+    }
+
+    /// Name in lower case, type.
+    pub(super) fn name_and_type(&self) -> &[u8] {
+        self.0.split_last().map_or(&[], |(_, rest)| rest)
+    }
+
+    /// Whether DNSSEC records are asked for.
+    pub(super) fn dnssec_ok(&self) -> bool {
+        self.0.last().is_some_and(|bits| bits & 2 != 0)
+    }
+
+    /// Whether the upstream is told not to validate.
+    pub(super) fn checking_disabled(&self) -> bool {
+        self.0.last().is_some_and(|bits| bits & 1 != 0)
+    }
+}
+
+/// The cache, shared by all threads.
+pub struct Cache {
+    shards: Vec<Mutex<Shard>>,
+    shard_bytes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<Arc<[u8]>, Entry>,
+    /// Oldest first; each key of `entries` once.
+    order: VecDeque<Arc<[u8]>>,
+    bytes: usize,
+}
+
+struct Entry {
+    stored: Arc<Stored>,
+    since: u32,
+    used: bool,
+}
+
+impl Entry {
+    fn bytes(&self, key: &[u8]) -> usize {
+        OVERHEAD + key.len() + self.stored.bytes()
+    }
+}
+
+impl Cache {
+    /// An empty cache of at most `bytes` bytes.
+    pub fn new(bytes: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, shard_bytes: AtomicUsize::new(bytes / SHARDS) }
+    }
+
+    /// What is kept for `query`, `now` seconds after the service's start; handed to `use_it` with its age.
+    pub(super) fn get<T>(
+        &self,
+        query: &Query<'_>,
+        now: u32,
+        use_it: impl FnOnce(&Stored, u32) -> T,
+    ) -> Option<T> {
+        let key = KeyBuffer::of(query);
+        let mut shard = self.shard(key.as_bytes());
+        let entry = shard.entries.get_mut(key.as_bytes())?;
+        let age = now.saturating_sub(entry.since);
+        if age >= entry.stored.lifetime {
+            return None;
+        }
+        entry.used = true;
+        Some(use_it(&entry.stored, age))
+    }
+
+    /// Keeps `stored` for `key` from `now` on, in place of what was there.
+    pub fn insert(&self, key: &Key, stored: Arc<Stored>, now: u32) {
+        let entry = Entry { stored, since: now, used: false };
+        let bytes = entry.bytes(&key.0);
+        let limit = self.shard_bytes.load(Ordering::Relaxed);
+        if entry.stored.lifetime == 0 || bytes > limit {
+            return;
+        }
+        let mut shard = self.shard(&key.0);
+        match shard.entries.insert(key.0.clone(), entry) {
+            Some(old) => shard.bytes -= old.bytes(&key.0),
+            None => shard.order.push_back(key.0.clone()),
+        }
+        shard.bytes += bytes;
+        shard.shrink(limit);
+    }
+
+    /// Holds at most `bytes` bytes from the next answer on.
+    pub fn limit(&self, bytes: usize) {
+        self.shard_bytes.store(bytes / SHARDS, Ordering::Relaxed);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            *lock(shard) = Shard::default();
+        }
+    }
+
+    /// Entries and bytes in use.
+    pub fn usage(&self) -> (usize, usize) {
+        self.shards.iter().map(lock).fold((0, 0), |(entries, bytes), shard| {
+            (entries + shard.entries.len(), bytes + shard.bytes)
+        })
+    }
+
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        // spreads well enough over a few locks; the maps themselves are keyed against flooding
+        let sum =
+            key.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+        let index = sum % SHARDS;
+        #[allow(clippy::indexing_slicing)] // `new` makes exactly SHARDS of them
+        lock(&self.shards[index])
+    }
+}
+
+impl Shard {
+    /// Second chance: what was used since it was last here goes to the end once more.
+    fn shrink(&mut self, limit: usize) {
+        while self.bytes > limit {
+            let Some(key) = self.order.pop_front() else { return };
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            if std::mem::take(&mut entry.used) {
+                self.order.push_back(key);
+                continue;
+            }
+            self.bytes -= entry.bytes(&key);
+            self.entries.remove(&key);
+        }
+    }
+}
+
+/// A thread that panicked inside leaves at worst a wrong byte count behind.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

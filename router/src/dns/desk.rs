@@ -1,0 +1,116 @@
+//! `sluice-router dns`: the service on a desk or a test bench, without an agent.
+//!
+//! Takes its slice from a file (or the slice of a whole configuration), re-reads it on SIGHUP and prints its report as
+//! JSON on SIGUSR1 and at the end. Keeps the rights it was started with: on an appliance the agent starts `service dns`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
+
+use super::server::Server;
+use super::slice::{DnsSlice, slice};
+
+/// Arguments of `sluice-router dns`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct DeskArgs {
+    /// Serve this DNS slice (JSON)
+    #[arg(long, value_name = "FILE")]
+    slice: Option<PathBuf>,
+    /// Serve the networks of this router configuration (JSON)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl DeskArgs {
+    fn load(&self) -> Result<DnsSlice> {
+        match (&self.slice, &self.config) {
+            (Some(path), _) => parse(path, |bytes| Ok(serde_json::from_slice(bytes)?)),
+            (_, Some(path)) => parse(path, |bytes| Ok(slice(&serde_json::from_slice(bytes)?))),
+            _ => anyhow::bail!("neither a slice nor a configuration; give --slice or --config"),
+        }
+    }
+}
+
+fn parse(path: &Path, decode: impl Fn(&[u8]) -> Result<DnsSlice>) -> Result<DnsSlice> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    decode(&bytes).with_context(|| format!("{} is not what was expected", path.display()))
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(args: &DeskArgs) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &DeskArgs) -> Result<()> {
+    let first = args.load()?;
+    let server = Server::start(&first.settings).context("cannot start the DNS service")?;
+    let mut signals = Signals::new()?;
+    let mut serial = 1;
+    server.apply(&first, serial).await;
+    complain(&server);
+    info!("dns server started");
+    loop {
+        tokio::select! {
+            _ = signals.reload.recv() => {
+                serial += 1;
+                reload(args, &server, serial).await;
+            }
+            _ = signals.report.recv() => print(&server),
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+        }
+    }
+    print(&server);
+    Ok(())
+}
+
+struct Signals {
+    reload: Signal,
+    report: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            reload: on(SignalKind::hangup())?,
+            report: on(SignalKind::user_defined1())?,
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// A slice that does not load leaves the one in force.
+async fn reload(args: &DeskArgs, server: &Server, serial: u32) {
+    match args.load() {
+        Ok(slice) => {
+            server.apply(&slice, serial).await;
+            complain(server);
+        }
+        Err(reason) => {
+            error!(reason = format!("{reason:#}"), "dns slice not loaded, the old one stays");
+        }
+    }
+}
+
+fn complain(server: &Server) {
+    for address in server.report().missing {
+        error!(%address, "cannot answer there yet, trying again; port 53 needs CAP_NET_BIND_SERVICE");
+    }
+}
+
+#[allow(clippy::print_stdout)] // the report is what a bench reads
+fn print(server: &Server) {
+    match serde_json::to_string(&server.report()) {
+        Ok(report) => println!("{report}"),
+        Err(reason) => error!(%reason, "report not printed"),
+    }
+}

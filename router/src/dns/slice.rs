@@ -1,0 +1,183 @@
+//! The part of the router configuration that the DNS service needs, and nothing else.
+//!
+//! Guarantees: derived from the configuration alone, so equal configurations give equal slices; complete, so a service
+//! that starts from nothing needs nothing besides. It holds no secret.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use sluice_api::config::{GuestNetwork, Link, RouterConfig};
+use sluice_api::types::{Cidr, DomainName, HostName, LinkName};
+
+/// Port of DNS (RFC 1035 4.2).
+pub const PORT: u16 = 53;
+
+/// What the DNS service is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSlice {
+    /// The router's own name, resolvable in every guest domain.
+    pub router: HostName,
+    /// The guest networks served.
+    pub networks: Vec<DnsNetwork>,
+    /// Resolvers for every other name, in order of preference.
+    pub upstreams: Vec<SocketAddr>,
+    /// Bounds and times. Default: see each.
+    #[serde(default)]
+    pub settings: Settings,
+}
+
+/// One guest network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsNetwork {
+    /// Queries must arrive on this link. None: on any, for a desk without links.
+    #[serde(default)]
+    pub link: Option<LinkName>,
+    /// The router's addresses in the network, the gateway first.
+    pub listen: Vec<Listen>,
+    /// Domain of the guests' names.
+    pub domain: DomainName,
+    /// The network whose reverse names are answered here.
+    pub cidr: Cidr,
+    /// The guests. Default: none.
+    #[serde(default)]
+    pub hosts: Vec<DnsHost>,
+}
+
+/// An address to answer on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// The router's own address.
+    pub address: IpAddr,
+    /// Sources that get an answer there; every other one gets silence.
+    pub clients: Cidr,
+}
+
+/// One guest's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsHost {
+    /// First label of its name.
+    pub name: HostName,
+    /// Its address.
+    pub address: std::net::Ipv4Addr,
+}
+
+/// Bounds and times of the service; the configuration has no field for them yet, so a router runs on the defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Port to answer on, UDP and TCP. Default 53.
+    pub port: u16,
+    /// Threads that answer UDP. Default 0: one per processor, at most 4.
+    pub workers: u8,
+    /// Seconds that clients may keep a guest's record. Default 30: a guest that moved is found again soon.
+    pub local_ttl: u32,
+    /// Seconds that clients may keep "no such guest" (RFC 2308). Default 5: a guest just made is found at once.
+    pub local_negative_ttl: u32,
+    /// Most memory for cached answers, in bytes. Default 8 MiB.
+    pub cache_bytes: usize,
+    /// Answers are kept at least so many seconds. Default 0: as their TTL says.
+    pub min_ttl: u32,
+    /// Answers are kept at most so many seconds. Default 86400 (RFC 8767 4 advises days at most).
+    pub max_ttl: u32,
+    /// "No such name" is kept at most so many seconds. Default 3600 (RFC 2308 5 advises 1 to 3 hours).
+    pub max_negative_ttl: u32,
+    /// Most foreign questions waiting for upstreams at one time. Default 1024.
+    pub max_in_flight: usize,
+    /// Most clients waiting for them. Default 8192.
+    pub max_waiting: usize,
+    /// Mix upper and lower case in forwarded names, which a forger must guess too (draft-vixie-dnsext-dns0x20). Default true.
+    pub mixed_case: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            port: PORT,
+            workers: 0,
+            local_ttl: 30,
+            local_negative_ttl: 5,
+            cache_bytes: 8 * 1024 * 1024,
+            min_ttl: 0,
+            max_ttl: 86_400,
+            max_negative_ttl: 3600,
+            max_in_flight: 1024,
+            max_waiting: 8192,
+            mixed_case: true,
+        }
+    }
+}
+
+/// The DNS part of `config`.
+pub fn slice(config: &RouterConfig) -> DnsSlice {
+    DnsSlice {
+        router: config.hostname.clone(),
+        networks: config.networks.iter().map(|network| of_network(config, network)).collect(),
+        upstreams: config.dns.upstreams.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect(),
+        settings: Settings::default(),
+    }
+}
+
+fn of_network(config: &RouterConfig, network: &GuestNetwork) -> DnsNetwork {
+    let gateway = Listen { address: network.gateway_ip(), clients: network.cidr };
+    let link = config.links.iter().find(|link| link.name == network.link);
+    let listen = std::iter::once(gateway).chain(link.into_iter().flat_map(v6_addresses)).collect();
+    let host = |guest: &sluice_api::config::Guest| DnsHost {
+        name: guest.hostname.clone(),
+        address: guest.address,
+    };
+    DnsNetwork {
+        link: Some(network.link.clone()),
+        listen,
+        domain: network.domain.clone(),
+        cidr: network.cidr,
+        hosts: network.guests.iter().map(host).collect(),
+    }
+}
+
+/// Further v4 addresses of a guest link are not the network's gateway; its v6 ones are the only ones v6 guests know.
+fn v6_addresses(link: &Link) -> impl Iterator<Item = Listen> {
+    link.addresses
+        .iter()
+        .filter(|address| !address.network().is_ipv4())
+        .map(|address| Listen { address: address.ip(), clients: address.network() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> RouterConfig {
+        serde_json::from_str(include_str!("../../../examples/router.json")).unwrap()
+    }
+
+    #[test]
+    fn the_slice_has_every_network_with_its_gateways_and_guests() {
+        let slice = slice(&example());
+        assert_eq!(slice.router.as_str(), "r-1");
+        let first = &slice.networks[0];
+        assert_eq!(first.domain.as_str(), "cs1.cloud.internal");
+        assert_eq!(first.listen.len(), 1);
+        assert_eq!(first.listen[0].address.to_string(), "10.1.1.1");
+        assert_eq!(first.hosts[1].name.as_str(), "vm2");
+        assert_eq!(slice.networks[1].listen[1].address.to_string(), "2001:db8:2::1");
+        assert_eq!(slice.networks[1].listen[1].clients.to_string(), "2001:db8:2::/64");
+        assert_eq!(slice.upstreams[0].to_string(), "192.0.2.53:53");
+    }
+
+    #[test]
+    fn the_slice_survives_the_way_to_the_service() {
+        let slice = slice(&example());
+        let text = serde_json::to_string(&slice).unwrap();
+        assert_eq!(serde_json::from_str::<DnsSlice>(&text).unwrap(), slice);
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        let text = r#"{"router":"r","networks":[],"upstreams":[],"settings":{"prot":53}}"#;
+        assert!(serde_json::from_str::<DnsSlice>(text).unwrap_err().to_string().contains("prot"));
+    }
+}

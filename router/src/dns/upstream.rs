@@ -1,0 +1,216 @@
+//! The zone's resolvers as one: who is asked when, and what counts as the answer.
+//!
+//! Guarantees: an answer within [`DEADLINE`] or a failure that says why; the next upstream is asked as soon as one
+//! fails or is slow, while late answers still count; state of an upstream survives changes of the others.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::cache::Key;
+use super::counters::{Counters, Tally};
+use super::exchange::{ExchangeError, exchange};
+use super::health::{Health, order};
+use super::slice::Settings;
+use super::stored::Stored;
+use super::wire::ede;
+
+/// Time after which clients are told of a failure; stock resolvers give up after 5 s.
+const DEADLINE: Duration = Duration::from_millis(4500);
+/// Times from one try to the next, while none has failed earlier.
+const PATIENCE: [Duration; 3] =
+    [Duration::from_millis(400), Duration::from_millis(800), Duration::from_millis(1200)];
+/// Time after which one try counts as a failure.
+const TRY_TIME: Duration = Duration::from_millis(2500);
+/// Most tries for one question.
+const MAX_TRIES: usize = 6;
+
+/// One resolver.
+pub(super) struct Upstream {
+    address: SocketAddr,
+    health: Mutex<Health>,
+}
+
+/// All of them.
+pub(super) struct Upstreams {
+    list: Vec<Arc<Upstream>>,
+    start: Instant,
+    settings: Settings,
+    counters: Arc<Counters>,
+}
+
+/// How one try ended.
+enum Tried {
+    Answer(Stored),
+    Nothing,
+}
+
+impl Upstream {
+    fn new(address: SocketAddr) -> Self {
+        Self { address, health: Mutex::default() }
+    }
+
+    fn with_health<T>(&self, change: impl FnOnce(&mut Health) -> T) -> T {
+        change(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Upstreams {
+    /// The upstreams at `addresses`, with what `previous` knows of them.
+    pub(super) fn new(
+        addresses: &[SocketAddr],
+        settings: &Settings,
+        counters: Arc<Counters>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let known = |address: &SocketAddr| {
+            previous?.list.iter().find(|upstream| upstream.address == *address).cloned()
+        };
+        let list = addresses
+            .iter()
+            .map(|address| known(address).unwrap_or_else(|| Arc::new(Upstream::new(*address))))
+            .collect();
+        let start = previous.map_or_else(Instant::now, |previous| previous.start);
+        Self { list, start, settings: settings.clone(), counters }
+    }
+
+    /// Whether these are the resolvers at `addresses`, in whatever order.
+    pub(super) fn same_set(&self, addresses: &[SocketAddr]) -> bool {
+        self.list.len() == addresses.len()
+            && self.list.iter().all(|upstream| addresses.contains(&upstream.address))
+    }
+
+    /// Whether `other` asks the same resolvers.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        let addresses: Vec<_> = other.list.iter().map(|upstream| upstream.address).collect();
+        self.same_set(&addresses)
+    }
+
+    /// Addresses of those that count as down.
+    pub(super) fn down(&self) -> Vec<SocketAddr> {
+        let down =
+            self.list.iter().filter(|upstream| upstream.with_health(|health| health.is_down()));
+        down.map(|upstream| upstream.address).collect()
+    }
+
+    /// Asks until there is an answer or no hope of one.
+    pub(super) async fn ask(self: &Arc<Self>, key: &Key) -> Stored {
+        self.probe(key);
+        match timeout(DEADLINE, self.race(key)).await {
+            Ok(answer) => answer,
+            Err(_) => Stored::failure(ede::NO_REACHABLE_AUTHORITY, "no upstream resolver answered"),
+        }
+    }
+
+    /// Asks one after the other, not waiting for one to fail before the next is asked.
+    async fn race(self: &Arc<Self>, key: &Key) -> Stored {
+        let health: Vec<_> =
+            self.list.iter().map(|upstream| upstream.with_health(|health| *health)).collect();
+        let order = order(&health);
+        let mut turns = order.iter().cycle().take(MAX_TRIES).copied();
+        let mut tries = FuturesUnordered::new();
+        let mut waiting: Vec<(usize, Instant)> = Vec::new();
+        let mut patience = PATIENCE.iter().copied().chain(std::iter::repeat(TRY_TIME));
+        let mut inconclusive = None;
+        loop {
+            let wait = patience.next().unwrap_or(TRY_TIME);
+            match turns.next() {
+                Some(index) => {
+                    waiting.push((index, Instant::now()));
+                    tries.push(self.try_number(index, key));
+                }
+                None if tries.is_empty() => break,
+                None => {}
+            }
+            tokio::select! {
+                Some((index, tried)) = tries.next() => {
+                    waiting.retain(|(other, _)| *other != index);
+                    match tried {
+                        Tried::Answer(answer) if answer.is_conclusive() => {
+                            self.blame(&waiting);
+                            return answer;
+                        }
+                        Tried::Answer(answer) => inconclusive = Some(answer),
+                        Tried::Nothing => {}
+                    }
+                }
+                () = sleep(wait) => {}
+            }
+        }
+        inconclusive.unwrap_or_else(|| {
+            Stored::failure(ede::NO_REACHABLE_AUTHORITY, "no upstream resolver could be reached")
+        })
+    }
+
+    async fn try_number(&self, index: usize, key: &Key) -> (usize, Tried) {
+        let tried = match self.list.get(index) {
+            Some(upstream) => self.try_one(upstream, key).await,
+            None => Tried::Nothing,
+        };
+        (index, tried)
+    }
+
+    /// Counts those against which another one won although they were asked well before: otherwise one that is dead
+    /// would be asked first for ever.
+    fn blame(&self, waiting: &[(usize, Instant)]) {
+        let late = waiting.iter().filter(|(_, since)| since.elapsed() >= PATIENCE[0]);
+        for upstream in late.filter_map(|(index, _)| self.list.get(*index)) {
+            self.failed(upstream, &ExchangeError::Slow);
+            self.counters.add(&Tally {
+                upstream_queries: 1,
+                upstream_failures: 1,
+                ..Tally::default()
+            });
+        }
+    }
+
+    /// Sends `key` to those that are down, now and then, to see whether they are back; nobody waits for it.
+    fn probe(self: &Arc<Self>, key: &Key) {
+        let now = self.start.elapsed();
+        for upstream in &self.list {
+            if upstream.with_health(|health| health.wants_probe(now)) {
+                let (all, upstream, key) = (self.clone(), upstream.clone(), key.clone());
+                tokio::spawn(async move {
+                    all.try_one(&upstream, &key).await;
+                });
+            }
+        }
+    }
+
+    async fn try_one(&self, upstream: &Upstream, key: &Key) -> Tried {
+        let result = timeout(TRY_TIME, exchange(upstream.address, key, &self.settings))
+            .await
+            .unwrap_or(Err(ExchangeError::Slow));
+        let (failures, tried) = match result {
+            Ok(answer) => {
+                answered(upstream);
+                (u64::from(!answer.is_conclusive()), Tried::Answer(answer))
+            }
+            Err(error) => {
+                self.failed(upstream, &error);
+                (1, Tried::Nothing)
+            }
+        };
+        let tally = Tally { upstream_queries: 1, upstream_failures: failures, ..Tally::default() };
+        self.counters.add(&tally);
+        tried
+    }
+
+    fn failed(&self, upstream: &Upstream, error: &ExchangeError) {
+        let now = self.start.elapsed();
+        if upstream.with_health(|health| health.failed(now)) {
+            warn!(upstream = %upstream.address, %error, "upstream resolver is down");
+        }
+    }
+}
+
+fn answered(upstream: &Upstream) {
+    if upstream.with_health(Health::succeeded) {
+        info!(upstream = %upstream.address, "upstream resolver is back");
+    }
+}

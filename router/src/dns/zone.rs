@@ -1,0 +1,234 @@
+//! The names of one domain, compiled for answering: what exists, what it is, which zone it is in.
+//!
+//! Guarantees: a lookup allocates nothing and its cost does not depend on the number of guests; records are encoded when
+//! the zone is built, not when it is asked. Names that would be longer than DNS allows are left out, as no client could
+//! ask for them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use sluice_api::types::Cidr;
+
+use super::name::Name;
+use super::wire::{CLASS_IN, rtype};
+
+/// Name on the wire, lower case.
+pub(super) type Wire = Box<[u8]>;
+
+/// One existing name.
+#[derive(Debug)]
+pub(super) enum Node {
+    /// A guest or a reverse name.
+    One(Record),
+    /// The router: its addresses in the asking network.
+    Router,
+    /// A zone itself.
+    Apex(usize),
+    /// Nothing but names below it (RFC 4592 2.2.2).
+    Empty,
+}
+
+/// A record that answers a question about its owner, encoded.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub rtype: u16,
+    /// The owner as a pointer to the question (RFC 1035 4.1.4), and the rest.
+    pub bytes: Box<[u8]>,
+}
+
+impl Record {
+    /// The A or AAAA record of `address`.
+    pub(super) fn of_address(address: IpAddr, ttl: u32) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::new(rtype::A, ttl, &v4.octets()),
+            IpAddr::V6(v6) => Self::new(rtype::AAAA, ttl, &v6.octets()),
+        }
+    }
+
+    fn new(rtype: u16, ttl: u32, data: &[u8]) -> Self {
+        let question = [0xc0, 12];
+        Self {
+            rtype,
+            bytes: [&question, head(rtype, ttl, data.len()).as_slice(), data].concat().into(),
+        }
+    }
+}
+
+/// One zone.
+#[derive(Debug)]
+pub(super) struct Zone {
+    /// Its SOA record, complete.
+    pub soa: Box<[u8]>,
+    /// Its NS record, complete; none for a zone that exists only to be empty.
+    pub ns: Option<Box<[u8]>>,
+    /// Only reverse names of these networks are in it; empty means every name below it.
+    pub within: Vec<Cidr>,
+}
+
+impl Zone {
+    /// Whether `name`, which lies at or below the zone's own, is ours to answer.
+    pub(super) fn covers(&self, name: &Name) -> bool {
+        let Some(first) = self.within.first() else { return true };
+        let Some(address) = name.reverse_address() else { return false };
+        first.contains(address) || self.within.iter().any(|cidr| cidr.contains(address))
+    }
+}
+
+/// What a zone's SOA record says besides fixed times.
+pub(super) struct Authority<'a> {
+    /// The router's name in the domain.
+    pub primary: &'a Name,
+    /// Changes with every configuration.
+    pub serial: u32,
+    /// Seconds that a positive answer lives.
+    pub ttl: u32,
+    /// Seconds that a negative answer lives.
+    pub negative_ttl: u32,
+}
+
+impl Authority<'_> {
+    /// The zone `apex` with its records.
+    pub(super) fn zone(&self, apex: &Name, within: Vec<Cidr>) -> Zone {
+        let name = self.primary.as_bytes();
+        let ns = record(apex.as_bytes(), rtype::NS, self.ttl, &[name]);
+        Zone { soa: self.soa(apex.as_bytes(), &mailbox(self.primary)), ns: Some(ns), within }
+    }
+
+    /// A zone without names (RFC 6303 3).
+    pub(super) fn empty_zone(&self, apex: &Name) -> Zone {
+        let nobody = b"\x06nobody\x07invalid\x00";
+        Zone { soa: self.soa(apex.as_bytes(), nobody), ns: None, within: Vec::new() }
+    }
+
+    /// Refresh, retry and expire are for secondaries, of which there are none (RFC 1035 3.3.13).
+    fn soa(&self, apex: &[u8], mailbox: &[u8]) -> Box<[u8]> {
+        let numbers = [self.serial, 3600, 600, 86_400, self.negative_ttl].map(u32::to_be_bytes);
+        let primary = self.primary.as_bytes();
+        record(apex, rtype::SOA, self.negative_ttl, &[primary, mailbox, numbers.as_flattened()])
+    }
+}
+
+/// `hostmaster` in the domain of `primary` (RFC 2142 7), or the domain itself where that would be too long.
+fn mailbox(primary: &Name) -> Vec<u8> {
+    let domain = primary.suffix(1);
+    let name = [b"\x0ahostmaster".as_slice(), domain].concat();
+    if name.len() <= 255 { name } else { domain.to_vec() }
+}
+
+/// One record with its owner in full.
+fn record(owner: &[u8], rtype: u16, ttl: u32, data: &[&[u8]]) -> Box<[u8]> {
+    [owner, &head(rtype, ttl, data.iter().map(|part| part.len()).sum()), &data.concat()]
+        .concat()
+        .into()
+}
+
+/// What follows a record's owner and precedes its data.
+fn head(rtype: u16, ttl: u32, length: usize) -> [u8; 10] {
+    let length = u16::try_from(length).unwrap_or(0);
+    let mut head = [0; 10];
+    let (names, rest) = head.split_at_mut(4);
+    names.copy_from_slice([rtype.to_be_bytes(), CLASS_IN.to_be_bytes()].as_flattened());
+    let (time, size) = rest.split_at_mut(4);
+    time.copy_from_slice(&ttl.to_be_bytes());
+    size.copy_from_slice(&length.to_be_bytes());
+    head
+}
+
+/// Names and zones that the guests of one domain may see.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    names: HashMap<Wire, Node>,
+    zones: Vec<Zone>,
+    by_name: HashMap<Wire, usize>,
+}
+
+impl View {
+    /// Room for `names` names without growing.
+    pub(super) fn with_capacity(names: usize) -> Self {
+        Self { names: HashMap::with_capacity(names), ..Self::default() }
+    }
+
+    /// What `name` is, if it exists.
+    pub(super) fn node(&self, name: &Name) -> Option<&Node> {
+        self.names.get(name.as_bytes())
+    }
+
+    /// The zone with number `index`.
+    pub(super) fn zone(&self, index: usize) -> Option<&Zone> {
+        self.zones.get(index)
+    }
+
+    /// The innermost zone that `name` is in.
+    pub(super) fn zone_of(&self, name: &Name) -> Option<&Zone> {
+        name.suffixes()
+            .filter_map(|suffix| self.zones.get(*self.by_name.get(suffix)?))
+            .find(|zone| zone.covers(name))
+    }
+
+    /// Adds a zone; a second one of the same name widens the first.
+    pub(super) fn add_zone(&mut self, apex: &Name, zone: Zone) {
+        let index = *self.by_name.entry(apex.as_bytes().into()).or_insert(self.zones.len());
+        match self.zones.get_mut(index) {
+            None => {
+                if zone.within.is_empty() {
+                    self.names.insert(apex.as_bytes().into(), Node::Apex(index));
+                }
+                self.zones.push(zone);
+            }
+            Some(existing) => existing.within.extend(zone.within),
+        }
+    }
+
+    /// Adds a name that nothing else has; otherwise what is there stays.
+    pub(super) fn add(&mut self, name: &Name, node: Node) {
+        self.names.entry(name.as_bytes().into()).or_insert(node);
+    }
+
+    /// Gives `name` to `node`, whatever had it.
+    pub(super) fn put(&mut self, name: &Name, node: Node) {
+        self.names.insert(name.as_bytes().into(), node);
+    }
+
+    /// Adds the reverse name of `address` and the empty names between it and a zone of `zone_labels` labels.
+    pub(super) fn add_pointer(
+        &mut self,
+        address: Ipv4Addr,
+        zone_labels: usize,
+        target: &Name,
+        ttl: u32,
+    ) {
+        let Some(name) = Name::reverse(address, 4) else { return };
+        for skip in 1..name.labels().saturating_sub(zone_labels) {
+            let between = name.suffix(skip);
+            if !self.names.contains_key(between) {
+                self.names.insert(between.into(), Node::Empty);
+            }
+        }
+        self.add(&name, Node::One(Record::new(rtype::PTR, ttl, target.as_bytes())));
+    }
+
+    /// The zones' names.
+    pub(super) fn apexes(&self) -> impl Iterator<Item = &Wire> {
+        self.by_name.keys()
+    }
+}
+
+/// Names of the reverse zones of `cidr` and how many labels they have: one per whole byte of the prefix (RFC 1035 3.5).
+///
+/// A prefix of more than 24 bits has the zone of its /24, of which only the network's own part is answered.
+pub(super) fn reverse_zones(cidr: &Cidr) -> (Vec<Name>, usize) {
+    let Some(network) = cidr.as_ipv4() else { return (Vec::new(), 0) };
+    let octets = usize::from(network.prefix().div_ceil(8).clamp(1, 3));
+    let step = 1_u64 << (8 * (4 - octets));
+    let first = u64::from(network.network().to_bits()) / step * step;
+    let last = u64::from(network.broadcast().to_bits());
+    let starts = (first..=last).step_by(usize::try_from(step).unwrap_or(usize::MAX));
+    let names = starts
+        .filter_map(|start| Name::reverse(Ipv4Addr::from(u32::try_from(start).ok()?), octets));
+    (names.collect(), octets + 2)
+}
+
+/// Whether `cidr` fills its reverse zones.
+pub(super) fn fills_zones(cidr: &Cidr) -> bool {
+    cidr.prefix() <= 24
+}
