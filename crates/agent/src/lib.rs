@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What every appliance runs.
+
+pub mod pid1;

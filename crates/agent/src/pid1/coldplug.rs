@@ -1,0 +1,108 @@
+//! Drivers for the devices that are there already: each device names the drivers it would take by an alias.
+
+use std::fs;
+use std::path::Path;
+
+use super::modules::{ModuleError, Modules};
+
+/// Where devices hang.
+const DEVICES: &str = "/sys/devices";
+/// Deeper than any bus nests; bounds the walk.
+const MAX_DEPTH: usize = 24;
+
+/// Loads the drivers of all devices; answers the failures, for one bad driver must not stop the others.
+pub(crate) fn run(modules: &mut Modules) -> Vec<ModuleError> {
+    let mut aliases = Vec::new();
+    collect(Path::new(DEVICES), MAX_DEPTH, &mut aliases);
+    aliases.sort();
+    aliases.dedup();
+    aliases.iter().filter_map(|alias| modules.load_alias(alias).err()).collect()
+}
+
+fn collect(dir: &Path, depth: usize, into: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() && depth > 0 {
+            collect(&entry.path(), depth - 1, into);
+        } else if entry.file_name() == "modalias" {
+            let alias = fs::read_to_string(entry.path()).unwrap_or_default();
+            into.extend(Some(alias.trim().to_owned()).filter(|alias| !alias.is_empty()));
+        }
+    }
+}
+
+/// Shell-style match as `modules.alias` uses it: `*`, `?`, and `[...]` with ranges.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    glob(pattern.as_bytes(), text.as_bytes())
+}
+
+/// Backtracks to the last `*` only, so the time is bounded by the product of the lengths.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut pattern, mut text) = (pattern, text);
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let [b'*', rest @ ..] = pattern {
+            retry = Some((rest, text));
+            pattern = rest;
+            continue;
+        }
+        if pattern.is_empty() && text.is_empty() {
+            return true;
+        }
+        if let Some((next_pattern, next_text)) = one(pattern, text) {
+            (pattern, text) = (next_pattern, next_text);
+            continue;
+        }
+        match retry {
+            Some((after, [_, rest @ ..])) => {
+                retry = Some((after, rest));
+                (pattern, text) = (after, rest);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Matches one character; answers what is left of both.
+fn one<'a>(pattern: &'a [u8], text: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let (&byte, text) = text.split_first()?;
+    match pattern {
+        [b'?', rest @ ..] => Some((rest, text)),
+        [b'[', rest @ ..] => {
+            let end = rest.iter().position(|&byte| byte == b']')?;
+            let (class, rest) = (rest.get(..end)?, rest.get(end + 1..)?);
+            in_class(class, byte).then_some((rest, text))
+        }
+        [first, rest @ ..] => (*first == byte).then_some((rest, text)),
+        [] => None,
+    }
+}
+
+fn in_class(class: &[u8], byte: u8) -> bool {
+    match class {
+        [from, b'-', to, rest @ ..] => (*from..=*to).contains(&byte) || in_class(rest, byte),
+        [first, rest @ ..] => *first == byte || in_class(rest, byte),
+        [] => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_as_modprobe_does() {
+        assert!(matches(
+            "pci:v00001AF4d*sv*sd*bc*sc*i*",
+            "pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00"
+        ));
+        assert!(matches("virtio:d00000001v*", "virtio:d00000001v00001AF4"));
+        assert!(!matches("virtio:d00000001v*", "virtio:d00000002v00001AF4"));
+        assert!(matches("input:b*v*p*e*-e*1,*k*", "input:b0019v0000p0001e0000-e0,1,k74,"));
+        assert!(matches("a[0-9b]?c", "a7xc"));
+        assert!(!matches("a[0-9b]?c", "acxc"));
+        assert!(!matches("a[", "ab"));
+        assert!(matches("*", ""));
+    }
+}

@@ -1,0 +1,155 @@
+//! Stage 2, on the template's root: everything between the hand-over and the supervised agent, in this order because each
+//! step needs the one before: mounts, settings, drop-all, drivers, loopback, boot document, agent.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::reboot::set_cad_enabled;
+
+use super::bootdoc::{self, BootDocError, Found};
+use super::cmdline::Cmdline;
+use super::console::Console;
+use super::firewall::{self, FirewallError};
+use super::modules::{ModuleError, Modules};
+use super::mounts::{self, MountError};
+use super::supervise::{self, Machine, Program};
+use super::{chain, coldplug, loopback, power, sysctl};
+
+/// Names, one a line, of the modules that no alias asks for in time.
+const MODULES: &str = "/usr/lib/sluice/stage2.modules";
+/// Only the debug flavour has it.
+const DEBUG_SHELL: &str = "/usr/bin/busybox";
+
+/// Only the laboratory's test host has it; it is part of a read-only root, so no appliance can become one.
+const TEST_HOST: &str = "/usr/lib/sluice/testhost";
+
+/// Why stage 2 stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stage2Error {
+    /// A mount failed.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The module index cannot be read.
+    #[error("the image is incomplete")]
+    Modules(#[from] ModuleError),
+    /// Without the drop-all table no NIC may come up.
+    #[error("the drop-all table is not loaded")]
+    Firewall(#[from] FirewallError),
+    /// The machine does not know who it is.
+    #[error(transparent)]
+    BootDoc(#[from] BootDocError),
+    /// The supervising loop cannot run.
+    #[error("cannot supervise the agent")]
+    Supervise(#[source] io::Error),
+    /// The kernel command line cannot be read.
+    #[error("cannot read the kernel command line")]
+    Cmdline(#[source] io::Error),
+    /// The kernel refused to end the machine.
+    #[error("the kernel refused to end the machine")]
+    End,
+}
+
+/// Runs stage 2 until the machine ends.
+pub(crate) fn run() -> Result<Infallible, Stage2Error> {
+    mounts::late()?;
+    let mut console = Console::open();
+    console.say(&format!("stage 2: {} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")));
+    settings(&mut console);
+    let mut modules = Modules::open()?;
+    if Path::new(TEST_HOST).exists() {
+        return test_host(console, modules);
+    }
+    firewall::drop_all()?;
+    console.say("drop-all table is loaded");
+    drivers(&mut console, &mut modules);
+    if let Err(error) = loopback::up() {
+        console.say(&format!("warning: cannot raise lo: {error}"));
+    }
+    debug_shell(&mut console);
+    let found = boot_document()?;
+    console.say(&format!("boot document from {}: appliance {}", found.from, found.appliance));
+    supervise(Machine { console, modules, program: Program::agent(found.role) })
+}
+
+/// A machine of the laboratory: no filter and no identity, but the same start and the same end.
+fn test_host(mut console: Console, mut modules: Modules) -> Result<Infallible, Stage2Error> {
+    let cmdline = Cmdline::read().map_err(Stage2Error::Cmdline)?;
+    if let Err(error) = rustix::system::sethostname(cmdline.hostname.as_bytes()) {
+        console.say(&format!("warning: cannot set the host name: {error}"));
+    }
+    drivers(&mut console, &mut modules);
+    if let Err(error) = loopback::up() {
+        console.say(&format!("warning: cannot raise lo: {error}"));
+    }
+    supervise(Machine { console, modules, program: Program::test_host() })
+}
+
+fn settings(console: &mut Console) {
+    for (name, error) in sysctl::apply() {
+        console.say(&format!("warning: cannot set {name}: {error}"));
+    }
+    // Ctrl-Alt-Del then reaches us as SIGINT, and the disk is released before the restart
+    if let Err(errno) = set_cad_enabled(false) {
+        console.say(&format!("warning: Ctrl-Alt-Del restarts at once: {errno}"));
+    }
+}
+
+fn drivers(console: &mut Console, modules: &mut Modules) {
+    let names = fs::read_to_string(MODULES).unwrap_or_default();
+    let failures: Vec<_> = names.lines().filter_map(|name| modules.load(name).err()).collect();
+    for failure in failures.iter().chain(&coldplug::run(modules)) {
+        console.say(&format!("warning: {}", chain(failure)));
+    }
+    console.say(&format!("network interfaces: {}", interfaces().join(" ")));
+}
+
+fn interfaces() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/class/net") else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+fn boot_document() -> Result<Found, Stage2Error> {
+    let cmdline = Cmdline::read().map_err(Stage2Error::Cmdline)?;
+    Ok(bootdoc::acquire(cmdline.boot.as_deref())?)
+}
+
+/// A root shell on the serial line, in the flavour made for engineers only.
+fn debug_shell(console: &mut Console) {
+    let serial = Path::new("/dev/ttyS0");
+    let is_there = serial.metadata().is_ok_and(|meta| meta.file_type().is_char_device());
+    if !is_there || !Path::new(DEBUG_SHELL).exists() {
+        return;
+    }
+    console.say("WARNING: debug flavour: a root shell without password is on ttyS0");
+    // its own session, so that Ctrl-C reaches the shell's children and never us
+    let line = "while :; do setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1; done";
+    let shell = Command::new(DEBUG_SHELL)
+        .args(["sh", "-c", line])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/usr/lib/sluice/bin")
+        .env("HOME", "/tmp")
+        .env("TERM", "vt102")
+        .stdin(Stdio::null())
+        .spawn();
+    if let Err(error) = shell {
+        console.say(&format!("warning: no debug shell: {error}"));
+    }
+}
+
+fn supervise(machine: Machine) -> Result<Infallible, Stage2Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Stage2Error::Supervise)?;
+    let (mut console, ending) =
+        runtime.block_on(supervise::run(machine)).map_err(Stage2Error::Supervise)?;
+    power::end(&mut console, ending);
+    Err(Stage2Error::End)
+}
