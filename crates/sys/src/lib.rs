@@ -3,8 +3,10 @@
 //! Guarantees: every effect on the machine goes through here, narrow and typed; each has a backend that fakes it and
 //! one that fails on command. Not here: any decision.
 
+pub mod kernel;
 pub mod model;
 pub mod nft;
+pub mod owned;
 pub mod packet;
 pub mod tap;
 pub mod udp_batch;

@@ -15,7 +15,7 @@ pub(crate) struct Options {
 /// Installs, builds, shows.
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::IMAGE, packages::MACHINES])?;
-    image::build_all(true)?;
+    image::build_all()?;
     let mut command = std::process::Command::new(run::release("sluice-demo"));
     command.current_dir(run::root());
     if options.keep {

@@ -1,6 +1,12 @@
 //! `cargo xtask image`: the bootable template and the test host.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use sluice_image::{Flavour, Options as Build, testhost};
+
+use crate::{packages, run};
 
 /// Options of the command.
 #[derive(clap::Args)]
@@ -8,11 +14,47 @@ pub(crate) struct Options {
     /// With a shell and tools, for engineers
     #[arg(long)]
     debug: bool,
+    /// Rewrite the checked-in lists of what ships
+    #[arg(long)]
+    bless: bool,
 }
 
-pub(crate) fn run(_options: &Options) -> Result<()> {
+/// Builds what was asked for and says where it is.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::IMAGE])?;
+    let flavour = if options.debug { Flavour::Debug } else { Flavour::Standard };
+    let build = Build { flavour, bless: options.bless, ..Build::in_target(&run::target()) };
+    binaries()?;
+    template(&build)?;
+    println!("the template is in {}", build.out.display());
     Ok(())
 }
-pub(crate) fn build_all(_demo: bool) -> Result<()> {
-    Ok(())
+
+/// Builds the template and the test host; what is up to date is kept.
+pub(crate) fn build_all() -> Result<()> {
+    binaries()?;
+    let build = Build::in_target(&run::target());
+    template(&build)?;
+    shown("test host", |progress| testhost::build(&build, progress).map(drop))
+}
+
+fn binaries() -> Result<()> {
+    run::check(&mut run::cargo(&["build", "--workspace", "--bins", "--release", "--quiet"]))
+}
+
+fn template(build: &Build) -> Result<()> {
+    shown("template", |progress| sluice_image::build(build, progress).map(drop))
+}
+
+/// Runs one build with a line that says what it is at.
+fn shown(what: &str, build: impl FnOnce(&dyn Fn(&str)) -> sluice_image::Result<()>) -> Result<()> {
+    let line = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {msg} ({elapsed})") {
+        line.set_style(style);
+    }
+    line.set_prefix(what.to_owned());
+    line.enable_steady_tick(Duration::from_millis(200));
+    let done = build(&|step| line.set_message(step.to_owned()));
+    line.finish_and_clear();
+    done.with_context(|| format!("cannot build the {what}"))
 }

@@ -286,6 +286,12 @@ impl Script {
     }
 }
 
+impl std::fmt::Display for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.summary())
+    }
+}
+
 impl Change {
     fn render(&self, table: &TableId, text: &mut String) {
         // writing to a String cannot fail

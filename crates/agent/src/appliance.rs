@@ -1,0 +1,89 @@
+//! What the agent needs to know of the appliance that it runs on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sluice_api::boot::Role;
+use sluice_api::types::{ApplianceId, Generation, LinkName};
+use sluice_api::{Finding, RouterConfig};
+use sluice_sys::model::Desired;
+
+/// An appliance: its configuration type and what that means for kernel and services. All of it is pure.
+pub trait Appliance: Send + Sync + 'static {
+    /// The configuration.
+    type Config: Configuration;
+
+    /// Which of the three it is.
+    const ROLE: Role;
+
+    /// The state that the kernel is to be in.
+    fn desired(&self, config: &Self::Config) -> Desired;
+
+    /// The slice of the configuration for each service; a service without one is told that it has nothing to do.
+    fn services(&self, config: &Self::Config) -> BTreeMap<ServiceName, ServiceSlice>;
+}
+
+/// What every configuration has.
+pub trait Configuration: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Decodes and checks; the findings that come with a configuration are warnings.
+    fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>>;
+
+    /// Its number.
+    fn generation(&self) -> Generation;
+
+    /// Whom it is for.
+    fn appliance(&self) -> &ApplianceId;
+
+    /// The link that the API listens on.
+    fn control_link(&self) -> &LinkName;
+
+    /// The addresses of that link.
+    fn control_addresses(&self) -> Vec<std::net::IpAddr>;
+}
+
+impl Configuration for RouterConfig {
+    fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
+        Self::decode(bytes)
+    }
+
+    fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    fn appliance(&self) -> &ApplianceId {
+        &self.appliance
+    }
+
+    fn control_link(&self) -> &LinkName {
+        &self.control.link
+    }
+
+    fn control_addresses(&self) -> Vec<std::net::IpAddr> {
+        let link = self.links.iter().find(|link| link.name == self.control.link);
+        link.map_or_else(Vec::new, |link| {
+            link.addresses.iter().map(|address| address.ip()).collect()
+        })
+    }
+}
+
+/// Name of a service, such as `dhcp`; also the argument of `sluice-ROLE service`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName(pub &'static str);
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Debug for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// What one service is given of a configuration, as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSlice(pub Value);

@@ -1,0 +1,34 @@
+//! Addresses on our links. Whatever else is on a link of ours goes; links that are not ours are not looked at.
+
+use sluice_api::report::Subsystem;
+use sluice_sys::model::{Desired, IfName, Observed, Step};
+
+use super::{Phases, Plan};
+
+pub(super) fn addresses(desired: &Desired, observed: &Observed, plan: &mut Plan) -> Phases {
+    let mut phases = Phases::default();
+    let present = |link, address| observed.addresses.contains(&(IfName::from(link), address));
+    let added: Vec<_> =
+        desired.addresses.iter().filter(|(link, address)| !present(link, *address)).collect();
+    plan.keep(Subsystem::Addresses, desired.addresses.len() - added.len());
+    for (link, address) in &observed.addresses {
+        let ours = observed.links.get(link).is_some_and(|link| link.ours);
+        let wanted =
+            link.as_link().is_some_and(|name| desired.addresses.contains(&(name, *address)));
+        if !ours || wanted {
+            continue;
+        }
+        let step = Step::RemoveAddress { link: link.clone(), address: *address };
+        // while both are there the kernel keeps one connected route, and it would go with the old address
+        if added.iter().any(|(_, new)| new.network().overlaps(&address.network())) {
+            phases.first.push(step);
+        } else {
+            phases.last.push(step);
+        }
+    }
+    let additions = added
+        .into_iter()
+        .map(|(link, address)| Step::AddAddress { link: link.clone(), address: *address });
+    phases.first.extend(additions);
+    phases
+}

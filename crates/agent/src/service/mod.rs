@@ -1,0 +1,91 @@
+//! The service's side: a process without privilege that takes slices of the configuration from the agent.
+//!
+//! Guarantees: slices are applied one after the other in the order sent; each is answered by "in force" or by a refusal
+//! with its reason, after which the former slice is still in force. The process ends when the agent goes away.
+//! The control channel is a Unix socket on standard input, so that no unsafe code is needed to find it.
+
+pub mod protocol;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use sluice_api::types::Generation;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+
+use protocol::{FromService, ToService};
+
+/// How often counters go to the agent.
+const COUNTERS_EVERY: Duration = Duration::from_secs(2);
+
+/// A service: takes slices, serves in tasks of its own.
+pub trait Service {
+    /// Its part of a configuration.
+    type Slice: DeserializeOwned;
+
+    /// Brings `slice` into force; when this returns, every answer is made from it. An error leaves the former in force.
+    fn apply(
+        &mut self,
+        generation: Generation,
+        slice: Self::Slice,
+    ) -> impl Future<Output = Result<(), String>>;
+
+    /// What it counted since it started.
+    fn counters(&self) -> BTreeMap<String, u64>;
+}
+
+/// Runs `service` until the agent closes the channel. Call it from a binary's `service NAME` command.
+///
+/// Errors: standard input is not a socket, or no runtime can be made.
+pub fn run<S: Service>(make: impl FnOnce() -> S) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let control = io::stdin().as_fd().try_clone_to_owned()?;
+        let control = std::os::unix::net::UnixStream::from(control);
+        control.set_nonblocking(true)?;
+        serve(UnixStream::from_std(control)?, make()).await
+    })
+}
+
+/// Takes slices from `control` and tells what became of them.
+pub async fn serve<S: Service>(control: UnixStream, mut service: S) -> io::Result<()> {
+    let (reader, mut writer) = control.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    let mut tick = tokio::time::interval(COUNTERS_EVERY);
+    loop {
+        tokio::select! {
+            line = lines.next_line() => match line? {
+                Some(line) => answer(&line, &mut service, &mut writer).await?,
+                None => return Ok(()),
+            },
+            _ = tick.tick() => {
+                send(&mut writer, &FromService::Counters { counters: service.counters() }).await?;
+            }
+        }
+    }
+}
+
+async fn answer<S: Service>(
+    line: &str,
+    service: &mut S,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<()> {
+    let ToService::Configure { generation, slice } = serde_json::from_str(line)?;
+    let outcome = match serde_json::from_value(slice) {
+        Ok(slice) => service.apply(generation, slice).await,
+        Err(error) => Err(format!("the slice cannot be read: {error}")),
+    };
+    let answer = match outcome {
+        Ok(()) => FromService::InForce { generation },
+        Err(reason) => FromService::Refused { generation, reason },
+    };
+    send(writer, &answer).await
+}
+
+async fn send(writer: &mut OwnedWriteHalf, message: &FromService) -> io::Result<()> {
+    writer.write_all(&protocol::line(message)?).await
+}

@@ -1,0 +1,65 @@
+//! The kernel as the agent sees it: look, check, change one thing, wake when something changed.
+//!
+//! Guarantees: an operation does what its step says or fails with an error that names the object; nothing that is not
+//! ours is changed. Does not: decide anything, retry or order steps.
+//! Three backends: [`RealKernel`], [`FakeKernel`] for tests and desks, [`FaultyKernel`] around either.
+
+mod error;
+
+pub use error::{KernelError, Object};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::model::{Keys, Observed, Step};
+use crate::nft::Script;
+
+/// Looks at and changes the network state of this network namespace.
+#[async_trait]
+pub trait Kernel: Send + Sync {
+    /// The present state: links, addresses and routes, and the tables and settings that `keys` names.
+    async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError>;
+
+    /// Asks whether the kernel would take this script now; changes nothing.
+    async fn check(&self, script: &Script) -> Result<(), KernelError>;
+
+    /// Carries out one step. On an error nothing of it has taken effect.
+    async fn apply(&self, step: &Step) -> Result<(), KernelError>;
+
+    /// Starts listening: each change that anyone makes from now on, ours included, gives a wake-up.
+    fn changes(&self) -> Result<Changes, KernelError>;
+}
+
+/// What kind of thing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wake {
+    /// A link appeared, went or changed.
+    Links,
+    /// An address.
+    Addresses,
+    /// A route.
+    Routes,
+    /// Packet rules.
+    Rules,
+    /// The kernel had more to say than we could hear: anything may have changed.
+    Overrun,
+}
+
+/// Wake-ups as they come. Dropping it stops listening.
+#[derive(Debug)]
+pub struct Changes {
+    wakes: mpsc::Receiver<Wake>,
+}
+
+impl Changes {
+    /// A stream and the end that feeds it.
+    pub(crate) fn channel() -> (mpsc::Sender<Wake>, Self) {
+        let (sender, wakes) = mpsc::channel(256);
+        (sender, Self { wakes })
+    }
+
+    /// The next wake-up; `None` when the source is gone. Cancel safe.
+    pub async fn next(&mut self) -> Option<Wake> {
+        self.wakes.recv().await
+    }
+}
