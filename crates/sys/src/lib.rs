@@ -6,7 +6,7 @@
 pub mod kernel;
 pub mod model;
 pub mod nft;
-pub mod owned;
 pub mod packet;
+mod pairs;
 pub mod tap;
 pub mod udp_batch;

@@ -11,7 +11,7 @@ pub(super) fn links(config: &RouterConfig) -> BTreeMap<LinkName, DesiredLink> {
         .links
         .iter()
         .map(|link| {
-            let wanted = DesiredLink { attach: link.attach.clone(), mtu: link.mtu, up: true };
+            let wanted = DesiredLink { attach: link.attach.clone(), mtu: link.mtu };
             (link.name.clone(), wanted)
         })
         .collect()

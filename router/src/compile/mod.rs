@@ -26,5 +26,5 @@ pub fn desired(config: &RouterConfig) -> Desired {
 
 /// The table of filter and NAT rules.
 pub fn table_id() -> TableId {
-    TableId { family: Family::Inet, name: Ident::fixed(sluice_sys::owned::TABLE) }
+    TableId { family: Family::Inet, name: Ident::fixed(sluice_sys::model::TABLE_NAME) }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sluice_api::RouterConfig;
 use sluice_api::config::LinkRole;
-use sluice_sys::model::{SysctlKey, SysctlValue};
+use sluice_sys::model::SysctlKey;
 
 /// Settings that every router has, with the reason for each.
 const ALWAYS: [(&str, u32); 8] = [
@@ -20,16 +20,16 @@ const ALWAYS: [(&str, u32); 8] = [
     ("net.ipv6.conf.all.accept_ra", 0),
 ];
 
-pub(super) fn sysctls(config: &RouterConfig) -> BTreeMap<SysctlKey, SysctlValue> {
-    let mut all: BTreeMap<SysctlKey, SysctlValue> =
-        ALWAYS.iter().map(|(key, value)| (SysctlKey::fixed(key), (*value).into())).collect();
+pub(super) fn sysctls(config: &RouterConfig) -> BTreeMap<SysctlKey, String> {
+    let mut all: BTreeMap<SysctlKey, String> =
+        ALWAYS.iter().map(|(key, value)| (SysctlKey::fixed(key), value.to_string())).collect();
     let ipv6 = config.links.iter().any(|link| {
         link.role == LinkRole::Guest && link.addresses.iter().any(|address| address.ip().is_ipv6())
     });
-    all.insert(SysctlKey::fixed("net.ipv6.conf.all.forwarding"), ipv6.into());
+    all.insert(SysctlKey::fixed("net.ipv6.conf.all.forwarding"), u32::from(ipv6).to_string());
     for link in config.links.iter().filter(|link| link.role == LinkRole::Guest) {
         // a guest may send only what would be routed back to it (RFC 3704, strict)
-        all.insert(SysctlKey::of_link("ipv4", &link.name, "rp_filter"), 1.into());
+        all.insert(SysctlKey::of_link("net.ipv4.conf", &link.name, "rp_filter"), "1".to_owned());
     }
     all
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sluice_api::config::Attachment;
 use sluice_api::report::Subsystem;
 use sluice_api::types::{LinkName, MacAddr, VlanId};
-use sluice_sys::model::{Desired, DesiredLink, IfName, LinkKind, Observed, ObservedLink, Step};
+use sluice_sys::model::{Desired, DesiredLink, Observed, ObservedLink, Step};
 
 use super::Plan;
 
@@ -15,23 +15,13 @@ pub(super) fn links(desired: &Desired, observed: &Observed, plan: &mut Plan) -> 
     let (mut nics, mut vlans, mut shrinking) = (Vec::new(), Vec::new(), Vec::new());
     let mut right = 0;
     for (name, wanted) in &desired.links {
-        let mut own = Vec::new();
-        match &wanted.attach {
-            Attachment::Nic { mac } => nic(name, *mac, wanted, observed, &mut own),
-            Attachment::Vlan { trunk, id, mac } => {
-                vlan(name, &Tag { trunk, id: *id, mac: *mac }, wanted, observed, &mut own);
-            }
-        }
+        let own = link(name, wanted, observed);
         right += usize::from(own.is_empty());
         for step in own {
-            match (&step, &wanted.attach) {
-                (Step::SetMtu { from, to, .. }, Attachment::Nic { .. })
-                    if *from > u32::from(to.get()) =>
-                {
-                    shrinking.push(step);
-                }
-                (_, Attachment::Nic { .. }) => nics.push(step),
-                (_, Attachment::Vlan { .. }) => vlans.push(step),
+            match &wanted.attach {
+                Attachment::Nic { .. } if shrinks(&step) => shrinking.push(step),
+                Attachment::Nic { .. } => nics.push(step),
+                Attachment::Vlan { .. } => vlans.push(step),
             }
         }
     }
@@ -42,95 +32,98 @@ pub(super) fn links(desired: &Desired, observed: &Observed, plan: &mut Plan) -> 
     steps
 }
 
-/// A VLAN as wanted.
-struct Tag<'a> {
-    trunk: &'a LinkName,
-    id: VlanId,
-    mac: Option<MacAddr>,
+fn shrinks(step: &Step) -> bool {
+    matches!(step, Step::SetMtu { from, to, .. } if *from > u32::from(to.get()))
+}
+
+fn link(name: &LinkName, wanted: &DesiredLink, observed: &Observed) -> Vec<Step> {
+    match &wanted.attach {
+        Attachment::Nic { mac } => nic(name, *mac, wanted, observed),
+        Attachment::Vlan { trunk, id, mac } => {
+            let present = observed.links.get(name.as_str());
+            match present.filter(|link| is_tag(link, trunk, *id, observed)) {
+                Some(link) => vlan(name, *mac, wanted, link),
+                None => new_vlan(name, *mac, wanted),
+            }
+        }
+    }
 }
 
 /// Our VLANs that are not wanted, or not in this place; our NICs that are not wanted stop.
 fn gone(desired: &Desired, observed: &Observed) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, link) in observed.links.iter().filter(|(_, link)| link.ours) {
-        let wanted = name.as_link().and_then(|name| desired.links.get(&name));
-        match (&link.kind, wanted) {
-            (LinkKind::Vlan { parent, id }, wanted) => {
-                let right = wanted.is_some_and(|wanted| is_tag(wanted, *parent, *id, observed));
-                if !right {
-                    steps.push(Step::DeleteVlan { link: name.clone() });
-                }
+        let wanted = name.parse().ok().and_then(|name: LinkName| desired.links.get(&name));
+        if link.vlan.is_none() {
+            if link.up && wanted.is_none() && !matched(desired, observed, name) {
+                steps.push(Step::SetDown { link: name.clone() });
             }
-            (_, None) if link.up && !matched(desired, observed, name) => {
-                if let Some(link) = name.as_link() {
-                    steps.push(Step::SetDown { link });
-                }
-            }
-            _ => {}
+        } else if !wanted.is_some_and(|wanted| right_tag(wanted, link, observed)) {
+            steps.push(Step::DeleteLink { link: name.clone() });
         }
     }
     steps
 }
 
 /// True when some wanted NIC is this interface, whatever its present name.
-fn matched(desired: &Desired, observed: &Observed, name: &IfName) -> bool {
+fn matched(desired: &Desired, observed: &Observed, name: &str) -> bool {
     desired.links.values().any(|wanted| match &wanted.attach {
         Attachment::Nic { mac } => observed.nic(*mac).is_some_and(|(found, _)| found == name),
         Attachment::Vlan { .. } => false,
     })
 }
 
-fn is_tag(wanted: &DesiredLink, parent: u32, id: VlanId, observed: &Observed) -> bool {
+fn right_tag(wanted: &DesiredLink, link: &ObservedLink, observed: &Observed) -> bool {
     match &wanted.attach {
-        Attachment::Vlan { trunk, id: tag, .. } => *tag == id && trunk_is(trunk, parent, observed),
+        Attachment::Vlan { trunk, id, .. } => is_tag(link, trunk, *id, observed),
         Attachment::Nic { .. } => false,
     }
 }
 
-fn trunk_is(trunk: &LinkName, parent: u32, observed: &Observed) -> bool {
-    observed.links.get(&IfName::from(trunk)).is_some_and(|link| link.index == parent)
+/// True when `link` is this VLAN on this trunk. A trunk that is about to be renamed is not it yet, and its VLANs are
+/// made anew, which happens only when a NIC was renamed behind our back.
+fn is_tag(link: &ObservedLink, trunk: &LinkName, id: VlanId, observed: &Observed) -> bool {
+    let Some((parent, tag)) = &link.vlan else { return false };
+    *tag == id && parent == trunk.as_str() && observed.links.contains_key(parent)
 }
 
-fn nic(
-    name: &LinkName,
-    mac: MacAddr,
-    wanted: &DesiredLink,
-    observed: &Observed,
-    steps: &mut Vec<Step>,
-) {
+fn nic(name: &LinkName, mac: MacAddr, wanted: &DesiredLink, observed: &Observed) -> Vec<Step> {
     let Some((present, link)) = observed.nic(mac) else {
-        // not there (yet): the name is used as if it were, and the step fails with an error that says so
-        steps.push(Step::SetUp { link: name.clone() });
-        return;
+        // not there (yet): the step fails with an error that names the link
+        return vec![Step::SetUp { link: name.clone() }];
     };
-    let renamed = present.as_str() != name.as_str() || !link.ours;
+    let renamed = present != name.as_str() || !link.ours;
+    let mut steps = Vec::new();
     if renamed {
-        steps.push(Step::RenameLink { from: present.clone(), to: name.clone() });
+        steps.push(Step::Rename { from: present.to_owned(), to: name.clone() });
     }
-    size_and_state(name, wanted, link, link.up && !renamed, steps);
+    size_and_state(name, wanted, link, link.up && !renamed, &mut steps);
+    steps
+}
+
+fn new_vlan(name: &LinkName, mac: Option<MacAddr>, wanted: &DesiredLink) -> Vec<Step> {
+    let mut steps = vec![Step::CreateVlan { link: name.clone(), attach: wanted.attach.clone() }];
+    if let Some(mac) = mac {
+        steps.push(Step::SetMac { link: name.clone(), mac });
+    }
+    // the size it starts with is its trunk's, which is not known before it is there
+    steps.push(Step::SetMtu { link: name.clone(), from: 0, to: wanted.mtu });
+    steps.push(Step::SetUp { link: name.clone() });
+    steps
 }
 
 fn vlan(
     name: &LinkName,
-    tag: &Tag<'_>,
+    mac: Option<MacAddr>,
     wanted: &DesiredLink,
-    observed: &Observed,
-    steps: &mut Vec<Step>,
-) {
-    let present = observed.links.get(&IfName::from(name)).filter(|link| match &link.kind {
-        LinkKind::Vlan { parent, id } => *id == tag.id && trunk_is(tag.trunk, *parent, observed),
-        _ => false,
-    });
-    let Some(link) = present else {
-        let (link, trunk, mtu) = (name.clone(), tag.trunk.clone(), wanted.mtu);
-        steps.push(Step::CreateVlan { link, trunk, id: tag.id, mac: tag.mac, mtu });
-        steps.push(Step::SetUp { link: name.clone() });
-        return;
-    };
-    if let Some(to) = tag.mac.filter(|mac| link.mac != Some(*mac)) {
-        steps.push(Step::SetMac { link: name.clone(), to });
+    link: &ObservedLink,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if let Some(mac) = mac.filter(|mac| link.mac != Some(*mac)) {
+        steps.push(Step::SetMac { link: name.clone(), mac });
     }
-    size_and_state(name, wanted, link, link.up, steps);
+    size_and_state(name, wanted, link, link.up, &mut steps);
+    steps
 }
 
 fn size_and_state(
@@ -143,42 +136,39 @@ fn size_and_state(
     if link.mtu != u32::from(wanted.mtu.get()) {
         steps.push(Step::SetMtu { link: name.clone(), from: link.mtu, to: wanted.mtu });
     }
-    if wanted.up && !up {
+    if !up {
         steps.push(Step::SetUp { link: name.clone() });
     }
 }
 
 /// A NIC that has the name another one is to get steps aside first.
 fn untangled(steps: Vec<Step>, observed: &Observed) -> Vec<Step> {
-    let targets: BTreeSet<IfName> = steps
+    let taken: BTreeSet<String> = steps
         .iter()
         .filter_map(|step| match step {
-            Step::RenameLink { from, to } if from.as_str() != to.as_str() => Some(IfName::from(to)),
+            Step::Rename { from, to } if from != to.as_str() => Some(to.to_string()),
             _ => None,
         })
         .collect();
     let mut aside = Vec::new();
-    let mut renamed = Vec::new();
+    let mut rest = Vec::new();
     for step in steps {
         match step {
-            Step::RenameLink { from, to }
-                if targets.contains(&from) && from.as_str() != to.as_str() =>
-            {
-                let parked = parking(&from, observed);
-                if let Some(parked) = parked {
-                    renamed.push(Step::RenameLink { from: IfName::from(&parked), to });
-                    aside.push(Step::RenameLink { from, to: parked });
+            Step::Rename { from, to } if from != to.as_str() && taken.contains(&from) => {
+                if let Some(parked) = parking(&from, observed) {
+                    rest.push(Step::Rename { from: parked.to_string(), to });
+                    aside.push(Step::Rename { from, to: parked });
                 }
             }
-            other => renamed.push(other),
+            other => rest.push(other),
         }
     }
-    aside.extend(renamed);
+    aside.extend(rest);
     aside
 }
 
 /// A free name made of the interface's index.
-fn parking(name: &IfName, observed: &Observed) -> Option<LinkName> {
+fn parking(name: &str, observed: &Observed) -> Option<LinkName> {
     let index = observed.links.get(name)?.index;
     format!("aside-{index}").parse().ok()
 }

@@ -91,7 +91,7 @@ impl fmt::Display for Plan {
 pub fn subsystem(step: &Step) -> Subsystem {
     match step {
         Step::AddAddress { .. } | Step::RemoveAddress { .. } => Subsystem::Addresses,
-        Step::AddRoute(_) | Step::ReplaceRoute { .. } | Step::RemoveRoute(_) => Subsystem::Routes,
+        Step::AddRoute(_) | Step::RemoveRoute(_) => Subsystem::Routes,
         Step::SetSysctl { .. } => Subsystem::Sysctls,
         Step::Rules(_) => Subsystem::Rules,
         _ => Subsystem::Links,

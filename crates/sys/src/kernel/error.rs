@@ -6,15 +6,15 @@ use std::io;
 use sluice_api::types::InterfaceAddress;
 use thiserror::Error;
 
-use crate::model::{IfName, RouteEntry, SysctlKey};
+use crate::model::{RouteEntry, Step, SysctlKey};
 
 /// The thing that an operation was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// An interface.
-    Link(IfName),
+    Link(String),
     /// An address on an interface.
-    Address(IfName, InterfaceAddress),
+    Address(String, InterfaceAddress),
     /// A route.
     Route(Box<RouteEntry>),
     /// A kernel setting.
@@ -23,6 +23,26 @@ pub enum Object {
     Rules,
     /// All links, addresses, routes or what else is listed.
     All(&'static str),
+}
+
+impl Object {
+    /// What a step is about.
+    pub fn of(step: &Step) -> Self {
+        let link = |name: &dyn fmt::Display| Self::Link(name.to_string());
+        match step {
+            Step::Rename { from, .. } => link(from),
+            Step::DeleteLink { link: name } | Step::SetDown { link: name } => link(name),
+            Step::CreateVlan { link: name, .. }
+            | Step::SetMac { link: name, .. }
+            | Step::SetMtu { link: name, .. }
+            | Step::SetUp { link: name } => link(name),
+            Step::AddAddress { link, address } => Self::Address(link.to_string(), *address),
+            Step::RemoveAddress { link, address } => Self::Address(link.clone(), *address),
+            Step::AddRoute(route) | Step::RemoveRoute(route) => Self::Route(route.clone().into()),
+            Step::SetSysctl { key, .. } => Self::Sysctl(key.clone()),
+            Step::Rules(_) => Self::Rules,
+        }
+    }
 }
 
 impl fmt::Display for Object {

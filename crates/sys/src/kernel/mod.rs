@@ -5,14 +5,18 @@
 //! Three backends: [`RealKernel`], [`FakeKernel`] for tests and desks, [`FaultyKernel`] around either.
 
 mod error;
+mod fake;
+mod faulty;
 
 pub use error::{KernelError, Object};
+pub use fake::FakeKernel;
+pub use faulty::{Fault, FaultyKernel, Moment};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::model::{Keys, Observed, Step};
-use crate::nft::Script;
+use crate::nft::{Counters, Script, TableId};
 
 /// Looks at and changes the network state of this network namespace.
 #[async_trait]
@@ -23,11 +27,15 @@ pub trait Kernel: Send + Sync {
     /// Asks whether the kernel would take this script now; changes nothing.
     async fn check(&self, script: &Script) -> Result<(), KernelError>;
 
-    /// Carries out one step. On an error nothing of it has taken effect.
+    /// Carries out one step. On an error nothing of it has taken effect, but for a rename, which may leave its NIC down.
+    /// Adding what exists fails with `EEXIST`; removing what is gone and setting what is set succeed.
     async fn apply(&self, step: &Step) -> Result<(), KernelError>;
 
     /// Starts listening: each change that anyone makes from now on, ours included, gives a wake-up.
     fn changes(&self) -> Result<Changes, KernelError>;
+
+    /// Packets and bytes by chain and rule id of one of our tables, read now.
+    async fn counters(&self, table: &TableId) -> Result<Counters, KernelError>;
 }
 
 /// What kind of thing changed.

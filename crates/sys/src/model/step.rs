@@ -1,134 +1,139 @@
-//! One change to the kernel, in the words of an operator.
+//! One change to the kernel, printable as an operator reads it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::{InterfaceAddress, LinkName, MacAddr, Mtu, VlanId};
+use sluice_api::config::Attachment;
+use sluice_api::types::{InterfaceAddress, LinkName, MacAddr, Mtu};
 
-use super::{IfName, RouteEntry, SysctlKey, SysctlValue};
+use super::{RouteEntry, SysctlKey};
 use crate::nft::Script;
 
-/// One change. Each says what it finds, so that it can be printed and undone.
-///
-/// Carrying one out twice: adding fails with "exists", removing what is gone succeeds, setting succeeds.
+/// A change to one kernel object, or one whole transaction of rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Gives a NIC the name by which we know it and puts it into our group. It is set down for that if it is up.
-    RenameLink {
-        /// Present name; may equal `to` when only the group is missing.
-        from: IfName,
-        /// New name.
+    /// Gives a NIC its name; the kernel wants it down for that on older releases, so it is taken down first.
+    Rename {
+        /// Present name.
+        from: String,
+        /// Name to have.
         to: LinkName,
     },
-    /// Makes an 802.1Q interface, down.
+    /// Makes a VLAN link on a trunk.
     CreateVlan {
-        /// Its name.
+        /// Name to have.
         link: LinkName,
-        /// The interface beneath.
-        trunk: LinkName,
-        /// Its tag.
-        id: VlanId,
-        /// Its address; none: the trunk's.
-        mac: Option<MacAddr>,
-        /// Largest packet, in bytes.
-        mtu: Mtu,
+        /// Always [`Attachment::Vlan`].
+        attach: Attachment,
     },
-    /// Takes an 802.1Q interface away, and with it its addresses and routes.
-    DeleteVlan {
-        /// Its name; one that we never named is possible after a foreign rename.
-        link: IfName,
+    /// Removes a VLAN link of ours, and with it its addresses and routes.
+    DeleteLink {
+        /// Its name.
+        link: String,
+    },
+    /// Sets the Ethernet address of a VLAN link.
+    SetMac {
+        /// The link.
+        link: LinkName,
+        /// Address to have.
+        mac: MacAddr,
     },
     /// Sets the largest packet.
     SetMtu {
-        /// Which interface.
+        /// The link.
         link: LinkName,
         /// Bytes now.
         from: u32,
-        /// Bytes wanted.
+        /// Bytes to have.
         to: Mtu,
     },
-    /// Lets the interface carry traffic.
+    /// Brings a link up.
     SetUp {
-        /// Which interface.
+        /// The link.
         link: LinkName,
     },
-    /// Stops the interface; the kernel then drops its IPv6 addresses and all of its routes.
+    /// Takes a link down.
     SetDown {
-        /// Which interface.
-        link: LinkName,
+        /// The link.
+        link: String,
     },
-    /// Changes the hardware address.
-    SetMac {
-        /// Which interface.
-        link: LinkName,
-        /// Address wanted.
-        to: MacAddr,
-    },
-    /// Gives an interface an address.
+    /// Adds an address to a link.
     AddAddress {
-        /// Which interface.
+        /// The link.
         link: LinkName,
         /// The address.
         address: InterfaceAddress,
     },
-    /// Takes an address away.
+    /// Removes an address from a link.
     RemoveAddress {
-        /// Which interface.
-        link: IfName,
+        /// The link.
+        link: String,
         /// The address.
         address: InterfaceAddress,
     },
     /// Adds a route.
     AddRoute(RouteEntry),
-    /// Replaces a route by one in the same slot ([`RouteEntry::same_slot`]), without a gap.
-    ReplaceRoute {
-        /// The route that is there.
-        from: RouteEntry,
-        /// The route that takes its place.
-        to: RouteEntry,
-    },
     /// Removes a route.
     RemoveRoute(RouteEntry),
-    /// Writes a kernel setting.
+    /// Sets a kernel setting.
     SetSysctl {
         /// Which.
         key: SysctlKey,
         /// Value now, if it could be read.
-        from: Option<SysctlValue>,
-        /// Value wanted.
-        to: SysctlValue,
+        from: Option<String>,
+        /// Value to have.
+        to: String,
     },
-    /// One nf_tables transaction over all of our tables.
+    /// Changes rules: one nft transaction, whole or not at all.
     Rules(Script),
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RenameLink { from, to } if from.as_str() == to.as_str() => {
-                write!(f, "~ link {to} taken over")
-            }
-            Self::RenameLink { from, to } => write!(f, "~ link {from} renamed {to}"),
-            Self::CreateVlan { link, trunk, id, mac, mtu } => {
-                write!(f, "+ link {link} vlan {id} on {trunk} mtu {mtu}")?;
-                mac.map_or(Ok(()), |mac| write!(f, " mac {mac}"))
-            }
-            Self::DeleteVlan { link } => write!(f, "- link {link}"),
-            Self::SetMtu { link, from, to } => write!(f, "~ link {link} mtu {from} -> {to}"),
-            Self::SetUp { link } => write!(f, "~ link {link} up"),
-            Self::SetDown { link } => write!(f, "~ link {link} down"),
-            Self::SetMac { link, to } => write!(f, "~ link {link} mac {to}"),
+            Self::Rename { from, to } => write!(f, "~ link {from}: name {to}"),
+            Self::CreateVlan { link, attach } => vlan(f, link, attach),
+            Self::DeleteLink { link } => write!(f, "- link {link}"),
+            Self::SetMac { link, mac } => write!(f, "~ link {link}: address {mac}"),
+            Self::SetMtu { link, from, to } => write!(f, "~ link {link}: mtu {from} -> {to}"),
+            Self::SetUp { link } => write!(f, "~ link {link}: up"),
+            Self::SetDown { link } => write!(f, "~ link {link}: down"),
             Self::AddAddress { link, address } => write!(f, "+ address {address} on {link}"),
             Self::RemoveAddress { link, address } => write!(f, "- address {address} on {link}"),
             Self::AddRoute(route) => write!(f, "+ route {route}"),
-            Self::ReplaceRoute { from, to } => write!(f, "~ route {from} -> {to}"),
             Self::RemoveRoute(route) => write!(f, "- route {route}"),
             Self::SetSysctl { key, from: Some(from), to } => {
-                write!(f, "= sysctl {key} {from} -> {to}")
+                write!(f, "~ sysctl {key}: {from} -> {to}")
             }
-            Self::SetSysctl { key, from: None, to } => write!(f, "= sysctl {key} {to}"),
-            Self::Rules(script) => write!(f, "{script}"),
+            Self::SetSysctl { key, from: None, to } => write!(f, "~ sysctl {key}: {to}"),
+            Self::Rules(script) => write!(f, "{}", script.summary()),
         }
+    }
+}
+
+fn vlan(f: &mut fmt::Formatter<'_>, link: &LinkName, attach: &Attachment) -> fmt::Result {
+    match attach {
+        Attachment::Vlan { trunk, id, .. } => write!(f, "+ link {link}: vlan {id} on {trunk}"),
+        Attachment::Nic { mac } => write!(f, "+ link {link}: NIC {mac}"),
+    }
+}
+
+impl fmt::Display for RouteEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.destination)?;
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " on {}", self.link)?;
+        if self.metric != 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        if let Some(source) = self.source {
+            write!(f, " from {source}")?;
+        }
+        if self.table != super::MAIN_TABLE {
+            write!(f, " table {}", self.table)?;
+        }
+        Ok(())
     }
 }

@@ -63,6 +63,7 @@ pub enum Change {
         /// To this set or map.
         name: Ident,
         /// Keys with values; empty values for a set.
+        #[serde(with = "crate::pairs")]
         elements: BTreeMap<Element, Element>,
     },
     /// Replaces the rules of a chain.
@@ -257,15 +258,21 @@ impl Script {
             let before = observed.chains.get(name.as_str()).map_or(0, |chain| chain.rules.len());
             self.push(id, Change::FillChain { name: name.clone(), before, rules: Vec::new() });
         }
+        let sets: Vec<(Ident, bool)> = observed
+            .sets
+            .iter()
+            .filter_map(|(name, set)| Some((ident(name)?, !set.types.1.is_empty())))
+            .filter(|(name, _)| !table.sets.contains_key(name) && !table.maps.contains_key(name))
+            .collect();
+        // likewise: their verdicts may jump to the chains that go
+        for (name, _) in sets.iter().filter(|(_, map)| *map) {
+            self.push(id, Change::FlushSet { name: name.clone() });
+        }
         for name in chains {
             self.push(id, Change::DeleteChain { name });
         }
-        for (name, set) in &observed.sets {
-            let Some(name) = ident(name) else { continue };
-            if !table.sets.contains_key(&name) && !table.maps.contains_key(&name) {
-                let map = !set.types.1.is_empty();
-                self.push(id, Change::DeleteSet { name, map });
-            }
+        for (name, map) in sets {
+            self.push(id, Change::DeleteSet { name, map });
         }
     }
 
@@ -286,14 +293,8 @@ impl Script {
     }
 }
 
-impl std::fmt::Display for Script {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.summary())
-    }
-}
-
 impl Change {
-    fn render(&self, table: &TableId, text: &mut String) {
+    pub(super) fn render(&self, table: &TableId, text: &mut String) {
         // writing to a String cannot fail
         let _ = match self {
             Self::DeleteTable => writeln!(text, "add table {table}\ndelete table {table}"),

@@ -23,10 +23,37 @@ pub(super) fn comparable(mut value: Value) -> Value {
     value
 }
 
+/// The number of a transport protocol. nft names it only where `/etc/protocols` exists, which the template leaves out.
+pub(super) fn protocol_number(value: &Value) -> Option<u64> {
+    match value.as_str() {
+        Some("tcp") => Some(6),
+        Some("udp") => Some(17),
+        Some(_) => None,
+        None => value.as_u64(),
+    }
+}
+
+/// Protocols by number, wherever the listing comes from.
+fn number_protocols(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(number_protocols),
+        Value::Object(map) => map.values_mut().for_each(number_protocols),
+        _ => {
+            if let Some(number) = protocol_number(value) {
+                *value = Value::from(number);
+            }
+        }
+    }
+}
+
 fn normalise(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(normalise),
         Value::Object(map) => {
+            let protocol = map.get("left") == Some(&meta("l4proto"));
+            if let (true, Some(right)) = (protocol, map.get_mut("right")) {
+                number_protocols(right);
+            }
             for (key, inner) in map.iter_mut() {
                 match key.as_str() {
                     "counter" => *inner = Value::Null,
@@ -46,6 +73,7 @@ fn sort(value: &mut Value) {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // `json!` borrows, callers have no further use for the parts
 fn matches(op: &str, left: Value, right: Value) -> Value {
     json!({"match": {"op": op, "left": left, "right": right}})
 }

@@ -4,6 +4,7 @@
 //! u64 and kept apart, so that they never make two listings differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,8 +26,8 @@ pub enum ListingError {
     Form,
 }
 
-/// Our tables as they are.
-pub type ObservedTables = BTreeMap<TableId, ObservedTable>;
+/// Our tables as they are; shared, because they can be large and most are the same from one look to the next.
+pub type ObservedTables = BTreeMap<TableId, Arc<ObservedTable>>;
 
 /// One table as it is; equal to [`ObservedTable::of`] the wanted one exactly when the kernel agrees with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,7 @@ pub struct ObservedSet {
     /// Types as nft names them, key then value.
     pub types: (Vec<String>, Vec<String>),
     /// The elements that are of our form.
+    #[serde(with = "crate::pairs")]
     pub elements: BTreeMap<Element, Element>,
     /// Elements that are not: any makes the set differ.
     pub foreign: u64,
@@ -126,7 +128,7 @@ pub fn parse(
     for object in objects.iter().filter_map(Value::as_object) {
         for (kind, body) in object {
             let Some(id) = table_of(kind, body).filter(&ours) else { continue };
-            add(tables.entry(id).or_default(), &mut counters, kind, body);
+            add(Arc::make_mut(tables.entry(id).or_default()), &mut counters, kind, body);
         }
     }
     Ok((tables, counters))
@@ -276,9 +278,9 @@ fn part(value: &Value, kind: SetType) -> Option<ElementValue> {
         SetType::Link => value.as_str()?.parse().ok().map(ElementValue::Link),
         SetType::Ipv4 => value.as_str()?.parse().ok().map(ElementValue::Ipv4),
         SetType::Port => value.as_u64()?.try_into().ok().map(ElementValue::Port),
-        SetType::L4 => match value.as_str()? {
-            "tcp" => Some(ElementValue::L4(L4::Tcp)),
-            "udp" => Some(ElementValue::L4(L4::Udp)),
+        SetType::L4 => match json::protocol_number(value)? {
+            6 => Some(ElementValue::L4(L4::Tcp)),
+            17 => Some(ElementValue::L4(L4::Udp)),
             _ => None,
         },
         SetType::Verdict => verdict(value).map(ElementValue::Verdict),

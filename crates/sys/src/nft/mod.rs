@@ -5,7 +5,9 @@
 //! Rejected: comparing by a digest in a comment, because a rule changed in place would keep it; loading through JSON,
 //! because nft 1.0.6 cannot express concatenated maps that way (both forms are written from the same expression).
 
+mod apply;
 mod diff;
+pub mod early;
 mod expr;
 mod ident;
 mod json;
@@ -13,6 +15,7 @@ mod listing;
 mod render;
 mod table;
 
+pub use apply::Refused;
 pub use diff::{Change, Script, diff};
 pub use expr::{CtState, Expr, IcmpType, Key, L4, LinkSelector, Net, Ports, Verdict};
 pub use ident::{Ident, RuleId};

@@ -146,6 +146,7 @@ pub struct Map {
     /// Type of each part of a value.
     pub value: Vec<SetType>,
     /// The elements.
+    #[serde(with = "crate::pairs")]
     pub elements: BTreeMap<Element, Element>,
 }
 

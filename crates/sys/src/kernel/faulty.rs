@@ -1,0 +1,123 @@
+//! A kernel that fails on command.
+//!
+//! Guarantees: counts operations of all kinds in the order they are started, from 1; the operation chosen fails, or the
+//! process is killed just before or just after it, as a power cut would. Everything else goes to the kernel within.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+
+use super::{Changes, Kernel, KernelError, Object};
+use crate::model::{Keys, Observed, Step};
+use crate::nft::{Counters, Script, TableId};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing; operations are counted.
+    None,
+    /// This operation fails with `EIO`, and nothing of it takes effect.
+    Fail(u64),
+    /// This and all later operations fail.
+    FailFrom(u64),
+    /// The process kills itself with SIGKILL at this operation.
+    Kill(u64, Moment),
+}
+
+/// When the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the operation takes effect.
+    Before,
+    /// After it took effect and before anybody hears of it.
+    After,
+}
+
+/// Any kernel, with one fault.
+#[derive(Debug)]
+pub struct FaultyKernel<K> {
+    within: K,
+    fault: Fault,
+    started: AtomicU64,
+}
+
+impl<K> FaultyKernel<K> {
+    /// `within`, with this fault.
+    pub fn new(within: K, fault: Fault) -> Self {
+        Self { within, fault, started: AtomicU64::new(0) }
+    }
+
+    /// Operations started so far.
+    pub fn operations(&self) -> u64 {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    /// The kernel within.
+    pub fn inner(&self) -> &K {
+        &self.within
+    }
+
+    fn start(&self, action: &'static str, object: Object) -> Result<u64, KernelError> {
+        let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
+        let fails = match self.fault {
+            Fault::None => false,
+            Fault::Fail(at) => number == at,
+            Fault::FailFrom(at) => number >= at,
+            Fault::Kill(at, moment) => {
+                kill_if(number == at && moment == Moment::Before);
+                false
+            }
+        };
+        if fails {
+            let source = std::io::Error::from_raw_os_error(libc::EIO);
+            return Err(KernelError::Refused { action, object, source });
+        }
+        Ok(number)
+    }
+
+    fn end(&self, number: u64) {
+        kill_if(self.fault == Fault::Kill(number, Moment::After));
+    }
+}
+
+fn kill_if(now: bool) {
+    if now {
+        // SIGKILL to oneself does not return; a failure could only mean that it is not delivered yet
+        let _sent = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+#[async_trait]
+impl<K: Kernel> Kernel for FaultyKernel<K> {
+    async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
+        let number = self.start("observe", Object::All("the kernel's state"))?;
+        let answer = self.within.observe(keys).await;
+        self.end(number);
+        answer
+    }
+
+    async fn check(&self, script: &Script) -> Result<(), KernelError> {
+        let number = self.start("check", Object::Rules)?;
+        let answer = self.within.check(script).await;
+        self.end(number);
+        answer
+    }
+
+    async fn apply(&self, step: &Step) -> Result<(), KernelError> {
+        let number = self.start("change", Object::of(step))?;
+        let answer = self.within.apply(step).await;
+        self.end(number);
+        answer
+    }
+
+    fn changes(&self) -> Result<Changes, KernelError> {
+        self.within.changes()
+    }
+
+    async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
+        let number = self.start("read counters of", Object::Rules)?;
+        let answer = self.within.counters(table).await;
+        self.end(number);
+        answer
+    }
+}

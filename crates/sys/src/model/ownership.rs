@@ -1,0 +1,29 @@
+//! What is ours in the kernel (design section 4): one table of every number by which we know our own.
+//!
+//! | object | ours is |
+//! | --- | --- |
+//! | nft tables | `inet sluice` (filter, NAT, marks), `inet sluice_early` (before the first configuration) |
+//! | links | link group 201 |
+//! | routes | route protocol 201 |
+//! | policy rules | priorities 20000 to 20999 |
+//! | packet marks | the low 16 bits; none is given out yet |
+
+use std::ops::RangeInclusive;
+
+/// Protocol number of our routes; anything else in a routing table belongs to somebody else.
+pub const ROUTE_PROTOCOL: u8 = 201;
+
+/// Number of the main routing table (RT_TABLE_MAIN).
+pub const MAIN_TABLE: u32 = 254;
+
+/// Priorities of our policy routing rules.
+pub const RULE_PRIORITIES: RangeInclusive<u32> = 20_000..=20_999;
+
+/// Name of our nft tables.
+pub const TABLE_NAME: &str = "sluice";
+
+/// Name of the table that drops everything until the first configuration; see [`crate::nft::early`].
+pub const EARLY_TABLE: &str = "sluice_early";
+
+/// Links that we named or made are in this group (`ip link show group 201`).
+pub const LINK_GROUP: u32 = 201;
