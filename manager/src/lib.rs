@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The manager: it holds the cloud's network model, allocates, compiles a configuration for each appliance, pushes it
+//! and watches it (design section 2).
+//!
+//! Order of reading: [`model`] what people ask for, [`ops`] the changes, [`alloc`] and [`store`] what they rest on,
+//! [`mod@compile`] from model to configuration, [`push`] to the appliance and back, [`rest`] and [`cli`] the surfaces.
+
+pub mod alloc;
+pub mod ca;
+pub mod cli;
+pub mod compile;
+pub mod error;
+pub mod model;
+pub mod ops;
+pub mod push;
+pub mod rest;
+pub mod serve;
+pub mod store;
+
+pub use error::{Error, Problem};
+pub use push::{ClientIdentity, PushClient};

@@ -1,0 +1,158 @@
+//! Client of the manager's API.
+
+use reqwest::{Method, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::exit;
+use crate::error::Problem;
+
+/// Attempts at a change whose connection breaks; the request id makes a repetition harmless.
+const ATTEMPTS: u32 = 3;
+
+/// Why a command did not do what it should.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The manager refused, with its reasons.
+    #[error("error: {}", told(.0))]
+    Refused(Box<Problem>),
+    /// The manager cannot be reached.
+    #[error("error: the manager at {url} does not answer: {reason}")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file cannot be used.
+    #[error("error: {path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody was there to say yes.
+    #[error("error: there is nobody to ask")]
+    NobodyToAsk,
+    /// A person said no.
+    #[error("nothing was changed")]
+    Declined,
+    /// The manager answered something that this build does not understand.
+    #[error("error: the manager's answer is not understood: {0}")]
+    Answer(String),
+}
+
+fn told(problem: &Problem) -> String {
+    if problem.findings.len() < 2 {
+        return problem.message.clone();
+    }
+    let all: Vec<_> = problem.findings.iter().map(ToString::to_string).collect();
+    format!("{}\n  {}", problem.message, all.join("\n  "))
+}
+
+impl Failure {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Refused(problem) => return problem.hint.clone(),
+            Self::Unreachable { .. } => {
+                "start `sluice-manager`, or name another with --manager or SLUICE_MANAGER"
+                    .to_owned()
+            }
+            Self::NobodyToAsk => "say --yes".to_owned(),
+            Self::File { .. } | Self::Declined => return None,
+            Self::Answer(_) => "are `sluice` and `sluice-manager` of the same version?".to_owned(),
+        })
+    }
+
+    /// The exit code that says so.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(problem) => code(&problem.code),
+            Self::Unreachable { .. } => exit::UNREACHABLE,
+            Self::File { .. } => exit::INVALID,
+            Self::NobodyToAsk => exit::USAGE,
+            Self::Declined | Self::Answer(_) => exit::FAILED,
+        }
+    }
+}
+
+fn code(problem: &str) -> u8 {
+    match problem {
+        "malformed" | "invalid" | "rejected" | "too-large" => exit::INVALID,
+        "not-found" => exit::NOT_FOUND,
+        "ambiguous" | "conflict" | "in-use" | "request-reused" => exit::CONFLICT,
+        "exhausted" => exit::EXHAUSTED,
+        "unreachable" | "busy" => exit::UNREACHABLE,
+        _ => exit::FAILED,
+    }
+}
+
+/// The manager.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    pub(super) fn new(url: &str) -> Result<Self, Failure> {
+        let url = url.trim_end_matches('/').to_owned();
+        // the manager is asked directly: a proxy for the Internet has no business here
+        let http = reqwest::Client::builder().no_proxy().build();
+        let http = http.map_err(|error| Failure::Answer(crate::push::chain(&error)))?;
+        Ok(Self { url, http })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let request = self.http.get(format!("{}{path}", self.url));
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.answer(response).await
+    }
+
+    /// A change: tried again with the same request id when the connection breaks.
+    pub(super) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, Failure> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let mut attempt = 1;
+        loop {
+            let url = format!("{}{path}", self.url);
+            let mut request = self.http.request(method.clone(), url).header("idempotency-key", &id);
+            request = match body {
+                Some(body) => request.json(body),
+                None => request.header("content-type", "application/json"),
+            };
+            match request.send().await {
+                Ok(response) => return self.answer(response).await,
+                Err(error) if attempt == ATTEMPTS || error.is_connect() => {
+                    return Err(self.unreachable(&error));
+                }
+                Err(_) => attempt += 1,
+            }
+        }
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|error| Failure::Answer(error.to_string()));
+        }
+        let problem = serde_json::from_slice(&body);
+        Err(problem.map_or_else(
+            |_| Failure::Answer(format!("status {status}")),
+            |problem| Failure::Refused(Box::new(problem)),
+        ))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::Unreachable { url: self.url.clone(), reason: crate::push::chain(error) }
+    }
+}

@@ -1,0 +1,134 @@
+//! `sluice`, the command line over the manager's API.
+//!
+//! Guarantees: answers on standard output (tables, or JSON with `--json`), errors with a hint on standard error, exit
+//! codes of [`exit`]; every change carries a request id, so that a broken connection is tried again without doing
+//! anything twice. Not here: any rule about the cloud; the manager judges.
+
+mod appliance;
+mod apply;
+mod args;
+mod client;
+pub mod exit;
+mod object;
+mod output;
+mod status;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::appliance::ApplianceCommand;
+use self::args::{GuestArgs, NetworkArgs, PhysicalNetworkArgs, PublicRangeArgs, ZoneArgs};
+use self::args::{GuestChanges, NetworkChanges, NoChanges, PhysicalNetworkChanges, ZoneChanges};
+use self::client::Client;
+use self::object::{GUESTS, NETWORKS, ObjectCommand, PHYSICAL_NETWORKS, PUBLIC_RANGES, ZONES};
+
+pub use self::client::Failure;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, about = "Networks and system VMs of a cloud")]
+#[command(after_help = exit::HELP)]
+pub struct Cli {
+    /// The manager.
+    #[arg(long, global = true, env = "SLUICE_MANAGER", default_value = "http://127.0.0.1:3920")]
+    manager: String,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Zones: resolvers, default and control addresses.
+    #[command(subcommand)]
+    Zone(ObjectCommand<ZoneArgs, ZoneChanges>),
+    /// Physical networks and their guest VLANs.
+    #[command(subcommand)]
+    PhysicalNetwork(ObjectCommand<PhysicalNetworkArgs, PhysicalNetworkChanges>),
+    /// Ranges of public addresses.
+    #[command(subcommand)]
+    PublicRange(ObjectCommand<PublicRangeArgs, NoChanges>),
+    /// Isolated guest networks, each behind its own router.
+    #[command(subcommand)]
+    Network(ObjectCommand<NetworkArgs, NetworkChanges>),
+    /// Guests.
+    #[command(subcommand)]
+    Guest(ObjectCommand<GuestArgs, GuestChanges>),
+    /// System VMs.
+    #[command(subcommand)]
+    Appliance(ApplianceCommand),
+    /// Wanted against reported, for every appliance.
+    Status(status::StatusArgs),
+    /// Make the cloud what a file says: shows the difference, asks, then changes it in one transaction.
+    Apply(apply::ApplyArgs),
+    /// Show the difference between the cloud and a file; exit code 10 when there is one.
+    Diff(apply::DiffArgs),
+    /// What the wanted configuration would change on an appliance, asked from the appliance itself.
+    Plan {
+        /// Its id.
+        appliance: String,
+    },
+    /// Write the boot document of an appliance, with a fresh certificate and key, to a file that only you can read.
+    BootDocument(appliance::BootArgs),
+    /// The log of an appliance.
+    Logs(appliance::LogArgs),
+    /// Everything taken from a pool, with owner and state.
+    Allocations {
+        /// Only this pool, such as `public:pr-1`.
+        #[arg(long)]
+        pool: Option<String>,
+    },
+    /// Completions for a shell, to be sourced by it.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line and says how it went.
+pub async fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli).await {
+        Ok(code) => code,
+        Err(failure) => {
+            output::error(&failure.to_string());
+            if let Some(hint) = failure.hint() {
+                output::error(&format!("hint: {hint}"));
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let (client, json) = (Client::new(&cli.manager)?, cli.json);
+    let client = &client;
+    match cli.command {
+        Command::Zone(command) => object::run(client, json, &ZONES, command).await?,
+        Command::PhysicalNetwork(command) => {
+            object::run(client, json, &PHYSICAL_NETWORKS, command).await?;
+        }
+        Command::PublicRange(command) => object::run(client, json, &PUBLIC_RANGES, command).await?,
+        Command::Network(command) => object::run(client, json, &NETWORKS, command).await?,
+        Command::Guest(command) => object::run(client, json, &GUESTS, command).await?,
+        Command::Appliance(command) => appliance::run(client, json, command).await?,
+        Command::Status(args) => return status::run(client, json, &args).await,
+        Command::Apply(args) => apply::apply(client, json, &args).await?,
+        Command::Diff(args) => return apply::diff(client, json, &args).await,
+        Command::Plan { appliance } => appliance::plan(client, json, &appliance).await?,
+        Command::BootDocument(args) => appliance::boot_document(client, &args).await?,
+        Command::Logs(args) => appliance::logs(client, json, &args).await?,
+        Command::Allocations { pool } => object::allocations(client, json, pool).await?,
+        Command::Completions { shell } => completions(shell),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn completions(shell: clap_complete::Shell) {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut text);
+    output::print(&String::from_utf8_lossy(&text));
+}

@@ -1,0 +1,80 @@
+//! Wanted against reported.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+use super::client::{Client, Failure};
+use super::table::Column;
+use super::{exit, object, output};
+use crate::model::ApplianceStatus;
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Wait until every appliance is in sync, at most so many seconds; exit code 8 when that is not enough.
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+const COLUMNS: &[Column] = &[
+    ("APPLIANCE", "/appliance"),
+    ("ROLE", "/role"),
+    ("WANTED", "/wanted"),
+    ("REPORTED", "/reported"),
+    ("IN SYNC", "/in_sync"),
+    ("PHASE", "/phase"),
+    ("LAST ANSWER", "/last_answer"),
+    ("SINCE", "/since"),
+];
+
+pub(super) async fn run(
+    client: &Client,
+    json: bool,
+    args: &StatusArgs,
+) -> Result<ExitCode, Failure> {
+    let (rows, in_sync) = match args.wait {
+        Some(seconds) => wait(client, Duration::from_secs(seconds)).await?,
+        None => look(client).await?,
+    };
+    object::list(json, &rows, COLUMNS);
+    if !json {
+        details(&rows);
+    }
+    let failed = args.wait.is_some() && !in_sync;
+    Ok(if failed { ExitCode::from(exit::NOT_IN_SYNC) } else { ExitCode::SUCCESS })
+}
+
+async fn look(client: &Client) -> Result<(Value, bool), Failure> {
+    let rows: Value = client.get("/v1/status").await?;
+    let all: Vec<ApplianceStatus> =
+        serde_json::from_value(rows.clone()).map_err(|error| Failure::Answer(error.to_string()))?;
+    Ok((rows, all.iter().all(|status| status.in_sync)))
+}
+
+async fn wait(client: &Client, patience: Duration) -> Result<(Value, bool), Failure> {
+    let until = Instant::now() + patience;
+    let spinner = ProgressBar::new_spinner().with_message("waiting for the appliances");
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    loop {
+        let (rows, in_sync) = look(client).await?;
+        if in_sync || Instant::now() >= until {
+            spinner.finish_and_clear();
+            return Ok((rows, in_sync));
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// The reasons behind what is not as it should be; they are too long for a table.
+fn details(rows: &Value) {
+    for row in rows.as_array().into_iter().flatten() {
+        let text = |field| row.get(field).and_then(Value::as_str);
+        if let (Some(appliance), Some(detail)) = (text("appliance"), text("detail")) {
+            output::line(&format!("{appliance}: {detail}"));
+        }
+    }
+}

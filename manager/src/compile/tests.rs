@@ -1,0 +1,145 @@
+//! Golden folders and properties of the compiler.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+fn parse<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().unwrap()
+}
+
+fn carrier(network: &str, tagged: bool, mac: &str) -> Carrier {
+    Carrier { physical_network: parse(network), tagged, mac: parse(mac), mtu: Mtu::ETHERNET }
+}
+
+fn guest(number: u8) -> Guest {
+    Guest {
+        id: parse(&format!("nic-{number}")),
+        mac: MacAddr::from_bytes([2, 0, 0, 0, 1, number]).unwrap(),
+        address: Ipv4Addr::new(10, 1, 1, number),
+        hostname: parse(&format!("vm{number}")),
+    }
+}
+
+fn network(id: &str, vlan: &str, third: u8) -> NetworkModel {
+    NetworkModel {
+        id: parse(id),
+        physical_network: parse("pn-1"),
+        vlan: parse(vlan),
+        cidr: parse(&format!("10.1.{third}.0/24")),
+        gateway: Ipv4Addr::new(10, 1, third, 1),
+        domain: parse("net.example"),
+        egress: EgressPolicy::Allow,
+        lease_seconds: LeaseSeconds::DAY,
+        mtu: None,
+        public: PublicModel {
+            physical_network: parse("pn-1"),
+            vlan: None,
+            cidr: parse("198.51.100.0/24"),
+            address: Ipv4Addr::new(198, 51, 100, 10 + third),
+            gateway: Ipv4Addr::new(198, 51, 100, 1),
+        },
+        guests: Vec::new(),
+    }
+}
+
+fn model(networks: Vec<NetworkModel>) -> RouterModel {
+    RouterModel {
+        appliance: parse("r-1"),
+        control_mac: parse("02:00:00:00:00:01"),
+        control: parse("169.254.0.10/20"),
+        control_gateway: None,
+        managers: Vec::new(),
+        resolvers: vec![parse("192.0.2.53"), parse("192.0.2.54")],
+        carriers: vec![
+            carrier("pn-1", false, "02:00:00:00:00:02"),
+            carrier("pn-1", true, "02:00:00:00:00:03"),
+        ],
+        networks,
+    }
+}
+
+fn with_guests() -> RouterModel {
+    let mut first = network("n-1", "100", 1);
+    first.guests = vec![guest(30), guest(20)];
+    model(vec![first])
+}
+
+fn tagged_public() -> RouterModel {
+    let mut first = network("n-1", "100", 1);
+    first.public.vlan = Some(parse("20"));
+    first.mtu = Some(parse("1400"));
+    let mut model = model(vec![first]);
+    model.carriers.remove(0);
+    model
+}
+
+fn far_managers() -> RouterModel {
+    let mut model = with_guests();
+    model.control_gateway = Some(parse("169.254.0.1"));
+    model.managers = vec![parse("192.0.2.0/24"), parse("169.254.0.0/20")];
+    model
+}
+
+fn cases() -> Vec<(&'static str, RouterModel)> {
+    vec![
+        ("first-network", with_guests()),
+        ("retired", model(Vec::new())),
+        ("tagged-public", tagged_public()),
+        ("far-managers", far_managers()),
+        ("two-networks", model(vec![network("n-2", "101", 2), network("n-1", "100", 1)])),
+    ]
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/compile").join(name)
+}
+
+fn compare(path: &Path, text: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        text == expected,
+        "{} differs; rewrite with `cargo xtask bless`:\n{text}",
+        path.display()
+    );
+}
+
+#[test]
+fn compiled_configurations_are_the_golden_ones_and_sound() {
+    for (name, model) in cases() {
+        let config = router(&model, Generation::MIN).unwrap();
+        assert_eq!(config.check(), [], "{name}");
+        let text = serde_json::to_string_pretty(&config).unwrap() + "\n";
+        compare(&golden(name).join("config.json"), &text);
+    }
+}
+
+#[test]
+fn the_order_of_the_store_leaves_no_trace() {
+    let mut turned = with_guests();
+    for network in &mut turned.networks {
+        network.guests.reverse();
+    }
+    assert_eq!(router(&turned, Generation::MIN), router(&with_guests(), Generation::MIN));
+}
+
+#[test]
+fn a_network_without_a_carrier_is_named() {
+    let mut model = with_guests();
+    model.carriers.clear();
+    let error = router(&model, Generation::MIN).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no NIC of r-1 carries untagged public traffic of physical network pn-1"
+    );
+}

@@ -1,0 +1,199 @@
+//! What can go wrong with a request, and how it is told: one JSON form with code, message, field and hint.
+//!
+//! Guarantees: an error means that nothing was changed. `exhausted` (a pool is empty) and `conflict` (somebody else has
+//! it) are different, because the one calls for more addresses and the other for another choice.
+
+use serde::{Deserialize, Serialize};
+use sluice_api::Finding;
+use thiserror::Error;
+use utoipa::ToSchema;
+
+use crate::push::PushError;
+
+/// Why a request was refused or failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The body is not what was asked for; all that is wrong with it (400 when it is not JSON, else 422).
+    #[error("the request cannot be read: {}", first(.0))]
+    Malformed(Vec<Finding>),
+    /// A value breaks a rule that needs more than itself to judge (422).
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// There is no such object (404).
+    #[error("there is no {kind} {name}")]
+    NotFound {
+        /// Kind of object.
+        kind: &'static str,
+        /// How it was called.
+        name: String,
+    },
+    /// A name fits several objects (409).
+    #[error("{kind} {name} is ambiguous: {candidates}")]
+    Ambiguous {
+        /// Kind of object.
+        kind: &'static str,
+        /// How it was called.
+        name: String,
+        /// Ids of what it fits.
+        candidates: String,
+    },
+    /// Somebody else has what was asked for (409). Another choice can help.
+    #[error("{field}: {reason}")]
+    Conflict {
+        /// The field.
+        field: &'static str,
+        /// What is taken.
+        reason: String,
+    },
+    /// Others depend on it (409).
+    #[error("{kind} {name} is in use: {by}")]
+    InUse {
+        /// Kind of object.
+        kind: &'static str,
+        /// How it is called.
+        name: String,
+        /// By what.
+        by: String,
+    },
+    /// Nothing is left in a pool (507). Giving something back or widening the pool helps.
+    #[error("{pool} is exhausted")]
+    Exhausted {
+        /// The pool in words.
+        pool: String,
+    },
+    /// The request id was used before for something else (409).
+    #[error("request id {id} was used before with other content")]
+    RequestReused {
+        /// The id.
+        id: String,
+    },
+    /// The configuration that would follow is not sound (422).
+    #[error("the router's configuration would be refused: {}", first(.0))]
+    Rejected(Vec<Finding>),
+    /// The appliance could not be asked (502).
+    #[error("appliance {appliance} cannot be asked")]
+    Appliance {
+        /// Which one.
+        appliance: String,
+        /// Why.
+        #[source]
+        source: PushError,
+    },
+    /// The store is busy beyond patience (503) or failed (500).
+    #[error("the store failed")]
+    Store(#[from] sqlx::Error),
+    /// The store holds something that this build does not understand (500).
+    #[error("the store holds an unreadable {what}: {reason}")]
+    Corrupt {
+        /// Column or document.
+        what: &'static str,
+        /// Why it cannot be read.
+        reason: String,
+    },
+    /// Certificates could not be made (500).
+    #[error("the certificate authority failed")]
+    Authority(#[from] crate::ca::CaError),
+}
+
+fn first(findings: &[Finding]) -> String {
+    findings.first().map_or_else(|| "no reason given".to_owned(), ToString::to_string)
+}
+
+/// An error as it is sent: HTTP status apart, programs match `code`, people read `message` and `hint`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Stable word: malformed, invalid, not-found, ambiguous, conflict, in-use, exhausted, request-reused, rejected,
+    /// too-large, unreachable, busy, internal.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// The field at fault, as a path into the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// All that is wrong, when it is more than one thing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+impl Error {
+    /// The stable word for the kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(findings) if findings.iter().any(|f| f.code == "syntax") => "malformed",
+            Self::Malformed(_) | Self::Invalid { .. } => "invalid",
+            Self::NotFound { .. } => "not-found",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::Conflict { .. } => "conflict",
+            Self::InUse { .. } => "in-use",
+            Self::Exhausted { .. } => "exhausted",
+            Self::RequestReused { .. } => "request-reused",
+            Self::Rejected(_) => "rejected",
+            Self::Appliance { .. } => "unreachable",
+            Self::Store(error) if crate::store::is_busy(error) => "busy",
+            Self::Store(_) | Self::Corrupt { .. } | Self::Authority(_) => "internal",
+        }
+    }
+
+    /// The HTTP status that carries it.
+    pub fn status(&self) -> u16 {
+        match self.code() {
+            "malformed" => 400,
+            "invalid" | "rejected" => 422,
+            "not-found" => 404,
+            "ambiguous" | "conflict" | "in-use" | "request-reused" => 409,
+            "exhausted" => 507,
+            "unreachable" => 502,
+            "busy" => 503,
+            _ => 500,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Malformed(_) => "the OpenAPI document at /v1/openapi.json has every field",
+            Self::NotFound { .. } => "the list call of this kind shows what there is",
+            Self::Ambiguous { .. } => "use the id",
+            Self::Conflict { .. } => "choose another, or leave it out to have a free one allocated",
+            Self::InUse { .. } => "delete what depends on it first",
+            Self::Exhausted { .. } => "delete what is no longer needed, or add or widen a range",
+            Self::RequestReused { .. } => "use a new Idempotency-Key for a new request",
+            Self::Appliance { .. } => {
+                "see `sluice status`; is the machine up, and is its endpoint right?"
+            }
+            Self::Store(_) if self.code() == "busy" => "try again in a moment",
+            Self::Invalid { .. }
+            | Self::Rejected(_)
+            | Self::Store(_)
+            | Self::Corrupt { .. }
+            | Self::Authority(_) => return None,
+        })
+    }
+
+    /// The error as it is sent. Causes inside the manager are logged, not told.
+    pub fn problem(&self) -> Problem {
+        let (field, findings) = match self {
+            Self::Malformed(findings) | Self::Rejected(findings) => {
+                (findings.first().map(|finding| finding.path.clone()), findings.clone())
+            }
+            Self::Invalid { field, .. } | Self::Conflict { field, .. } => {
+                (Some((*field).to_owned()), Vec::new())
+            }
+            _ => (None, Vec::new()),
+        };
+        let message = match self {
+            Self::Appliance { source, .. } => format!("{self}: {}", crate::push::chain(source)),
+            _ => self.to_string(),
+        };
+        let hint = self.hint().map(str::to_owned);
+        let field = field.filter(|field| !field.is_empty());
+        Problem { code: self.code().to_owned(), message, field, hint, findings }
+    }
+}

@@ -1,0 +1,220 @@
+//! Typed client of the agent's API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Method;
+use hyper::body::Bytes;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sluice_api::RouterConfig;
+use sluice_api::boot::Identity;
+use sluice_api::report::{
+    Answer, ArpingRequest, CaptureRequest, Confirm, ConfirmAnswer, DiagnosticOutput, DryRun,
+    Health, LogPage, PingRequest, PowerAction, PowerRequest, StatusReport, TracerouteRequest,
+};
+use sluice_api::types::{ApplianceId, Generation};
+
+use super::exchange::{Call, Peer, PushError};
+
+/// Longest wait for a question.
+const ASK: Duration = Duration::from_secs(10);
+/// Longest wait for a change or a diagnostic.
+const CHANGE: Duration = Duration::from_mins(2);
+
+/// The manager as a TLS client; clones share it.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    tls: Arc<ClientConfig>,
+}
+
+impl ClientIdentity {
+    /// From a client certificate, its key and the authority of the appliances.
+    pub fn new(identity: &Identity) -> Result<Self, PushError> {
+        let refused = |error: &dyn std::fmt::Display| PushError::Identity(error.to_string());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(identity.authority.as_bytes()) {
+            let certificate = certificate.map_err(|error| refused(&error))?;
+            roots.add(certificate).map_err(|error| refused(&error))?;
+        }
+        let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| refused(&error))?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key.reveal().as_bytes())
+            .map_err(|error| refused(&error))?;
+        let tls = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| refused(&error))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| refused(&error))?;
+        Ok(Self { tls: Arc::new(tls) })
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Client of one appliance's agent. Every call is a new connection.
+#[derive(Clone, Debug)]
+pub struct PushClient {
+    peer: Peer,
+}
+
+impl PushClient {
+    /// For the appliance `id` at `address`; its certificate must be for that id.
+    pub fn new(
+        id: &ApplianceId,
+        address: SocketAddr,
+        identity: &ClientIdentity,
+    ) -> Result<Self, PushError> {
+        let name = ServerName::try_from(id.as_str().to_owned())
+            .map_err(|error| PushError::Identity(error.to_string()))?;
+        Ok(Self { peer: Peer { tls: Arc::clone(&identity.tls), name, address } })
+    }
+
+    /// Where the appliance is asked.
+    pub fn address(&self) -> SocketAddr {
+        self.peer.address
+    }
+
+    /// `GET /v1/status`.
+    pub async fn status(&self) -> Result<StatusReport, PushError> {
+        self.get("/v1/status").await
+    }
+
+    /// `GET /v1/health`; an unhealthy answer is an answer.
+    pub async fn health(&self) -> Result<Health, PushError> {
+        self.get("/v1/health").await
+    }
+
+    /// `GET /v1/config`: the committed configuration.
+    pub async fn config(&self) -> Result<RouterConfig, PushError> {
+        self.get("/v1/config").await
+    }
+
+    /// `GET /v1/logs` after entry number `after`, at most `limit` entries.
+    pub async fn logs(&self, after: u64, limit: u32) -> Result<LogPage, PushError> {
+        self.get(&format!("/v1/logs?after={after}&limit={limit}")).await
+    }
+
+    /// `GET /metrics` as text.
+    pub async fn metrics(&self) -> Result<String, PushError> {
+        let (_, body) = self.raw(Method::GET, "/metrics", Vec::new(), ASK).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// `PUT /v1/config`.
+    pub async fn push(&self, config: &RouterConfig) -> Result<Answer, PushError> {
+        self.push_bytes(json(config)?).await
+    }
+
+    /// `PUT /v1/config` with whatever bytes: for documents that are stored, and for tests of refusals.
+    pub async fn push_bytes(&self, body: Vec<u8>) -> Result<Answer, PushError> {
+        self.typed(Method::PUT, "/v1/config", body, CHANGE).await
+    }
+
+    /// `PUT /v1/config?dry_run=true`: what the push would do, without doing it.
+    pub async fn dry_run(&self, config: &RouterConfig) -> Result<DryRun, PushError> {
+        self.dry_run_bytes(json(config)?).await
+    }
+
+    /// The same with whatever bytes.
+    pub async fn dry_run_bytes(&self, body: Vec<u8>) -> Result<DryRun, PushError> {
+        self.typed(Method::PUT, "/v1/config?dry_run=true", body, CHANGE).await
+    }
+
+    /// `POST /v1/config/confirm`.
+    pub async fn confirm(&self, generation: Generation) -> Result<ConfirmAnswer, PushError> {
+        self.post("/v1/config/confirm", &Confirm { generation }, ASK).await
+    }
+
+    /// `POST /v1/identity`: a new certificate before the old one ends.
+    pub async fn renew(&self, identity: &Identity) -> Result<(), PushError> {
+        let (status, body) = self.raw(Method::POST, "/v1/identity", json(identity)?, ASK).await?;
+        if (200..300).contains(&status) { Ok(()) } else { Err(self.unexpected(status, &body)) }
+    }
+
+    /// `POST /v1/diagnostics/ping`.
+    pub async fn ping(&self, request: &PingRequest) -> Result<DiagnosticOutput, PushError> {
+        self.post("/v1/diagnostics/ping", request, CHANGE).await
+    }
+
+    /// `POST /v1/diagnostics/traceroute`.
+    pub async fn traceroute(
+        &self,
+        request: &TracerouteRequest,
+    ) -> Result<DiagnosticOutput, PushError> {
+        self.post("/v1/diagnostics/traceroute", request, CHANGE).await
+    }
+
+    /// `POST /v1/diagnostics/arping`.
+    pub async fn arping(&self, request: &ArpingRequest) -> Result<DiagnosticOutput, PushError> {
+        self.post("/v1/diagnostics/arping", request, CHANGE).await
+    }
+
+    /// `POST /v1/diagnostics/capture`: a pcap file.
+    pub async fn capture(&self, request: &CaptureRequest) -> Result<Vec<u8>, PushError> {
+        let path = "/v1/diagnostics/capture";
+        let (status, body) = self.raw(Method::POST, path, json(request)?, CHANGE).await?;
+        if status == 200 { Ok(body.to_vec()) } else { Err(self.unexpected(status, &body)) }
+    }
+
+    /// `POST /v1/power`.
+    pub async fn power(&self, action: PowerAction) -> Result<(), PushError> {
+        let body = json(&PowerRequest { action })?;
+        let (status, body) = self.raw(Method::POST, "/v1/power", body, ASK).await?;
+        if (200..300).contains(&status) { Ok(()) } else { Err(self.unexpected(status, &body)) }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PushError> {
+        self.typed(Method::GET, path, Vec::new(), ASK).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        patience: Duration,
+    ) -> Result<T, PushError> {
+        self.typed(Method::POST, path, json(body)?, patience).await
+    }
+
+    /// Whatever the status: the contract's answers say in the body what they are.
+    async fn typed<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> Result<T, PushError> {
+        let (status, body) = self.raw(method, path, body, patience).await?;
+        serde_json::from_slice(&body).map_err(|_| self.unexpected(status, &body))
+    }
+
+    /// Any request: status and body as they come.
+    pub async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> Result<(u16, Bytes), PushError> {
+        let (status, body) = self.peer.exchange(Call { method, path, body, patience }).await?;
+        Ok((status.as_u16(), body))
+    }
+
+    fn unexpected(&self, status: u16, body: &[u8]) -> PushError {
+        let body = String::from_utf8_lossy(body).chars().take(200).collect();
+        PushError::Answer { address: self.peer.address, status, body }
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, PushError> {
+    serde_json::to_vec(value).map_err(PushError::Encode)
+}

@@ -1,0 +1,151 @@
+//! One HTTP request over one new TLS connection.
+//!
+//! Guarantees: every exchange has a connection of its own, so a confirmation proves that the appliance can be reached
+//! anew; the server is who its certificate says it is; the answer is bounded in size and time. Rejected: a connection
+//! pool, which would hide that new connections no longer get through.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use sluice_api::MAX_BODY;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// Longest wait for a connection and its TLS handshake.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Largest answer read: a capture of 10,000 packets fits.
+const MAX_ANSWER: usize = 4 * MAX_BODY;
+
+/// Why an exchange with an appliance failed.
+#[derive(Debug, Error)]
+pub enum PushError {
+    /// The certificate or key of the client, or the appliance's name, cannot be used. A retry does not help.
+    #[error("the client's identity cannot be used: {0}")]
+    Identity(String),
+    /// The request has no JSON form; a defect of ours.
+    #[error("the request cannot be written down")]
+    Encode(#[source] serde_json::Error),
+    /// The exchange itself. A retry may help.
+    #[error("{address}")]
+    Exchange {
+        /// Where the appliance should be.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: ExchangeError,
+    },
+    /// The appliance answered something else than the contract says.
+    #[error("{address} answered {status}, which is not understood: {body}")]
+    Answer {
+        /// Where the appliance is.
+        address: SocketAddr,
+        /// HTTP status.
+        status: u16,
+        /// The start of the body.
+        body: String,
+    },
+}
+
+/// What of an exchange failed.
+#[derive(Debug, Error)]
+pub enum ExchangeError {
+    /// No connection.
+    #[error("no connection")]
+    Connect(#[source] std::io::Error),
+    /// No TLS session: wrong peer, certificate out of date, or not issued by our authority.
+    #[error("no TLS session")]
+    Tls(#[source] std::io::Error),
+    /// The request or its answer broke off.
+    #[error("the exchange broke off")]
+    Http(#[source] hyper::Error),
+    /// The answer is too large or broke off.
+    #[error("the answer cannot be read")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request cannot be written down.
+    #[error("the request cannot be made")]
+    Request(#[source] hyper::http::Error),
+    /// No answer in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+/// A request.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) body: Vec<u8>,
+    pub(super) patience: Duration,
+}
+
+/// Where, as whom and to whom.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) name: ServerName<'static>,
+    pub(super) address: SocketAddr,
+}
+
+impl Peer {
+    /// Carries out `call` and returns status and body.
+    pub(super) async fn exchange(&self, call: Call<'_>) -> Result<(StatusCode, Bytes), PushError> {
+        let patience = call.patience;
+        timeout(patience, self.attempt(call))
+            .await
+            .unwrap_or(Err(ExchangeError::Timeout(patience)))
+            .map_err(|source| PushError::Exchange { address: self.address, source })
+    }
+
+    async fn attempt(&self, call: Call<'_>) -> Result<(StatusCode, Bytes), ExchangeError> {
+        let stream = timeout(CONNECT, self.connect())
+            .await
+            .unwrap_or(Err(ExchangeError::Timeout(CONNECT)))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
+        let answer = async {
+            let request = request(call)?;
+            let response = sender.send_request(request).await.map_err(ExchangeError::Http)?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            Ok((status, body.map_err(ExchangeError::Body)?.to_bytes()))
+        };
+        // both in this task: when the caller gives up, so does the connection
+        tokio::pin!(connection, answer);
+        tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            ended = &mut connection => {
+                ended.map_err(ExchangeError::Http)?;
+                answer.await
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ExchangeError> {
+        let stream = TcpStream::connect(self.address).await.map_err(ExchangeError::Connect)?;
+        stream.set_nodelay(true).map_err(ExchangeError::Connect)?;
+        TlsConnector::from(Arc::clone(&self.tls))
+            .connect(self.name.clone(), stream)
+            .await
+            .map_err(ExchangeError::Tls)
+    }
+}
+
+fn request(call: Call<'_>) -> Result<Request<Full<Bytes>>, ExchangeError> {
+    Request::builder()
+        .method(call.method)
+        .uri(call.path)
+        .header("host", "appliance")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(call.body)))
+        .map_err(ExchangeError::Request)
+}

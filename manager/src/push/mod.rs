@@ -1,0 +1,30 @@
+//! Pushing configurations to appliances and watching them.
+//!
+//! [`PushClient`] speaks the agent's API over mutual TLS; [`decide`] is the pure rule of what to do next; the
+//! [`Watch`] runs it for every appliance, for as long as the manager lives.
+
+mod client;
+mod decide;
+mod exchange;
+mod identity;
+mod retry;
+mod task;
+mod watch;
+
+pub use client::{ClientIdentity, PushClient};
+pub use decide::{Next, Wanted, decide};
+pub use exchange::{ExchangeError, PushError};
+pub use retry::Backoff;
+pub use watch::{Watch, WatchSettings};
+
+/// An error with all its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

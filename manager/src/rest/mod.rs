@@ -1,0 +1,106 @@
+//! The manager's REST API, on loopback by default.
+//!
+//! Guarantees: bodies are decoded strictly and all faults named at once; an error changes nothing; a request id in the
+//! header `Idempotency-Key` makes a change happen once however often it is sent. A web page cannot call it in a
+//! visitor's name: changes need a JSON content type, and on loopback the host must be one. Not here: who may do what;
+//! whoever reaches the port may do everything.
+
+mod appliances;
+mod cloud;
+mod guests;
+mod networks;
+mod openapi;
+mod physical;
+mod public;
+mod reply;
+mod request;
+mod zones;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{get, post, put};
+
+use crate::error::Error;
+use crate::ops::{Change, execute};
+use crate::push::Watch;
+use crate::store::Store;
+
+pub use openapi::document;
+
+use self::reply::{Reply, stored};
+use self::request::RequestId;
+
+/// What every handler needs.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The store.
+    pub store: Store,
+    /// The watch over the appliances.
+    pub watch: Watch,
+    /// The certificate authority.
+    pub authority: crate::ca::Authority,
+}
+
+impl App {
+    /// Makes a change and has the appliances looked at.
+    async fn change(&self, request: RequestId, change: Change) -> Reply {
+        let outcome = execute(&self.store, request.0.as_deref(), &change).await?;
+        self.watch.wake();
+        Ok(stored(outcome))
+    }
+
+    async fn read(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, Error> {
+        Ok(self.store.read().await?)
+    }
+}
+
+/// The whole API. `local`: it listens on loopback, so only local host names are served.
+pub fn router(app: App, local: bool) -> Router {
+    let routes = Router::new()
+        .merge(objects())
+        .merge(appliance_routes())
+        .route("/v1/cloud", post(cloud::apply))
+        .route("/v1/allocations", get(cloud::allocations))
+        .route("/v1/status", get(appliances::statuses))
+        .route("/v1/health", get(cloud::health))
+        .route("/v1/openapi.json", get(openapi::serve))
+        .fallback(reply::no_route)
+        .method_not_allowed_fallback(reply::no_method)
+        .layer(DefaultBodyLimit::max(sluice_api::MAX_BODY))
+        .layer(from_fn(request::guard_content));
+    let routes = if local { routes.layer(from_fn(request::guard_host)) } else { routes };
+    routes.with_state(app)
+}
+
+fn objects() -> Router<App> {
+    Router::new()
+        .route("/v1/zones", get(zones::list).post(zones::create))
+        .route("/v1/zones/{id}", get(zones::show).patch(zones::update).delete(zones::delete))
+        .route("/v1/physical-networks", get(physical::list).post(physical::create))
+        .route(
+            "/v1/physical-networks/{id}",
+            get(physical::show).patch(physical::update).delete(physical::delete),
+        )
+        .route("/v1/public-ranges", get(public::list).post(public::create))
+        .route("/v1/public-ranges/{id}", get(public::show).delete(public::delete))
+        .route("/v1/networks", get(networks::list).post(networks::create))
+        .route(
+            "/v1/networks/{id}",
+            get(networks::show).patch(networks::update).delete(networks::delete),
+        )
+        .route("/v1/guests", get(guests::list).post(guests::create))
+        .route("/v1/guests/{id}", get(guests::show).patch(guests::update).delete(guests::delete))
+}
+
+fn appliance_routes() -> Router<App> {
+    Router::new()
+        .route("/v1/appliances", get(appliances::list))
+        .route("/v1/appliances/{id}", get(appliances::show).delete(appliances::delete))
+        .route("/v1/appliances/{id}/config", get(appliances::config))
+        .route("/v1/appliances/{id}/boot-document", post(appliances::boot_document))
+        .route("/v1/appliances/{id}/endpoint", put(appliances::endpoint))
+        .route("/v1/appliances/{id}/status", get(appliances::status))
+        .route("/v1/appliances/{id}/plan", post(appliances::plan))
+        .route("/v1/appliances/{id}/logs", get(appliances::logs))
+}

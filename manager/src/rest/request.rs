@@ -1,0 +1,131 @@
+//! What comes in: bodies, references, request ids; and the guards against calls in another's name.
+
+use std::net::IpAddr;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::{Method, header, request::Parts};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use serde::de::DeserializeOwned;
+use sluice_api::types::ObjectId;
+
+use super::reply::Refusal;
+use crate::error::Error;
+
+/// Longest request id, in characters.
+const LONGEST_ID: usize = 200;
+
+/// The request id of the header `Idempotency-Key`.
+pub(super) struct RequestId(pub(super) Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let text = value.to_str().unwrap_or("");
+        if text.is_empty() || text.len() > LONGEST_ID {
+            let reason = format!("must have 1 to {LONGEST_ID} printable characters");
+            return Err(Error::Invalid { field: "Idempotency-Key", reason }.into());
+        }
+        Ok(Self(Some(text.to_owned())))
+    }
+}
+
+/// A strictly decoded JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == 413 {
+                let message = format!("the body has more than {} bytes", sluice_api::MAX_BODY);
+                return Refusal::new(413, "too-large", &message, None);
+            }
+            Refusal::new(400, "malformed", "the body broke off", None)
+        })?;
+        let value = sluice_api::decode::decode(&bytes).map_err(Error::Malformed)?;
+        Ok(Self(value))
+    }
+}
+
+/// The object named in the path, by name or id.
+pub(super) struct Named(pub(super) ObjectId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = name.unwrap_or_else(|_| Path(String::new()));
+        let not_found = |_| {
+            let name = name.chars().take(64).collect();
+            Refusal::from(Error::NotFound { kind: "object called", name })
+        };
+        name.parse().map(Self).map_err(not_found)
+    }
+}
+
+/// A query string that serde understands; anything else is an error, not ignored.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|query| Self(query.0)).map_err(|rejection| {
+            Error::Invalid { field: "query", reason: rejection.body_text() }.into()
+        })
+    }
+}
+
+/// Changes must say that they are JSON: a form on a foreign web page cannot.
+pub(super) async fn guard_content(request: Request, next: Next) -> Response {
+    let changes = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let json = kind.is_some_and(|kind| kind.split(';').next() == Some("application/json"));
+    if changes && !json {
+        let hint = "send the header Content-Type: application/json";
+        return Refusal::new(415, "content-type", "the body must be JSON", Some(hint))
+            .into_response();
+    }
+    next.run(request).await
+}
+
+/// On loopback only local names are served: a foreign name that resolves to us is a web page's trick.
+pub(super) async fn guard_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if host.is_some_and(local) {
+        return next.run(request).await;
+    }
+    let hint = "call it by its address, or as localhost";
+    Refusal::new(421, "host", "the host is not a local one", Some(hint)).into_response()
+}
+
+fn local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_hosts_pass() {
+        for host in ["localhost", "localhost:3920", "127.0.0.1:3920", "[::1]:3920"] {
+            assert!(local(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:3920", "", "localhost.evil.example"] {
+            assert!(!local(host), "{host}");
+        }
+    }
+}

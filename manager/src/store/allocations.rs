@@ -1,0 +1,225 @@
+//! What is taken from the pools. The primary key judges: an insert that succeeds is the allocation.
+
+use sqlx::{Row as _, SqliteConnection};
+
+use super::row::{optional_number, word};
+use crate::alloc::{Interval, Pool, seed};
+use crate::error::Error;
+use crate::model::{Allocation, AllocationState};
+
+/// How often a search starts again when its find was taken meanwhile. On SQLite, where writers never interleave, the
+/// first attempt decides; the bound is for stores on which they do.
+const ATTEMPTS: usize = 16;
+
+/// For whom something is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// Id of the object that owns it.
+    pub owner: &'a str,
+    /// What for.
+    pub purpose: &'a str,
+    /// The appliance whose configuration uses it; it must confirm the release.
+    pub appliance: Option<&'a str>,
+    /// The request that asked.
+    pub request: Option<&'a str>,
+}
+
+/// Takes `value`; false when somebody has it, releasing included.
+pub async fn take(
+    conn: &mut SqliteConnection,
+    pool: &str,
+    value: i64,
+    taken: Taken<'_>,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "INSERT INTO allocations (pool, value, owner, purpose, state, appliance, request, since)
+         VALUES ($1, $2, $3, $4, 'allocated', $5, $6, $7) ON CONFLICT DO NOTHING",
+    )
+    .bind(pool)
+    .bind(value)
+    .bind(taken.owner)
+    .bind(taken.purpose)
+    .bind(taken.appliance)
+    .bind(taken.request)
+    .bind(super::observations::now())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes a free item of `items`; `None` when there is none.
+pub async fn take_any(
+    conn: &mut SqliteConnection,
+    pool: &str,
+    items: &Pool,
+    taken: Taken<'_>,
+) -> Result<Option<i64>, Error> {
+    let parts = items.search(seed(pool, taken.owner));
+    for _ in 0..ATTEMPTS {
+        let Some(value) = first_free(conn, pool, &parts).await? else { return Ok(None) };
+        if take(conn, pool, value, taken).await? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+async fn first_free(
+    conn: &mut SqliteConnection,
+    pool: &str,
+    parts: &[Interval],
+) -> Result<Option<i64>, Error> {
+    for part in parts {
+        if let Some(value) = gap(conn, pool, *part).await? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+/// The lowest free item of `part`: its start, or the first taken item whose successor is free. Both are index look-ups,
+/// so the cost follows the run of taken items, never the size of the pool.
+async fn gap(
+    conn: &mut SqliteConnection,
+    pool: &str,
+    part: Interval,
+) -> Result<Option<i64>, Error> {
+    let start_is_taken = sqlx::query("SELECT 1 FROM allocations WHERE pool = $1 AND value = $2")
+        .bind(pool)
+        .bind(part.first())
+        .fetch_optional(&mut *conn)
+        .await?
+        .is_some();
+    if !start_is_taken {
+        return Ok(Some(part.first()));
+    }
+    let found = sqlx::query(
+        "SELECT a.value + 1 FROM allocations a
+         WHERE a.pool = $1 AND a.value >= $2 AND a.value < $3 AND NOT EXISTS
+             (SELECT 1 FROM allocations b WHERE b.pool = $1 AND b.value = a.value + 1)
+         ORDER BY a.value LIMIT 1",
+    )
+    .bind(pool)
+    .bind(part.first())
+    .bind(part.last())
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// Begins the release of all that `owner` has; it stays taken until the appliance confirms a configuration without it.
+pub async fn release(conn: &mut SqliteConnection, owner: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE allocations SET state = 'releasing', since = $2 WHERE owner = $1")
+        .bind(owner)
+        .bind(super::observations::now())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes which generation of `appliance` is the first without what it is releasing.
+pub async fn stamp(
+    conn: &mut SqliteConnection,
+    appliance: &str,
+    generation: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE allocations SET release_generation = $2
+         WHERE appliance = $1 AND state = 'releasing' AND release_generation IS NULL",
+    )
+    .bind(appliance)
+    .bind(generation)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Frees what `appliance` no longer uses, now that it committed `generation`; returns how many items.
+pub async fn free(
+    conn: &mut SqliteConnection,
+    appliance: &str,
+    generation: i64,
+) -> Result<u64, Error> {
+    let done = sqlx::query(
+        "DELETE FROM allocations
+         WHERE appliance = $1 AND state = 'releasing' AND release_generation <= $2",
+    )
+    .bind(appliance)
+    .bind(generation)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Frees all of an appliance that is gone.
+pub async fn free_all(conn: &mut SqliteConnection, appliance: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM allocations WHERE appliance = $1")
+        .bind(appliance)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// True when `appliance` has something to free at `generation`.
+pub async fn freeable(
+    conn: &mut SqliteConnection,
+    appliance: &str,
+    generation: i64,
+) -> Result<bool, Error> {
+    let found = sqlx::query(
+        "SELECT 1 FROM allocations
+         WHERE appliance = $1 AND state = 'releasing' AND release_generation <= $2 LIMIT 1",
+    )
+    .bind(appliance)
+    .bind(generation)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// The taken items of `pool`, in order.
+pub async fn values(conn: &mut SqliteConnection, pool: &str) -> Result<Vec<i64>, Error> {
+    let rows = sqlx::query("SELECT value FROM allocations WHERE pool = $1 ORDER BY value")
+        .bind(pool)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Everything taken, by pool and item; `pool` narrows it to one.
+pub async fn list(
+    conn: &mut SqliteConnection,
+    pool: Option<&str>,
+) -> Result<Vec<Allocation>, Error> {
+    let rows =
+        sqlx::query("SELECT * FROM allocations WHERE $1 IS NULL OR pool = $1 ORDER BY pool, value")
+            .bind(pool)
+            .fetch_all(conn)
+            .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &sqlx::sqlite::SqliteRow) -> Result<Allocation, Error> {
+    let pool: String = row.try_get("pool")?;
+    let value = written(&pool, row.try_get("value")?);
+    Ok(Allocation {
+        value,
+        pool,
+        owner: row.try_get("owner")?,
+        purpose: row.try_get("purpose")?,
+        state: word::<AllocationState>(row, "state")?,
+        appliance: row.try_get("appliance")?,
+        release_generation: optional_number(row, "release_generation")?,
+    })
+}
+
+/// The item as people write it.
+fn written(pool: &str, value: i64) -> String {
+    let address = || u32::try_from(value).ok().map(|v| std::net::Ipv4Addr::from(v).to_string());
+    let text = match pool.split(':').next() {
+        Some("public" | "guest" | "control") => address(),
+        Some("mac") => crate::alloc::mac_of(value).map(|mac| mac.to_string()),
+        _ => None,
+    };
+    text.unwrap_or_else(|| value.to_string())
+}

@@ -1,0 +1,132 @@
+//! What was last seen of each appliance.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sluice_api::report::{Phase, PlanSummary, Timing};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::row::{from_json, number, optional_number, to_json, to_word};
+use crate::error::Error;
+use crate::model::ApplianceStatus;
+
+/// What is known of an appliance from the outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Did it answer the last time it was asked?
+    pub reachable: bool,
+    /// The generation that it reported as committed.
+    pub reported: Option<u64>,
+    /// Where its engine stands.
+    pub phase: Option<Phase>,
+    /// Word for its last answer.
+    pub last_answer: Option<String>,
+    /// The reason behind the last answer.
+    pub detail: Option<String>,
+    /// What the last push changed.
+    pub plan: Option<PlanSummary>,
+    /// How long the last push took.
+    pub timing: Option<Timing>,
+}
+
+/// Unix seconds.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Writes what was seen of an appliance that still exists.
+pub async fn write(conn: &mut SqliteConnection, id: &str, seen: &Observation) -> Result<(), Error> {
+    let plan = seen.plan.as_ref().map(|plan| to_json(plan, "plan")).transpose()?;
+    let timing = seen.timing.as_ref().map(|timing| to_json(timing, "timing")).transpose()?;
+    sqlx::query(
+        "INSERT INTO observations (appliance, reachable, reported_generation, phase, last_answer,
+             detail, plan, timing, since)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE EXISTS
+             (SELECT 1 FROM appliances WHERE id = $1)
+         ON CONFLICT (appliance) DO UPDATE SET reachable = excluded.reachable,
+             reported_generation = excluded.reported_generation, phase = excluded.phase,
+             last_answer = excluded.last_answer, detail = excluded.detail, plan = excluded.plan,
+             timing = excluded.timing, since = excluded.since",
+    )
+    .bind(id)
+    .bind(i64::from(seen.reachable))
+    .bind(seen.reported.and_then(|generation| i64::try_from(generation).ok()))
+    .bind(seen.phase.map(|phase| to_word(&phase, "phase")).transpose()?)
+    .bind(&seen.last_answer)
+    .bind(&seen.detail)
+    .bind(plan)
+    .bind(timing)
+    .bind(now())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What was last seen of an appliance, if anything was.
+pub async fn read(conn: &mut SqliteConnection, id: &str) -> Result<Option<Observation>, Error> {
+    let row = sqlx::query("SELECT * FROM observations WHERE appliance = $1")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(observation).transpose()
+}
+
+fn observation(row: &SqliteRow) -> Result<Observation, Error> {
+    let text = |column| row.try_get::<Option<String>, _>(column);
+    let phase = text("phase")?
+        .map(|word| from_json::<Phase>(&format!("\"{word}\""), "phase"))
+        .transpose()?;
+    Ok(Observation {
+        reachable: row.try_get::<Option<i64>, _>("reachable")?.unwrap_or(0) != 0,
+        reported: optional_number(row, "reported_generation")?,
+        phase,
+        last_answer: text("last_answer")?,
+        detail: text("detail")?,
+        plan: text("plan")?.map(|json| from_json(&json, "plan")).transpose()?,
+        timing: text("timing")?.map(|json| from_json(&json, "timing")).transpose()?,
+    })
+}
+
+/// Wanted against reported, by appliance; `id` narrows it to one.
+pub async fn status(
+    conn: &mut SqliteConnection,
+    id: Option<&str>,
+) -> Result<Vec<ApplianceStatus>, Error> {
+    let rows = sqlx::query(
+        "SELECT a.id, a.role, a.wanted_generation, a.certificate_until, o.*
+         FROM appliances a LEFT JOIN observations o ON o.appliance = a.id
+         WHERE $1 IS NULL OR a.id = $1 ORDER BY a.id",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read_status).collect()
+}
+
+fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
+    let seen = observation(row)?;
+    let wanted = number(row, "wanted_generation")?;
+    let settled = seen.phase == Some(Phase::InForce) && seen.reported == Some(wanted);
+    Ok(ApplianceStatus {
+        appliance: super::row::parsed(row, "id")?,
+        role: super::row::word(row, "role")?,
+        wanted,
+        reported: seen.reported,
+        in_sync: seen.reachable && settled,
+        reachable: seen.reachable,
+        phase: seen.phase,
+        last_answer: seen.last_answer,
+        detail: seen.detail,
+        plan: seen.plan,
+        timing: seen.timing,
+        since: row.try_get::<Option<i64>, _>("since")?.and_then(rfc3339),
+        certificate_until: row.try_get::<Option<i64>, _>("certificate_until")?.and_then(rfc3339),
+    })
+}
+
+/// Unix seconds as people read them.
+pub fn rfc3339(seconds: i64) -> Option<String> {
+    let moment = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    moment.format(&time::format_description::well_known::Rfc3339).ok()
+}

@@ -1,0 +1,104 @@
+//! From columns to checked types.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::Error;
+
+/// True when the error is a lock held by another process, or a queue that is too long: a retry can help.
+pub fn is_busy(error: &sqlx::Error) -> bool {
+    match error {
+        // 5 SQLITE_BUSY, 6 SQLITE_LOCKED and their extended codes
+        sqlx::Error::Database(error) => error
+            .code()
+            .and_then(|code| code.parse::<i64>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
+        sqlx::Error::PoolTimedOut => true,
+        _ => false,
+    }
+}
+
+/// A text column as the type that wrote it.
+pub(super) fn parsed<T>(row: &SqliteRow, column: &'static str) -> Result<T, Error>
+where
+    T: FromStr,
+    T::Err: ToString,
+{
+    text(row.try_get(column)?, column)
+}
+
+/// A text column that may be absent.
+pub(super) fn optional<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error>
+where
+    T: FromStr,
+    T::Err: ToString,
+{
+    row.try_get::<Option<&str>, _>(column)?.map(|value| text(value, column)).transpose()
+}
+
+fn text<T>(value: &str, what: &'static str) -> Result<T, Error>
+where
+    T: FromStr,
+    T::Err: ToString,
+{
+    value.parse().map_err(|error: T::Err| Error::Corrupt { what, reason: error.to_string() })
+}
+
+/// An integer column as a ranged number.
+pub(super) fn number<T>(row: &SqliteRow, column: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<u64>,
+    T::Error: ToString,
+{
+    ranged(row.try_get(column)?, column)
+}
+
+/// An integer column that may be absent.
+pub(super) fn optional_number<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error>
+where
+    T: TryFrom<u64>,
+    T::Error: ToString,
+{
+    row.try_get::<Option<i64>, _>(column)?.map(|value| ranged(value, column)).transpose()
+}
+
+fn ranged<T>(value: i64, what: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<u64>,
+    T::Error: ToString,
+{
+    let corrupt = |reason: String| Error::Corrupt { what, reason };
+    let value = u64::try_from(value).map_err(|_| corrupt(format!("{value} is negative")))?;
+    T::try_from(value).map_err(|error| corrupt(error.to_string()))
+}
+
+/// A JSON column.
+pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
+    from_json(row.try_get(column)?, column)
+}
+
+/// A word column, as serde spells an enum.
+pub(super) fn word<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
+    let value: String = row.try_get(column)?;
+    serde_json::from_value(value.into())
+        .map_err(|error| Error::Corrupt { what: column, reason: error.to_string() })
+}
+
+/// JSON text from the store.
+pub(super) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Corrupt { what, reason: error.to_string() })
+}
+
+/// JSON text for the store.
+pub(crate) fn to_json<T: Serialize>(value: &T, what: &'static str) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Corrupt { what, reason: error.to_string() })
+}
+
+/// The word by which serde spells an enum.
+pub(crate) fn to_word<T: Serialize>(value: &T, what: &'static str) -> Result<String, Error> {
+    Ok(to_json(value, what)?.trim_matches('"').to_owned())
+}
