@@ -1,6 +1,12 @@
-//! What every appliance runs.
+//! What every appliance runs: boot identity, the transaction engine, the API, supervision of services.
+//!
+//! Guarantees: a configuration takes effect whole or not at all; whatever happens, the appliance ends on the old
+//! configuration or the new one; nothing here panics on input. Not here: what a configuration means, which is the
+//! appliance's own crate ([`Appliance`]).
 
 mod appliance;
+pub mod boot;
+pub mod engine;
 pub mod ledger;
 pub mod pid1;
 pub mod plan;

@@ -47,6 +47,16 @@ impl Cidr {
         Self(IpNetwork::new(address.0.network(), address.0.prefix()).unwrap_or(address.0))
     }
 
+    /// The network of all addresses of `address`'s family: where a default route goes.
+    pub fn everything(address: IpAddr) -> Self {
+        let zero = match address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        };
+        // prefix 0 is valid in both families
+        Self(IpNetwork::new(zero, 0).unwrap_or_else(|_| IpNetwork::from(zero)))
+    }
+
     /// First address: the network's own.
     pub fn network(&self) -> IpAddr {
         self.0.network()

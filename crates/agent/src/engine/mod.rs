@@ -1,0 +1,97 @@
+//! The transaction engine: one change at a time, whole or not at all.
+//!
+//! Guarantees:
+//! - a configuration is decoded and checked before anything is touched, and all findings come at once;
+//! - the ledger knows of a change before the kernel does, so that a crash at any point ends on the last good one;
+//! - after an apply the kernel is read again and planned against again; anything left is a failure;
+//! - a failure, and a change that is not confirmed in time, leads back to the last good configuration by the same code;
+//! - a rollback that fails is an alarm of its own and is tried again; the loop itself cannot fail.
+
+mod apply;
+mod generation;
+mod handle;
+mod push;
+mod report;
+mod revert;
+mod services;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sluice_api::boot::BootDocument;
+use sluice_api::report::{DriftRepair, SubsystemReport};
+use sluice_api::types::Generation;
+use sluice_sys::kernel::Kernel;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use handle::{Handle, Listen};
+pub use services::{ServiceError, Services};
+
+use crate::appliance::{Appliance, Configuration, ServiceName};
+use crate::ledger::{Entry, Files, Ledger};
+
+/// What the engine is made of.
+pub struct Parts<A> {
+    /// The appliance.
+    pub appliance: A,
+    /// Who it is.
+    pub boot: BootDocument,
+    /// Its kernel.
+    pub kernel: Arc<dyn Kernel>,
+    /// Its services.
+    pub services: Arc<dyn Services>,
+    /// Where the ledger is kept.
+    pub files: Arc<dyn Files>,
+}
+
+/// The engine; one task at a time works with it.
+pub(crate) struct Engine<A: Appliance> {
+    appliance: A,
+    boot: BootDocument,
+    kernel: Arc<dyn Kernel>,
+    services: Arc<dyn Services>,
+    ledger: Ledger<A::Config>,
+    /// The generation that each service said is in force.
+    in_force: BTreeMap<ServiceName, Generation>,
+    /// When the pending configuration reverts; `None` while it is being applied.
+    deadline: Option<Instant>,
+    /// True when the state wanted could not be reached and is tried for again.
+    degraded: bool,
+    subsystems: Vec<SubsystemReport>,
+    repairs: Vec<DriftRepair>,
+    alarms: Vec<String>,
+    shared: Arc<handle::Shared>,
+    listen: watch::Sender<Listen>,
+}
+
+/// A configuration that the engine works towards, or the state before the first one.
+type Target<A> = Option<Entry<<A as Appliance>::Config>>;
+
+impl<A: Appliance> Engine<A> {
+    /// The configuration that is meant to be in force: the pending one, else the committed one, else none.
+    fn target(&self) -> Target<A> {
+        let state = self.ledger.state();
+        state.pending.as_ref().or(state.committed.as_ref()).cloned()
+    }
+
+    fn current(&self) -> Option<Generation> {
+        self.ledger.state().committed.as_ref().map(|entry| entry.generation)
+    }
+
+    /// Tells the API where it is to listen from now on.
+    fn announce(&self, target: &Target<A>) {
+        let listen = match target {
+            Some(entry) => Listen {
+                link: entry.config.control_link().clone(),
+                addresses: entry.config.control_addresses().into_iter().collect(),
+            },
+            None => Listen::at_boot(&self.boot),
+        };
+        self.listen.send_if_modified(|old| {
+            let changed = *old != listen;
+            *old = listen;
+            changed
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! What the engine says of itself; kept beside it so that asking never waits for an apply.
+
+use sluice_api::report::{Phase, Reported, StatusReport};
+
+use super::Engine;
+use crate::appliance::Appliance;
+use crate::ledger::Entry;
+
+/// The present time, RFC 3339 in UTC.
+pub(super) fn now() -> String {
+    let format = &time::format_description::well_known::Rfc3339;
+    time::OffsetDateTime::now_utc().format(format).unwrap_or_default()
+}
+
+fn reported<C>(entry: &Entry<C>) -> Reported {
+    Reported { generation: entry.generation, digest: entry.digest.clone() }
+}
+
+impl<A: Appliance> Engine<A> {
+    fn phase(&self) -> Phase {
+        let state = self.ledger.state();
+        if self.degraded {
+            Phase::Degraded
+        } else if state.pending.is_some() && self.deadline.is_some() {
+            Phase::AwaitingConfirm
+        } else if state.pending.is_some() {
+            Phase::Applying
+        } else if state.committed.is_some() {
+            Phase::InForce
+        } else {
+            Phase::Unconfigured
+        }
+    }
+
+    /// Makes the present state what [`super::Handle::status`] tells.
+    pub(super) fn publish(&self) {
+        let state = self.ledger.state();
+        let mut report = self.shared.report();
+        report.phase = self.phase();
+        report.current = state.committed.as_ref().map(reported);
+        report.pending = state.pending.as_ref().map(reported);
+        report.subsystems.clone_from(&self.subsystems);
+        report.repairs.clone_from(&self.repairs);
+        report.alarms.clone_from(&self.alarms);
+    }
+
+    /// The report before anything happened.
+    pub(super) fn blank(boot: &sluice_api::boot::BootDocument) -> StatusReport {
+        StatusReport {
+            appliance: boot.appliance.clone(),
+            role: A::ROLE,
+            firmware: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: 0,
+            phase: Phase::Unconfigured,
+            current: None,
+            pending: None,
+            subsystems: Vec::new(),
+            services: Vec::new(),
+            repairs: Vec::new(),
+            alarms: Vec::new(),
+        }
+    }
+}
