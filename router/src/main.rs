@@ -19,6 +19,15 @@ enum Command {
     Dhcp(dhcp::desk::DeskArgs),
     /// Serve DNS without an agent, on a desk or a test bench
     Dns(dns::desk::DeskArgs),
+    /// Run as a service of the agent, which gives it its control channel on standard input
+    #[command(subcommand)]
+    Service(Service),
+}
+
+#[derive(Subcommand)]
+enum Service {
+    /// The name service
+    Dns,
 }
 
 fn main() -> ExitCode {
@@ -36,5 +45,6 @@ fn run(command: &Command) -> Result<()> {
     match command {
         Command::Dhcp(args) => dhcp::desk::run(args),
         Command::Dns(args) => dns::desk::run(args),
+        Command::Service(Service::Dns) => Ok(dns::service::run()?),
     }
 }

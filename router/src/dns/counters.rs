@@ -34,6 +34,13 @@ macro_rules! counters {
             pub latency: [u64; LATENCY_BOUNDS.len() + 1],
         }
 
+        impl Counts {
+            /// The plain counts by name.
+            pub fn named(&self) -> std::collections::BTreeMap<String, u64> {
+                [$((stringify!($name).to_owned(), self.$name),)*].into()
+            }
+        }
+
         impl Counters {
             /// Adds `tally`.
             pub fn add(&self, tally: &Tally) {

@@ -6,7 +6,7 @@
 //! Shape: [`answer`] is the core, bytes in and bytes out; [`server`] puts sockets and threads around it; [`forward`]
 //! asks upstreams. Messages are handled as bytes throughout: answers are encoded when a zone is built, and upstreams'
 //! answers pass with their record data untouched, which a decoded and re-encoded message cannot promise (unknown types,
-//! DNSSEC) and which is several times cheaper (docs/decisions/dns-bytes.md).
+//! DNSSEC) and which is several times cheaper (docs/decisions/0005-dns-answers-as-bytes.md).
 
 pub mod answer;
 pub mod cache;
@@ -20,6 +20,7 @@ mod name;
 mod query;
 mod reply;
 pub mod server;
+pub mod service;
 mod slice;
 pub mod snapshot;
 mod special;

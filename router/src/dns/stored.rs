@@ -203,7 +203,9 @@ impl Walk {
             self.least = Some(self.least.map_or(ttl, |least| least.min(ttl)));
         }
         if section == 1 && record.rtype == rtype::SOA {
-            let minimum = get32(message, record.end.checked_sub(4)?)?;
+            // two names of at least a byte each and five numbers (RFC 1035 3.3.13)
+            (record.end - record.data_at >= 22).then_some(())?;
+            let minimum = get32(message, record.end - 4)?;
             self.negative = Some(ttl.min(minimum));
         }
         Some(())

@@ -50,6 +50,28 @@ enum Tried {
     Nothing,
 }
 
+/// The tries for one question.
+#[derive(Default)]
+struct Race {
+    waiting: Vec<(usize, Instant)>,
+    ended: Vec<usize>,
+    inconclusive: Option<Stored>,
+}
+
+impl Race {
+    /// One try ended; the answer, if it is one.
+    fn ended(&mut self, index: usize, tried: Tried) -> Option<Stored> {
+        self.waiting.retain(|(other, _)| *other != index);
+        self.ended.push(index);
+        match tried {
+            Tried::Answer(answer) if answer.is_conclusive() => return Some(answer),
+            Tried::Answer(answer) => self.inconclusive = Some(answer),
+            Tried::Nothing => {}
+        }
+        None
+    }
+}
+
 impl Upstream {
     fn new(address: SocketAddr) -> Self {
         Self { address, health: Mutex::default() }
@@ -107,21 +129,20 @@ impl Upstreams {
         }
     }
 
-    /// Asks one after the other, not waiting for one to fail before the next is asked.
+    /// Asks one after the other, not waiting for one to fail before the next is asked. Who said no is not asked again.
     async fn race(self: &Arc<Self>, key: &Key) -> Stored {
         let health: Vec<_> =
             self.list.iter().map(|upstream| upstream.with_health(|health| *health)).collect();
         let order = order(&health);
         let mut turns = order.iter().cycle().take(MAX_TRIES).copied();
+        let mut patience = PATIENCE.iter().copied();
         let mut tries = FuturesUnordered::new();
-        let mut waiting: Vec<(usize, Instant)> = Vec::new();
-        let mut patience = PATIENCE.iter().copied().chain(std::iter::repeat(TRY_TIME));
-        let mut inconclusive = None;
+        let mut race = Race::default();
         loop {
             let wait = patience.next().unwrap_or(TRY_TIME);
-            match turns.next() {
+            match turns.find(|index| !race.ended.contains(index)) {
                 Some(index) => {
-                    waiting.push((index, Instant::now()));
+                    race.waiting.push((index, Instant::now()));
                     tries.push(self.try_number(index, key));
                 }
                 None if tries.is_empty() => break,
@@ -129,20 +150,15 @@ impl Upstreams {
             }
             tokio::select! {
                 Some((index, tried)) = tries.next() => {
-                    waiting.retain(|(other, _)| *other != index);
-                    match tried {
-                        Tried::Answer(answer) if answer.is_conclusive() => {
-                            self.blame(&waiting);
-                            return answer;
-                        }
-                        Tried::Answer(answer) => inconclusive = Some(answer),
-                        Tried::Nothing => {}
+                    if let Some(answer) = race.ended(index, tried) {
+                        self.blame(&race.waiting);
+                        return answer;
                     }
                 }
                 () = sleep(wait) => {}
             }
         }
-        inconclusive.unwrap_or_else(|| {
+        race.inconclusive.unwrap_or_else(|| {
             Stored::failure(ede::NO_REACHABLE_AUTHORITY, "no upstream resolver could be reached")
         })
     }

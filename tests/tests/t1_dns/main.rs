@@ -1,0 +1,9 @@
+//! T1: the DNS service with real clients and real upstream resolvers in network namespaces.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bench;
+mod forward;
+mod guests;
+mod links;
+mod swap;
