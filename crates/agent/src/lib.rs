@@ -11,5 +11,6 @@ pub mod ledger;
 pub mod pid1;
 pub mod plan;
 pub mod service;
+pub mod supervisor;
 
 pub use appliance::{Appliance, Configuration, ServiceName, ServiceSlice};

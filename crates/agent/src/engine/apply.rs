@@ -1,7 +1,6 @@
 //! Towards a target: observe, plan, dry run, apply, verify. Decides nothing; the plan has decided.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sluice_api::report::{Subsystem, SubsystemReport, Timing};
 use sluice_sys::kernel::KernelError;
@@ -250,6 +249,3 @@ impl Tally {
         self.counts.into_values().collect()
     }
 }
-
-/// How long a service may take to bring a slice into force.
-pub(crate) const SERVICE_PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,94 @@
+//! Supervision of the service processes.
+//!
+//! Guarantees: each service is a process of its own; when it ends it is started again within a second with the slice it
+//! had, more slowly when it keeps ending; a change of configuration never restarts one; all end with the agent.
+
+mod child;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sluice_api::report::ServiceStatus;
+use sluice_api::types::Generation;
+use tokio::sync::{mpsc, oneshot};
+
+pub use child::{Launch, Launched};
+
+use crate::appliance::{ServiceName, ServiceSlice};
+use crate::engine::{ServiceError, Services};
+use worker::{Job, Worker};
+
+/// How long a service may take to bring a slice into force; ten thousand guests take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// All services of an appliance, each in its process.
+pub struct Supervisor {
+    launch: Arc<dyn Launch>,
+    workers: Mutex<BTreeMap<ServiceName, Handle>>,
+}
+
+struct Handle {
+    jobs: mpsc::Sender<Job>,
+    status: Arc<Mutex<ServiceStatus>>,
+}
+
+impl Supervisor {
+    /// A supervisor that starts services by `launch`. Nothing runs until a service gets its first slice.
+    pub fn new(launch: Arc<dyn Launch>) -> Self {
+        Self { launch, workers: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn jobs(&self, name: ServiceName) -> mpsc::Sender<Job> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = workers.entry(name).or_insert_with(|| {
+            let (jobs, queue) = mpsc::channel(4);
+            let worker = Worker::new(name, Arc::clone(&self.launch));
+            let status = worker.status();
+            tokio::spawn(worker.run(queue));
+            Handle { jobs, status }
+        });
+        handle.jobs.clone()
+    }
+}
+
+#[async_trait]
+impl Services for Supervisor {
+    async fn configure(
+        &self,
+        name: ServiceName,
+        generation: Generation,
+        slice: ServiceSlice,
+    ) -> Result<(), ServiceError> {
+        let silent =
+            |reason: &str| ServiceError::Silent { name, generation, reason: reason.to_owned() };
+        let (reply, answer) = oneshot::channel();
+        let job = Job { generation, slice, reply };
+        self.jobs(name).send(job).await.map_err(|_| silent("its supervisor has stopped"))?;
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(reason))) => Err(ServiceError::Refused { name, generation, reason }),
+            Ok(Err(_)) => Err(silent("it ended before it answered")),
+            Err(_) => Err(silent("it did not answer in time")),
+        }
+    }
+
+    async fn stop(&self, name: ServiceName) {
+        // the worker ends its process when nobody can send it jobs any more
+        let removed = self.workers.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        if let Some(handle) = removed {
+            let closed = handle.jobs.clone();
+            drop(handle);
+            drop(closed);
+        }
+    }
+
+    fn status(&self) -> Vec<ServiceStatus> {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let one =
+            |handle: &Handle| handle.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        workers.values().map(one).collect()
+    }
+}

@@ -1,0 +1,180 @@
+//! The task that keeps one service running.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sluice_api::report::{ServiceState, ServiceStatus};
+use sluice_api::types::Generation;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::child::{Launch, Running, understood};
+use crate::appliance::{ServiceName, ServiceSlice};
+use crate::service::protocol::{FromService, ToService};
+
+/// A slice to bring into force, and whom to tell.
+pub(super) struct Job {
+    pub(super) generation: Generation,
+    pub(super) slice: ServiceSlice,
+    pub(super) reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// Wait before the first restart: the service is back within a second.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Longest wait, for a service that keeps ending.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// A service that ran this long is trusted again.
+const TRUSTED_AFTER: Duration = Duration::from_secs(30);
+
+pub(super) struct Worker {
+    name: ServiceName,
+    launch: Arc<dyn Launch>,
+    status: Arc<Mutex<ServiceStatus>>,
+    /// The slice in force, or being brought into force: what a restarted process gets.
+    slice: Option<(Generation, ServiceSlice)>,
+    /// The slice before, to which a refusal returns.
+    former: Option<(Generation, ServiceSlice)>,
+    waiting: Option<(Generation, oneshot::Sender<Result<(), String>>)>,
+    wait: Duration,
+}
+
+/// Why a process is not kept any longer.
+enum End {
+    /// It ended or misbehaved.
+    Ended(String),
+    /// Nobody needs it any more.
+    Dismissed,
+}
+
+impl Worker {
+    pub(super) fn new(name: ServiceName, launch: Arc<dyn Launch>) -> Self {
+        let status = ServiceStatus {
+            name: name.to_string(),
+            state: ServiceState::Starting,
+            pid: None,
+            generation: None,
+            restarts: 0,
+            last_exit: None,
+            counters: BTreeMap::new(),
+        };
+        let status = Arc::new(Mutex::new(status));
+        Self { name, launch, status, slice: None, former: None, waiting: None, wait: FIRST_WAIT }
+    }
+
+    pub(super) fn status(&self) -> Arc<Mutex<ServiceStatus>> {
+        Arc::clone(&self.status)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, ServiceStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the process, keeps it, starts it again, until nobody sends jobs any more.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        loop {
+            let began = Instant::now();
+            let end = match Running::start(&*self.launch, self.name) {
+                Ok(running) => self.keep(running, &mut jobs).await,
+                Err(error) => End::Ended(format!("cannot be started: {error}")),
+            };
+            let End::Ended(reason) = end else { return };
+            warn!(service = %self.name, reason, "service ended, will be started again");
+            self.note_end(reason);
+            if began.elapsed() > TRUSTED_AFTER {
+                self.wait = FIRST_WAIT;
+            }
+            tokio::time::sleep(self.wait).await;
+            self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    fn note_end(&mut self, reason: String) {
+        let mut status = self.shown();
+        status.state = ServiceState::Restarting;
+        status.pid = None;
+        status.generation = None;
+        status.restarts += 1;
+        status.last_exit = Some(reason);
+    }
+
+    async fn keep(&mut self, mut running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
+        let pid = running.launched.pid;
+        info!(service = %self.name, pid, "service started");
+        {
+            let mut status = self.shown();
+            status.state = ServiceState::Starting;
+            status.pid = Some(pid);
+        }
+        if let Some((generation, slice)) = self.slice.clone()
+            && let Err(error) = configure(&mut running, generation, &slice).await
+        {
+            return End::Ended(format!("cannot be reached: {error}"));
+        }
+        loop {
+            tokio::select! {
+                exit = &mut running.launched.exit => return End::Ended(ended(exit)),
+                line = running.said.next_line() => match line {
+                    Ok(Some(line)) => if let Err(reason) = self.hear(&line) { return End::Ended(reason) },
+                    // the exit that follows says why
+                    Ok(None) | Err(_) => return End::Ended(ended((&mut running.launched.exit).await)),
+                },
+                job = jobs.recv() => {
+                    let Some(job) = job else { return End::Dismissed };
+                    if let Err(error) = self.take(job, &mut running).await {
+                        return End::Ended(format!("cannot be reached: {error}"));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, job: Job, running: &mut Running) -> std::io::Result<()> {
+        self.former = self.slice.replace((job.generation, job.slice.clone()));
+        self.waiting = Some((job.generation, job.reply));
+        configure(running, job.generation, &job.slice).await
+    }
+
+    fn hear(&mut self, line: &str) -> Result<(), String> {
+        match understood(line).map_err(|error| format!("it talks nonsense: {error}"))? {
+            FromService::InForce { generation } => {
+                {
+                    let mut status = self.shown();
+                    status.state = ServiceState::Running;
+                    status.generation = Some(generation);
+                }
+                self.reply(generation, Ok(()));
+            }
+            FromService::Refused { generation, reason } => {
+                self.slice = self.former.take();
+                self.reply(generation, Err(reason));
+            }
+            FromService::Counters { counters } => self.shown().counters = counters,
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, generation: Generation, outcome: Result<(), String>) {
+        if let Some((expected, reply)) = self.waiting.take() {
+            if expected == generation {
+                // whoever asked may have lost patience
+                let _ = reply.send(outcome);
+            } else {
+                self.waiting = Some((expected, reply));
+            }
+        }
+    }
+}
+
+async fn configure(
+    running: &mut Running,
+    generation: Generation,
+    slice: &ServiceSlice,
+) -> std::io::Result<()> {
+    running.send(&ToService::Configure { generation, slice: slice.0.clone() }).await
+}
+
+fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {
+    exit.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
