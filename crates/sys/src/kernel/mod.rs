@@ -7,10 +7,12 @@
 mod error;
 mod fake;
 mod faulty;
+mod real;
 
 pub use error::{KernelError, Object};
 pub use fake::FakeKernel;
 pub use faulty::{Fault, FaultyKernel, Moment};
+pub use real::{NftProgram, RealKernel};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;

@@ -65,7 +65,7 @@ fn within(table: &mut ObservedTable, change: &Change) -> Result<(), &'static str
         }
         Change::DeleteChain { name } => drop(table.chains.remove(name.as_str()).ok_or(NO_CHAIN)?),
         Change::DeleteSet { name, .. } => drop(table.sets.remove(name.as_str()).ok_or(NO_SET)?),
-        Change::FlushSet { name } => {
+        Change::FlushSet { name, .. } => {
             let set = table.sets.get_mut(name.as_str()).ok_or(NO_SET)?;
             *set = ObservedSet { types: set.types.clone(), ..ObservedSet::default() };
         }

@@ -50,6 +50,8 @@ pub enum Change {
     FlushSet {
         /// Its name.
         name: Ident,
+        /// True for a map.
+        map: bool,
     },
     /// Removes elements.
     RemoveElements {
@@ -204,7 +206,8 @@ impl Script {
         wanted: &BTreeMap<Element, Element>,
     ) {
         if is.foreign > 0 {
-            self.push(id, Change::FlushSet { name: name.clone() });
+            let map = !is.types.1.is_empty();
+            self.push(id, Change::FlushSet { name: name.clone(), map });
             self.add_elements(id, name, wanted.clone());
             return;
         }
@@ -266,7 +269,7 @@ impl Script {
             .collect();
         // likewise: their verdicts may jump to the chains that go
         for (name, _) in sets.iter().filter(|(_, map)| *map) {
-            self.push(id, Change::FlushSet { name: name.clone() });
+            self.push(id, Change::FlushSet { name: name.clone(), map: true });
         }
         for name in chains {
             self.push(id, Change::DeleteChain { name });
@@ -307,7 +310,9 @@ impl Change {
             Self::CreateChain { name, hook: Some(hook) } => {
                 writeln!(text, "add chain {table} {name} {{ {hook} }}")
             }
-            Self::FlushSet { name } => writeln!(text, "flush set {table} {name}"),
+            Self::FlushSet { name, map } => {
+                writeln!(text, "flush {} {table} {name}", set_or_map(*map))
+            }
             Self::RemoveElements { name, keys } => {
                 writeln!(text, "delete element {table} {name} {{ {} }}", joined(keys, ", "))
             }
@@ -318,7 +323,7 @@ impl Change {
             Self::FillChain { name, before, rules } => fill(text, table, name, *before, rules),
             Self::DeleteChain { name } => writeln!(text, "delete chain {table} {name}"),
             Self::DeleteSet { name, map } => {
-                writeln!(text, "delete {} {table} {name}", if *map { "map" } else { "set" })
+                writeln!(text, "delete {} {table} {name}", set_or_map(*map))
             }
         };
     }
@@ -329,7 +334,7 @@ impl Change {
             Self::DeleteTable => Some("table removed".to_owned()),
             Self::CreateTable => Some("table made".to_owned()),
             Self::CreateSet { .. } | Self::CreateChain { .. } => None,
-            Self::FlushSet { name } => Some(format!("{name} emptied")),
+            Self::FlushSet { name, .. } => Some(format!("{name} emptied")),
             Self::RemoveElements { name, keys } => Some(format!("{name} -{}", keys.len())),
             Self::AddElements { name, elements } => Some(format!("{name} +{}", elements.len())),
             Self::FillChain { name, before, rules } => {
@@ -339,6 +344,10 @@ impl Change {
             Self::DeleteSet { name, .. } => Some(format!("{name} removed")),
         }
     }
+}
+
+fn set_or_map(map: bool) -> &'static str {
+    if map { "map" } else { "set" }
 }
 
 fn pair(key: &Element, value: &Element) -> String {

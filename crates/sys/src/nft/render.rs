@@ -32,6 +32,14 @@ impl Display for TableId {
     }
 }
 
+impl Family {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inet => "inet",
+        }
+    }
+}
+
 impl Display for Hook {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (kind, point, policy) = (self.kind.as_str(), self.point.as_str(), self.policy.as_str());

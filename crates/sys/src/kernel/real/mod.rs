@@ -1,0 +1,126 @@
+//! The Linux kernel: links, addresses and routes by netlink, rules by `nft`, settings by `/proc/sys`.
+//!
+//! Guarantees: one netlink request for each step, so a step takes effect or not; rules are listed anew only when somebody
+//! else changed them since our own last commit. Works on the network namespace of the thread that opens it.
+
+mod addresses;
+mod events;
+mod generation;
+mod links;
+mod nft;
+mod routes;
+mod settings;
+
+use std::io;
+
+use async_trait::async_trait;
+use rtnetlink::Handle;
+
+use super::{Changes, Kernel, KernelError, Object};
+use crate::model::{Keys, Observed, Step};
+use crate::nft::{Counters, Script, TableId};
+
+pub use nft::NftProgram;
+
+/// The network state of one network namespace.
+#[derive(Debug)]
+pub struct RealKernel {
+    handle: Handle,
+    rules: nft::Rules,
+}
+
+impl RealKernel {
+    /// Opens the kernel of the calling thread's network namespace, with `nft` from the usual places. Needs
+    /// `CAP_NET_ADMIN` for everything but looking.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub fn open() -> Result<Self, KernelError> {
+        Self::with_nft(NftProgram::default())
+    }
+
+    /// As [`RealKernel::open`], with another `nft`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub fn with_nft(program: NftProgram) -> Result<Self, KernelError> {
+        let (connection, handle, _) = rtnetlink::new_connection()
+            .map_err(|source| failed("open", Object::All("the routing socket"), source))?;
+        // it ends when the last handle is dropped
+        tokio::spawn(connection);
+        Ok(Self { handle, rules: nft::Rules::new(program) })
+    }
+}
+
+/// A refusal by an operating system call.
+fn failed(action: &'static str, object: Object, source: io::Error) -> KernelError {
+    KernelError::Refused { action, object, source }
+}
+
+/// A refusal by netlink, for `map_err`.
+fn refused(action: &'static str, object: Object) -> impl FnOnce(rtnetlink::Error) -> KernelError {
+    move |error| KernelError::Refused { action, object, source: io_error(&error) }
+}
+
+fn io_error(error: &rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(answer) => answer.to_io(),
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// `Ok` when the kernel said that there was nothing to remove.
+fn gone(answer: Result<(), rtnetlink::Error>, gone: &[i32]) -> Result<(), rtnetlink::Error> {
+    match answer {
+        Err(error) if io_error(&error).raw_os_error().is_some_and(|no| gone.contains(&no)) => {
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+#[async_trait]
+impl Kernel for RealKernel {
+    async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
+        let rules = async { self.rules.observe(&keys.tables).await };
+        let network = async {
+            let links = links::list(&self.handle).await?;
+            let addresses = addresses::list(&self.handle, &links.names).await?;
+            let routes = routes::list(&self.handle, &links.names).await?;
+            Ok::<_, KernelError>((links.links, addresses, routes))
+        };
+        let (rules, network) = tokio::join!(rules, network);
+        let (nft_generation, tables) = rules?;
+        let (links, addresses, routes) = network?;
+        let sysctls = settings::read(&keys.sysctls)?;
+        Ok(Observed { links, addresses, routes, sysctls, tables, nft_generation })
+    }
+
+    async fn check(&self, script: &Script) -> Result<(), KernelError> {
+        self.rules.check(script).await
+    }
+
+    async fn apply(&self, step: &Step) -> Result<(), KernelError> {
+        match step {
+            Step::AddAddress { link, address } => {
+                addresses::add(&self.handle, link.as_str(), *address).await
+            }
+            Step::RemoveAddress { link, address } => {
+                addresses::remove(&self.handle, link, *address).await
+            }
+            Step::AddRoute(route) => routes::add(&self.handle, route).await,
+            Step::RemoveRoute(route) => routes::remove(&self.handle, route).await,
+            Step::SetSysctl { key, to, .. } => settings::write(key, to),
+            Step::Rules(script) => self.rules.commit(script).await,
+            _ => links::apply(&self.handle, step).await,
+        }
+    }
+
+    fn changes(&self) -> Result<Changes, KernelError> {
+        events::listen()
+    }
+
+    async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
+        self.rules.counters(table).await
+    }
+}

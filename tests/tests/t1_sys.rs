@@ -1,0 +1,304 @@
+//! The real kernel behind `sluice_sys::kernel`: every step, foreign objects, wake-ups and the memory of the rules.
+//!
+//! VLAN steps cannot run on the usual test kernel, which has no 802.1Q; they are proved in T3.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail loudly anywhere
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use sluice_api::types::{Cidr, InterfaceAddress, LinkName, MacAddr};
+use sluice_lab::netns::{Namespace, Topology, VethEnd};
+use sluice_sys::kernel::{Changes, Kernel, RealKernel, Wake};
+use sluice_sys::model::{Keys, MAIN_TABLE, RouteEntry, Step, SysctlKey};
+use sluice_sys::nft::{self, Element, ElementValue, Ident, Map, Script, SetType, Table, early};
+
+fn link(name: &str) -> LinkName {
+    name.parse().unwrap()
+}
+
+fn address(text: &str) -> InterfaceAddress {
+    text.parse().unwrap()
+}
+
+fn route(to: &str, link: &str, via: Option<&str>, metric: u32) -> RouteEntry {
+    RouteEntry {
+        table: MAIN_TABLE,
+        destination: to.parse::<Cidr>().unwrap(),
+        metric,
+        link: link.parse().unwrap(),
+        via: via.map(|via| via.parse().unwrap()),
+        source: None,
+    }
+}
+
+/// Two namespaces joined by a veth pair; ours has the end `eth-a` with a known address.
+fn two(topology: &mut Topology) -> (Namespace, Namespace) {
+    let (ours, other) = (topology.namespace("ours").unwrap(), topology.namespace("other").unwrap());
+    let near = VethEnd::new(&ours, link("eth-a")).mac(mac());
+    topology.veth(&near, &VethEnd::new(&other, link("eth-b"))).unwrap();
+    (ours, other)
+}
+
+fn mac() -> MacAddr {
+    "02:00:0a:00:00:01".parse().unwrap()
+}
+
+async fn all(kernel: &RealKernel, steps: impl IntoIterator<Item = Step>) {
+    for step in steps {
+        let done = kernel.apply(&step).await;
+        done.unwrap_or_else(|error| panic!("{step}: {error} ({:?})", error.errno()));
+    }
+}
+
+/// The NIC becomes `pub0` with addresses and routes of both families.
+fn set_up() -> Vec<Step> {
+    vec![
+        Step::Rename { from: "eth-a".to_owned(), to: link("pub0") },
+        Step::SetMtu { link: link("pub0"), from: 1500, to: 1400_u64.try_into().unwrap() },
+        Step::SetUp { link: link("pub0") },
+        Step::AddAddress { link: link("pub0"), address: address("192.0.2.2/24") },
+        Step::AddAddress { link: link("pub0"), address: address("2001:db8::2/64") },
+        Step::AddRoute(route("0.0.0.0/0", "pub0", Some("192.0.2.1"), 0)),
+        Step::AddRoute(route("198.51.100.0/24", "pub0", None, 7)),
+        Step::AddRoute(route("::/0", "pub0", Some("2001:db8::1"), 1024)),
+        Step::SetSysctl {
+            key: SysctlKey::fixed("net.ipv4.conf.pub0.rp_filter"),
+            from: None,
+            to: "1".to_owned(),
+        },
+    ]
+}
+
+#[test]
+fn every_step_shows_in_the_next_observation() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, _other) = two(&mut topology);
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        let keys = Keys {
+            sysctls: [SysctlKey::fixed("net.ipv4.conf.pub0.rp_filter")].into(),
+            ..Keys::default()
+        };
+        let before = kernel.observe(&keys).await.unwrap();
+        assert_eq!(before.nic(mac()).unwrap().0, "eth-a");
+        assert!(!before.links["eth-a"].ours);
+        all(&kernel, set_up()).await;
+        let after = kernel.observe(&keys).await.unwrap();
+        let pub0 = &after.links["pub0"];
+        assert_eq!((pub0.mtu, pub0.up, pub0.ours), (1400, true, true));
+        assert_eq!(pub0.index, before.links["eth-a"].index);
+        let addresses =
+            ["192.0.2.2/24", "2001:db8::2/64"].map(|ip| ("pub0".to_owned(), address(ip)));
+        assert_eq!(after.addresses, addresses.into());
+        let routes: BTreeSet<_> = set_up()
+            .into_iter()
+            .filter_map(|step| if let Step::AddRoute(route) = step { Some(route) } else { None })
+            .collect();
+        assert_eq!(after.routes, routes);
+        assert_eq!(after.sysctls.values().collect::<Vec<_>>(), ["1"]);
+        // away again, twice: what is gone stays gone without complaint
+        let away = || {
+            let routes = routes.iter().cloned().map(Step::RemoveRoute);
+            let addresses = after.addresses.iter().cloned();
+            routes.chain(addresses.map(|(link, address)| Step::RemoveAddress { link, address }))
+        };
+        all(&kernel, away().chain(away())).await;
+        all(&kernel, [Step::SetDown { link: "pub0".to_owned() }]).await;
+        let last = kernel.observe(&keys).await.unwrap();
+        assert!(last.routes.is_empty() && last.addresses.is_empty() && !last.links["pub0"].up);
+    })
+    .unwrap();
+}
+
+#[test]
+fn refusals_name_their_object_and_say_whether_to_retry() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, _other) = two(&mut topology);
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        all(&kernel, set_up()).await;
+        let twice = Step::AddAddress { link: link("pub0"), address: address("192.0.2.2/24") };
+        let error = kernel.apply(&twice).await.unwrap_err();
+        assert_eq!(error.errno(), Some(17), "{error}"); // EEXIST
+        assert_eq!(error.to_string(), "cannot add address 192.0.2.2/24 on pub0");
+        assert!(error.retryable());
+        let nowhere = Step::AddRoute(route("10.9.0.0/16", "pub0", Some("203.0.113.1"), 0));
+        let error = kernel.apply(&nowhere).await.unwrap_err();
+        assert_eq!(error.errno(), Some(101), "{error}"); // ENETUNREACH
+        let error = kernel.apply(&Step::SetUp { link: link("absent") }).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot set up link absent: there is no link absent");
+        let unknown = SysctlKey::fixed("net.ipv4.no_such_setting");
+        let step = Step::SetSysctl { key: unknown, from: None, to: "1".to_owned() };
+        assert!(kernel.apply(&step).await.unwrap_err().to_string().contains("no_such_setting"));
+    })
+    .unwrap();
+}
+
+#[test]
+fn foreign_routes_are_not_seen_and_not_removed() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, _other) = two(&mut topology);
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        all(&kernel, set_up()).await;
+        ours.route(["10.0.0.0/8", "via", "192.0.2.9", "metric", "3"]).unwrap();
+        let seen = kernel.observe(&Keys::default()).await.unwrap();
+        assert_eq!(seen.routes.len(), 3, "{:?}", seen.routes);
+        let theirs = route("10.0.0.0/8", "pub0", Some("192.0.2.9"), 3);
+        assert_eq!(
+            kernel.apply(&Step::AddRoute(theirs.clone())).await.unwrap_err().errno(),
+            Some(17)
+        );
+        // the protocol differs, so there is nothing of ours to remove
+        all(&kernel, [Step::RemoveRoute(theirs)]).await;
+    })
+    .unwrap();
+    assert!(ours.ip(["route"]).unwrap().contains("10.0.0.0/8"), "{}", ours.state());
+}
+
+async fn hear(changes: &mut Changes, wanted: Wake) {
+    let bound = Duration::from_secs(5);
+    let heard = tokio::time::timeout(bound, async {
+        while let Some(wake) = changes.next().await {
+            if wake == wanted {
+                return;
+            }
+        }
+    });
+    heard.await.unwrap_or_else(|_| panic!("no wake-up {wanted:?}"));
+}
+
+#[test]
+fn foreign_changes_wake_the_listener() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, _other) = two(&mut topology);
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        all(&kernel, set_up()).await;
+        for (line, wake) in [
+            ("ip link set pub0 mtu 1300", Wake::Links),
+            ("ip addr add 192.0.2.77/24 dev pub0", Wake::Addresses),
+            ("ip route add 10.0.0.0/8 dev pub0", Wake::Routes),
+            ("nft add table inet foreign", Wake::Rules),
+        ] {
+            let mut changes = kernel.changes().unwrap();
+            ours.sh(line).check().unwrap();
+            hear(&mut changes, wake).await;
+        }
+    })
+    .unwrap();
+}
+
+fn port_forwards(count: u32) -> Table {
+    let elements = (0..count).map(|number| {
+        let [_, high, mid, low] = number.to_be_bytes();
+        let public = ElementValue::Ipv4([198, 18 + high % 2, mid, low].into());
+        let guest = ElementValue::Ipv4([10, high, mid, low].into());
+        let port = ElementValue::Port(sluice_api::types::Port::fixed(80));
+        (Element(vec![public, port.clone()]), Element(vec![guest, port]))
+    });
+    let types = vec![SetType::Ipv4, SetType::Port];
+    let map = Map { key: types.clone(), value: types, elements: elements.collect() };
+    Table { maps: [(Ident::fixed("port-forwards"), map)].into(), ..Table::default() }
+}
+
+async fn reach(kernel: &RealKernel, table: Table) -> Script {
+    let id = nft::TableId { family: nft::Family::Inet, name: Ident::fixed("sluice") };
+    let desired = BTreeMap::from([(id, table)]);
+    let keys = Keys { tables: desired.keys().cloned().collect(), ..Keys::default() };
+    let seen = kernel.observe(&keys).await.unwrap();
+    let script = nft::diff(&seen.tables, &desired);
+    kernel.check(&script).await.unwrap();
+    kernel.apply(&Step::Rules(script.clone())).await.unwrap();
+    let rest = nft::diff(&kernel.observe(&keys).await.unwrap().tables, &desired);
+    assert!(rest.is_empty(), "{}", rest.render());
+    script
+}
+
+#[test]
+fn rules_are_followed_without_listing_and_foreign_edits_still_show() {
+    let mut topology = Topology::new().unwrap();
+    let ours = topology.namespace("rules").unwrap();
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        reach(&kernel, port_forwards(10)).await;
+        let script = reach(&kernel, port_forwards(11)).await;
+        assert_eq!(script.changes.len(), 1, "{}", script.render());
+        // what is remembered is what a kernel that was never asked before lists
+        let fresh = RealKernel::open().unwrap();
+        let id = nft::TableId { family: nft::Family::Inet, name: Ident::fixed("sluice") };
+        let keys = Keys { tables: [id].into(), ..Keys::default() };
+        let (ours_seen, fresh_seen) = (kernel.observe(&keys).await, fresh.observe(&keys).await);
+        assert_eq!(ours_seen.unwrap(), fresh_seen.unwrap());
+        ours.sh("nft flush map inet sluice port-forwards").check().unwrap();
+        let script = reach(&kernel, port_forwards(11)).await;
+        assert!(script.render().contains("add element inet sluice port-forwards"));
+        ours.sh("nft add table inet foreign").check().unwrap();
+        assert!(reach(&kernel, port_forwards(11)).await.is_empty());
+        let refused = kernel.check(&nft::diff(&BTreeMap::new(), &bad())).await.unwrap_err();
+        assert!(refused.to_string().contains("nft refused the rules"), "{refused}");
+    })
+    .unwrap();
+}
+
+/// A jump to a chain that is nowhere.
+fn bad() -> BTreeMap<nft::TableId, Table> {
+    let jump = nft::Verdict::Jump(Ident::fixed("no-where"));
+    let rule = nft::Rule::verdict(nft::RuleId::fixed("bad"), [], jump);
+    let chain = nft::Chain { hook: None, rules: vec![rule] };
+    let table = Table { chains: [(Ident::fixed("some-chain"), chain)].into(), ..Table::default() };
+    [(early::table_id(), table)].into()
+}
+
+#[test]
+fn the_early_table_lets_nothing_pass_but_the_control_api() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, other) = two(&mut topology);
+    other.address(&link("eth-b"), address("192.0.2.1/24")).unwrap();
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        all(&kernel, set_up().into_iter().take(5)).await;
+        let ping = || other.sh("ping -c1 -W1 192.0.2.2").run().unwrap().ok();
+        assert!(ping());
+        let tables = |table| BTreeMap::from([(early::table_id(), table)]);
+        let keys = Keys { tables: [early::table_id()].into(), ..Keys::default() };
+        for (table, passes) in
+            [(early::drop_all(), false), (early::control_only(&link("pub0"), &[]), true)]
+        {
+            let desired = tables(table);
+            let seen = kernel.observe(&keys).await.unwrap().tables;
+            kernel.apply(&Step::Rules(nft::diff(&seen, &desired))).await.unwrap();
+            let rest = nft::diff(&kernel.observe(&keys).await.unwrap().tables, &desired);
+            assert!(rest.is_empty(), "{}", rest.render());
+            assert_eq!(ping(), passes, "{}", ours.state());
+        }
+        let counters = kernel.counters(&early::table_id()).await.unwrap();
+        let ping = counters[&("early-input".to_owned(), "early/ping".to_owned())];
+        assert_eq!(ping.0, 1, "{counters:?}");
+    })
+    .unwrap();
+}
+
+/// Prints what loading and changing large maps costs; the bounds are loose, since the machine is shared.
+#[test]
+fn cost_follows_the_change() {
+    let mut topology = Topology::new().unwrap();
+    let ours = topology.namespace("cost").unwrap();
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        for count in [10_000, 100_000] {
+            let table = port_forwards(count);
+            let start = Instant::now();
+            reach(&kernel, table).await;
+            println!("{count} elements loaded, checked and read back: {:?}", start.elapsed());
+            let more = port_forwards(count + 1);
+            let start = Instant::now();
+            let script = reach(&kernel, more).await;
+            println!("one element more beside {count}: {:?}", start.elapsed());
+            assert_eq!(script.changes.len(), 1);
+            assert!(start.elapsed() < Duration::from_secs(5));
+        }
+    })
+    .unwrap();
+}
