@@ -4,6 +4,8 @@
 //! started ends with it. Does not: prove anything about hardware, or about speed, since machines
 //! usually run under emulation.
 
+pub mod cli;
+pub mod daemon;
 mod lab;
 pub mod netns;
 pub mod qemu;
@@ -12,5 +14,6 @@ pub mod spec;
 mod wait;
 pub mod wire;
 
+pub use cli::LabCommand;
 pub use lab::{Host, Lab, LabBuilder, LabError, LabStatus};
 pub use wait::{TimedOut, Wait};

@@ -7,7 +7,7 @@ use sluice_api::Finding;
 
 use crate::netns::NetnsError;
 use crate::qemu::MachineError;
-use crate::wire::WireError;
+use crate::wire::{ImpairmentError, WireError};
 
 /// A lab, or something asked of it, failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum LabError {
     /// A wire failed.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// Loss or delay out of range.
+    #[error(transparent)]
+    Impairment(ImpairmentError),
     /// A machine failed.
     #[error(transparent)]
     Machine(#[from] MachineError),

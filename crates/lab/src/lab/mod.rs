@@ -157,15 +157,19 @@ impl Lab {
         parts.join("\n")
     }
 
-    /// Switches every machine off at once and removes the temporary folder. Dropping the lab does
-    /// the same without waiting.
-    pub async fn down(self) -> Result<(), LabError> {
+    /// Cuts every machine's power and waits until all are off.
+    pub async fn switch_off(&self) -> Result<(), LabError> {
         for machine in self.machines.values() {
             if machine.is_on().await {
                 machine.power_cut().await?;
             }
         }
         Ok(())
+    }
+
+    /// Ends the lab and removes the temporary folder. Dropping it does the same without waiting.
+    pub async fn down(self) -> Result<(), LabError> {
+        self.switch_off().await
     }
 }
 

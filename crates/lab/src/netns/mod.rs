@@ -17,4 +17,5 @@ pub use command::{NsCommand, Output};
 pub use error::NetnsError;
 pub use namespace::Namespace;
 pub use process::Process;
+pub use stale::sweep;
 pub use topology::{Topology, VethEnd};

@@ -7,8 +7,9 @@ use std::process::Command;
 pub(super) const PREFIX: &str = "slt";
 const FOLDER: &str = "/run/netns";
 
-/// Deletes namespaces of processes that no longer run.
-pub(super) fn sweep() {
+/// Deletes namespaces of processes that no longer run. Without rights it does nothing: only a
+/// process with rights made any.
+pub fn sweep() {
     let Ok(entries) = std::fs::read_dir(FOLDER) else { return };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     for name in names.filter(|name| is_orphan(name)) {

@@ -95,6 +95,11 @@ impl Capture {
         tokio::time::timeout(bound, self.frames.recv()).await.ok().flatten()
     }
 
+    /// The next frame, however long it takes. `None` when the wire is gone.
+    pub async fn frame(&mut self) -> Option<CapturedFrame> {
+        self.frames.recv().await
+    }
+
     /// Frames lost because nobody took them in time.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)

@@ -46,6 +46,13 @@ impl<W: Write> PcapWriter<W> {
     }
 }
 
+impl PcapWriter<Vec<u8>> {
+    /// Takes out what was written since the last time: for a sink that is fed piece by piece.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sink)
+    }
+}
+
 /// Reads back files [`PcapWriter`] wrote: little-endian, microseconds, Ethernet.
 #[derive(Debug)]
 pub struct PcapReader<R: Read> {

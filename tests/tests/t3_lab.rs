@@ -1,0 +1,154 @@
+//! The laboratory with real machines: test hosts on a trunk wire.
+
+#![allow(clippy::expect_used)] // a helper of a test fails the test
+
+use std::time::Duration;
+
+use sluice_api::types::VlanId;
+use sluice_lab::Lab;
+use sluice_lab::spec::{MachineSpec, NicSpec};
+use sluice_lab::wire::{Frame, Impairment};
+
+/// Emulated machines on a busy host boot within this.
+const BOOT: Duration = Duration::from_mins(2);
+const SOON: Duration = Duration::from_secs(20);
+
+fn images() -> std::path::PathBuf {
+    sluice_tests::image("testhost.raw").parent().expect("a folder").to_owned()
+}
+
+fn vlan(id: u64) -> Option<VlanId> {
+    VlanId::try_from(id).ok()
+}
+
+/// `tagger` sits on the trunk and tags by itself; `ten` and `twenty` are behind access ports.
+async fn trunk_lab(name: &str) -> Lab {
+    let lab = Lab::builder(name)
+        .images(images())
+        .wire("trunk")
+        .host("tagger", "trunk", None)
+        .host("ten", "trunk", vlan(10))
+        .host("twenty", "trunk", vlan(20))
+        .start()
+        .await
+        .expect("started");
+    for host in ["tagger", "ten", "twenty"] {
+        lab.host(host).expect("there").ready(BOOT).await.expect("booted");
+    }
+    lab
+}
+
+async fn sh(lab: &Lab, host: &str, line: &str) {
+    lab.host(host).expect("there").sh_ok(line).await.expect("the command works");
+}
+
+async fn pings(lab: &Lab, host: &str, address: &str) -> bool {
+    let line = format!("ping -c 1 -W 2 {address}");
+    lab.host(host).expect("there").sh(&line).await.expect("ping runs").ok()
+}
+
+async fn pings_soon(lab: &Lab, host: &str, address: &str) {
+    let end = std::time::Instant::now() + SOON;
+    while !pings(lab, host, address).await {
+        assert!(
+            std::time::Instant::now() < end,
+            "{host} does not reach {address}\n{}",
+            lab.state().await
+        );
+    }
+}
+
+async fn give_addresses(lab: &Lab) {
+    let tagger = "for v in 10 20; do ip link add link eth0 name eth0.$v type vlan id $v && \
+                  ip addr add 10.0.$v.1/24 dev eth0.$v && ip link set eth0.$v up; done";
+    sh(lab, "tagger", &format!("ip link set eth0 up && {tagger}")).await;
+    sh(lab, "ten", "ip link set eth0 up && ip addr add 10.0.10.2/24 dev eth0").await;
+    sh(lab, "twenty", "ip link set eth0 up && ip addr add 10.0.20.2/24 dev eth0").await;
+    // in the network of VLAN 10 too, on purpose: only the VLAN keeps the two apart
+    sh(lab, "twenty", "ip addr add 10.0.10.3/24 dev eth0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machines_exchange_tagged_frames_and_vlans_are_apart() {
+    let lab = trunk_lab("vlans").await;
+    give_addresses(&lab).await;
+    let wire = lab.wire("trunk").expect("there");
+    let mut capture = wire.capture();
+
+    pings_soon(&lab, "tagger", "10.0.10.2").await;
+    pings_soon(&lab, "tagger", "10.0.20.2").await;
+    assert!(!pings(&lab, "ten", "10.0.10.3").await, "VLAN 20 answered VLAN 10");
+    assert!(!pings(&lab, "twenty", "10.0.10.2").await, "VLAN 10 answered VLAN 20");
+
+    let frames = capture.drain();
+    let ports = wire.status().ports;
+    let mut seen = [0, 0];
+    for frame in &frames {
+        let parsed = Frame::parse(&frame.bytes).expect("a whole frame");
+        let station = ports.iter().find(|port| port.port == frame.from).expect("a known port");
+        match (station.vlan, parsed.vlan()) {
+            (Some(access), tag) => assert_eq!(tag, vlan(access.into()), "left its VLAN"),
+            (None, Some(tag)) => seen[usize::from(tag.get() == 20)] += 1,
+            (None, None) => {}
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "no tagged frames of the tagger in {}", frames.len());
+    lab.down().await.expect("down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wires_are_cut_healed_and_slowed_and_power_is_cut() {
+    let lab = trunk_lab("faults").await;
+    give_addresses(&lab).await;
+    let wire = lab.wire("trunk").expect("there").clone();
+    pings_soon(&lab, "tagger", "10.0.10.2").await;
+
+    wire.cut();
+    assert!(!pings(&lab, "tagger", "10.0.10.2").await, "a cut wire carried a ping");
+    wire.heal();
+    pings_soon(&lab, "tagger", "10.0.10.2").await;
+
+    wire.set_impairment(Impairment { delay_ms: 300, ..Impairment::default() });
+    let said = lab.host("tagger").expect("there").sh_ok("ping -c 1 -W 5 10.0.10.2").await;
+    let said = said.expect("it answers");
+    let time = said.split("time=").nth(1).and_then(|rest| rest.split(' ').next());
+    let time: f64 = time.expect("a time").parse().expect("a number");
+    assert!(time >= 600.0, "both ways 300 ms, but {time} ms:\n{said}");
+    wire.set_impairment(Impairment::default());
+
+    let ten = lab.machine("ten").expect("there");
+    ten.power_cut().await.expect("cut");
+    assert!(!pings(&lab, "tagger", "10.0.10.2").await, "a dead machine answered");
+    ten.power_on().await.expect("on");
+    ten.ready(BOOT).await.expect("booted again");
+    assert!(ten.sh_ok("ip -4 addr show dev eth0").await.expect("runs").is_empty(), "RAM survived");
+    lab.down().await.expect("down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nic_is_plugged_in_and_out_of_a_running_machine() {
+    let lab = Lab::builder("hotplug")
+        .images(images())
+        .wire("lan")
+        .host("a", "lan", None)
+        .machine("b", MachineSpec::host())
+        .start()
+        .await
+        .expect("started");
+    for host in ["a", "b"] {
+        lab.host(host).expect("there").ready(BOOT).await.expect("booted");
+    }
+    sh(&lab, "a", "ip link set eth0 up && ip addr add 10.0.0.1/24 dev eth0").await;
+    let b = lab.machine("b").expect("there");
+    let nic = NicSpec::on("lan".parse().expect("an id"));
+    let mac = "02:00:00:00:00:77".parse().expect("a MAC");
+    let id = b.plug_nic(mac, &nic, lab.wire("lan").expect("there")).await.expect("plugged in");
+    let appears = "for i in $(seq 100); do grep -qs 02:00:00:00:00:77 /sys/class/net/*/address && \
+                   exit 0; sleep 0.1; done; exit 1";
+    sh(&lab, "b", appears).await;
+    sh(&lab, "b", "ip link set eth0 up && ip addr add 10.0.0.2/24 dev eth0").await;
+    pings_soon(&lab, "a", "10.0.0.2").await;
+    b.unplug_nic(id).await.expect("unplugged");
+    assert!(!pings(&lab, "a", "10.0.0.2").await, "an unplugged NIC answered");
+    lab.down().await.expect("down");
+}
