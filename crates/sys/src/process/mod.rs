@@ -1,7 +1,8 @@
 //! Processes without privilege (design section 5).
 //!
 //! Guarantees: the child runs as the given user, holds exactly the given capabilities and can gain no others, makes only
-//! the system calls of its profile, has an empty environment, and ends with its parent. If any of that cannot be set up,
+//! the system calls of its profile, has an empty environment, no descriptor but the standard ones, leaves no core dump,
+//! and ends with the thread that started it. If any of that cannot be set up,
 //! it is not started at all.
 
 mod capability;
@@ -38,7 +39,7 @@ pub fn spawn(sandbox: &Sandbox, stdin: OwnedFd) -> io::Result<tokio::process::Ch
     if sandbox.user == 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sandbox must not be root's"));
     }
-    let filter = seccomp::network_service().map_err(io::Error::other)?;
+    let filters = seccomp::network_service().map_err(io::Error::other)?;
     let mut command = tokio::process::Command::new(&sandbox.program);
     command
         .args(&sandbox.arguments)
@@ -48,7 +49,7 @@ pub fn spawn(sandbox: &Sandbox, stdin: OwnedFd) -> io::Result<tokio::process::Ch
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let restrict = restriction(sandbox, filter);
+    let restrict = restriction(sandbox, filters);
     // SAFETY: the closure runs between fork and exec. It makes system calls on values prepared before the fork,
     // allocates nothing and takes no lock.
     #[allow(unsafe_code)]
@@ -59,21 +60,24 @@ pub fn spawn(sandbox: &Sandbox, stdin: OwnedFd) -> io::Result<tokio::process::Ch
 }
 
 /// What the child does to itself before it becomes the program, in the only order that works: capabilities are
-/// kept over the change of user, and the filter comes last because it forbids what comes before it.
+/// kept over the change of user, the kernel forgets the parent-death signal at every change of credentials
+/// (`commit_creds`), and the filters come last because they forbid what comes before them.
 fn restriction(
     sandbox: &Sandbox,
-    filter: BpfProgram,
+    filters: [BpfProgram; 2],
 ) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
     let user = sandbox.user;
     let mask = capability::mask(&sandbox.capabilities);
     let parent = std::process::id();
     move || {
-        die_with(parent)?;
+        close_others()?;
+        no_core_dump()?;
         capability::shrink_bounds(mask)?;
         become_user(user)?;
         capability::set(mask)?;
+        die_with(parent)?;
         no_new_privileges()?;
-        seccompiler::apply_filter(&filter).map_err(|_| io::Error::last_os_error())
+        filters.iter().try_for_each(apply)
     }
 }
 
@@ -109,6 +113,28 @@ fn become_user(user: u32) -> io::Result<()> {
         check(libc::setresgid(user, user, user))?;
         check(libc::setresuid(user, user, user))
     }
+}
+
+fn apply(filter: &BpfProgram) -> io::Result<()> {
+    seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())
+}
+
+/// Nothing but the three standard descriptors passes the exec, whatever a library forgot to mark.
+fn close_others() -> io::Result<()> {
+    // SAFETY: plain numbers. Descriptors are only marked, not closed, since std still reports errors through one.
+    #[allow(unsafe_code)]
+    check(unsafe { libc::close_range(3, libc::c_uint::MAX, CLOEXEC) })
+}
+
+/// CLOSE_RANGE_CLOEXEC of close_range(2).
+const CLOEXEC: libc::c_int = 1 << 2;
+
+/// Memory with secrets in it never becomes a file.
+fn no_core_dump() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: setrlimit reads one structure that outlives the call.
+    #[allow(unsafe_code)]
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })
 }
 
 fn no_new_privileges() -> io::Result<()> {

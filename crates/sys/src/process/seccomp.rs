@@ -2,11 +2,15 @@
 //!
 //! Not in the list, on purpose: anything that mounts, traces, loads, changes users, names or time, makes namespaces or
 //! keys, or opens io_uring. `execve` is in it because the filter is set before the program starts; without new
-//! privileges and with an empty root-owned file system beneath it gains nothing.
+//! privileges and with an empty root-owned file system beneath it gains nothing. `clone` makes threads and processes but
+//! no namespaces. `clone3`, whose flags a filter cannot see, is answered with ENOSYS, after which libc uses `clone`.
 
 use std::collections::BTreeMap;
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 
 const ALLOWED: &[libc::c_long] = &[
     // files and descriptors
@@ -80,7 +84,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_gettimeofday,
     libc::SYS_futex,
-    libc::SYS_clone,
     libc::SYS_clone3,
     libc::SYS_set_robust_list,
     libc::SYS_set_tid_address,
@@ -116,9 +119,40 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getrusage,
 ];
 
-pub(super) fn network_service() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> =
+/// CLONE_NEW* of clone(2): a user namespace would give back every capability, within it.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+/// Both filters apply; where they differ the refusal wins.
+pub(super) fn network_service() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|number| (*number, Vec::new())).collect();
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, TargetArch::x86_64)?.try_into()
+    rules.insert(libc::SYS_clone, vec![without_namespaces()?]);
+    let listed = filter(rules, libc::EPERM, true)?;
+    let no_clone3 = filter([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS, false)?;
+    // the list forbids seccomp(2) itself, so it comes last
+    Ok([no_clone3, listed])
+}
+
+fn without_namespaces() -> Result<SeccompRule, seccompiler::BackendError> {
+    let flags = u64::from(NAMESPACES.unsigned_abs());
+    let none_of = SeccompCmpOp::MaskedEq(flags);
+    SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, none_of, 0)?])
+}
+
+/// A filter that allows what is listed and refuses the rest, or the other way round.
+fn filter(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    refusal: libc::c_int,
+    allow_listed: bool,
+) -> Result<BpfProgram, seccompiler::BackendError> {
+    let refuse = SeccompAction::Errno(refusal.unsigned_abs());
+    let (other, listed) =
+        if allow_listed { (refuse, SeccompAction::Allow) } else { (SeccompAction::Allow, refuse) };
+    SeccompFilter::new(rules, other, listed, TargetArch::x86_64)?.try_into()
 }
