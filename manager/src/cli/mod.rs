@@ -82,6 +82,9 @@ enum Command {
         #[arg(long)]
         pool: Option<String>,
     },
+    /// Virtual wires and machines on this computer; needs no manager.
+    #[command(subcommand)]
+    Lab(sluice_lab::LabCommand),
     /// Completions for a shell, to be sourced by it.
     Completions {
         /// Which shell.
@@ -122,9 +125,17 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::BootDocument(args) => appliance::boot_document(client, &args).await?,
         Command::Logs(args) => appliance::logs(client, json, &args).await?,
         Command::Allocations { pool } => object::allocations(client, json, pool).await?,
+        Command::Lab(command) => return Ok(lab(command).await),
         Command::Completions { shell } => completions(shell),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn lab(command: sluice_lab::LabCommand) -> ExitCode {
+    command.run(&["lab"]).await.unwrap_or_else(|error| {
+        output::error(&format!("{error:#}"));
+        ExitCode::from(exit::FAILED)
+    })
 }
 
 fn completions(shell: clap_complete::Shell) {
