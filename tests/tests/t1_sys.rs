@@ -286,6 +286,75 @@ fn the_early_table_lets_nothing_pass_but_the_control_api() {
     .unwrap();
 }
 
+/// Expressions that t1_nft does not have, each in a chain where the kernel takes it.
+fn further_expressions() -> Table {
+    let (tcp, port) = (nft::Expr::L4([nft::L4::Tcp].into()), sluice_api::types::Port::fixed(8080));
+    let both = [nft::MarkPlace::Packet, nft::MarkPlace::Connection];
+    let mark = |value| both.map(|place| vec![nft::Expr::SetMark(place, value)]);
+    let values = both.into_iter().flat_map(|from| {
+        [
+            nft::MarkValue::Number(7),
+            nft::MarkValue::Copy(from),
+            nft::MarkValue::Masked(from, 0xffff),
+            nft::MarkValue::Replaced { from, mask: 0xff, value: 0x5 },
+        ]
+    });
+    let log = |group| nft::Expr::Log { prefix: nft::RuleId::fixed("drop:input"), group };
+    let mut filter = vec![
+        vec![nft::Expr::NoReturnPath],
+        vec![nft::Expr::Limit { rate: 10, per: nft::Per::Second, burst: 5 }, log(None)],
+        vec![nft::Expr::Limit { rate: 3, per: nft::Per::Minute, burst: 1 }, log(Some(2))],
+        vec![nft::Expr::Limit { rate: 100, per: nft::Per::Hour, burst: 20 }],
+        vec![nft::Expr::ConnectionMark { mask: 0xff, value: 1 }],
+        vec![tcp.clone(), nft::Expr::Reject(nft::RejectWith::TcpReset)],
+        vec![nft::Expr::Reject(nft::RejectWith::AdminProhibited)],
+        vec![nft::Expr::Reject(nft::RejectWith::PortUnreachable)],
+    ];
+    filter.extend(values.flat_map(mark));
+    let to = |ip: &str, port| vec![tcp.clone(), nft::Expr::Dnat(ip.parse().unwrap(), port)];
+    let inbound = vec![
+        to("10.1.1.2", None),
+        to("10.1.1.2", Some(port)),
+        to("2001:db8::2", None),
+        to("2001:db8::2", Some(port)),
+        vec![tcp.clone(), nft::Expr::Redirect(port)],
+    ];
+    let chain = |hook, rules: Vec<Vec<nft::Expr>>| {
+        let named = |(number, mut exprs): (usize, Vec<nft::Expr>)| {
+            exprs.insert(exprs.len() - 1, nft::Expr::Counter);
+            nft::Rule { id: format!("rule/{number}").try_into().unwrap(), exprs }
+        };
+        nft::Chain { hook: Some(hook), rules: rules.into_iter().enumerate().map(named).collect() }
+    };
+    let hook = |kind, point| nft::Hook { kind, point, priority: 0, policy: nft::Policy::Accept };
+    let (filters, nats) = (nft::ChainKind::Filter, nft::ChainKind::Nat);
+    let chains = [
+        ("filter-in", chain(hook(filters, nft::HookPoint::Input), filter)),
+        ("nat-in", chain(hook(nats, nft::HookPoint::Prerouting), inbound)),
+        (
+            "nat-out",
+            chain(hook(nats, nft::HookPoint::Postrouting), vec![vec![nft::Expr::Masquerade]]),
+        ),
+    ];
+    Table {
+        chains: chains.map(|(name, chain)| (Ident::fixed(name), chain)).into(),
+        ..Table::default()
+    }
+}
+
+#[test]
+fn further_expressions_are_listed_back_as_they_were_loaded() {
+    let mut topology = Topology::new().unwrap();
+    let ours = topology.namespace("exprs").unwrap();
+    ours.enter_async(async || {
+        reach(&RealKernel::open().unwrap(), further_expressions()).await;
+        // once more without memory: only the listing speaks
+        let script = reach(&RealKernel::open().unwrap(), further_expressions()).await;
+        assert!(script.is_empty(), "{}", script.render());
+    })
+    .unwrap();
+}
+
 /// Prints what loading and changing large maps costs; the bounds are loose, since the machine is shared.
 #[test]
 fn cost_follows_the_change() {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{Cidr, LinkName, Port};
 
-use super::Ident;
+use super::{Ident, RuleId};
 
 /// One expression, in the order in which nft evaluates it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,41 @@ pub enum Expr {
     DnatMap(Vec<Key>, Ident),
     /// Lowers the MSS option to what the route's MTU carries (RFC 4459 3.2).
     ClampMss,
+    /// No route leads back to the source by the link the packet came in by (RFC 3704, strict).
+    NoReturnPath,
+    /// At most so many packets in a time match; `burst` (1 or more) may come at once before the rate applies.
+    Limit {
+        /// Packets.
+        rate: u32,
+        /// In which time.
+        per: Per,
+        /// Packets.
+        burst: u32,
+    },
+    /// The connection's mark under a mask has this value.
+    ConnectionMark {
+        /// Bits looked at.
+        mask: u32,
+        /// What they must be.
+        value: u32,
+    },
+    /// Writes the packet's or the connection's mark.
+    SetMark(MarkPlace, MarkValue),
+    /// Rewrites the destination; with a port that too, after a match of TCP or UDP.
+    Dnat(IpAddr, Option<Port>),
+    /// Rewrites the source to the address of the link that the packet leaves by.
+    Masquerade,
+    /// Rewrites the destination to this machine and port, after a match of TCP or UDP.
+    Redirect(Port),
+    /// Logs the packet to a group of nfnetlink_log, or without one to the kernel's log.
+    Log {
+        /// Text before it.
+        prefix: RuleId,
+        /// Number of the group.
+        group: Option<u16>,
+    },
+    /// Refuses the packet and tells the sender; ends the evaluation.
+    Reject(RejectWith),
     /// Counts packets and bytes.
     Counter,
     /// Ends the evaluation of the chain.
@@ -158,4 +193,55 @@ pub enum Verdict {
     Jump(Ident),
     /// Evaluate a chain, then go on where this one was jumped to from.
     Goto(Ident),
+}
+
+/// Units of time of a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Per {
+    /// A second.
+    Second,
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+}
+
+/// Where a mark is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MarkPlace {
+    /// On the packet.
+    Packet,
+    /// On its connection.
+    Connection,
+}
+
+/// A mark's new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MarkValue {
+    /// This number.
+    Number(u32),
+    /// The whole mark of that place.
+    Copy(MarkPlace),
+    /// These bits of the mark of that place, the others zero.
+    Masked(MarkPlace, u32),
+    /// The mark of that place with the bits of a mask replaced by those of a value, which lies within the mask.
+    Replaced {
+        /// Where the other bits come from.
+        from: MarkPlace,
+        /// Bits replaced.
+        mask: u32,
+        /// What they become.
+        value: u32,
+    },
+}
+
+/// What a refused sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RejectWith {
+    /// A TCP reset; after a match of TCP.
+    TcpReset,
+    /// ICMP or ICMPv6: administratively prohibited.
+    AdminProhibited,
+    /// ICMP or ICMPv6: port unreachable.
+    PortUnreachable,
 }

@@ -3,8 +3,12 @@
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
+use sluice_api::types::Port;
 
-use super::{CtState, Expr, IcmpType, Key, L4, LinkSelector, Net, Ports, Rule, Verdict};
+use super::{
+    CtState, Expr, IcmpType, Key, L4, LinkSelector, MarkPlace, MarkValue, Net, Ports, RejectWith,
+    Rule, Verdict,
+};
 
 impl Rule {
     /// The rule as the kernel's listing has it, in comparable form.
@@ -172,6 +176,39 @@ fn mark(mask: u32, value: u32) -> Value {
     matches("==", json!({"&": [meta("mark"), mask]}), json!(value))
 }
 
+fn mark_at(place: MarkPlace) -> Value {
+    json!({place.as_str(): {"key": "mark"}})
+}
+
+fn mark_value(value: MarkValue) -> Value {
+    match value {
+        MarkValue::Number(number) => json!(number),
+        MarkValue::Copy(from) => mark_at(from),
+        MarkValue::Masked(from, mask) => json!({"&": [mark_at(from), mask]}),
+        MarkValue::Replaced { from, mask, value } => {
+            // the kernel keeps `mask ^ value`, from which nft shows the bits of the value as taken over
+            json!({"|": [{"&": [mark_at(from), !mask | value]}, value]})
+        }
+    }
+}
+
+fn dnat(to: IpAddr, port: Option<Port>) -> Value {
+    let family = if to.is_ipv4() { "ip" } else { "ip6" };
+    let address = to.to_string();
+    port.map_or_else(
+        || json!({"dnat": {"family": family, "addr": address}}),
+        |port| json!({"dnat": {"family": family, "addr": address, "port": port.get()}}),
+    )
+}
+
+fn reject(with: RejectWith) -> Value {
+    match with {
+        RejectWith::TcpReset => json!({"type": "tcp reset"}),
+        RejectWith::AdminProhibited => json!({"type": "icmpx", "expr": "admin-prohibited"}),
+        RejectWith::PortUnreachable => json!({"type": "icmpx", "expr": "port-unreachable"}),
+    }
+}
+
 impl Expr {
     fn listed(&self, out: &mut Vec<Value>) {
         let equal = |left, right| matches("==", left, right);
@@ -207,6 +244,26 @@ impl Expr {
                 "key": {"tcp option": {"name": "maxseg", "field": "size"}},
                 "value": {"rt": {"key": "mtu"}},
             }}),
+            Self::NoReturnPath => {
+                equal(json!({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}), json!(false))
+            }
+            Self::Limit { rate, per, burst } => {
+                json!({"limit": {"rate": rate, "burst": burst, "per": per.as_str()}})
+            }
+            Self::ConnectionMark { mask, value } => {
+                equal(json!({"&": [json!({"ct": {"key": "mark"}}), mask]}), json!(value))
+            }
+            Self::SetMark(place, value) => {
+                json!({"mangle": {"key": mark_at(*place), "value": mark_value(*value)}})
+            }
+            Self::Dnat(to, port) => dnat(*to, *port),
+            Self::Masquerade => json!({"masquerade": null}),
+            Self::Redirect(port) => json!({"redirect": {"port": port.get()}}),
+            Self::Log { prefix, group: None } => json!({"log": {"prefix": format!("{prefix} ")}}),
+            Self::Log { prefix, group: Some(group) } => {
+                json!({"log": {"prefix": format!("{prefix} "), "group": group}})
+            }
+            Self::Reject(with) => json!({"reject": reject(*with)}),
             Self::Counter => json!({"counter": null}),
             Self::Verdict(end) => verdict(end),
         });

@@ -165,7 +165,9 @@ fn add(table: &mut ObservedTable, counters: &mut Counters, kind: &str, body: &Va
             let exprs = body.get("expr").cloned().unwrap_or(Value::Null);
             let id = text(body, "comment");
             if let Some(count) = counter(&exprs) {
-                counters.insert((chain.clone(), id.clone()), count);
+                // rules that share an id (one for each source network, say) count together
+                let total = counters.entry((chain.clone(), id.clone())).or_insert((0, 0));
+                *total = (total.0.saturating_add(count.0), total.1.saturating_add(count.1));
             }
             let rule = ObservedRule { id, exprs: json::comparable(exprs) };
             table.chains.entry(chain).or_default().rules.push(rule);

@@ -17,7 +17,10 @@ mod table;
 
 pub use apply::Refused;
 pub use diff::{Change, Script, diff};
-pub use expr::{CtState, Expr, IcmpType, Key, L4, LinkSelector, Net, Ports, Verdict};
+pub use expr::{
+    CtState, Expr, IcmpType, Key, L4, LinkSelector, MarkPlace, MarkValue, Net, Per, Ports,
+    RejectWith, Verdict,
+};
 pub use ident::{Ident, RuleId};
 pub use listing::{
     Counters, ListingError, ObservedChain, ObservedRule, ObservedSet, ObservedTable,
@@ -27,3 +30,6 @@ pub use table::{
     Chain, ChainKind, Element, ElementValue, Family, Hook, HookPoint, Map, Policy, Rule, Set,
     SetType, Table, TableId,
 };
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,14 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
-use sluice_api::types::Cidr;
+use std::net::IpAddr;
+
+use sluice_api::types::{Cidr, Port};
 
 use super::{
     ChainKind, CtState, Element, ElementValue, Expr, Family, Hook, HookPoint, IcmpType, Key, L4,
-    LinkSelector, Net, Policy, Ports, Rule, SetType, TableId, Verdict,
+    LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, RejectWith, Rule, SetType,
+    TableId, Verdict,
 };
 
 /// Writes `items` with `separator` between them.
@@ -234,8 +237,73 @@ impl Display for Expr {
             Self::SnatMap(key, map) => write!(f, "snat ip to {} map @{map}", keys(key)),
             Self::DnatMap(key, map) => write!(f, "dnat ip to {} map @{map}", keys(key)),
             Self::ClampMss => f.write_str("tcp flags syn tcp option maxseg size set rt mtu"),
+            Self::NoReturnPath => f.write_str("fib saddr . iif oif missing"),
+            Self::Limit { rate, per, burst } => {
+                write!(f, "limit rate {rate}/{} burst {burst} packets", per.as_str())
+            }
+            Self::ConnectionMark { mask, value } => write!(f, "ct mark & {mask:#x} == {value:#x}"),
+            Self::SetMark(place, value) => write!(f, "{} mark set {value}", place.as_str()),
+            Self::Dnat(to, port) => dnat(f, *to, *port),
+            Self::Masquerade => f.write_str("masquerade"),
+            Self::Redirect(port) => write!(f, "redirect to :{port}"),
+            Self::Log { prefix, group: None } => write!(f, "log prefix \"{prefix} \""),
+            Self::Log { prefix, group: Some(group) } => {
+                write!(f, "log prefix \"{prefix} \" group {group}")
+            }
+            Self::Reject(with) => write!(f, "reject with {}", with.as_str()),
             Self::Counter => f.write_str("counter"),
             Self::Verdict(verdict) => write!(f, "{verdict}"),
+        }
+    }
+}
+
+fn dnat(f: &mut Formatter<'_>, to: IpAddr, port: Option<Port>) -> fmt::Result {
+    match (to, port) {
+        (IpAddr::V4(to), None) => write!(f, "dnat ip to {to}"),
+        (IpAddr::V4(to), Some(port)) => write!(f, "dnat ip to {to}:{port}"),
+        (IpAddr::V6(to), None) => write!(f, "dnat ip6 to {to}"),
+        (IpAddr::V6(to), Some(port)) => write!(f, "dnat ip6 to [{to}]:{port}"),
+    }
+}
+
+impl Per {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+        }
+    }
+}
+
+impl MarkPlace {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Packet => "meta",
+            Self::Connection => "ct",
+        }
+    }
+}
+
+impl RejectWith {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::TcpReset => "tcp reset",
+            Self::AdminProhibited => "icmpx admin-prohibited",
+            Self::PortUnreachable => "icmpx port-unreachable",
+        }
+    }
+}
+
+impl Display for MarkValue {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number:#x}"),
+            Self::Copy(from) => write!(f, "{} mark", from.as_str()),
+            Self::Masked(from, mask) => write!(f, "{} mark & {mask:#x}", from.as_str()),
+            Self::Replaced { from, mask, value } => {
+                write!(f, "{} mark & {:#x} | {value:#x}", from.as_str(), !mask)
+            }
         }
     }
 }

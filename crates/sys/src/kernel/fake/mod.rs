@@ -6,6 +6,8 @@
 
 mod links;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::fs;
