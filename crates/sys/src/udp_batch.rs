@@ -32,8 +32,8 @@ pub struct SendBatch {
     vectors: Vec<libc::iovec>,
 }
 
-// SAFETY: the raw pointers inside `headers` and `vectors` point into the buffers of the same value, are written anew
-// before each system call and never read otherwise, so moving the value to another thread leaves nothing dangling in use.
+// SAFETY: the raw pointers inside `headers` and `vectors` point into heap buffers that the same value owns and never
+// resizes, so they stay good when it moves to another thread; only the system calls follow them.
 unsafe impl Send for ReceiveBatch {}
 // SAFETY: as above.
 unsafe impl Send for SendBatch {}
@@ -41,25 +41,31 @@ unsafe impl Send for SendBatch {}
 impl ReceiveBatch {
     /// Room for `slots` datagrams of at most `slot_bytes` bytes each.
     pub fn new(slots: usize, slot_bytes: usize) -> Self {
-        Self {
+        let mut batch = Self {
             slot_bytes,
             data: vec![0; slots * slot_bytes],
             names: vec![zeroed(); slots],
             lengths: Vec::with_capacity(slots),
             headers: vec![zeroed(); slots],
             vectors: vec![zeroed(); slots],
-        }
+        };
+        batch.aim();
+        batch
     }
 
     /// Replaces the batch by what waits at `socket`, without blocking; answers how many.
     ///
     /// Errors: the system call's own, `WouldBlock` when nothing waits.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        // the kernel shortened the name lengths of what it used last time; the rest is as `new` left it
+        for header in self.headers.iter_mut().take(self.lengths.len()) {
+            header.msg_hdr.msg_namelen = size_of_u32::<libc::sockaddr_storage>();
+        }
         self.lengths.clear();
-        self.aim();
         let slots = u32::try_from(self.headers.len()).unwrap_or(u32::MAX);
         // SAFETY: each of the `slots` headers points at one name and one vector that are alive and not otherwise
-        // borrowed during the call, each vector at its own `slot_bytes` bytes of `data`.
+        // borrowed during the call, each vector at its own `slot_bytes` bytes of `data`: `new` aimed them, and none of
+        // the buffers they point into has been resized since, which nothing here does.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),

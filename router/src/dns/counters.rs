@@ -44,7 +44,9 @@ macro_rules! counters {
         impl Counters {
             /// Adds `tally`.
             pub fn add(&self, tally: &Tally) {
-                $(self.$name.fetch_add(tally.$name, Ordering::Relaxed);)*
+                $(if tally.$name > 0 {
+                    self.$name.fetch_add(tally.$name, Ordering::Relaxed);
+                })*
             }
 
             /// The counts as they are now.

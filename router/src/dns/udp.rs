@@ -100,17 +100,28 @@ fn one_batch(
     shared: &Arc<Shared>,
     batches: &mut Batches,
 ) -> bool {
-    let inbox = &mut batches.inbox;
-    // an error of a queued ICMP message is no reason to stop, and reading it took it off the socket
-    let Ok(count) = socket.try_io(Interest::READABLE, || inbox.receive(socket.as_fd())) else {
+    let count = receive(socket, &mut batches.inbox);
+    if count == 0 {
         return false;
-    };
+    }
     batches.answer(shared, local);
     send(socket, shared, &mut batches.outbox);
     for forward in batches.forwards.drain(..) {
         tokio::task::spawn_local(complete(forward, socket.clone(), shared.clone()));
     }
     count == BATCH
+}
+
+/// Fills the inbox. A batch that is not full has emptied the socket, which saves the call that would find that out; what
+/// comes after it makes the socket readable anew.
+fn receive(socket: &UdpSocket, inbox: &mut ReceiveBatch) -> usize {
+    let mut count = 0;
+    // an error of a queued ICMP message is no reason to stop, and reading it took it off the socket
+    let _emptied = socket.try_io(Interest::READABLE, || {
+        count = inbox.receive(socket.as_fd())?;
+        if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    count
 }
 
 /// Sends the outbox; what the socket does not take is lost, as on any full link.
