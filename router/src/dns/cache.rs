@@ -186,3 +186,67 @@ impl Shard {
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::slice::Settings;
+    use crate::dns::stored::Asked;
+
+    /// A query for `n<number>.test A` and an answer that lives 300 s.
+    fn query(number: u16) -> (Vec<u8>, Stored) {
+        let question = format!("\x05{number:05}\x04test\0\0\x01\0\x01");
+        let tail = [b"\0\x01\0\0\0\0\0\0", question.as_bytes()].concat();
+        let mut response = [b"\0\x07\x81\x80", &tail[..]].concat();
+        response[7] = 1;
+        response.extend(b"\xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x04\xc0\0\x02\x50");
+        let asked = Asked { id: 7, question: question.as_bytes() };
+        let stored = Stored::vet(&response, asked, &Settings::default()).unwrap();
+        ([b"\0\x07\x01\0", &tail[..]].concat(), stored)
+    }
+
+    fn insert(cache: &Cache, number: u16, now: u32) {
+        let (message, stored) = query(number);
+        cache.insert(&Key::of(&Query::read(&message).unwrap()), Arc::new(stored), now);
+    }
+
+    fn holds(cache: &Cache, number: u16, now: u32) -> bool {
+        let (message, _) = query(number);
+        cache.get(&Query::read(&message).unwrap(), now, |_, _| ()).is_some()
+    }
+
+    #[test]
+    fn answers_are_kept_for_their_time_and_not_a_second_longer() {
+        let cache = Cache::new(1 << 20);
+        insert(&cache, 1, 1000);
+        assert!(holds(&cache, 1, 1000) && holds(&cache, 1, 1299));
+        assert!(!holds(&cache, 1, 1300));
+        assert!(!holds(&cache, 2, 1000));
+        cache.clear();
+        assert!(!holds(&cache, 1, 1000));
+        assert_eq!(cache.usage(), (0, 0));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let cache = Cache::new(64 * 1024);
+        insert(&cache, 0, 0);
+        for number in 1..5000 {
+            insert(&cache, number, 0);
+            assert!(holds(&cache, 0, 0), "used all the time, lost at {number}");
+        }
+        let (entries, bytes) = cache.usage();
+        assert!(bytes <= 64 * 1024 && entries > 50, "{entries} entries, {bytes} bytes");
+        assert!(!holds(&cache, 1, 0), "not used since");
+    }
+
+    #[test]
+    fn a_newer_answer_replaces_the_older_and_its_bytes() {
+        let cache = Cache::new(1 << 20);
+        insert(&cache, 1, 0);
+        let before = cache.usage();
+        insert(&cache, 1, 500);
+        assert_eq!(cache.usage(), before);
+        assert!(holds(&cache, 1, 500));
+    }
+}

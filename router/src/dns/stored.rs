@@ -246,3 +246,87 @@ fn extended_error(data: &[u8]) -> Option<(u16, Box<[u8]>)> {
     let text = text.get(..MAX_EDE).unwrap_or(text);
     Some((get16(data, 0)?, text.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x03www\x07example\x04test\x00\x00\x01\x00\x01";
+    const A: &[u8] = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc0\x00\x02\x50";
+    /// TTL 300, minimum 30.
+    const SOA: &[u8] = b"\xc0\x10\x00\x06\x00\x01\x00\x00\x01\x2c\x00\x18\xc0\x10\xc0\x10\
+        \x00\x00\x00\x01\x00\x00\x0e\x10\x00\x00\x02\x58\x00\x01\x51\x80\x00\x00\x00\x1e";
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
+
+    fn message(flags: u16, counts: [u8; 3], records: &[&[u8]]) -> Vec<u8> {
+        let [answers, authorities, additionals] = counts;
+        let header = [0x12, 0x34, 0, 0, 0, 1, 0, answers, 0, authorities, 0, additionals];
+        let mut message = [&header[..], QUESTION, &records.concat()].concat();
+        message[2..4].copy_from_slice(&flags.to_be_bytes());
+        message
+    }
+
+    fn vet(message: &[u8]) -> Result<Stored, Refusal> {
+        let asked = Asked { id: 0x1234, question: QUESTION };
+        Stored::vet(message, asked, &Settings { max_ttl: 200, ..Settings::default() })
+    }
+
+    fn answered(stored: &Stored, age: u32) -> Vec<u8> {
+        let query = [b"\x99\x99\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00", QUESTION].concat();
+        let mut out = [0; 512];
+        let length = stored.answer(&Query::read(&query).unwrap(), Transport::Udp, age, &mut out);
+        out[..length].to_vec()
+    }
+
+    #[test]
+    fn lifetimes_follow_ttls_and_soa() {
+        for (flags, counts, records, lifetime) in [
+            (0x8180, [1, 0, 0], &[A][..], 200),
+            (0x8183, [0, 1, 0], &[SOA], 30),
+            (0x8180, [0, 1, 0], &[SOA], 30),
+            (0x8180, [1, 1, 0], &[A, SOA], 30),
+            (0x8183, [0, 0, 0], &[], 0),
+            (0x8180, [0, 0, 0], &[], 0),
+            (0x8182, [0, 0, 0], &[], 1),
+            (0x8180, [1, 0, 1], &[A, OPT], 200),
+        ] {
+            let stored = vet(&message(flags, counts, records)).unwrap();
+            assert_eq!(stored.lifetime, lifetime, "{flags:x} {counts:?}");
+        }
+    }
+
+    #[test]
+    fn times_count_down_and_are_capped() {
+        let stored = vet(&message(0x8180, [1, 0, 1], &[A, OPT])).unwrap();
+        let ttl_at = HEADER + QUESTION.len() + 6;
+        assert_eq!(get32(&answered(&stored, 0), ttl_at), Some(200));
+        let later = answered(&stored, 150);
+        assert_eq!(get32(&later, ttl_at), Some(50));
+        assert_eq!(get16(&later, 10), Some(0), "OPT does not go to those who sent none");
+        assert_eq!(get16(&later, 0), Some(0x9999), "the client's own number");
+    }
+
+    #[test]
+    fn ttls_with_the_top_bit_are_zero() {
+        let mut record = A.to_vec();
+        record[6] = 0x80;
+        assert_eq!(vet(&message(0x8180, [1, 0, 0], &[&record])).unwrap().lifetime, 0);
+    }
+
+    #[test]
+    fn what_does_not_answer_the_question_is_refused() {
+        let good = message(0x8180, [1, 0, 0], &[A]);
+        let changed = |at: usize, value: u8| {
+            let mut message = good.clone();
+            message[at] = value;
+            vet(&message).unwrap_err()
+        };
+        assert_eq!(changed(1, 0), Refusal::Foreign, "another number");
+        assert_eq!(changed(2, 0x01), Refusal::Foreign, "a query");
+        assert_eq!(changed(13, b'x'), Refusal::Foreign, "another name");
+        assert_eq!(changed(13, b'W'), Refusal::Case);
+        assert_eq!(changed(2, 0x83), Refusal::Truncated);
+        assert_eq!(changed(7, 2), Refusal::Malformed, "a record short");
+        assert_eq!(vet(&message(0x8180, [1, 0, 0], &[OPT])).unwrap_err(), Refusal::Malformed);
+    }
+}
