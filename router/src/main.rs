@@ -26,6 +26,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Service {
+    /// The DHCP server
+    Dhcp,
     /// The name service
     Dns,
 }
@@ -45,6 +47,7 @@ fn run(command: &Command) -> Result<()> {
     match command {
         Command::Dhcp(args) => dhcp::desk::run(args),
         Command::Dns(args) => dns::desk::run(args),
+        Command::Service(Service::Dhcp) => Ok(dhcp::process::run()?),
         Command::Service(Service::Dns) => Ok(dns::service::run()?),
     }
 }

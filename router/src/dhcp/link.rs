@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_api::types::{LinkName, Port};
-use sluice_sys::packet::{
-    DeviceUdp, EthernetSender, Frame, Outgoing, PacketError, ReceiveBatch, Sent,
-};
+use sluice_sys::packet::{DeviceUdp, EthernetSender, Frame, Outgoing, PacketError, Sent};
+use sluice_sys::udp_batch::ReceiveBatch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
@@ -19,6 +18,10 @@ use super::{CLIENT_PORT, SERVER_PORT, frame};
 /// First wait before a link is tried again; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Datagrams taken at once: enough to hide a system call's cost, few enough that one link cannot keep others waiting.
+const BATCH: usize = 64;
+/// Longest message taken in bytes; no client sends more than an Ethernet frame holds.
+const LONGEST: usize = 2048;
 /// How often it is checked that the device is still the one that was opened.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -93,7 +96,7 @@ fn to_datagram(reply: &Reply) -> Option<Outgoing<'_>> {
 
 /// Serves until the device is lost; says why.
 async fn serve(shared: &Shared, link: &LinkName, sockets: &Sockets) -> String {
-    let mut batch = ReceiveBatch::default();
+    let mut batch = ReceiveBatch::new(BATCH, LONGEST);
     let mut replies = Vec::new();
     let mut check = interval(CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);

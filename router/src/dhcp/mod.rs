@@ -12,6 +12,7 @@ mod index;
 mod link;
 mod log;
 mod options;
+pub mod process;
 mod reply;
 mod server;
 pub mod service;

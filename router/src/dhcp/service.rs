@@ -4,12 +4,14 @@
 //! lost to a change. One thread is enough: a message costs microseconds, and one thread needs no locking discipline.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
 use sluice_api::types::{Generation, LinkName};
-use sluice_sys::packet::{ReceiveBatch, Sent};
+use sluice_sys::packet::Sent;
+use sluice_sys::udp_batch::ReceiveBatch;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
@@ -137,9 +139,10 @@ impl Shared {
         let now = self.start.elapsed();
         let mut inner = self.lock();
         let Inner { server, log, .. } = &mut *inner;
-        for datagram in batch.iter() {
-            let source = *datagram.source.ip();
-            let outcome = server.handle(now, Arrival { link, source, bytes: datagram.bytes });
+        for (bytes, source) in batch.iter() {
+            // the socket is an IPv4 one
+            let IpAddr::V4(source) = source.ip() else { continue };
+            let outcome = server.handle(now, Arrival { link, source, bytes });
             log.write(now, link, outcome.event);
             replies.extend(outcome.reply);
         }

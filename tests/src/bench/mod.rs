@@ -1,5 +1,6 @@
 //! Benchmarks: ours and the rival's from one run, as a ratio.
 
+pub mod dhcp;
 pub mod dns;
 
 use std::fmt;
@@ -57,5 +58,8 @@ pub struct Entry {
 
 /// All benchmarks, in the order in which they run.
 pub fn all() -> Vec<Entry> {
-    vec![Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run }]
+    vec![
+        Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
+        Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
+    ]
 }

@@ -5,5 +5,6 @@
 mod bench;
 mod clients;
 mod links;
+mod process;
 mod raw;
 mod rules;

@@ -1,95 +1,14 @@
-//! recvmmsg(2) and sendmmsg(2), the only unsafe code of this module.
+//! sendmmsg(2) to addresses of either family that this module knows, with a chosen source address.
 
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::null_mut;
 
 use super::Sent;
 
 /// Datagrams per system call: enough to hide its cost, few enough that one link cannot keep others waiting.
 const BATCH: usize = 64;
-/// Longest datagram taken; longer ones are cut by the kernel and then dropped here.
-const BUFFER: usize = 2048;
-
-/// Room for one batch of received datagrams, reused between calls.
-pub struct ReceiveBatch {
-    buffers: Box<[[u8; BUFFER]]>,
-    filled: Vec<(usize, SocketAddrV4)>,
-    cut: u64,
-}
-
-/// One received datagram.
-#[derive(Clone, Copy, Debug)]
-pub struct Datagram<'a> {
-    /// Who sent it.
-    pub source: SocketAddrV4,
-    /// Its content.
-    pub bytes: &'a [u8],
-}
-
-impl Default for ReceiveBatch {
-    fn default() -> Self {
-        Self { buffers: vec![[0; BUFFER]; BATCH].into(), filled: Vec::with_capacity(BATCH), cut: 0 }
-    }
-}
-
-impl ReceiveBatch {
-    /// What the last receive call brought; datagrams that were cut off come as empty.
-    pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.filled.iter().zip(&self.buffers).map(|(&(length, source), buffer)| Datagram {
-            source,
-            bytes: buffer.get(..length).unwrap_or_default(),
-        })
-    }
-
-    /// Datagrams that were too long, since the start.
-    pub fn cut(&self) -> u64 {
-        self.cut
-    }
-
-    #[allow(unsafe_code)]
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        self.filled.clear();
-        // SAFETY: all-zero is a valid value of these plain C structs
-        let mut names: [libc::sockaddr_in; BATCH] = unsafe { zeroed() };
-        // SAFETY: as above; null pointers with zero lengths
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
-        // SAFETY: as above
-        let mut vectors: [libc::iovec; BATCH] = unsafe { zeroed() };
-        let places = self.buffers.iter_mut().zip(&mut names).zip(&mut vectors).zip(&mut headers);
-        for (((buffer, name), vector), header) in places {
-            vector.iov_base = buffer.as_mut_ptr().cast();
-            vector.iov_len = BUFFER;
-            header.msg_hdr.msg_name = (&raw mut *name).cast();
-            header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_in>();
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-        }
-        let count = libc::c_uint::try_from(BATCH).unwrap_or(0);
-        // SAFETY: `headers` has BATCH entries whose pointers are to `names`, `vectors` and `buffers`, all alive and
-        // unmoved until the call returns; the lengths are those of what is pointed to
-        let got = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                count,
-                libc::MSG_DONTWAIT,
-                null_mut(),
-            )
-        };
-        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
-        for (header, name) in headers.iter().zip(&names).take(got) {
-            let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            self.cut += u64::from(cut);
-            let length = if cut { 0 } else { usize::try_from(header.msg_len).unwrap_or(0) };
-            self.filled.push((length, from_sockaddr(name)));
-        }
-        Ok(got)
-    }
-}
-
 /// One datagram to send: the address as the socket's family wants it, ancillary data, content.
 pub(super) struct Item<'a, A> {
     pub(super) address: A,
@@ -199,9 +118,4 @@ pub(super) fn to_sockaddr(address: SocketAddrV4) -> libc::sockaddr_in {
         sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
         sin_zero: [0; 8],
     }
-}
-
-fn from_sockaddr(address: &libc::sockaddr_in) -> SocketAddrV4 {
-    let ip = Ipv4Addr::from(address.sin_addr.s_addr.to_ne_bytes());
-    SocketAddrV4::new(ip, u16::from_be(address.sin_port))
 }

@@ -2,7 +2,7 @@
 //! to a given Ethernet address.
 //!
 //! Guarantees: never blocks (sockets are non-blocking); a received datagram is whole, since one that was cut off is
-//! dropped and counted. Not here: retries, and noticing that a device was replaced, for which [`DeviceUdp::is_current`]
+//! emptied. Not here: retries, and noticing that a device was replaced, for which [`DeviceUdp::is_current`]
 //! gives the means. Why a packet socket only to send: what comes in shall pass the firewall like anything else.
 
 mod mmsg;
@@ -14,7 +14,6 @@ use std::io;
 use sluice_api::types::LinkName;
 use thiserror::Error;
 
-pub use mmsg::{Datagram, ReceiveBatch};
 pub use sender::{EthernetSender, Frame};
 pub use udp::{DeviceUdp, Outgoing};
 

@@ -9,8 +9,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::mmsg::{Item, PacketInfo, ReceiveBatch, send, to_sockaddr};
+use super::mmsg::{Item, PacketInfo, send, to_sockaddr};
 use super::{PacketError, Sent, device_index};
+use crate::udp_batch::ReceiveBatch;
 
 /// Bytes of datagrams that may wait, if the kernel's limit allows: a burst of about 1,000 guests that boot at once.
 const WAITING: usize = 1 << 20;

@@ -1,0 +1,90 @@
+//! `sluice-router service dhcp`: the server as a process of the agent's, which gives it slices and reads its counters.
+//!
+//! What the process may do (its user, `CAP_NET_RAW`, `CAP_NET_BIND_SERVICE`, its system calls) is set by whoever starts it.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use sluice_api::types::Generation;
+
+use super::service::{Service, Status};
+use super::slice::DhcpSlice;
+
+/// Serves until the agent goes away.
+pub fn run() -> io::Result<()> {
+    sluice_agent::service::run(Process::default)
+}
+
+/// Nothing is served before the first slice.
+#[derive(Debug, Default)]
+struct Process(Option<Service>);
+
+impl sluice_agent::service::Service for Process {
+    type Slice = DhcpSlice;
+
+    async fn apply(&mut self, _: Generation, slice: DhcpSlice) -> Result<(), String> {
+        match &mut self.0 {
+            Some(service) => service.replace(&slice),
+            None => self.0 = Some(Service::start(&slice)),
+        }
+        Ok(())
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        self.0.as_ref().map(|service| flat(&service.status())).unwrap_or_default()
+    }
+}
+
+/// One name per counter, such as `dropped_unknown_client`.
+fn flat(status: &Status) -> BTreeMap<String, u64> {
+    let groups =
+        [("received", &status.received), ("sent", &status.sent), ("dropped", &status.dropped)];
+    let grouped = groups.into_iter().flat_map(|(group, counts)| {
+        counts
+            .iter()
+            .map(move |(name, count)| (format!("{group}_{}", name.replace('-', "_")), *count))
+    });
+    let open = status.links.values().filter(|trouble| trouble.is_none()).count();
+    let single = [
+        ("leases_active", u64::try_from(status.active_leases).unwrap_or(u64::MAX)),
+        ("links_open", u64::try_from(open).unwrap_or(u64::MAX)),
+        ("options_omitted", status.options_omitted),
+        ("send_failures", status.send_failures),
+    ];
+    grouped.chain(single.map(|(name, count)| (name.to_owned(), count))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_have_names_that_metrics_can_carry() {
+        let status = Status {
+            generation: 7.try_into().unwrap(),
+            links: [
+                ("guest0".parse().unwrap(), None),
+                ("guest1".parse().unwrap(), Some("gone".to_owned())),
+            ]
+            .into(),
+            active_leases: 2,
+            received: [("discover", 3)].into(),
+            sent: [("offer", 2)].into(),
+            dropped: [("unknown-client", 1)].into(),
+            options_omitted: 0,
+            send_failures: 0,
+        };
+        let flat: Vec<_> =
+            flat(&status).into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let expected = [
+            "dropped_unknown_client 1",
+            "leases_active 2",
+            "links_open 1",
+            "options_omitted 0",
+            "received_discover 3",
+            "send_failures 0",
+            "sent_offer 2",
+        ];
+        assert_eq!(flat, expected);
+    }
+}
