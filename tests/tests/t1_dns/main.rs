@@ -6,4 +6,5 @@ mod bench;
 mod forward;
 mod guests;
 mod links;
+mod service;
 mod swap;
