@@ -1,5 +1,9 @@
 //! The virtual router: what a guest network needs from its gateway, one module per service.
 
+mod appliance;
 pub mod compile;
+pub mod desk;
 pub mod dhcp;
 pub mod dns;
+
+pub use appliance::{DHCP, DNS, Router};

@@ -1,10 +1,20 @@
-//! The virtual router's binary.
+//! `sluice-router`: the virtual router's one binary: agent, services, and commands for a desk.
+//!
+//! Exit codes: 0 done; 1 something failed; 2 wrong usage; 3 the configuration is not sound; 65 and 66 tell PID 1 to power
+//! off and to restart.
 
+#![allow(clippy::print_stdout)] // the desk commands talk to a person
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use sluice_router::{dhcp, dns};
+use sluice_api::Finding;
+use sluice_router::{Router, desk, dhcp, dns};
+
+/// The configuration has errors.
+const UNSOUND: u8 = 3;
 
 #[derive(Parser)]
 #[command(name = "sluice-router", version, about = "The virtual router")]
@@ -15,13 +25,37 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the agent: what PID 1 starts on an appliance
+    Agent(sluice_agent::Options),
+    /// Run one service; the agent does this, with the control channel on standard input
+    #[command(subcommand)]
+    Service(Service),
+    /// Say what is wrong with a configuration
+    Check {
+        /// The configuration, JSON
+        config: PathBuf,
+        /// Findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the nft script of a configuration
+    Render {
+        /// The configuration, JSON
+        config: PathBuf,
+    },
+    /// Print what changes from one configuration to another
+    Plan {
+        /// The configuration in force; `-` for a router without one
+        old: PathBuf,
+        /// The configuration to come
+        new: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration
+    Schema,
     /// Serve DHCP without an agent, on a desk or a test bench
     Dhcp(dhcp::desk::DeskArgs),
     /// Serve DNS without an agent, on a desk or a test bench
     Dns(dns::desk::DeskArgs),
-    /// Run as a service of the agent, which gives it its control channel on standard input
-    #[command(subcommand)]
-    Service(Service),
 }
 
 #[derive(Subcommand)]
@@ -33,9 +67,8 @@ enum Service {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match run(&Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -43,11 +76,65 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Dhcp(args) => dhcp::desk::run(args),
-        Command::Dns(args) => dns::desk::run(args),
-        Command::Service(Service::Dhcp) => Ok(dhcp::process::run()?),
-        Command::Service(Service::Dns) => Ok(dns::service::run()?),
+        Command::Agent(options) => return Ok(sluice_agent::run(Router, &options)),
+        Command::Service(service) => serve(&service)?,
+        Command::Check { config, json } => return check(&config, json),
+        Command::Render { config } => print!("{}", desk::render(&desk::load_sound(&config)?)),
+        Command::Plan { old, new } => plan(&old, &new)?,
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&sluice_api::schema::router_config())?);
+        }
+        Command::Dhcp(args) => {
+            log_to_stderr();
+            dhcp::desk::run(&args)?;
+        }
+        Command::Dns(args) => {
+            log_to_stderr();
+            dns::desk::run(&args)?;
+        }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A service's log goes to the agent, which adds the time.
+fn serve(service: &Service) -> Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().init();
+    match service {
+        Service::Dhcp => Ok(dhcp::process::run()?),
+        Service::Dns => Ok(dns::service::run()?),
+    }
+}
+
+fn log_to_stderr() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+}
+
+fn check(path: &Path, json: bool) -> Result<ExitCode> {
+    let (findings, sound) = match desk::load(path)? {
+        Ok((_, warnings)) => (warnings, true),
+        Err(findings) => (findings, false),
+    };
+    print_findings(&findings, json)?;
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
+}
+
+fn print_findings(findings: &[Finding], json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(findings)?);
+    } else if findings.is_empty() {
+        println!("sound");
+    } else {
+        findings.iter().for_each(|finding| println!("{finding}"));
+    }
+    Ok(())
+}
+
+fn plan(old: &Path, new: &Path) -> Result<()> {
+    let old = if old == Path::new("-") { None } else { Some(desk::load_sound(old)?) };
+    let new = desk::load_sound(new)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    print!("{}", runtime.block_on(desk::change(old.as_ref(), &new))?);
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! What scenarios across crates share: where our binaries and images are.
 
-#![allow(clippy::expect_used)] // test support may fail loudly
+#![allow(clippy::expect_used, clippy::panic)] // test support may fail loudly
 
 pub mod bench;
+pub mod faults;
 
 use std::path::PathBuf;
 

@@ -9,6 +9,7 @@ use sluice_api::boot::Role;
 use sluice_api::types::{ApplianceId, Generation, LinkName};
 use sluice_api::{Finding, RouterConfig};
 use sluice_sys::model::Desired;
+use sluice_sys::process::Capability;
 
 /// An appliance: its configuration type and what that means for kernel and services. All of it is pure.
 pub trait Appliance: Send + Sync + 'static {
@@ -23,6 +24,18 @@ pub trait Appliance: Send + Sync + 'static {
 
     /// The slice of the configuration for each service; a service without one is told that it has nothing to do.
     fn services(&self, config: &Self::Config) -> BTreeMap<ServiceName, ServiceSlice>;
+
+    /// As whom a service runs, and with which rights.
+    fn privileges(&self, service: ServiceName) -> Privileges;
+}
+
+/// What a service process may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privileges {
+    /// User and group id, not 0.
+    pub user: u32,
+    /// Capabilities kept.
+    pub capabilities: Vec<Capability>,
 }
 
 /// What every configuration has.

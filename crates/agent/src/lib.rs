@@ -8,9 +8,14 @@ mod appliance;
 pub mod boot;
 pub mod engine;
 pub mod ledger;
+pub mod logs;
+pub mod metrics;
 pub mod pid1;
 pub mod plan;
+mod run;
+pub mod server;
 pub mod service;
 pub mod supervisor;
 
-pub use appliance::{Appliance, Configuration, ServiceName, ServiceSlice};
+pub use appliance::{Appliance, Configuration, Privileges, ServiceName, ServiceSlice};
+pub use run::{Options, run};

@@ -20,6 +20,7 @@ use super::{Engine, Parts, Services};
 use crate::appliance::Appliance;
 use crate::boot;
 use crate::ledger::Ledger;
+use crate::metrics::Totals;
 
 /// Least time between two looks at the kernel when nothing is said to have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -45,6 +46,7 @@ impl Listen {
 /// What engine and handles share.
 pub(crate) struct Shared {
     report: Mutex<StatusReport>,
+    totals: Mutex<Totals>,
     start: Instant,
     services: Arc<dyn Services>,
     kernel: Arc<dyn Kernel>,
@@ -53,6 +55,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(super) fn report(&self) -> MutexGuard<'_, StatusReport> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,6 +86,7 @@ impl Handle {
         let (listen, listening) = watch::channel(Listen::at_boot(&parts.boot));
         let shared = Arc::new(Shared {
             report: Mutex::new(Engine::<A>::blank(&parts.boot)),
+            totals: Mutex::default(),
             start: Instant::now(),
             services: Arc::clone(&parts.services),
             kernel: Arc::clone(&parts.kernel),
@@ -154,6 +161,11 @@ impl Handle {
         report
     }
 
+    /// What was counted since the start.
+    pub fn totals(&self) -> Totals {
+        *self.shared.totals()
+    }
+
     /// Whether things are as they should be.
     pub fn health(&self) -> Health {
         let report = self.status();
@@ -213,7 +225,9 @@ impl<A: Appliance> Engine<A> {
         // whoever asked may be gone, which changes nothing
         match request {
             Request::Push { body, confirm, reply } => {
-                let _ = reply.send(self.push(&body, confirm).await);
+                let answer = self.push(&body, confirm).await;
+                self.shared.totals().count(&answer);
+                let _ = reply.send(answer);
             }
             Request::DryRun { body, reply } => {
                 let _ = reply.send(self.preview(&body).await);

@@ -34,7 +34,7 @@ use crate::ledger::{Entry, Files, Ledger};
 /// What the engine is made of.
 pub struct Parts<A> {
     /// The appliance.
-    pub appliance: A,
+    pub appliance: Arc<A>,
     /// Who it is.
     pub boot: BootDocument,
     /// Its kernel.
@@ -47,7 +47,7 @@ pub struct Parts<A> {
 
 /// The engine; one task at a time works with it.
 pub(crate) struct Engine<A: Appliance> {
-    appliance: A,
+    appliance: Arc<A>,
     boot: BootDocument,
     kernel: Arc<dyn Kernel>,
     services: Arc<dyn Services>,

@@ -133,6 +133,7 @@ impl<A: Appliance> Engine<A> {
 
     async fn failed(&mut self, reason: String) -> Answer {
         warn!(reason, "apply failed, going back");
+        self.shared.totals().rollbacks += 1;
         let rolled_back = self.go_back().await;
         Answer::Failed { reason, rolled_back, current: self.current() }
     }

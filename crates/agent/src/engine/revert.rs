@@ -81,6 +81,7 @@ impl<A: Appliance> Engine<A> {
         if let Some(pending) = &self.ledger.state().pending {
             warn!(generation = %pending.generation, "not confirmed in time, going back");
         }
+        self.shared.totals().rollbacks += 1;
         self.go_back().await;
     }
 
@@ -102,6 +103,7 @@ impl<A: Appliance> Engine<A> {
         let steps = plan.summary().steps;
         warn!(steps = steps.len(), first = steps.first(), "foreign change found, repairing");
         let failed = self.reach(&target, Mode::KeepGoing).await.err().map(|error| error.chain());
+        self.shared.totals().count_repair(failed.is_none());
         self.repairs.push(DriftRepair { at: now(), steps, failed });
         let surplus = self.repairs.len().saturating_sub(REPAIRS);
         self.repairs.drain(..surplus);

@@ -26,10 +26,8 @@ pub struct Launched {
     pub pid: u32,
     /// What it writes to its standard error: its log.
     pub log: Box<dyn AsyncRead + Send + Unpin>,
-    /// Resolves when it has ended.
+    /// Resolves when it has ended; dropping it kills the process.
     pub exit: std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send>>,
-    /// Dropping it kills the process.
-    pub guard: Box<dyn Send>,
 }
 
 /// A running service.

@@ -4,6 +4,7 @@
 //! had, more slowly when it keeps ending; a change of configuration never restarts one; all end with the agent.
 
 mod child;
+mod sandbox;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use sluice_api::types::Generation;
 use tokio::sync::{mpsc, oneshot};
 
 pub use child::{Launch, Launched};
+pub use sandbox::SandboxLaunch;
 
 use crate::appliance::{ServiceName, ServiceSlice};
 use crate::engine::{ServiceError, Services};

@@ -1,0 +1,100 @@
+//! Request bodies and queries: read within limits, decoded strictly; what is wrong is answered as findings.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
+use sluice_api::{Finding, MAX_BODY};
+
+use super::reply::rejected;
+
+/// Longest wait for the whole body.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a body that is too large which are still taken, and dropped, so that its sender reads our answer instead of
+/// a broken connection.
+const DRAINED: usize = 2 * MAX_BODY;
+
+/// A body of at most [`MAX_BODY`] bytes.
+pub(super) struct Raw(pub(super) Bytes);
+
+/// A decoded body.
+pub(super) struct Json<T>(pub(super) T);
+
+/// A decoded query.
+pub(super) struct Query<T>(pub(super) T);
+
+/// What is wrong with a body as such.
+pub(super) fn refuse(status: StatusCode, code: &str, reason: impl Into<String>) -> Response {
+    rejected(status, vec![Finding::error("", code, reason)])
+}
+
+impl<S: Sync> FromRequest<S> for Raw {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let late =
+            |_| refuse(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body did not come in time");
+        tokio::time::timeout(PATIENCE, read(request.into_body()))
+            .await
+            .unwrap_or_else(|e| Err(late(e)))
+    }
+}
+
+async fn read(body: Body) -> Result<Raw, Response> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|error| {
+            refuse(StatusCode::BAD_REQUEST, "syntax", format!("the body broke off: {error}"))
+        })?;
+        if bytes.len() + piece.len() > MAX_BODY {
+            drop(bytes);
+            drain(&mut stream).await;
+            let reason = format!("the body is larger than {MAX_BODY} bytes");
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-large", reason));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Raw(bytes.freeze()))
+}
+
+async fn drain(stream: &mut BodyDataStream) {
+    let mut left = DRAINED;
+    while let Some(Ok(piece)) = stream.next().await {
+        if piece.len() > left {
+            return;
+        }
+        left -= piece.len();
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let Raw(bytes) = Raw::from_request(request, state).await?;
+        let decoded = sluice_api::decode::decode(&bytes);
+        decoded.map(Self).map_err(|findings| rejected(StatusCode::UNPROCESSABLE_ENTITY, findings))
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri);
+        query.map(|axum::extract::Query(query)| Self(query)).map_err(|error| {
+            refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "query",
+                format!("query: {}", error.body_text()),
+            )
+        })
+    }
+}

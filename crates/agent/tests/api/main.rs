@@ -1,0 +1,9 @@
+//! The agent's API as its clients meet it: real TLS on loopback, the real engine, a kernel in memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
+
+mod client;
+mod flow;
+mod identity;
+mod refusals;
+mod world;

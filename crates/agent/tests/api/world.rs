@@ -1,0 +1,218 @@
+//! An appliance in this process: authority, engine on a fake kernel, API on an address of loopback that is its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use serde_json::{Value, json};
+use sluice_agent::engine::{Handle, Listen, Parts, ServiceError, Services};
+use sluice_agent::ledger::Files;
+use sluice_agent::logs::LogRing;
+use sluice_agent::{Appliance, ServiceName, ServiceSlice, server};
+use sluice_api::RouterConfig;
+use sluice_api::boot::{BootDocument, Identity, Role};
+use sluice_api::report::{PowerAction, ServiceStatus};
+use sluice_api::types::{Generation, Secret};
+use sluice_sys::kernel::FakeKernel;
+use sluice_sys::model::{Desired, DesiredLink};
+use tokio::sync::{mpsc, watch};
+
+use crate::client::Client;
+
+/// Links and addresses are enough of an appliance to see what the API does.
+struct Small;
+
+impl Appliance for Small {
+    type Config = RouterConfig;
+    const ROLE: Role = Role::Router;
+
+    fn desired(&self, config: &RouterConfig) -> Desired {
+        let link = |link: &sluice_api::config::Link| {
+            (link.name.clone(), DesiredLink { attach: link.attach.clone(), mtu: link.mtu })
+        };
+        let address = |link: &sluice_api::config::Link| {
+            let addresses = link.addresses.clone().into_iter();
+            let name = link.name.clone();
+            addresses.map(move |address| (name.clone(), address)).collect::<Vec<_>>()
+        };
+        Desired {
+            links: config.links.iter().map(link).collect(),
+            addresses: config.links.iter().flat_map(address).collect(),
+            ..Desired::default()
+        }
+    }
+
+    fn services(&self, _: &RouterConfig) -> BTreeMap<ServiceName, ServiceSlice> {
+        BTreeMap::new()
+    }
+}
+
+struct NoServices;
+
+#[async_trait]
+impl Services for NoServices {
+    async fn configure(
+        &self,
+        _: ServiceName,
+        _: Generation,
+        _: ServiceSlice,
+    ) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    async fn stop(&self, _: ServiceName) {}
+
+    fn status(&self) -> Vec<ServiceStatus> {
+        Vec::new()
+    }
+}
+
+#[derive(Default)]
+struct InMemory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl Files for InMemory {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap().get(name).cloned())
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.0.lock().unwrap().insert(name.to_owned(), bytes.to_owned());
+        Ok(())
+    }
+}
+
+/// An authority and what it issues.
+pub struct Authority {
+    pub pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate for `name`, good for `usage`.
+    pub fn issue(&self, name: &str, usage: &[ExtendedKeyUsagePurpose]) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = usage.to_vec();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let key = Secret::new(key.serialize_pem());
+        Identity { authority: self.pem.clone(), certificate, key }
+    }
+
+    pub fn server(&self, name: &str) -> Identity {
+        self.issue(name, &[ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    pub fn manager(&self) -> Identity {
+        self.issue("manager", &[ExtendedKeyUsagePurpose::ClientAuth])
+    }
+}
+
+/// The appliance and its surroundings.
+pub struct World {
+    pub authority: Authority,
+    pub kernel: Arc<FakeKernel>,
+    pub address: IpAddr,
+    pub listen: watch::Sender<Listen>,
+    pub power: mpsc::Receiver<PowerAction>,
+    pub boot_file: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+/// An address of loopback that no other test has, in this process or another.
+pub fn own_address() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 1 + high % 250, low, NEXT.fetch_add(1, Ordering::SeqCst)).into()
+}
+
+pub fn at(address: IpAddr) -> Listen {
+    Listen { link: "ctl".parse().unwrap(), addresses: BTreeSet::from([address]) }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let authority = Authority::new();
+        let config = config(1);
+        let link = config.links.iter().find(|link| link.name.as_str() == "ctl").unwrap();
+        let boot: BootDocument = serde_json::from_value(json!({
+            "version": 1, "role": "router", "appliance": "r-1",
+            "control": { "mac": "02:00:a9:fe:00:0a", "address": link.addresses[0] },
+            "identity": authority.server("r-1"),
+        }))
+        .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let boot_file = dir.path().join("boot.json");
+        std::fs::write(&boot_file, serde_json::to_vec(&boot).unwrap()).unwrap();
+        let macs = ["02:00:a9:fe:00:0a", "02:00:c6:33:64:0a"];
+        let kernel = Arc::new(FakeKernel::with_nics(macs.map(|mac| mac.parse().unwrap())));
+        let handle = Handle::start(Parts {
+            appliance: Small,
+            boot: boot.clone(),
+            kernel: Arc::clone(&kernel) as Arc<_>,
+            services: Arc::new(NoServices),
+            files: Arc::new(InMemory::default()),
+        })
+        .await;
+        let address = own_address();
+        let (listen, listening) = watch::channel(at(address));
+        let (wishes, power) = mpsc::channel(1);
+        let logs = Arc::new(LogRing::default());
+        logs.push(sluice_api::report::LogLevel::Info, "test", "the first entry");
+        tokio::spawn(server::serve(server::Parts {
+            handle,
+            listen: listening,
+            on_loopback: true,
+            identity: boot.identity,
+            appliance: boot.appliance,
+            boot_file: Some(boot_file.clone()),
+            logs,
+            power: wishes,
+        }));
+        Self { authority, kernel, address, listen, power, boot_file, _dir: dir }
+    }
+
+    /// The manager.
+    pub fn manager(&self) -> Client {
+        Client::new(self.address, &self.authority.pem, Some(&self.authority.manager()))
+    }
+
+    /// Someone who shows `identity`, or nothing.
+    pub fn client(&self, identity: Option<&Identity>) -> Client {
+        Client::new(self.address, &self.authority.pem, identity)
+    }
+}
+
+/// A small good configuration.
+pub fn document(generation: u64) -> Value {
+    json!({
+        "version": 1, "generation": generation, "appliance": "r-1", "hostname": "r-1",
+        "control": { "link": "ctl" },
+        "links": [
+            { "name": "ctl", "role": "control", "attach": { "nic": { "mac": "02:00:a9:fe:00:0a" } },
+              "addresses": ["169.254.0.10/16"] },
+            { "name": "pub0", "role": "public", "attach": { "nic": { "mac": "02:00:c6:33:64:0a" } },
+              "addresses": [format!("198.51.100.{}/24", 10 + generation % 200)] },
+        ],
+    })
+}
+
+pub fn config(generation: u64) -> RouterConfig {
+    serde_json::from_value(document(generation)).unwrap()
+}

@@ -1,0 +1,253 @@
+//! A router in memory for fault tests: real engine, real plan and rules, a kernel that fails or kills on command.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use sluice_agent::engine::{Handle, Parts, ServiceError, Services};
+use sluice_agent::ledger::Files;
+use sluice_agent::{ServiceName, ServiceSlice};
+use sluice_api::RouterConfig;
+use sluice_api::boot::BootDocument;
+use sluice_api::config::Attachment;
+use sluice_api::report::ServiceStatus;
+use sluice_api::types::Generation;
+use sluice_router::Router;
+use sluice_sys::kernel::{FakeKernel, Fault, FaultyKernel};
+use sluice_sys::model::Observed;
+
+/// The configuration of examples/router.json.
+///
+/// # Panics
+/// When the example is not sound, which its own test shows.
+pub fn example() -> RouterConfig {
+    let bytes = include_bytes!("../../examples/router.json");
+    match RouterConfig::decode(bytes) {
+        Ok((config, _)) => config,
+        Err(findings) => panic!("examples/router.json: {findings:?}"),
+    }
+}
+
+/// The example, changed in every kind of object: a VLAN moved, an address, a route, an MTU, a policy, guests.
+///
+/// # Panics
+/// Never: the values are valid.
+pub fn changed() -> RouterConfig {
+    let mut config = example();
+    config.generation = config.generation.next().expect("not the last generation");
+    for link in &mut config.links {
+        if let Attachment::Vlan { id, .. } = &mut link.attach
+            && link.name.as_str() == "guest1"
+        {
+            *id = 205.try_into().expect("a VLAN id");
+            link.mtu = 1500.try_into().expect("an MTU");
+        }
+        if link.name.as_str() == "pub0" {
+            link.addresses = vec!["198.51.100.11/24".parse().expect("an address")];
+            link.mtu = 1400.try_into().expect("an MTU");
+        }
+    }
+    config.routes[0].via = Some("198.51.100.2".parse().expect("an address"));
+    if let Some(nat) = &mut config.networks[0].source_nat {
+        nat.address = [198, 51, 100, 11].into();
+    }
+    config.networks[1].egress = sluice_api::config::EgressPolicy::Allow;
+    config.networks[0].guests.pop();
+    config
+}
+
+/// The boot document of the example's router.
+///
+/// # Panics
+/// Never: the document is valid.
+pub fn boot() -> BootDocument {
+    let bytes = include_bytes!("../../fuzz/corpus/boot/example.json");
+    BootDocument::decode(bytes).expect("the corpus has a sound boot document")
+}
+
+/// What of the fault tests' world survives a killed process: the kernel and the ledger.
+pub struct World {
+    dir: PathBuf,
+}
+
+impl World {
+    /// A world kept in `dir`.
+    pub fn in_dir(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    fn kernel(&self) -> FakeKernel {
+        let macs = example().links.into_iter().filter_map(|link| match link.attach {
+            Attachment::Nic { mac } => Some(mac),
+            Attachment::Vlan { .. } => None,
+        });
+        FakeKernel::with_nics(macs)
+            .kept_in(&self.dir.join("kernel.json"))
+            .expect("the kernel's file can be read and written")
+    }
+
+    /// Starts a router in this world with one fault among its kernel operations and one among its file operations.
+    ///
+    /// # Panics
+    /// When the world's files cannot be read or written.
+    pub async fn start(&self, kernel: Fault, files: FileFault) -> Running {
+        let kernel = Arc::new(FaultyKernel::new(self.kernel(), kernel));
+        let files = Arc::new(FaultyFiles::new(self.dir.clone(), files));
+        let services = Arc::new(FakeServices::default());
+        let handle = Handle::start(Parts {
+            appliance: Arc::new(Router),
+            boot: boot(),
+            kernel: Arc::clone(&kernel) as _,
+            services: Arc::clone(&services) as _,
+            files: Arc::clone(&files) as _,
+        })
+        .await;
+        Running { handle, kernel, services, files }
+    }
+}
+
+/// A router that runs in a world.
+pub struct Running {
+    /// The way to its engine.
+    pub handle: Handle,
+    /// Its kernel.
+    pub kernel: Arc<FaultyKernel<FakeKernel>>,
+    /// Its services.
+    pub services: Arc<FakeServices>,
+    /// Its files.
+    pub files: Arc<FaultyFiles>,
+}
+
+impl Running {
+    /// All of the state that a configuration decides, as text: kernel objects without the kernel's own numbers, and what
+    /// each service serves. A NIC that is down carries nothing and keeps whatever name it got, so it does not count.
+    pub fn state(&self) -> String {
+        let mut seen: Observed = self.kernel.inner().state();
+        seen.nft_generation = 0;
+        seen.links.retain(|_, link| link.up);
+        for link in seen.links.values_mut() {
+            link.index = 0;
+        }
+        format!("{seen:#?}\n{:#?}", self.services.serving())
+    }
+}
+
+/// Services that do as they are told, and remember it.
+#[derive(Default)]
+pub struct FakeServices {
+    serving: Mutex<BTreeMap<ServiceName, (Generation, ServiceSlice)>>,
+    refuse: Mutex<Option<ServiceName>>,
+}
+
+impl FakeServices {
+    /// What each of them serves.
+    pub fn serving(&self) -> BTreeMap<ServiceName, (Generation, ServiceSlice)> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this one refuses the next slice, once.
+    pub fn refuse(&self, name: ServiceName) {
+        *self.refuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+    }
+}
+
+#[async_trait]
+impl Services for FakeServices {
+    async fn configure(
+        &self,
+        name: ServiceName,
+        generation: Generation,
+        slice: ServiceSlice,
+    ) -> Result<(), ServiceError> {
+        let refused = self
+            .refuse
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take_if(|refused| *refused == name);
+        if refused.is_some() {
+            let reason = "told to refuse".to_owned();
+            return Err(ServiceError::Refused { name, generation, reason });
+        }
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        serving.insert(name, (generation, slice));
+        Ok(())
+    }
+
+    async fn stop(&self, name: ServiceName) {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+    }
+
+    fn status(&self) -> Vec<ServiceStatus> {
+        Vec::new()
+    }
+}
+
+/// What goes wrong with files; operations count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFault {
+    /// Nothing.
+    None,
+    /// This write fails and leaves the old file.
+    Fail(u64),
+    /// The process dies just before this write.
+    KillBefore(u64),
+    /// The process dies just after this write.
+    KillAfter(u64),
+    /// This write leaves half a file behind and the process dies: a disk without barriers.
+    Torn(u64),
+}
+
+/// Files in a directory, with one fault.
+pub struct FaultyFiles {
+    dir: PathBuf,
+    fault: FileFault,
+    writes: AtomicU64,
+}
+
+impl FaultyFiles {
+    fn new(dir: PathBuf, fault: FileFault) -> Self {
+        Self { dir, fault, writes: AtomicU64::new(0) }
+    }
+
+    /// Writes so far.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
+    }
+}
+
+/// Dies as by a power cut: no destructor runs, nothing is flushed.
+fn die() -> ! {
+    let own = nix::unistd::getpid();
+    // SIGKILL to oneself does not return
+    let _ = nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGKILL);
+    std::process::abort()
+}
+
+impl Files for FaultyFiles {
+    fn read(&self, name: &str) -> std::io::Result<Option<Vec<u8>>> {
+        sluice_sys::files::read(&self.dir, name)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.fault {
+            FileFault::Fail(at) if at == number => {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            FileFault::KillBefore(at) if at == number => die(),
+            FileFault::Torn(at) if at == number => {
+                let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+                std::fs::write(self.dir.join(name), half)?;
+                die()
+            }
+            _ => {}
+        }
+        sluice_sys::files::replace(&self.dir, name, bytes)?;
+        if self.fault == FileFault::KillAfter(number) {
+            die();
+        }
+        Ok(())
+    }
+}

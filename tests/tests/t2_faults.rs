@@ -1,0 +1,240 @@
+//! Whatever fails, and whenever the process dies: afterwards the old configuration or the new one, whole.
+
+#![allow(clippy::unwrap_used)] // a test may fail loudly anywhere, its helpers included
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use sluice_api::RouterConfig;
+use sluice_api::report::{Answer, ConfirmAnswer, Phase};
+use sluice_sys::kernel::Fault;
+use sluice_tests::faults::{FileFault, Running, World, changed, example};
+
+async fn push(running: &Running, config: &RouterConfig, confirm: Option<Duration>) -> Answer {
+    running.handle.push(serde_json::to_vec(config).unwrap().into(), confirm).await
+}
+
+/// Waits until the engine rests; the clock is paused, so the bound costs nothing.
+async fn rested(running: &Running) -> Phase {
+    for _ in 0..100 {
+        let phase = running.handle.status().phase;
+        if matches!(phase, Phase::InForce | Phase::Unconfigured) {
+            return phase;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    panic!("the engine does not come to rest: {:#?}", running.handle.status());
+}
+
+/// A world with the old configuration in force, and the states before any, with the old and with the new one.
+struct Before {
+    dir: tempfile::TempDir,
+    empty: String,
+    old: String,
+    new: String,
+}
+
+async fn before() -> Before {
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let other = World::in_dir(scratch.path()).start(Fault::None, FileFault::None).await;
+    let empty = other.state();
+    assert!(matches!(push(&other, &example(), None).await, Answer::Applied { .. }));
+    assert!(matches!(push(&other, &changed(), None).await, Answer::Applied { .. }));
+    let new = other.state();
+    let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
+    assert!(matches!(push(&running, &example(), None).await, Answer::Applied { .. }));
+    let old = running.state();
+    assert!(empty != old && old != new);
+    Before { dir, empty, old, new }
+}
+
+fn copy(from: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    dir
+}
+
+fn expect(state: &str, allowed: &[&str], what: &str) {
+    assert!(allowed.contains(&state), "{what}: neither state, but\n{state}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kernel_operation_of_a_change_fails_in_turn() {
+    let before = before().await;
+    let clean = copy(before.dir.path());
+    let running = World::in_dir(clean.path()).start(Fault::None, FileFault::None).await;
+    push(&running, &changed(), None).await;
+    let operations = running.kernel.operations();
+    assert!(operations > 15, "only {operations} operations");
+    for number in 1..=operations {
+        let dir = copy(before.dir.path());
+        let running = World::in_dir(dir.path()).start(Fault::Fail(number), FileFault::None).await;
+        let answer = push(&running, &changed(), None).await;
+        rested(&running).await;
+        match answer {
+            Answer::Applied { .. } => {
+                expect(&running.state(), &[&before.new], &format!("operation {number}, applied"))
+            }
+            Answer::Failed { .. } => {
+                expect(&running.state(), &[&before.old], &format!("operation {number}, failed"))
+            }
+            other => panic!("operation {number}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kernel_operation_of_the_first_apply_fails_in_turn() {
+    let before = before().await;
+    for number in 1..=40 {
+        let dir = tempfile::tempdir().unwrap();
+        let running = World::in_dir(dir.path()).start(Fault::Fail(number), FileFault::None).await;
+        let answer = push(&running, &example(), None).await;
+        rested(&running).await;
+        let applied = matches!(answer, Answer::Applied { .. });
+        let allowed = if applied { &before.old } else { &before.empty };
+        expect(&running.state(), &[allowed], &format!("operation {number}: {answer:?}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_write_of_the_ledger_fails_in_turn() {
+    let before = before().await;
+    for number in 1..=6 {
+        let dir = copy(before.dir.path());
+        let running = World::in_dir(dir.path()).start(Fault::None, FileFault::Fail(number)).await;
+        let answer = push(&running, &changed(), None).await;
+        rested(&running).await;
+        let applied = matches!(answer, Answer::Applied { .. });
+        let allowed = if applied { &before.new } else { &before.old };
+        expect(&running.state(), &[allowed], &format!("write {number}: {answer:?}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_refuses_takes_everything_back() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    running.services.refuse(sluice_router::DNS);
+    let answer = push(&running, &changed(), None).await;
+    assert!(matches!(answer, Answer::Failed { rolled_back: true, .. }), "{answer:?}");
+    expect(&running.state(), &[&before.old], "refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_confirmed_in_time_reverts_and_may_be_sent_again() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let within = Some(Duration::from_secs(30));
+    assert!(matches!(
+        push(&running, &changed(), within).await,
+        Answer::Applied { confirm_within: Some(30), .. }
+    ));
+    expect(&running.state(), &[&before.new], "pending");
+    assert_eq!(running.handle.status().phase, Phase::AwaitingConfirm);
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(running.handle.status().phase, Phase::AwaitingConfirm);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    rested(&running).await;
+    expect(&running.state(), &[&before.old], "reverted");
+    let generation = changed().generation;
+    let late = running.handle.confirm(generation).await;
+    assert_eq!(late, ConfirmAnswer::NotPending { current: Some(example().generation) });
+    assert!(matches!(push(&running, &changed(), within).await, Answer::Applied { .. }));
+    assert_eq!(running.handle.confirm(generation).await, ConfirmAnswer::Committed { generation });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    expect(&running.state(), &[&before.new], "confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn foreign_changes_are_repaired_and_reported_and_foreign_objects_stay() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    running
+        .kernel
+        .inner()
+        .edit(|seen| {
+            seen.routes.clear();
+            seen.tables.clear();
+            seen.addresses.retain(|(link, _)| link != "guest0");
+        })
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    expect(&running.state(), &[&before.old], "repaired");
+    let repairs = running.handle.status().repairs;
+    assert_eq!(repairs.len(), 1, "{repairs:?}");
+    assert!(repairs[0].steps.iter().any(|step| step.contains("route")), "{repairs:?}");
+    assert_eq!(repairs[0].failed, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_and_every_refusal_change_nothing() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let body = serde_json::to_vec(&changed()).unwrap();
+    let dry = running.handle.dry_run(body.into()).await;
+    assert!(dry.plan.steps.len() > 5, "{dry:?}");
+    let mut older = example();
+    older.generation = 1.try_into().unwrap();
+    assert!(matches!(push(&running, &older, None).await, Answer::Stale { .. }));
+    let mut same_number = changed();
+    same_number.generation = example().generation;
+    assert!(matches!(push(&running, &same_number, None).await, Answer::Changed { .. }));
+    assert!(matches!(push(&running, &example(), None).await, Answer::Already { .. }));
+    let mut foreign = changed();
+    foreign.appliance = "r-9".parse().unwrap();
+    assert!(matches!(push(&running, &foreign, None).await, Answer::Rejected { .. }));
+    let garbage = running.handle.push("{garbage".into(), None).await;
+    assert!(matches!(garbage, Answer::Rejected { .. }));
+    expect(&running.state(), &[&before.old], "untouched");
+    assert!(running.handle.status().repairs.is_empty());
+}
+
+/// Kills a child at each operation in turn, starts again on what it left, and looks.
+async fn killed(kind: &str, which: &str, from: &Path, allowed: &[&str]) -> u64 {
+    for number in 1..200 {
+        let dir = copy(from);
+        let status = Command::new(sluice_tests::bin("sluice-fault-child"))
+            .args([dir.path().to_str().unwrap(), which, kind, &number.to_string()])
+            .status()
+            .unwrap();
+        let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
+        rested(&running).await;
+        expect(&running.state(), allowed, &format!("{which}: {kind} {number}"));
+        if status.signal().is_none() {
+            assert!(status.success(), "{kind} {number}: {status}");
+            return number - 1;
+        }
+    }
+    panic!("{kind}: still killed after 200 operations");
+}
+
+#[tokio::test]
+async fn a_kill_at_any_operation_of_a_change_leaves_old_or_new() {
+    let before = before().await;
+    let allowed = [before.old.as_str(), before.new.as_str()];
+    for kind in ["before", "after"] {
+        let kills = killed(kind, "new", before.dir.path(), &allowed).await;
+        assert!(kills > 15, "{kind}: only {kills} kills");
+    }
+    for kind in ["file-before", "file-after", "file-torn"] {
+        let kills = killed(kind, "new", before.dir.path(), &allowed).await;
+        assert!(kills >= 2, "{kind}: only {kills} kills");
+    }
+}
+
+#[tokio::test]
+async fn a_kill_at_any_operation_of_the_first_apply_leaves_nothing_or_all() {
+    let before = before().await;
+    let empty = tempfile::tempdir().unwrap();
+    let allowed = [before.empty.as_str(), before.old.as_str()];
+    for kind in ["before", "after", "file-before", "file-after", "file-torn"] {
+        killed(kind, "old", empty.path(), &allowed).await;
+    }
+}
