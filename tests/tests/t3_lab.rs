@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sluice_api::types::VlanId;
 use sluice_lab::Lab;
-use sluice_lab::spec::{MachineSpec, NicSpec};
+use sluice_lab::spec::{ControlSpec, MachineSpec, NicSpec};
 use sluice_lab::wire::{Frame, Impairment};
 
 /// Emulated machines on a busy host boot within this.
@@ -150,5 +150,43 @@ async fn a_nic_is_plugged_in_and_out_of_a_running_machine() {
     pings_soon(&lab, "a", "10.0.0.2").await;
     b.unplug_nic(id).await.expect("unplugged");
     assert!(!pings(&lab, "a", "10.0.0.2").await, "an unplugged NIC answered");
+    lab.down().await.expect("down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_control_link_leads_to_the_machine_and_nowhere_else() {
+    let mac = "02:00:00:00:00:55".parse().expect("a MAC");
+    let address = "10.255.0.5/24".parse().expect("an address");
+    let control = Some(ControlSpec { address, mac, host_port: None });
+    let lab = Lab::builder("control")
+        .images(images())
+        .machine("m", MachineSpec { control, ..MachineSpec::host() })
+        .start()
+        .await
+        .expect("started");
+    lab.host("m").expect("there").ready(BOOT).await.expect("booted");
+    let nic = "$(basename $(dirname $(grep -l 02:00:00:00:00:55 /sys/class/net/*/address)))";
+    sh(&lab, "m", &format!("ip addr add 10.255.0.5/24 dev {nic} && ip link set {nic} up")).await;
+    sh(&lab, "m", "echo hello from m | nc -N -l 3922 > /tmp/heard 2>&1 & sleep 0").await;
+    let listens =
+        "for i in $(seq 100); do ss -ltn | grep -q :3922 && exit 0; sleep 0.1; done; exit 1";
+    sh(&lab, "m", listens).await;
+
+    let endpoint = lab.endpoint("m").expect("a control link");
+    let said = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect_timeout(&endpoint, SOON)?;
+        stream.set_read_timeout(Some(SOON))?;
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut said).map(|_| said)
+    });
+    let said = said.await.expect("a thread").expect("an answer");
+    assert_eq!(said, "hello from m\n", "{}", lab.state().await);
+
+    // this host listens on every address here; without the restriction the machine could reach it
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let out = format!("nc -z -w 3 10.255.0.1 {port}");
+    let output = lab.host("m").expect("there").sh(&out).await.expect("nc runs");
+    assert!(!output.ok(), "the machine reached this host through its control link");
     lab.down().await.expect("down");
 }

@@ -140,7 +140,7 @@ fn start_time(pid: i32) -> Option<u64> {
 }
 
 /// The folder of all labs of this user; made when missing.
-fn root() -> Result<PathBuf, DaemonError> {
+pub(crate) fn root() -> Result<PathBuf, DaemonError> {
     let path = match std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
         Some(runtime) => PathBuf::from(runtime).join("sluice-lab"),
         None => PathBuf::from(format!("/tmp/sluice-lab-{}", getuid())),

@@ -17,4 +17,5 @@ pub use folder::LabFolder;
 pub use process::run;
 pub use protocol::{Power, Reply, Request};
 
+pub(crate) use folder::root;
 pub(crate) use process::SUBCOMMAND;

@@ -21,7 +21,8 @@ pub(super) async fn start(spec: LabSpec, folder: Folder) -> Result<Lab, LabError
     if !missing.is_empty() {
         return Err(LabError::Images(missing));
     }
-    let accelerator = Accelerator::choose(&std::env::temp_dir()).await;
+    // this user's own folder: in /tmp itself anybody could have left an answer
+    let accelerator = Accelerator::choose(crate::daemon::root().ok().as_deref()).await;
     let wires = make_wires(&spec)?;
     let (topology, namespaces) = make_namespaces(&spec, &wires)?;
     let mut lab = Lab {

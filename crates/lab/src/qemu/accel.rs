@@ -47,8 +47,8 @@ impl Accelerator {
     }
 
     /// The one to use: `SLUICE_LAB_ACCEL`, else what a probe found since this host booted, else a
-    /// probe now, remembered in `cache` when that folder can be written.
-    pub async fn choose(cache: &Path) -> Self {
+    /// probe now, remembered in the folder `cache` when there is one.
+    pub async fn choose(cache: Option<&Path>) -> Self {
         let wish = std::env::var(OVERRIDE).unwrap_or_default();
         if let Some(wished) = Self::from_name(&wish) {
             return wished;
@@ -56,14 +56,16 @@ impl Accelerator {
         if !kvm_can_be_opened() {
             return Self::Tcg;
         }
-        let remembered = cache.join(format!("accel-{}", boot_id()));
-        let answer = std::fs::read_to_string(&remembered).unwrap_or_default();
-        if let Some(known) = Self::from_name(&answer) {
+        let file = cache.map(|cache| cache.join(format!("accel-{}", boot_id())));
+        let answer = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        if let Some(known) = answer.and_then(|answer| Self::from_name(&answer)) {
             return known;
         }
         let found = if Self::Kvm.runs_a_guest(PROBE_BOUND).await { Self::Kvm } else { Self::Tcg };
         tracing::info!(accelerator = found.as_str(), "accelerator probed");
-        remember(&remembered, found);
+        if let Some(file) = file {
+            remember(&file, found);
+        }
         found
     }
 
