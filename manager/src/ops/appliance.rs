@@ -111,6 +111,7 @@ pub(super) async fn endpoint(
     }
     appliance.endpoint = spec.address;
     appliances::set_endpoint(context.conn, &appliance).await?;
+    context.touch(&appliance.id);
     Ok(appliance)
 }
 
@@ -122,6 +123,7 @@ pub(super) async fn delete(context: &mut Context<'_>, name: &ObjectId) -> Result
         return Err(Error::InUse { kind: "appliance", name: name.to_string(), by });
     }
     forget(context, appliance.id.as_str()).await?;
+    context.touch(&appliance.id);
     Ok(appliance)
 }
 

@@ -90,6 +90,8 @@ pub struct Outcome {
     pub status: u16,
     /// The object, as it is now or, when deleted, as it was.
     pub body: String,
+    /// Appliances whose configuration or endpoint it may have changed.
+    pub touched: BTreeSet<String>,
 }
 
 /// The transaction that a change is made in.
@@ -118,8 +120,9 @@ pub async fn execute(
         return Ok(answer);
     }
     let mut context = Context { conn: &mut transaction, request, touched: BTreeSet::new() };
-    let outcome = run(&mut context, change).await?;
+    let mut outcome = run(&mut context, change).await?;
     settle::settle(&mut context).await?;
+    outcome.touched = context.touched;
     if matches!(change, Change::Apply { dry_run: true, .. }) {
         // dropped without commit: the rules were asked, nothing was changed
         return Ok(outcome);
@@ -148,7 +151,7 @@ async fn repeated(
     if stored.digest != digest {
         return Err(Error::RequestReused { id: id.to_owned() });
     }
-    Ok(Some(Outcome { status: stored.status, body: stored.answer }))
+    Ok(Some(Outcome { status: stored.status, body: stored.answer, touched: BTreeSet::new() }))
 }
 
 /// Makes a change inside a transaction; whole clouds are made of the others.
@@ -184,9 +187,10 @@ async fn run_single(context: &mut Context<'_>, change: &Change) -> Result<Outcom
 }
 
 fn created<T: Serialize>(object: &T) -> Result<Outcome, Error> {
-    Ok(Outcome { status: 201, body: row_json(object, "answer")? })
+    Ok(Outcome { status: 201, ..changed(object)? })
 }
 
 fn changed<T: Serialize>(object: &T) -> Result<Outcome, Error> {
-    Ok(Outcome { status: 200, body: row_json(object, "answer")? })
+    let body = row_json(object, "answer")?;
+    Ok(Outcome { status: 200, body, touched: BTreeSet::new() })
 }

@@ -14,7 +14,7 @@ use crate::store::{allocations, appliances, guests, networks, zones};
 
 /// Compiles every touched appliance that still exists.
 pub(super) async fn settle(context: &mut Context<'_>) -> Result<(), Error> {
-    for id in std::mem::take(&mut context.touched) {
+    for id in context.touched.clone() {
         if let Some(row) = appliances::appliances(context.conn, Some(&id)).await?.pop() {
             recompile(context.conn, &row.appliance).await?;
             let wanted = appliances::wanted(context.conn, &id).await?;

@@ -3,6 +3,7 @@
 //! [`PushClient`] speaks the agent's API over mutual TLS; [`decide`] is the pure rule of what to do next; the
 //! [`Watch`] runs it for every appliance, for as long as the manager lives.
 
+mod act;
 mod client;
 mod decide;
 mod exchange;

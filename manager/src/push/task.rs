@@ -1,11 +1,11 @@
-//! The watch over one appliance: ask, decide, act, note, wait.
+//! The watch over one appliance: ask, decide, act (in `act`), note, wait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_api::report::{Answer, ConfirmAnswer, Phase, StatusReport};
+use sluice_api::report::{Phase, StatusReport};
 use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{Digest, Finding, RouterConfig};
+use sluice_api::{Digest, RouterConfig};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -14,20 +14,17 @@ use super::retry::{Backoff, jittered};
 use super::watch::Watch;
 use super::{PushClient, PushError, chain};
 use crate::error::Error;
-use crate::ops;
 use crate::store::{ApplianceRow, Observation};
 use crate::store::{allocations, appliances, observations};
 
 /// Wait before an appliance that is at work is asked again.
 const SOON: Duration = Duration::from_millis(300);
-/// What is told of an appliance that cannot exist yet.
-const NOT_BOOTED: &str = "no machine yet: start one with `sluice boot-document`";
 /// A certificate is renewed when less than this part of its life is left.
 const RENEW_WHEN_LEFT: u32 = 3;
 
 /// Why a round did not end well.
 #[derive(Debug, thiserror::Error)]
-enum RoundError {
+pub(super) enum RoundError {
     #[error(transparent)]
     Manager(#[from] Error),
     #[error(transparent)]
@@ -41,7 +38,7 @@ impl From<sqlx::Error> for RoundError {
 }
 
 /// What a round leaves to wait for.
-enum Rest {
+pub(super) enum Rest {
     /// All is well.
     Poll,
     /// Something is under way.
@@ -53,18 +50,18 @@ enum Rest {
 }
 
 /// What is wanted, ready to be sent.
-struct Ready {
-    row: ApplianceRow,
-    wanted: Wanted,
-    document: String,
+pub(super) struct Ready {
+    pub(super) row: ApplianceRow,
+    pub(super) wanted: Wanted,
+    pub(super) document: String,
 }
 
 pub(super) struct Task {
-    watch: Watch,
-    id: ApplianceId,
+    pub(super) watch: Watch,
+    pub(super) id: ApplianceId,
     wake: Arc<Notify>,
     backoff: Backoff,
-    seen: Observation,
+    pub(super) seen: Observation,
     known: bool,
 }
 
@@ -100,7 +97,7 @@ impl Task {
     async fn round(&mut self) -> Result<Rest, RoundError> {
         let Some(ready) = self.ready().await? else { return Ok(Rest::Gone) };
         if ready.row.certificate_until.is_none() {
-            self.noted("not-booted", Some(NOT_BOOTED.to_owned()), Rest::Poll).await?;
+            // there cannot be a machine yet, so there is nobody to ask
             return Ok(Rest::Poll);
         }
         let client = self.watch.client(&ready.row.appliance)?;
@@ -135,12 +132,12 @@ impl Task {
     }
 
     /// Notes what the appliance says of itself.
-    async fn reported(&mut self, status: &StatusReport) -> Result<(), Error> {
+    pub(super) async fn reported(&mut self, status: &StatusReport) -> Result<(), Error> {
         let mut seen = self.seen.clone();
         seen.reachable = true;
         seen.phase = Some(status.phase);
         seen.reported = status.current.as_ref().map(|current| current.generation.get());
-        if matches!(seen.last_answer.as_deref(), Some("unreachable" | "not-booted")) {
+        if seen.last_answer.as_deref() == Some("unreachable") {
             (seen.last_answer, seen.detail) = (None, None);
         }
         if let Some(alarm) = status.alarms.first() {
@@ -150,7 +147,7 @@ impl Task {
     }
 
     /// Writes what was seen, if it is news.
-    async fn note(&mut self, seen: Observation) -> Result<(), Error> {
+    pub(super) async fn note(&mut self, seen: Observation) -> Result<(), Error> {
         if seen != self.seen {
             let mut transaction = self.watch.store().begin().await?;
             observations::write(&mut transaction, self.id.as_str(), &seen).await?;
@@ -160,7 +157,11 @@ impl Task {
         Ok(())
     }
 
-    async fn note_answer(&mut self, word: &str, detail: Option<String>) -> Result<(), Error> {
+    pub(super) async fn note_answer(
+        &mut self,
+        word: &str,
+        detail: Option<String>,
+    ) -> Result<(), Error> {
         let mut seen = self.seen.clone();
         seen.last_answer = Some(word.to_owned());
         seen.detail = detail;
@@ -176,7 +177,7 @@ impl Task {
         Ok(Rest::Poll)
     }
 
-    async fn free(&self, committed: Generation) -> Result<(), Error> {
+    pub(super) async fn free(&self, committed: Generation) -> Result<(), Error> {
         let number = i64::try_from(committed.get()).unwrap_or(i64::MAX);
         let id = self.id.as_str();
         let mut conn = self.watch.store().read().await?;
@@ -188,96 +189,6 @@ impl Task {
             info!(appliance = %self.id, generation = %committed, items, "released items are free");
         }
         Ok(())
-    }
-
-    async fn push(&mut self, ready: &Ready, client: &PushClient) -> Result<Rest, RoundError> {
-        let generation = ready.wanted.generation;
-        if !self.note_sent(generation).await? {
-            // something newer is wanted by now
-            return Ok(Rest::Soon);
-        }
-        let answer = client.push_bytes(ready.document.clone().into_bytes()).await?;
-        info!(appliance = %self.id, %generation, answer = word(&answer), "pushed");
-        self.answered(client, answer).await
-    }
-
-    async fn note_sent(&self, generation: Generation) -> Result<bool, Error> {
-        let mut transaction = self.watch.store().begin().await?;
-        let current = appliances::note_sent(&mut transaction, self.id.as_str(), generation).await?;
-        transaction.commit().await?;
-        Ok(current)
-    }
-
-    async fn answered(&mut self, client: &PushClient, answer: Answer) -> Result<Rest, RoundError> {
-        let word = word(&answer);
-        match answer {
-            Answer::Applied { generation, plan, timing, confirm_within, findings } => {
-                let mut seen = self.seen.clone();
-                (seen.plan, seen.timing) = (Some(plan), Some(timing));
-                seen.last_answer = Some(word.to_owned());
-                seen.detail = lines(&findings);
-                self.note(seen).await?;
-                if confirm_within.is_none() {
-                    return Ok(Rest::Soon);
-                }
-                self.confirm(client, generation).await
-            }
-            Answer::Already { .. } => self.noted(word, None, Rest::Soon).await,
-            Answer::Busy(busy) => self.noted(word, Some(busy.reason), Rest::Soon).await,
-            Answer::Stale { current } => self.raise(current).await,
-            Answer::Changed { generation, .. } => self.raise(generation).await,
-            Answer::Rejected { findings } => {
-                error!(appliance = %self.id, findings = lines(&findings), "rejected");
-                self.noted(word, lines(&findings), Rest::Backoff).await
-            }
-            Answer::Failed { reason, rolled_back, .. } => {
-                error!(appliance = %self.id, reason, rolled_back, "applying failed");
-                let state = if rolled_back { "rolled back" } else { "NOT rolled back" };
-                self.noted(word, Some(format!("{reason} ({state})")), Rest::Backoff).await
-            }
-        }
-    }
-
-    async fn noted(
-        &mut self,
-        word: &str,
-        detail: Option<String>,
-        rest: Rest,
-    ) -> Result<Rest, RoundError> {
-        self.note_answer(word, detail).await?;
-        Ok(rest)
-    }
-
-    /// Confirms over a new connection: that the appliance can be reached anew is what is being confirmed.
-    async fn confirm(
-        &mut self,
-        client: &PushClient,
-        generation: Generation,
-    ) -> Result<Rest, RoundError> {
-        match client.confirm(generation).await? {
-            ConfirmAnswer::Committed { generation } => {
-                info!(appliance = %self.id, %generation, "committed");
-                self.reported(&client.status().await?).await?;
-                self.free(generation).await?;
-                Ok(Rest::Soon)
-            }
-            ConfirmAnswer::NotPending { current } => {
-                warn!(appliance = %self.id, %generation, ?current, "came too late to confirm");
-                Ok(Rest::Soon)
-            }
-        }
-    }
-
-    /// The appliance has a number that this store never gave.
-    async fn raise(&mut self, seen: Generation) -> Result<Rest, RoundError> {
-        let mut transaction = self.watch.store().begin().await?;
-        let raised = ops::raise(&mut transaction, self.id.as_str(), seen).await?;
-        transaction.commit().await?;
-        if raised {
-            warn!(appliance = %self.id, %seen, "has a number not of this store; ours is raised");
-            self.note_answer("stale", Some(format!("it has generation {seen}"))).await?;
-        }
-        Ok(Rest::Soon)
     }
 
     /// Renews the certificate in time; a failure is tried again at the next look, long before the end.
@@ -320,21 +231,4 @@ impl Task {
         }
         Rest::Backoff
     }
-}
-
-fn word(answer: &Answer) -> &'static str {
-    match answer {
-        Answer::Applied { .. } => "applied",
-        Answer::Already { .. } => "already",
-        Answer::Stale { .. } => "stale",
-        Answer::Changed { .. } => "changed",
-        Answer::Busy(_) => "busy",
-        Answer::Rejected { .. } => "rejected",
-        Answer::Failed { .. } => "failed",
-    }
-}
-
-fn lines(findings: &[Finding]) -> Option<String> {
-    let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
-    (!lines.is_empty()).then(|| lines.join("; "))
 }

@@ -56,7 +56,7 @@ struct Inner {
     identities: Identities,
     settings: WatchSettings,
     changed: Notify,
-    tasks: Mutex<BTreeMap<ApplianceId, Arc<Notify>>>,
+    tasks: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
 impl Watch {
@@ -68,11 +68,14 @@ impl Watch {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Has everything looked at now: something in the store changed.
-    pub fn wake(&self) {
-        self.inner.changed.notify_one();
-        for task in self.tasks().values() {
-            task.notify_one();
+    /// Has these appliances looked at now; one that has no task yet gets one.
+    pub fn wake<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+        let tasks = self.tasks();
+        for id in ids {
+            match tasks.get(id) {
+                Some(task) => task.notify_one(),
+                None => self.inner.changed.notify_one(),
+            }
         }
     }
 
@@ -95,7 +98,7 @@ impl Watch {
         self.inner.settings
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, BTreeMap<ApplianceId, Arc<Notify>>> {
+    fn tasks(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
         self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,9 +129,9 @@ impl Watch {
         let ids = appliances::ids(&mut *self.inner.store.read().await?).await?;
         for id in ids {
             let mut tasks = self.tasks();
-            if !tasks.contains_key(&id) {
+            if !tasks.contains_key(id.as_str()) {
                 let wake = Arc::new(Notify::new());
-                tasks.insert(id.clone(), Arc::clone(&wake));
+                tasks.insert(id.to_string(), Arc::clone(&wake));
                 info!(appliance = %id, "watching");
                 running.spawn(Task::new(self.clone(), id, wake).run());
             }
@@ -140,7 +143,7 @@ impl Watch {
     fn ended(&self, ended: Result<ApplianceId, tokio::task::JoinError>) {
         match ended {
             Ok(id) => {
-                self.tasks().remove(&id);
+                self.tasks().remove(id.as_str());
                 info!(appliance = %id, "no longer watched: it is gone");
             }
             Err(error) => {

@@ -65,6 +65,7 @@ pub(super) async fn boot_document(State(app): State<App>, Named(id): Named) -> R
     let mut transaction = app.store.begin().await?;
     let document = ops::boot_document(&mut transaction, &app.authority, &id).await?;
     transaction.commit().await?;
+    app.watch.wake([id.as_str()]);
     Ok(([(header::CACHE_CONTROL, "no-store")], shown(&document)).into_response())
 }
 

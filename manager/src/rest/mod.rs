@@ -46,7 +46,7 @@ impl App {
     /// Makes a change and has the appliances looked at.
     async fn change(&self, request: RequestId, change: Change) -> Reply {
         let outcome = execute(&self.store, request.0.as_deref(), &change).await?;
-        self.watch.wake();
+        self.watch.wake(outcome.touched.iter().map(String::as_str));
         Ok(stored(outcome))
     }
 

@@ -107,6 +107,8 @@ pub async fn status(
 fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
     let seen = observation(row)?;
     let wanted = number(row, "wanted_generation")?;
+    let certificate_until: Option<i64> = row.try_get("certificate_until")?;
+    let seen = if certificate_until.is_none() { not_booted() } else { seen };
     let settled = seen.phase == Some(Phase::InForce) && seen.reported == Some(wanted);
     Ok(ApplianceStatus {
         appliance: super::row::parsed(row, "id")?,
@@ -121,8 +123,15 @@ fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
         plan: seen.plan,
         timing: seen.timing,
         since: row.try_get::<Option<i64>, _>("since")?.and_then(rfc3339),
-        certificate_until: row.try_get::<Option<i64>, _>("certificate_until")?.and_then(rfc3339),
+        certificate_until: certificate_until.and_then(rfc3339),
     })
+}
+
+/// What is told of an appliance that cannot exist yet.
+fn not_booted() -> Observation {
+    let detail = "no machine yet: start one with `sluice boot-document`".to_owned();
+    let last_answer = Some("not-booted".to_owned());
+    Observation { last_answer, detail: Some(detail), ..Observation::default() }
 }
 
 /// Unix seconds as people read them.

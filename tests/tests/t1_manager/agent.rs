@@ -1,0 +1,256 @@
+//! An agent that keeps the contract, and answers whatever a test scripts.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use axum::{Extension, Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use sluice_api::boot::{BootDocument, Identity, Role};
+use sluice_api::report::{
+    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, StatusReport, Timing,
+};
+use sluice_api::types::{ApplianceId, Generation};
+use sluice_api::{Digest, RouterConfig};
+use tokio::net::TcpListener;
+
+use super::tls::acceptor;
+
+/// One request as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) connection: u64,
+    pub(crate) route: &'static str,
+}
+
+#[derive(Default)]
+struct Kept {
+    current: Option<RouterConfig>,
+    pending: Option<RouterConfig>,
+    pushed: Vec<u64>,
+    script: VecDeque<Answer>,
+    exchanges: Vec<Exchange>,
+    deaf: bool,
+}
+
+/// A running simulated agent.
+#[derive(Clone)]
+pub(crate) struct Agent {
+    id: ApplianceId,
+    pub(crate) address: SocketAddr,
+    kept: Arc<Mutex<Kept>>,
+    identity: Arc<Mutex<Identity>>,
+}
+
+impl Agent {
+    pub(crate) async fn start(document: BootDocument) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let agent = Self {
+            id: document.appliance,
+            address: listener.local_addr().unwrap(),
+            kept: Arc::default(),
+            identity: Arc::new(Mutex::new(document.identity)),
+        };
+        tokio::spawn(serve(agent.clone(), listener));
+        agent
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap()
+    }
+
+    /// The next pushes are answered with these, without being carried out.
+    pub(crate) fn script(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.kept().script.extend(answers);
+    }
+
+    /// Drops connections unheard, or hears again.
+    pub(crate) fn set_deaf(&self, deaf: bool) {
+        self.kept().deaf = deaf;
+    }
+
+    /// A new machine under the same id.
+    pub(crate) fn rebuild(&self) {
+        let mut kept = self.kept();
+        (kept.current, kept.pending) = (None, None);
+    }
+
+    /// Back on an older generation.
+    pub(crate) fn revert(&self, generation: u64) {
+        let mut kept = self.kept();
+        let mut config = kept.current.clone().unwrap();
+        config.generation = Generation::try_from(generation).unwrap();
+        kept.current = Some(config);
+    }
+
+    /// Number of the committed configuration.
+    pub(crate) fn committed(&self) -> Option<u64> {
+        self.kept().current.as_ref().map(|config| config.generation.get())
+    }
+
+    pub(crate) fn config(&self) -> RouterConfig {
+        self.kept().current.clone().expect("nothing is committed")
+    }
+
+    /// Numbers in the order in which they were pushed.
+    pub(crate) fn pushed(&self) -> Vec<u64> {
+        self.kept().pushed.clone()
+    }
+
+    pub(crate) fn exchanges(&self) -> Vec<Exchange> {
+        self.kept().exchanges.clone()
+    }
+
+    pub(crate) fn certificate(&self) -> String {
+        self.identity.lock().unwrap().certificate.clone()
+    }
+
+    /// Shows another certificate from the next connection on.
+    pub(crate) fn set_identity(&self, identity: Identity) {
+        *self.identity.lock().unwrap() = identity;
+    }
+
+    fn note(&self, connection: u64, route: &'static str) {
+        self.kept().exchanges.push(Exchange { connection, route });
+    }
+}
+
+async fn serve(agent: Agent, listener: TcpListener) {
+    for connection in 0_u64.. {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let acceptor = acceptor(&agent.identity.lock().unwrap());
+        if agent.kept().deaf {
+            continue;
+        }
+        let service = TowerToHyperService::new(routes(agent.clone(), connection));
+        tokio::spawn(async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let server = auto::Builder::new(TokioExecutor::new()).http1_only();
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            }
+        });
+    }
+}
+
+fn routes(agent: Agent, connection: u64) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/config", put(push))
+        .route("/v1/config/confirm", post(confirm))
+        .route("/v1/identity", post(renew))
+        .route("/v1/logs", get(logs))
+        .layer(Extension(connection))
+        .with_state(agent)
+}
+
+fn reported(config: &RouterConfig) -> Reported {
+    Reported { generation: config.generation, digest: Digest::of(config).unwrap() }
+}
+
+async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
+    let kept = agent.kept();
+    let phase = match (&kept.pending, &kept.current) {
+        (Some(_), _) => Phase::AwaitingConfirm,
+        (None, Some(_)) => Phase::InForce,
+        (None, None) => Phase::Unconfigured,
+    };
+    Json(StatusReport {
+        appliance: agent.id.clone(),
+        role: Role::Router,
+        firmware: "simulated".to_owned(),
+        uptime_seconds: 1,
+        phase,
+        current: kept.current.as_ref().map(reported),
+        pending: kept.pending.as_ref().map(reported),
+        subsystems: Vec::new(),
+        services: Vec::new(),
+        repairs: Vec::new(),
+        alarms: Vec::new(),
+    })
+}
+
+fn plan() -> PlanSummary {
+    PlanSummary { steps: vec!["simulate".to_owned()], unchanged: 0 }
+}
+
+async fn push(
+    State(agent): State<Agent>,
+    Extension(connection): Extension<u64>,
+    Query(query): Query<Value>,
+    body: Bytes,
+) -> (StatusCode, Json<Value>) {
+    if query["dry_run"] == "true" {
+        return (StatusCode::OK, Json(json!(DryRun { plan: plan(), findings: Vec::new() })));
+    }
+    agent.note(connection, "PUT /v1/config");
+    let answer = match RouterConfig::decode(&body) {
+        Ok((config, _)) => accept(&agent, config),
+        Err(findings) => Answer::Rejected { findings },
+    };
+    let status = match answer {
+        Answer::Applied { .. } | Answer::Already { .. } => 200,
+        Answer::Stale { .. } | Answer::Changed { .. } => 409,
+        Answer::Busy(_) => 503,
+        Answer::Rejected { .. } => 422,
+        Answer::Failed { .. } => 500,
+    };
+    (StatusCode::from_u16(status).unwrap(), Json(json!(answer)))
+}
+
+fn accept(agent: &Agent, config: RouterConfig) -> Answer {
+    let mut kept = agent.kept();
+    let generation = config.generation;
+    kept.pushed.push(generation.get());
+    if let Some(scripted) = kept.script.pop_front() {
+        return scripted;
+    }
+    if let Some(current) = kept.current.as_ref().filter(|c| c.generation >= generation) {
+        if *current == config {
+            return Answer::Already { generation };
+        }
+        return Answer::Stale { current: current.generation };
+    }
+    kept.pending = Some(config);
+    let (timing, findings) = (Timing::default(), Vec::new());
+    Answer::Applied { generation, plan: plan(), timing, confirm_within: Some(30), findings }
+}
+
+async fn confirm(
+    State(agent): State<Agent>,
+    Extension(connection): Extension<u64>,
+    Json(confirm): Json<Confirm>,
+) -> (StatusCode, Json<ConfirmAnswer>) {
+    agent.note(connection, "POST /v1/config/confirm");
+    let generation = confirm.generation;
+    let mut kept = agent.kept();
+    let pending = kept.pending.take_if(|pending| pending.generation == generation);
+    if let Some(pending) = pending {
+        kept.current = Some(pending);
+    }
+    let current = kept.current.as_ref().map(|config| config.generation);
+    if current == Some(generation) {
+        (StatusCode::OK, Json(ConfirmAnswer::Committed { generation }))
+    } else {
+        (StatusCode::CONFLICT, Json(ConfirmAnswer::NotPending { current }))
+    }
+}
+
+async fn renew(State(agent): State<Agent>, Json(identity): Json<Identity>) -> StatusCode {
+    agent.set_identity(identity);
+    StatusCode::NO_CONTENT
+}
+
+async fn logs(Query(query): Query<Value>) -> Json<Value> {
+    let first = query["after"] == "0";
+    let entry = json!({ "sequence": 1, "at": "2026-01-01T00:00:00Z", "level": "info",
+        "target": "agent", "message": "hello" });
+    let entries = if first { vec![entry] } else { Vec::new() };
+    Json(json!({ "entries": entries, "lost": 0, "next_after": 1 }))
+}

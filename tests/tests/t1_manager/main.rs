@@ -1,0 +1,72 @@
+//! The real manager process against a simulated agent: what it pushes, confirms, watches, and what survives `kill -9`.
+//!
+//! The agent is simulated so that it can be told to answer anything; the contract's types are the real ones on both
+//! sides, and so is TLS. No rights are needed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests and their helpers
+
+mod agent;
+mod answers;
+mod crash;
+mod process;
+mod release;
+mod requests;
+mod tls;
+mod two;
+mod wait;
+
+use process::{Cloud, first_network};
+use wait::until;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_applied_confirmed_and_watched() {
+    let cloud = Cloud::start().await;
+    let told = cloud.sluice(["apply", &first_network(), "--yes"]);
+    assert!(told.out.contains("+ network net1"), "{told:?}");
+    assert_eq!(told.out.lines().last(), Some("applied: 6 changes"), "{told:?}");
+    let agent = cloud.boot("r-1").await;
+    let waited = cloud.sluice(["status", "--wait", "30"]);
+    assert_eq!(waited.code, 0, "{waited:?}\n{}", cloud.log());
+
+    let exchanges = agent.exchanges();
+    let push = exchanges.iter().find(|call| call.route == "PUT /v1/config").unwrap();
+    let confirm = exchanges.iter().find(|call| call.route == "POST /v1/config/confirm").unwrap();
+    assert_ne!(push.connection, confirm.connection, "a confirmation needs a new connection");
+    assert_eq!(agent.config().networks[0].guests.len(), 2);
+
+    let again = cloud.sluice(["apply", &first_network(), "--yes"]);
+    assert_eq!((again.code, again.out.as_str()), (0, "nothing to do\n"));
+    let changed = cloud.sluice(["network", "update", "net1", "--egress", "deny"]);
+    assert_eq!(changed.code, 0, "{changed:?}");
+    until("generation 2", || agent.committed() == Some(2)).await;
+    assert_eq!(agent.pushed(), [1, 2]);
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_appliance_that_lost_its_configuration_gets_it_again() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.rebuild();
+    until("the rebuilt appliance is configured", || agent.committed() == Some(1)).await;
+    let guest = cloud.sluice(["guest", "create", "vm3", "--network", "net1"]);
+    assert_eq!(guest.code, 0, "{guest:?}");
+    until("generation 2", || agent.committed() == Some(2)).await;
+    agent.revert(1);
+    until("the reverted appliance is brought forward", || agent.committed() == Some(2)).await;
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plan_and_logs_are_asked_from_the_appliance() {
+    let cloud = Cloud::start().await;
+    let _agent = cloud.first_network_in_sync().await;
+    let plan = cloud.sluice(["plan", "r-1"]);
+    assert!(plan.out.contains("1 steps, 0 objects unchanged"), "{plan:?}");
+    let logs = cloud.sluice(["logs", "r-1"]);
+    assert!(logs.out.contains("info  agent: hello"), "{logs:?}");
+    let json = cloud.sluice(["--json", "status"]);
+    let status: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(status[0]["in_sync"], true, "{status}");
+    cloud.stop().await;
+}
