@@ -39,6 +39,9 @@ pub enum Failure {
     /// A person said no.
     #[error("nothing was changed")]
     Declined,
+    /// A laboratory failed.
+    #[error("error: {0}")]
+    Lab(String),
     /// The manager answered something that this build does not understand.
     #[error("error: the manager's answer is not understood: {0}")]
     Answer(String),
@@ -62,7 +65,7 @@ impl Failure {
                     .to_owned()
             }
             Self::NobodyToAsk => "say --yes".to_owned(),
-            Self::File { .. } | Self::Declined => return None,
+            Self::File { .. } | Self::Declined | Self::Lab(_) => return None,
             Self::Answer(_) => "are `sluice` and `sluice-manager` of the same version?".to_owned(),
         })
     }
@@ -74,7 +77,7 @@ impl Failure {
             Self::Unreachable { .. } => exit::UNREACHABLE,
             Self::File { .. } => exit::INVALID,
             Self::NobodyToAsk => exit::USAGE,
-            Self::Declined | Self::Answer(_) => exit::FAILED,
+            Self::Declined | Self::Answer(_) | Self::Lab(_) => exit::FAILED,
         }
     }
 }

@@ -13,6 +13,8 @@ mod object;
 mod output;
 mod status;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
@@ -32,7 +34,13 @@ pub use self::client::Failure;
 #[command(after_help = exit::HELP)]
 pub struct Cli {
     /// The manager.
-    #[arg(long, global = true, env = "SLUICE_MANAGER", default_value = "http://127.0.0.1:3920")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_MANAGER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:3920"
+    )]
     manager: String,
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
@@ -125,17 +133,15 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::BootDocument(args) => appliance::boot_document(client, &args).await?,
         Command::Logs(args) => appliance::logs(client, json, &args).await?,
         Command::Allocations { pool } => object::allocations(client, json, pool).await?,
-        Command::Lab(command) => return Ok(lab(command).await),
+        Command::Lab(command) => return lab(command).await,
         Command::Completions { shell } => completions(shell),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn lab(command: sluice_lab::LabCommand) -> ExitCode {
-    command.run(&["lab"]).await.unwrap_or_else(|error| {
-        output::error(&format!("{error:#}"));
-        ExitCode::from(exit::FAILED)
-    })
+/// The lab has no part in the manager; it is here so that there is one command to know.
+async fn lab(command: sluice_lab::LabCommand) -> Result<ExitCode, Failure> {
+    command.run(&["lab"]).await.map_err(|error| Failure::Lab(format!("{error:#}")))
 }
 
 fn completions(shell: clap_complete::Shell) {

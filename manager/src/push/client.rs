@@ -114,6 +114,16 @@ impl PushClient {
         self.push_bytes(json(config)?).await
     }
 
+    /// `PUT /v1/config?confirm_seconds=N`: reverts unless confirmed within so many seconds; 0 commits at once.
+    pub async fn push_confirming(
+        &self,
+        config: &RouterConfig,
+        seconds: u32,
+    ) -> Result<Answer, PushError> {
+        let path = format!("/v1/config?confirm_seconds={seconds}");
+        self.typed(Method::PUT, &path, json(config)?, CHANGE).await
+    }
+
     /// `PUT /v1/config` with whatever bytes: for documents that are stored, and for tests of refusals.
     pub async fn push_bytes(&self, body: Vec<u8>) -> Result<Answer, PushError> {
         self.typed(Method::PUT, "/v1/config", body, CHANGE).await

@@ -11,6 +11,8 @@ pub mod networks;
 pub mod observations;
 pub mod requests;
 mod row;
+#[cfg(test)]
+mod tests;
 pub mod zones;
 
 pub use allocations::Taken;
