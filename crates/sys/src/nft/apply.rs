@@ -22,8 +22,15 @@ pub struct Refused {
 impl Script {
     /// Changes `tables` as the kernel would: all of it, or nothing with the reason.
     pub fn apply_to(&self, tables: &mut ObservedTables) -> Result<(), Refused> {
-        // the tables are shared, so this copies names only
+        // the tables are shared, so this copies names, and of the tables those that change
         let mut next = tables.clone();
+        self.apply_in_place(&mut next)?;
+        *tables = next;
+        Ok(())
+    }
+
+    /// As [`Script::apply_to`], without the copy: after an error `tables` is of no more use.
+    pub(crate) fn apply_in_place(&self, next: &mut ObservedTables) -> Result<(), Refused> {
         for (id, change) in &self.changes {
             let refused = |reason| {
                 let mut text = String::new();
@@ -39,7 +46,6 @@ impl Script {
                 }
             }
         }
-        *tables = next;
         Ok(())
     }
 }

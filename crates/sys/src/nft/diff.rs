@@ -4,13 +4,14 @@
 //! keeps its place and its counters. Only a base chain with another hook or a set with another type makes the table be
 //! built anew, within the same transaction.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::listing::{ObservedSet, ObservedTable};
-use super::listing::{observed_chain, set_as_map, type_names};
+use super::listing::{observed_chain, type_names};
 use super::render::{joined, set_type};
 use super::{Chain, Element, Hook, Ident, ObservedTables, Rule, SetType, Table, TableId};
 
@@ -122,7 +123,7 @@ fn must_rebuild(observed: &ObservedTable, desired: &Table) -> bool {
         observed
             .sets
             .get(name.as_str())
-            .is_some_and(|is| is.types != (type_names(&set.key), type_names(&set.value)))
+            .is_some_and(|is| is.types != (type_names(set.key), type_names(set.value)))
     });
     foreign || hooks || types
 }
@@ -131,27 +132,61 @@ fn ident(name: &str) -> Option<Ident> {
     Ident::try_from(name.to_owned()).ok()
 }
 
-/// Sets and maps alike.
-struct AnySet {
-    key: Vec<SetType>,
-    value: Vec<SetType>,
-    elements: BTreeMap<Element, Element>,
+/// Sets and maps alike; borrowed, because they can be large and most of them stay as they are.
+struct AnySet<'a> {
+    key: &'a [SetType],
+    value: &'a [SetType],
+    elements: Elements<'a>,
 }
 
-fn sets(table: &Table) -> BTreeMap<&Ident, AnySet> {
+/// The elements of a set, which have empty values, or of a map.
+#[derive(Clone, Copy)]
+enum Elements<'a> {
+    Set(&'a BTreeSet<Element>),
+    Map(&'a BTreeMap<Element, Element>),
+}
+
+const NO_VALUE: &Element = &Element(Vec::new());
+
+impl<'a> Elements<'a> {
+    /// In order of keys.
+    fn iter(self) -> Box<dyn Iterator<Item = (&'a Element, &'a Element)> + 'a> {
+        match self {
+            Self::Set(set) => Box::new(set.iter().map(|key| (key, NO_VALUE))),
+            Self::Map(map) => Box::new(map.iter()),
+        }
+    }
+}
+
+fn sets(table: &Table) -> BTreeMap<&Ident, AnySet<'_>> {
     let sets = table.sets.iter().map(|(name, set)| {
-        let elements = set_as_map(&set.elements);
-        (name, AnySet { key: set.key.clone(), value: Vec::new(), elements })
+        (name, AnySet { key: &set.key, value: &[], elements: Elements::Set(&set.elements) })
     });
     let maps = table.maps.iter().map(|(name, map)| {
-        let AnySet { key, value, elements } = AnySet {
-            key: map.key.clone(),
-            value: map.value.clone(),
-            elements: map.elements.clone(),
-        };
-        (name, AnySet { key, value, elements })
+        (name, AnySet { key: &map.key, value: &map.value, elements: Elements::Map(&map.elements) })
     });
     sets.chain(maps).collect()
+}
+
+/// Keys that go and elements that come; one walk along both, since both are sorted.
+fn compare(is: Elements<'_>, wanted: Elements<'_>) -> (Vec<Element>, BTreeMap<Element, Element>) {
+    let (mut is, mut wanted) = (is.iter().peekable(), wanted.iter().peekable());
+    let (mut gone, mut new) = (Vec::new(), BTreeMap::new());
+    loop {
+        let order = match (is.peek(), wanted.peek()) {
+            (None, None) => return (gone, new),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old, _)), Some((next, _))) => old.cmp(next),
+        };
+        let old = if order.is_le() { is.next() } else { None };
+        let next = if order.is_ge() { wanted.next() } else { None };
+        if old == next {
+            continue;
+        }
+        gone.extend(old.map(|(key, _)| key.clone()));
+        new.extend(next.map(|(key, value)| (key.clone(), value.clone())));
+    }
 }
 
 impl Script {
@@ -174,7 +209,7 @@ impl Script {
         let wanted = sets(table);
         for (name, set) in &wanted {
             if !observed.sets.contains_key(name.as_str()) {
-                let (key, value) = (set.key.clone(), set.value.clone());
+                let (key, value) = (set.key.to_vec(), set.value.to_vec());
                 self.push(id, Change::CreateSet { name: (*name).clone(), key, value });
             }
         }
@@ -189,7 +224,7 @@ impl Script {
                 id,
                 name,
                 observed.sets.get(name.as_str()).unwrap_or(&empty),
-                &set.elements,
+                set.elements,
             );
         }
         for (name, chain) in &table.chains {
@@ -198,30 +233,15 @@ impl Script {
         self.removals(id, observed, table);
     }
 
-    fn elements(
-        &mut self,
-        id: &TableId,
-        name: &Ident,
-        is: &ObservedSet,
-        wanted: &BTreeMap<Element, Element>,
-    ) {
+    fn elements(&mut self, id: &TableId, name: &Ident, is: &ObservedSet, wanted: Elements<'_>) {
+        let none = BTreeMap::new();
         if is.foreign > 0 {
             let map = !is.types.1.is_empty();
             self.push(id, Change::FlushSet { name: name.clone(), map });
-            self.add_elements(id, name, wanted.clone());
+            self.add_elements(id, name, compare(Elements::Map(&none), wanted).1);
             return;
         }
-        let keys: Vec<Element> = is
-            .elements
-            .iter()
-            .filter(|(key, value)| wanted.get(key) != Some(value))
-            .map(|(key, _)| key.clone())
-            .collect();
-        let added: BTreeMap<Element, Element> = wanted
-            .iter()
-            .filter(|(key, value)| is.elements.get(key) != Some(value))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let (keys, added) = compare(Elements::Map(&is.elements), wanted);
         if keys.is_empty() && added.is_empty() {
             self.unchanged += 1;
         }

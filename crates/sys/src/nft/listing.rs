@@ -3,7 +3,7 @@
 //! Elements come back typed; rules stay JSON in comparable form, because a foreign edit may be anything. Counters are
 //! u64 and kept apart, so that they never make two listings differ.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -300,9 +300,4 @@ fn verdict(value: &Value) -> Option<Verdict> {
         "goto" => target().map(Verdict::Goto),
         _ => None,
     }
-}
-
-/// The elements of a set without values.
-pub(super) fn set_as_map(set: &BTreeSet<Element>) -> BTreeMap<Element, Element> {
-    set.iter().map(|element| (element.clone(), Element(Vec::new()))).collect()
 }

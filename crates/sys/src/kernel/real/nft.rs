@@ -153,7 +153,7 @@ impl Memory {
         let touched = script.changes.iter().map(|(id, _)| id);
         let known = touched.into_iter().all(|id| self.looked_at.contains(id));
         // what we cannot follow is looked up next time
-        (known && script.apply_to(&mut self.tables).is_ok()).then_some(self)
+        (known && script.apply_in_place(&mut self.tables).is_ok()).then_some(self)
     }
 }
 
