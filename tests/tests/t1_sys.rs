@@ -389,8 +389,10 @@ async fn change(kernel: &RealKernel, table: Table, what: &str) -> (Script, Durat
     let step = Step::Rules(script);
     kernel.apply(&step).await.unwrap();
     let took = start.elapsed();
-    let phases = [observed, compared - observed, checked - compared, took - checked];
-    println!("{what}: {took:?} (observe, diff, check, commit: {phases:?})");
+    let since = |later: Duration, earlier| later.saturating_sub(earlier);
+    let phases =
+        [observed, since(compared, observed), since(checked, compared), since(took, checked)];
+    eprintln!("{what}: {took:?} (observe, diff, check, commit: {phases:?})");
     let Step::Rules(script) = step else { unreachable!("made two lines up") };
     (script, took)
 }
