@@ -45,7 +45,7 @@ impl Console {
 
     /// Prints one line as it is.
     pub(crate) fn line(&mut self, text: &str) {
-        let bytes = format!("{text}\r\n");
+        let bytes = format!("{text}\n");
         for output in &mut self.outputs {
             output.write(bytes.as_bytes());
         }

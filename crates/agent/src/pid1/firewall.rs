@@ -33,3 +33,20 @@ pub(crate) fn drop_all() -> Result<(), FirewallError> {
     }
     Err(FirewallError::Refused(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_sys::nft::{ObservedTables, diff, early};
+
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../image/lists/drop-all.nft");
+
+    #[test]
+    fn the_image_has_the_table_that_the_agent_knows() {
+        let tables = [(early::table_id(), early::drop_all())].into();
+        let script = diff(&ObservedTables::default(), &tables).render();
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(PATH, &script).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(PATH).unwrap(), script, "run: cargo xtask bless");
+    }
+}

@@ -33,8 +33,8 @@ use console::Console;
 
 /// Where the first stage is started from by the kernel.
 const STAGE1_NAME: &str = "init";
-/// The kernel asks for modules under this name (sysctl `kernel.modprobe`).
-const MODPROBE_NAME: &str = "sluice-modprobe";
+/// The kernel asks for modules under the first name (sysctl `kernel.modprobe`), people on a test host under the second.
+const MODPROBE_NAMES: [&str; 2] = ["sluice-modprobe", "modprobe"];
 /// How long a fatal reason stays readable on a screen before the machine restarts.
 const FATAL_WAIT: Duration = Duration::from_secs(15);
 
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     let mut args = std::env::args();
     let name = args.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if name == MODPROBE_NAME {
+    if MODPROBE_NAMES.contains(&name) {
         return modules::modprobe_main(args);
     }
     if std::process::id() != 1 {

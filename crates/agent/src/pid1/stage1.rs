@@ -68,12 +68,13 @@ pub(crate) fn run() -> Result<Infallible, Stage1Error> {
     let mut console = Console::open();
     console.say("stage 1: kernel is up");
     let cmdline = Cmdline::read().map_err(|source| read_error("/proc/cmdline", source))?;
-    load_drivers(&mut console)?;
+    let mut modules = Modules::open()?;
+    load_drivers(&mut console, &mut modules)?;
     let root = wait_for_root(&cmdline.root)?;
     mounts::device(&root, ROOT, "squashfs", MsFlags::MS_RDONLY | MsFlags::MS_NODEV, "")?;
     console.say(&format!("root is {} ({})", root.display(), cmdline.root));
     if cmdline.overlay {
-        overlay()?;
+        overlay(&mut modules)?;
     } else {
         data(&mut console, cmdline.data.as_deref())?;
     }
@@ -86,11 +87,10 @@ fn read_error(path: &'static str, source: io::Error) -> Stage1Error {
 }
 
 /// One driver that fails must not keep the disk of another from being found.
-fn load_drivers(console: &mut Console) -> Result<(), Stage1Error> {
-    let mut modules = Modules::open()?;
+fn load_drivers(console: &mut Console, modules: &mut Modules) -> Result<(), Stage1Error> {
     let names = fs::read_to_string(MODULES).map_err(|source| read_error(MODULES, source))?;
     let failures = names.lines().filter_map(|name| modules.load(name).err()).collect::<Vec<_>>();
-    for failure in failures.iter().chain(&coldplug::run(&mut modules)) {
+    for failure in failures.iter().chain(&coldplug::run(modules)) {
         console.say(&format!("warning: {}", chain(failure)));
     }
     Ok(())
@@ -132,7 +132,8 @@ fn data(console: &mut Console, label: Option<&str>) -> Result<(), Stage1Error> {
 }
 
 /// A writable view of a read-only root that many machines share.
-fn overlay() -> Result<(), Stage1Error> {
+fn overlay(modules: &mut Modules) -> Result<(), Stage1Error> {
+    modules.load("overlay")?;
     mounts::ram("/overlay", MsFlags::empty(), "mode=0755")?;
     for dir in ["/overlay/upper", "/overlay/work"] {
         fs::create_dir(dir).map_err(|source| read_error("/overlay", source))?;

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::reboot::set_cad_enabled;
 
@@ -21,6 +22,10 @@ use super::{chain, coldplug, loopback, power, sysctl};
 
 /// Names, one a line, of the modules that no alias asks for in time.
 const MODULES: &str = "/usr/lib/sluice/stage2.modules";
+/// How long a config drive may take to appear.
+const DRIVE_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Only the debug flavour has it.
 const DEBUG_SHELL: &str = "/usr/bin/busybox";
 
@@ -70,7 +75,7 @@ pub(crate) fn run() -> Result<Infallible, Stage2Error> {
         console.say(&format!("warning: cannot raise lo: {error}"));
     }
     debug_shell(&mut console);
-    let found = boot_document()?;
+    let found = boot_document(&mut modules)?;
     console.say(&format!("boot document from {}: appliance {}", found.from, found.appliance));
     supervise(Machine { console, modules, program: Program::agent(found.role) })
 }
@@ -115,9 +120,20 @@ fn interfaces() -> Vec<String> {
     names
 }
 
-fn boot_document() -> Result<Found, Stage2Error> {
+/// A drive shows itself some time after its controller's driver is loaded, and then wants a driver of its own.
+fn boot_document(modules: &mut Modules) -> Result<Found, Stage2Error> {
     let cmdline = Cmdline::read().map_err(Stage2Error::Cmdline)?;
-    Ok(bootdoc::acquire(cmdline.boot.as_deref())?)
+    let end = Instant::now() + DRIVE_PATIENCE;
+    loop {
+        match bootdoc::acquire(cmdline.boot.as_deref()) {
+            Err(BootDocError::None) if Instant::now() < end => {
+                std::thread::sleep(LOOK_EVERY);
+                // failures were said by the first pass
+                coldplug::run(modules);
+            }
+            result => return Ok(result?),
+        }
+    }
 }
 
 /// A root shell on the serial line, in the flavour made for engineers only.
