@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result, file, read, size};
 use crate::layout::{self, BIOS, DATA, DATA_FS, ESP, ROOT_A, SECTOR, Slice};
-use crate::{esp, gpt_table, grub, tool};
+use crate::{esp, gpt_table, grub, small_memory, tool};
 
 /// Contents of the template's disk.
 pub(crate) struct Contents<'a> {
@@ -69,11 +69,16 @@ fn put(disk: &File, path: &Path, offset: u64, content: &[u8]) -> Result<()> {
 
 fn esp_image(contents: &Contents, scratch: &Path) -> Result<Vec<u8>> {
     let (efi, config) = (grub::efi_image(scratch)?, grub::config(contents.kernel_options));
-    let files: [(&str, &[u8]); 4] = [
+    let kernel = small_memory::padded(contents.kernel);
+    let initrd_size = u32::try_from(contents.initrd.len()).unwrap_or(u32::MAX);
+    let small = small_memory::program(&kernel, initrd_size)
+        .ok_or(Error::Damaged { path: "vmlinuz".into(), reason: "no Linux kernel" })?;
+    let files: [(&str, &[u8]); 5] = [
         ("EFI/BOOT/BOOTX64.EFI", &efi),
         ("grub/grub.cfg", config.as_bytes()),
-        ("slot-a/vmlinuz", contents.kernel),
+        ("slot-a/vmlinuz", &kernel),
         ("slot-a/initrd", contents.initrd),
+        ("slot-a/small", &small),
     ];
     esp::build(&files).map_err(file("build", &scratch.join("esp")))
 }

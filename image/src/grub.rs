@@ -44,15 +44,17 @@ pub(crate) fn core_image(scratch: &Path, sector: u64) -> Result<Vec<u8>> {
 
 /// The program for the removable-media path of UEFI.
 pub(crate) fn efi_image(scratch: &Path) -> Result<Vec<u8>> {
-    make(scratch, "x86_64-efi", "/grub", &[])
+    make(scratch, "x86_64-efi", "/grub", &["efi_gop", "efi_uga"])
 }
 
-/// What GRUB does: no menu, no wait. Slot B is for a later version to choose.
+/// What GRUB does: no menu, no wait. The second way is for small machines under UEFI, see `small_memory`. Slot B is for a
+/// later version to choose.
 pub(crate) fn config(kernel_options: &str) -> String {
+    let options = format!("{kernel_options} sluice.root=sluice-root-a");
     format!(
         "if serial --unit=0 --speed=115200; then\n  terminal_output console serial\nfi\n\
-         linux /slot-a/vmlinuz {kernel_options} sluice.root=sluice-root-a\n\
-         initrd /slot-a/initrd\nboot\n"
+         if linux /slot-a/vmlinuz {options}; then\n  initrd /slot-a/initrd\n\
+         else\n  linux /slot-a/small {options}\n  initrd /slot-a/vmlinuz /slot-a/initrd\nfi\nboot\n"
     )
 }
 
@@ -113,9 +115,10 @@ mod tests {
     #[test]
     fn the_configuration_boots_slot_a() {
         let text = config("quiet");
-        assert!(text.contains(
-            "linux /slot-a/vmlinuz quiet sluice.root=sluice-root-a\ninitrd /slot-a/initrd\nboot"
-        ));
+        assert!(
+            text.contains("if linux /slot-a/vmlinuz quiet sluice.root=sluice-root-a; then"),
+            "{text}"
+        );
         assert!(!text.contains("timeout"));
     }
 }

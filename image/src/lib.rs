@@ -22,6 +22,7 @@ mod manifest;
 mod mirror;
 mod modules;
 mod root;
+mod small_memory;
 mod squashfs;
 mod stamp;
 mod template;

@@ -61,6 +61,7 @@ const LINKS: &[(&str, &str)] = &[
     ("lib64", "usr/lib64"),
     ("var/run", "/run"),
     ("usr/bin/awk", "mawk"),
+    ("usr/sbin/modprobe", "../lib/sluice/bin/sluice-init"),
     ("usr/bin/nc", "nc.openbsd"),
     ("etc/mtab", "/proc/self/mounts"),
 ];
