@@ -48,8 +48,10 @@ struct Measured {
     kind: Kind,
     perfdhcp: Held,
     load: Held,
-    /// Exchanges completed per second when three times the rate held under our load is offered.
+    /// Exchanges completed per second when three times the rate held under our load is to be offered.
     overloaded: f64,
+    /// How many times that rate the load did offer.
+    offered: f64,
     /// Replies per second of the server's CPU time at that overload, offers and acks together.
     replies: f64,
 }
@@ -81,7 +83,9 @@ fn measure(field: &Field, kind: Kind) -> Result<Measured> {
     let flood = Load { rate: load.rate * 3.0, span: TRIAL }.run(field)?;
     let spent = server.cpu()?.saturating_sub(before).as_secs_f64();
     let replies = flood.replies() * TRIAL.as_secs_f64() / spent;
-    let measured = Measured { kind, perfdhcp, load, overloaded: flood.exchanges(), replies };
+    let offered = flood.offered() / load.rate;
+    let overloaded = flood.exchanges();
+    let measured = Measured { kind, perfdhcp, load, overloaded, offered, replies };
     eprintln!("{measured:?}");
     Ok(measured)
 }
@@ -164,8 +168,10 @@ fn rows(ours: &Measured, rival: &Measured) -> Vec<Row> {
 /// A server that takes messages in order and answers requests like discovers completes 63 % of its best at three times its
 /// best: of C messages a second, a part f of the 1.5 C discovers is served, and f again of the requests that follow. Half
 /// leaves room for the noise of a shared machine.
+///
+/// Where the load cannot offer that much, because it needs more time per exchange than the server, nothing is judged.
 fn overload(ours: &Measured) -> Vec<Row> {
-    let row = |case: &str, unit: &str, value: f64, budget: &str, within: bool| Row {
+    let row = |case: &str, unit: &str, value: f64, budget: &str, within: Option<bool>| Row {
         bench: "dhcp".to_owned(),
         case: case.to_owned(),
         unit: unit.to_owned(),
@@ -174,12 +180,14 @@ fn overload(ours: &Measured) -> Vec<Row> {
         rival_name: None,
         ratio: None,
         budget: Some(budget.to_owned()),
-        within: Some(within),
+        within,
     };
     let kept = ours.overloaded / ours.load.rate;
-    let replies = ours.replies;
+    let judged = (ours.offered >= 2.5).then_some(kept >= 0.5);
+    let fast = Some(ours.replies > 50_000.0);
     vec![
-        row("part of the held rate kept at 3 x", "part", kept, "no collapse: >= 0.5", kept >= 0.5),
-        row("replies per CPU second at 3 x", "1/s", replies, "> 50,000", replies > 50_000.0),
+        row("times the held rate that was offered", "x", ours.offered, "3 x", None),
+        row("part of the held rate kept then", "part", kept, "no collapse: >= 0.5", judged),
+        row("replies per CPU second then", "1/s", ours.replies, "> 50,000", fast),
     ]
 }
