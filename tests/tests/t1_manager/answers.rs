@@ -40,7 +40,7 @@ async fn busy_is_tried_again() {
     let (cloud, agent) = with([busy(), busy()]).await;
     until("committed", || agent.committed() == Some(2)).await;
     assert_eq!(agent.pushed(), [1, 2, 2, 2]);
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +50,7 @@ async fn rejected_is_shown_with_its_findings_and_tried_less_and_less() {
     let (cloud, agent) = with(vec![rejected; 3]).await;
     status_says(&cloud, "rejected", "error: links[0].name: no such luck [test]").await;
     until("committed in the end", || agent.committed() == Some(2)).await;
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn failed_is_shown_and_tried_again() {
     let (cloud, agent) = with(vec![failed; 3]).await;
     status_says(&cloud, "failed", "step 3: no (rolled back)").await;
     until("committed in the end", || agent.committed() == Some(2)).await;
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,7 @@ async fn numbers_from_elsewhere_are_risen_above() {
     assert_eq!(told.code, 0, "{told:?}");
     until("above 42", || agent.committed() == Some(43)).await;
     assert_eq!(agent.pushed(), [1, 2, 41, 42, 43]);
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +92,7 @@ async fn unreachable_is_shown_and_ends() {
     assert!(plan.err.contains("hint:"), "{plan:?}");
     agent.set_deaf(false);
     until("back", || agent.committed() == Some(2)).await;
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +112,7 @@ async fn another_appliance_at_the_address_is_not_believed() {
     status_says(&cloud, "unreachable", "no TLS session").await;
     assert_eq!(other.pushed(), [1]);
     assert_eq!(agent.pushed(), [1]);
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,5 +130,5 @@ async fn a_certificate_is_renewed_before_it_ends() {
     assert_eq!(told.code, 0, "{told:?}");
     until("pushed under the new certificate", || agent.committed() == Some(2)).await;
     assert_eq!(renewals(), second, "renewed once");
-    cloud.stop().await;
+    cloud.stop();
 }

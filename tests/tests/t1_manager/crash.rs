@@ -67,7 +67,7 @@ async fn killed_managers_lose_and_double_nothing() {
     .await;
     let pushed = agent.pushed();
     assert!(pushed.is_sorted(), "an older generation was sent: {pushed:?}");
-    cloud.stop().await;
+    cloud.stop();
 }
 
 async fn nothing_lost_or_doubled(cloud: &Cloud, answered: &[Value]) {

@@ -40,7 +40,7 @@ async fn a_network_is_applied_confirmed_and_watched() {
     assert_eq!(changed.code, 0, "{changed:?}");
     until("generation 2", || agent.committed() == Some(2)).await;
     assert_eq!(agent.pushed(), [1, 2]);
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn an_appliance_that_lost_its_configuration_gets_it_again() {
     until("generation 2", || agent.committed() == Some(2)).await;
     agent.revert(1);
     until("the reverted appliance is brought forward", || agent.committed() == Some(2)).await;
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,5 +68,5 @@ async fn plan_and_logs_are_asked_from_the_appliance() {
     let json = cloud.sluice(["--json", "status"]);
     let status: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(status[0]["in_sync"], true, "{status}");
-    cloud.stop().await;
+    cloud.stop();
 }

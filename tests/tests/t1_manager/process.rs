@@ -107,7 +107,7 @@ impl Cloud {
         self.manager = Manager::start(self.folder.path(), address, more).await;
     }
 
-    pub(crate) async fn stop(self) {
+    pub(crate) fn stop(self) {
         self.manager.kill();
     }
 

@@ -43,7 +43,7 @@ async fn an_address_is_free_only_after_the_router_let_it_go() {
     }
     assert_eq!(last.0, 201, "{last:?}");
     assert!(releasing(&cloud).await.is_empty());
-    cloud.stop().await;
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,5 +71,5 @@ async fn a_deleted_network_leaves_its_router_idle_until_the_machine_is_gone() {
     let gone = cloud.sluice(["appliance", "delete", "r-1"]);
     assert_eq!((gone.code, gone.out.as_str()), (0, "deleted appliance r-1\n"));
     assert_eq!(cloud.get("/v1/allocations").await, json!([]));
-    cloud.stop().await;
+    cloud.stop();
 }

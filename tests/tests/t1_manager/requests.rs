@@ -20,12 +20,13 @@ async fn a_request_id_answers_the_same_however_often() {
     let other = call(json!({ "network": "net1", "name": "vm4" })).await;
     assert_eq!((other.0, &other.1["code"]), (409, &json!("request-reused")));
     assert_eq!(cloud.get("/v1/guests").await.as_array().unwrap().len(), 3);
-    cloud.stop().await;
+    cloud.stop();
 }
 
 /// Path, body, status, code, field.
 type Bad = (&'static str, Value, u16, &'static str, &'static str);
 
+#[allow(clippy::too_many_lines)] // a table
 fn bad_requests() -> Vec<Bad> {
     let network = |field: &str, value: Value| {
         let mut body = json!({ "zone": "zone1", "name": "net9", "domain": "d", "egress": "deny" });
@@ -127,7 +128,7 @@ async fn bad_requests_name_field_and_reason_and_change_nothing() {
         assert!(problem["message"].as_str().unwrap().len() > 5, "{problem}");
         assert_eq!(everything(&cloud).await, before, "{path} {body} changed something");
     }
-    cloud.stop().await;
+    cloud.stop();
 }
 
 async fn everything(cloud: &Cloud) -> Vec<Value> {
@@ -162,5 +163,5 @@ async fn foreign_pages_large_bodies_and_unknown_routes_are_refused() {
     assert_eq!(garbage.body(&b"\xff\x00{"[..]).send().await.unwrap().status(), 400);
     assert_eq!(http.get(url("/v2/zones")).send().await.unwrap().status(), 404);
     assert_eq!(http.put(url("/v1/zones")).json(&json!({})).send().await.unwrap().status(), 405);
-    cloud.stop().await;
+    cloud.stop();
 }

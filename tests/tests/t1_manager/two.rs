@@ -56,5 +56,5 @@ async fn a_thousand_parallel_requests_get_a_thousand_addresses() {
     let vlans = cloud.get("/v1/allocations?pool=vlan:pn-1").await;
     assert_eq!(vlans.as_array().unwrap().len(), POOL, "the refused request kept a VLAN");
     second.kill();
-    cloud.stop().await;
+    cloud.stop();
 }
