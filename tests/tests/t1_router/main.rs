@@ -1,0 +1,145 @@
+//! The whole router in a network namespace: agent, services and rules, real clients, the manager's own client.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
+
+mod world;
+
+use std::time::Duration;
+
+use sluice_api::report::{Answer, ConfirmAnswer, Phase};
+use sluice_lab::Wait;
+use world::{World, config};
+
+const SOON: Duration = Duration::from_secs(15);
+/// Within this foreign changes must be gone.
+const REPAIR: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_guest_gets_its_address_its_names_and_the_internet() {
+    let world = World::new();
+    world.outside_has_web_and_names();
+    let before = world.inet.sh("curl -s --max-time 1 http://198.51.100.10:3922/").run().unwrap();
+    assert!(!before.ok(), "the router answers before it has a configuration");
+    world.push_and_confirm(&config());
+    world.lease("vm1", "10.1.1.23");
+    world.lease("vm2", "10.1.1.24");
+    let dig = |line: &str| {
+        world
+            .guest("vm1")
+            .sh(&format!("dig +short +time=2 +tries=2 @10.1.1.1 {line}"))
+            .check()
+            .unwrap()
+    };
+    assert_eq!(dig("vm2.cs1.cloud.internal").trim(), "10.1.1.24");
+    assert_eq!(dig("-x 10.1.1.24").trim(), "vm2.cs1.cloud.internal.");
+    assert_eq!(dig("www.example.org").trim(), "192.0.2.80");
+    assert_eq!(dig("+tcp www.example.org").trim(), "192.0.2.80");
+    let page =
+        world.guest("vm1").sh("curl -s --max-time 5 http://192.0.2.80:8080/").check().unwrap();
+    assert_eq!(page.trim(), "seen from 198.51.100.10", "source NAT");
+    let intruder = world.inet.sh("ping -c1 -W1 10.1.1.23").run().unwrap();
+    assert!(!intruder.ok(), "an unsolicited packet reached a guest");
+    let stranger = world.stranger_asks_for_a_lease();
+    assert!(!stranger, "a guest that is not configured got a lease");
+}
+
+#[test]
+fn foreign_changes_are_repaired_within_five_seconds_and_foreign_objects_stay() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let router = &world.router;
+    router
+        .sh("nft add table inet foreign && nft add chain inet foreign own-chain")
+        .check()
+        .unwrap();
+    router.sh("ip route add 203.0.113.0/24 dev pub0").check().unwrap();
+    for (damage, seen) in [
+        ("nft delete table inet sluice", "nft list table inet sluice | grep -q filter-input"),
+        (
+            "nft flush chain inet sluice filter-input",
+            "nft list chain inet sluice filter-input | grep -q input/api",
+        ),
+        ("ip addr del 10.1.1.1/24 dev guest0", "ip addr show guest0 | grep -q 10.1.1.1/24"),
+        ("ip route del default", "ip route show default | grep -q 198.51.100.1"),
+        ("ip link set guest0 mtu 1300", "ip link show guest0 | grep -q 'mtu 1500'"),
+        ("sysctl -qw net.ipv4.ip_forward=0", "sysctl -n net.ipv4.ip_forward | grep -q 1"),
+    ] {
+        router.sh(damage).check().unwrap();
+        Wait::until(REPAIR, damage, || router.sh(seen).run().unwrap().ok()).unwrap();
+    }
+    router.sh("nft list table inet foreign").check().unwrap();
+    router.sh("ip route show 203.0.113.0/24 | grep -q pub0").check().unwrap();
+    let status = world.status();
+    assert!(status.repairs.len() >= 5, "{:#?}", status.repairs);
+    assert_eq!(status.phase, Phase::InForce);
+}
+
+#[test]
+fn a_configuration_that_cuts_the_manager_off_reverts_by_itself() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let mut cut = config();
+    cut.generation = cut.generation.next().unwrap();
+    cut.control.managers = vec!["203.0.113.0/24".parse().unwrap()];
+    let answer = world.push(&cut, 4);
+    // the connection that brought it is established and may carry the answer
+    assert!(matches!(answer, Ok(Answer::Applied { confirm_within: Some(4), .. })), "{answer:?}");
+    assert!(world.try_confirm(&cut).is_err(), "the manager still gets in");
+    let back = || world.try_status().is_ok_and(|status| status.phase == Phase::InForce);
+    Wait::until(SOON, "the revert", back).unwrap();
+    assert_eq!(world.status().current.unwrap().generation, config().generation);
+}
+
+#[test]
+fn killed_at_any_time_it_comes_back_with_its_configuration() {
+    let mut world = World::new();
+    world.push_and_confirm(&config());
+    world.lease("vm1", "10.1.1.23");
+    world.restart_agent();
+    let status = world.status();
+    assert_eq!(status.current.unwrap().generation, config().generation);
+    assert!(status.alarms.is_empty(), "{:?}", status.alarms);
+    world.lease("vm1", "10.1.1.23");
+}
+
+#[test]
+fn services_are_processes_without_privilege_and_come_back_when_killed() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let services = world.status().services;
+    assert_eq!(services.len(), 2, "{services:#?}");
+    for service in &services {
+        let pid = service.pid.unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+        assert!(status.contains("Seccomp:\t2"), "{status}");
+        assert!(!status.contains("Uid:\t0"), "{status}");
+        world.router.sh(&format!("kill -9 {pid}")).check().unwrap();
+    }
+    Wait::until(SOON, "both services", || {
+        let now = world.status().services;
+        now.iter()
+            .all(|service| service.restarts == 1 && service.generation == Some(config().generation))
+    })
+    .unwrap();
+    world.lease("vm1", "10.1.1.23");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_the_same_again_is_answered_already() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let mut next = config();
+    next.generation = next.generation.next().unwrap();
+    next.networks[0].egress = sluice_api::config::EgressPolicy::Deny;
+    let before = world.router.sh("nft -s list ruleset; ip addr; ip route").check().unwrap();
+    let dry = world.dry_run(&next);
+    assert!(dry.plan.steps.iter().any(|step| step.contains("egress-links -1")), "{dry:#?}");
+    let after = world.router.sh("nft -s list ruleset; ip addr; ip route").check().unwrap();
+    assert_eq!(before, after);
+    assert!(matches!(world.push(&config(), 0), Ok(Answer::Already { .. })));
+    assert!(matches!(world.push(&next, 0), Ok(Answer::Applied { .. })));
+    assert!(matches!(world.push(&config(), 0), Ok(Answer::Stale { .. })));
+    let confirmed = world.try_confirm(&next);
+    assert!(matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })), "{confirmed:?}");
+}

@@ -1,0 +1,279 @@
+//! A small cloud of namespaces: router, manager, Internet and two guests on one segment.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sluice_api::boot::BootDocument;
+use sluice_api::report::{Answer, ConfirmAnswer, DryRun, Phase, StatusReport};
+use sluice_api::types::{ApplianceId, LinkName, MacAddr};
+use sluice_api::{AGENT_PORT, RouterConfig};
+use sluice_lab::Wait;
+use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
+use sluice_manager::ca::Authority;
+use sluice_manager::push::PushError;
+use sluice_manager::{ClientIdentity, PushClient};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// examples/router.json with NICs in place of VLANs, since this kernel may have none, and one guest network.
+pub(crate) fn config() -> RouterConfig {
+    let mut config = sluice_tests::faults::example();
+    config.links.retain(|link| !matches!(link.name.as_str(), "trunk0" | "guest1"));
+    config.networks.truncate(1);
+    for link in &mut config.links {
+        if link.name.as_str() == "guest0" {
+            link.attach =
+                sluice_api::config::Attachment::Nic { mac: "02:00:0a:01:01:01".parse().unwrap() };
+        }
+    }
+    config.dns.upstreams = vec!["192.0.2.53".parse().unwrap()];
+    config.networks[0].dhcp.routes.clear();
+    config
+}
+
+pub(crate) struct World {
+    pub(crate) router: Namespace,
+    pub(crate) inet: Namespace,
+    manager: Namespace,
+    guests: Vec<(&'static str, Namespace)>,
+    agent: Option<Process>,
+    outside: std::cell::RefCell<Vec<Process>>,
+    client: PushClient,
+    dir: tempfile::TempDir,
+    _topology: Topology,
+}
+
+fn link(name: &str) -> LinkName {
+    name.parse().unwrap()
+}
+
+fn mac(text: &str) -> MacAddr {
+    text.parse().unwrap()
+}
+
+impl World {
+    /// Everything wired, the agent up and reachable, no configuration yet.
+    pub(crate) fn new() -> Self {
+        let mut topology = Topology::new().unwrap();
+        let router = topology.namespace("router").unwrap();
+        let manager = topology.namespace("manager").unwrap();
+        let inet = topology.namespace("inet").unwrap();
+        let lan = topology.namespace("lan").unwrap();
+        let wire = |name: &str, address: &str, other: &Namespace, far: &str| {
+            let near = VethEnd::new(&router, link(name)).mac(mac(address));
+            topology.veth(&near, &VethEnd::new(other, link(far))).unwrap();
+        };
+        wire("eth7", "02:00:a9:fe:00:0a", &manager, "eth0");
+        wire("eth8", "02:00:c6:33:64:0a", &inet, "eth0");
+        wire("eth9", "02:00:0a:01:01:01", &lan, "up0");
+        manager.address(&link("eth0"), "169.254.0.1/16".parse().unwrap()).unwrap();
+        inet.address(&link("eth0"), "198.51.100.1/24".parse().unwrap()).unwrap();
+        for address in ["192.0.2.53/32", "192.0.2.80/32"] {
+            inet.ip(["addr", "add", address, "dev", "lo"]).unwrap();
+        }
+        inet.route(["10.1.1.0/24", "via", "198.51.100.10"]).unwrap();
+        let guests = guests(&mut topology, &lan);
+        let dir = tempfile::tempdir().unwrap();
+        let client = identity(&dir);
+        let outside = std::cell::RefCell::default();
+        let mut world = Self {
+            router,
+            inet,
+            manager,
+            guests,
+            agent: None,
+            outside,
+            client,
+            dir,
+            _topology: topology,
+        };
+        world.restart_agent();
+        world
+    }
+
+    /// Kills the agent if it runs, as a crash would, and starts it anew on the same ledger.
+    pub(crate) fn restart_agent(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill();
+        }
+        let data = self.dir.path().join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let words = [
+            sluice_tests::bin("sluice-router").into_os_string(),
+            "agent".into(),
+            "--boot".into(),
+            self.dir.path().join("boot.json").into_os_string(),
+            "--data".into(),
+            data.into_os_string(),
+        ];
+        self.agent = Some(self.router.spawn(words).unwrap());
+        let up = Wait::until(SOON, "the agent's API", || self.try_status().is_ok());
+        if let Err(error) = up {
+            panic!("{error}\n{}", self.agent.as_ref().map(Process::output).unwrap_or_default());
+        }
+    }
+
+    /// Runs a call of the manager's client inside its namespace.
+    fn call<T: Send, F: Future<Output = Result<T, PushError>>>(
+        &self,
+        make: impl FnOnce(PushClient) -> F + Send,
+    ) -> Result<T, PushError>
+    where
+        PushError: Send,
+    {
+        let client = self.client.clone();
+        self.manager.enter_async(move || make(client)).unwrap()
+    }
+
+    pub(crate) fn try_status(&self) -> Result<StatusReport, PushError> {
+        self.call(|client| async move {
+            match tokio::time::timeout(Duration::from_secs(2), client.status()).await {
+                Ok(status) => status,
+                Err(_) => Err(PushError::Identity("no answer in time".to_owned())),
+            }
+        })
+    }
+
+    pub(crate) fn status(&self) -> StatusReport {
+        self.try_status().unwrap()
+    }
+
+    pub(crate) fn push(&self, config: &RouterConfig, confirm_seconds: u32) -> Result<Answer, PushError> {
+        let body = serde_json::to_vec(config).unwrap();
+        self.call(move |client| async move { client.push_within(body, confirm_seconds).await })
+    }
+
+    pub(crate) fn try_confirm(&self, config: &RouterConfig) -> Result<ConfirmAnswer, PushError> {
+        let generation = config.generation;
+        self.call(move |client| async move {
+            match tokio::time::timeout(Duration::from_secs(2), client.confirm(generation)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(PushError::Identity("no answer in time".to_owned())),
+            }
+        })
+    }
+
+    pub(crate) fn dry_run(&self, config: &RouterConfig) -> DryRun {
+        self.call(|client| async move { client.dry_run(config).await }).unwrap()
+    }
+
+    /// The way the manager does it: push, then confirm over a new connection.
+    pub(crate) fn push_and_confirm(&self, config: &RouterConfig) {
+        let answer = self.push(config, 30);
+        assert!(matches!(answer, Ok(Answer::Applied { .. })), "{answer:#?}\n{}", self.log());
+        let confirmed = self.try_confirm(config);
+        assert!(matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })), "{confirmed:?}");
+        assert_eq!(self.status().phase, Phase::InForce);
+    }
+
+    fn log(&self) -> String {
+        self.agent.as_ref().map(Process::output).unwrap_or_default()
+    }
+
+    pub(crate) fn guest(&self, name: &str) -> &Namespace {
+        &self.guests.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    /// A stock DHCP client in the guest gets exactly this address.
+    pub(crate) fn lease(&self, guest: &str, address: &str) {
+        let ns = self.guest(guest);
+        ns.sh("ip addr flush dev eth0").check().unwrap();
+        let got = udhcpc(ns, &self.dir, 8);
+        let addresses = ns.ip(["-4", "addr", "show", "eth0"]).unwrap();
+        assert!(addresses.contains(&format!("{address}/24")), "{got}\n{addresses}\n{}", self.log());
+    }
+
+    /// Whether a guest that nobody configured gets a lease.
+    pub(crate) fn stranger_asks_for_a_lease(&self) -> bool {
+        let ns = self.guest("stranger");
+        udhcpc(ns, &self.dir, 2);
+        ns.ip(["-4", "addr", "show", "eth0"]).unwrap().contains("10.1.1.")
+    }
+
+    /// A web server that says who asked, and an upstream resolver.
+    pub(crate) fn outside_has_web_and_names(&self) {
+        let script = self.dir.path().join("web.py");
+        std::fs::write(&script, WEB).unwrap();
+        let web = self.inet.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
+        let names = self
+            .inet
+            .spawn([
+                "dnsmasq",
+                "-k",
+                "--no-resolv",
+                "--no-hosts",
+                "--bind-interfaces",
+                "--listen-address=192.0.2.53",
+                "--address=/www.example.org/192.0.2.80",
+                "--conf-file=/dev/null",
+                "--pid-file=",
+                "--user=root",
+            ])
+            .unwrap();
+        self.outside.borrow_mut().extend([web, names]);
+        let ready =
+            || self.inet.sh("curl -s --max-time 1 http://192.0.2.80:8080/").run().unwrap().ok();
+        Wait::until(SOON, "the web server", ready).unwrap();
+    }
+}
+
+const WEB: &str = r#"
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"seen from {self.client_address[0]}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
+"#;
+
+/// Guests on a bridge with the router's guest link; the third one is in no configuration.
+fn guests(topology: &mut Topology, lan: &Namespace) -> Vec<(&'static str, Namespace)> {
+    let mut ports = vec![link("up0")];
+    let mut guests = Vec::new();
+    for (name, address) in [
+        ("vm1", "02:00:0a:01:01:17"),
+        ("vm2", "02:00:0a:01:01:18"),
+        ("stranger", "02:00:0a:01:01:99"),
+    ] {
+        let ns = topology.namespace(name).unwrap();
+        let end = VethEnd::new(&ns, link("eth0")).mac(mac(address));
+        let port = link(&format!("p-{name}"));
+        topology.veth(&end, &VethEnd::new(lan, port.clone())).unwrap();
+        ports.push(port);
+        guests.push((name, ns));
+    }
+    lan.bridge(&link("br0"), &ports).unwrap();
+    guests
+}
+
+fn udhcpc(ns: &Namespace, dir: &tempfile::TempDir, tries: u32) -> String {
+    let script = dir.path().join("lease.sh");
+    let text = "#!/bin/sh\n[ \"$1\" = bound ] || exit 0\nip addr replace $ip/$mask dev $interface\n\
+                ip route replace default via $router\n";
+    std::fs::write(&script, text).unwrap();
+    let line = format!(
+        "chmod 755 {0}; busybox udhcpc -i eth0 -n -q -f -t {tries} -T 1 -s {0} 2>&1",
+        script.display()
+    );
+    ns.sh(&line).timeout(SOON).run().unwrap().stdout
+}
+
+/// The appliance's boot document, and the manager's client for it.
+fn identity(dir: &tempfile::TempDir) -> PushClient {
+    let id: ApplianceId = "r-1".parse().unwrap();
+    let authority =
+        Authority::open(&dir.path().join("manager.db"), Duration::from_secs(86_400)).unwrap();
+    let boot = BootDocument {
+        identity: authority.appliance(&id).unwrap().identity,
+        ..sluice_tests::faults::boot()
+    };
+    std::fs::write(dir.path().join("boot.json"), serde_json::to_vec(&boot).unwrap()).unwrap();
+    let identity = ClientIdentity::new(&authority.client().unwrap().identity).unwrap();
+    let address = SocketAddr::new(boot.control.address.ip(), AGENT_PORT.get());
+    PushClient::new(&id, address, &identity).unwrap()
+}
