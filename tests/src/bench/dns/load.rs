@@ -22,7 +22,6 @@ pub(super) struct Load {
 }
 
 /// What one round showed.
-#[derive(Clone, Copy, Default)]
 pub(super) struct Sample {
     sent: f64,
     completed: f64,
@@ -44,11 +43,6 @@ impl Sample {
     /// Questions without an answer.
     pub(super) fn lost_percent(&self) -> f64 {
         if self.sent > 0.0 { (self.sent - self.completed) / self.sent * 100.0 } else { 0.0 }
-    }
-
-    /// The one that took less processor time per answer.
-    pub(super) fn better(self, other: Self) -> Self {
-        if other.per_cpu_second() > self.per_cpu_second() { other } else { self }
     }
 }
 
