@@ -6,7 +6,7 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -165,15 +165,20 @@ where
     };
     let mut encoder = encoder.encode_descriptor(name, help, None, metric)?;
     for (labels, value) in series {
-        let one = encoder.encode_family(*labels)?;
-        match kind {
-            Kind::Counter => ConstCounter::new(*value).encode(one)?,
-            Kind::Gauge => {
-                ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(one)?
-            }
+        // an empty set would be written as `{}`, which not every collector takes
+        if N == 0 {
+            return sample(encoder, kind, *value);
         }
+        sample(encoder.encode_family(*labels)?, kind, *value)?;
     }
     Ok(())
+}
+
+fn sample(encoder: MetricEncoder<'_>, kind: Kind, value: u64) -> fmt::Result {
+    match kind {
+        Kind::Counter => ConstCounter::new(value).encode(encoder),
+        Kind::Gauge => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
+    }
 }
 
 fn count(length: usize) -> u64 {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sluice_agent::engine::{Handle, Listen, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
 use sluice_agent::logs::LogRing;
-use sluice_agent::{Appliance, ServiceName, ServiceSlice, server};
+use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice, server};
 use sluice_api::RouterConfig;
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{PowerAction, ServiceStatus};
@@ -52,6 +52,10 @@ impl Appliance for Small {
 
     fn services(&self, _: &RouterConfig) -> BTreeMap<ServiceName, ServiceSlice> {
         BTreeMap::new()
+    }
+
+    fn privileges(&self, service: ServiceName) -> Privileges {
+        panic!("there is no service, {service} neither")
     }
 }
 
@@ -163,7 +167,7 @@ impl World {
         let macs = ["02:00:a9:fe:00:0a", "02:00:c6:33:64:0a"];
         let kernel = Arc::new(FakeKernel::with_nics(macs.map(|mac| mac.parse().unwrap())));
         let handle = Handle::start(Parts {
-            appliance: Small,
+            appliance: Arc::new(Small),
             boot: boot.clone(),
             kernel: Arc::clone(&kernel) as Arc<_>,
             services: Arc::new(NoServices),
