@@ -100,7 +100,9 @@ mod tests {
 
     fn ring(entries: usize, bytes: usize, messages: &[&str]) -> LogRing {
         let ring = LogRing::new(entries, bytes);
-        messages.iter().for_each(|message| ring.push(LogLevel::Info, "t", message));
+        for message in messages {
+            ring.push(LogLevel::Info, "t", message);
+        }
         ring
     }
 
