@@ -137,10 +137,15 @@ impl<C: Clone + Serialize + serde::de::DeserializeOwned> Ledger<C> {
     }
 
     /// Forgets the pending configuration; its number and digest stay known.
+    ///
+    /// It is forgotten even when that cannot be written: with a full disk we would else go on working towards a
+    /// configuration that was given up. The file still has it as pending, which a restart gives up too.
     pub fn abandon(&mut self) -> Result<(), LedgerError> {
         let mut next = self.state.clone();
         next.pending = None;
-        self.write(next)
+        let written = self.write(next);
+        self.state.pending = None;
+        written
     }
 
     fn write(&mut self, next: State<C>) -> Result<(), LedgerError> {
@@ -169,4 +174,65 @@ fn read_page<C: serde::de::DeserializeOwned>(
     }
     let state = serde_json::from_str(page.state.get()).map_err(|error| error.to_string())?;
     Ok(Some((page.serial, state)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A disk with room for so many writes.
+    struct Disk(Mutex<(usize, BTreeMap<String, Vec<u8>>)>);
+
+    impl Files for Disk {
+        fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+            Ok(self.0.lock().unwrap().1.get(name).cloned())
+        }
+
+        fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+            let mut disk = self.0.lock().unwrap();
+            disk.0 = disk.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            disk.1.insert(name.to_owned(), bytes.to_owned());
+            Ok(())
+        }
+    }
+
+    fn entry(number: u64) -> Entry<u64> {
+        let generation = number.try_into().unwrap();
+        Entry { generation, digest: Digest::of_bytes(b"x"), config: number }
+    }
+
+    #[test]
+    fn what_is_given_up_is_forgotten_even_on_a_full_disk() {
+        let disk = Arc::new(Disk(Mutex::new((3, BTreeMap::new()))));
+        let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
+        ledger.begin(entry(1)).unwrap();
+        ledger.commit().unwrap();
+        ledger.begin(entry(2)).unwrap();
+        assert!(ledger.commit().is_err() && ledger.abandon().is_err());
+        assert_eq!(ledger.state().pending, None);
+        assert_eq!(ledger.state().committed, Some(entry(1)));
+        let (again, alarms) = Ledger::<u64>::open(disk);
+        assert_eq!((again.state().committed.clone(), alarms), (Some(entry(1)), Vec::new()));
+    }
+
+    #[test]
+    fn a_damaged_page_is_an_alarm_and_the_other_one_counts() {
+        let disk = Arc::new(Disk(Mutex::new((9, BTreeMap::new()))));
+        let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
+        ledger.begin(entry(1)).unwrap();
+        ledger.commit().unwrap();
+        ledger.begin(entry(2)).unwrap();
+        for (name, bytes) in &mut disk.0.lock().unwrap().1 {
+            if name == "ledger-b.json" {
+                bytes.truncate(bytes.len() / 2);
+            }
+        }
+        let (again, alarms) = Ledger::<u64>::open(disk);
+        assert_eq!(again.state().committed, Some(entry(1)));
+        assert_eq!(alarms.len(), 1, "{alarms:?}");
+    }
 }
