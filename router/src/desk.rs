@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result as Outcome, bail};
 use sluice_agent::Appliance;
 use sluice_agent::plan::{Plan, plan};
 use sluice_api::config::Attachment;
@@ -14,14 +13,17 @@ use sluice_sys::nft;
 
 use crate::Router;
 
+/// A sound configuration with its warnings, or all that is wrong with it.
+pub type Judged = Result<(RouterConfig, Vec<Finding>), Vec<Finding>>;
+
 /// Reads and checks the configuration in `path`.
-pub fn load(path: &Path) -> Result<Result<(RouterConfig, Vec<Finding>), Vec<Finding>>> {
+pub fn load(path: &Path) -> Outcome<Judged> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(RouterConfig::decode(&bytes))
 }
 
 /// Reads the configuration in `path`, which must be sound.
-pub fn load_sound(path: &Path) -> Result<RouterConfig> {
+pub fn load_sound(path: &Path) -> Outcome<RouterConfig> {
     match load(path)? {
         Ok((config, _)) => Ok(config),
         Err(findings) => {
@@ -37,17 +39,17 @@ pub fn render(config: &RouterConfig) -> String {
 }
 
 /// What a router would do that has `old` in force (or nothing) and is given `new`, worked out on a kernel in memory.
-pub async fn change(old: Option<&RouterConfig>, new: &RouterConfig) -> Result<Plan> {
-    let kernel = Arc::new(FakeKernel::with_nics(nics(old, new)));
+pub async fn change(old: Option<&RouterConfig>, new: &RouterConfig) -> Outcome<Plan> {
+    let kernel = FakeKernel::with_nics(nics(old, new));
     if let Some(old) = old {
-        for step in compare(&*kernel, old).await?.steps {
+        for step in compare(&kernel, old).await?.steps {
             kernel.apply(&step).await.with_context(|| format!("the old configuration: {step}"))?;
         }
     }
-    compare(&*kernel, new).await
+    compare(&kernel, new).await
 }
 
-async fn compare(kernel: &FakeKernel, config: &RouterConfig) -> Result<Plan> {
+async fn compare(kernel: &FakeKernel, config: &RouterConfig) -> Outcome<Plan> {
     let desired = Router.desired(config);
     let observed = kernel.observe(&desired.keys([])).await?;
     Ok(plan(&desired, &observed))

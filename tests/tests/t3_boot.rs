@@ -34,9 +34,8 @@ async fn boot(name: &str, machine: MachineSpec) -> (Lab, tempfile::TempDir) {
 
 async fn sees(lab: &Lab, text: &str) {
     let machine = lab.machine("r1").expect("there");
-    if machine.console_until(text, BOOT).await.is_err() {
-        panic!("{text:?} did not appear:\n{}", machine.console_text().await);
-    }
+    let seen = machine.console_until(text, BOOT).await.is_ok();
+    assert!(seen, "{text:?} did not appear:\n{}", machine.console_text().await);
 }
 
 /// All that must have happened by the time the agent starts, and nothing that must not.

@@ -76,7 +76,7 @@ impl Configuration for RouterConfig {
     fn control_addresses(&self) -> Vec<std::net::IpAddr> {
         let link = self.links.iter().find(|link| link.name == self.control.link);
         link.map_or_else(Vec::new, |link| {
-            link.addresses.iter().map(|address| address.ip()).collect()
+            link.addresses.iter().map(sluice_api::types::InterfaceAddress::ip).collect()
         })
     }
 }

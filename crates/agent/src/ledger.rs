@@ -150,7 +150,7 @@ impl<C: Clone + Serialize + serde::de::DeserializeOwned> Ledger<C> {
 
     fn write(&mut self, next: State<C>) -> Result<(), LedgerError> {
         let serial = self.serial + 1;
-        let name = if serial % 2 == 0 { NAMES[0] } else { NAMES[1] };
+        let name = if serial.is_multiple_of(2) { NAMES[0] } else { NAMES[1] };
         let state = serde_json::value::to_raw_value(&next)?;
         let digest = Digest::of_bytes(state.get().as_bytes());
         let page = serde_json::to_vec(&Page { serial, digest, state })?;

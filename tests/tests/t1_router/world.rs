@@ -138,7 +138,11 @@ impl World {
         self.try_status().unwrap()
     }
 
-    pub(crate) fn push(&self, config: &RouterConfig, confirm_seconds: u32) -> Result<Answer, PushError> {
+    pub(crate) fn push(
+        &self,
+        config: &RouterConfig,
+        confirm_seconds: u32,
+    ) -> Result<Answer, PushError> {
         let body = serde_json::to_vec(config).unwrap();
         self.call(move |client| async move { client.push_within(body, confirm_seconds).await })
     }

@@ -257,5 +257,5 @@ async fn next_change(changes: &mut Option<sluice_sys::kernel::Changes>) {
         }
         *changes = None;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

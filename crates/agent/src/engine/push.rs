@@ -13,12 +13,12 @@ use super::{Engine, generation};
 use crate::appliance::{Appliance, Configuration};
 use crate::ledger::Entry;
 
+/// A sound configuration and the warnings about it.
+type Read<A> = (Entry<<A as Appliance>::Config>, Vec<Finding>);
+
 impl<A: Appliance> Engine<A> {
     /// Decodes and checks; nothing is touched.
-    pub(super) fn read(
-        &self,
-        body: &[u8],
-    ) -> Result<(Entry<A::Config>, Vec<Finding>), Vec<Finding>> {
+    pub(super) fn read(&self, body: &[u8]) -> Result<Read<A>, Vec<Finding>> {
         let (config, warnings) = A::Config::parse(body)?;
         if *config.appliance() != self.boot.appliance {
             let reason = format!("this is {}, not {}", self.boot.appliance, config.appliance());

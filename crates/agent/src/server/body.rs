@@ -15,7 +15,7 @@ use sluice_api::{Finding, MAX_BODY};
 use super::reply::rejected;
 
 /// Longest wait for the whole body.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Bytes of a body that is too large which are still taken, and dropped, so that its sender reads our answer instead of
 /// a broken connection.
 const DRAINED: usize = 2 * MAX_BODY;

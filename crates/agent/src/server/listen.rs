@@ -67,7 +67,9 @@ pub(super) async fn follow(
             () = tokio::time::sleep(AGAIN) => {}
         }
     }
-    open.into_values().for_each(|task| task.abort());
+    for task in open.into_values() {
+        task.abort();
+    }
 }
 
 /// Logs a refusal once, not at each attempt.
