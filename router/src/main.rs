@@ -126,7 +126,9 @@ fn print_findings(findings: &[Finding], json: bool) -> Result<()> {
     } else if findings.is_empty() {
         println!("sound");
     } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
+        for finding in findings {
+            println!("{finding}");
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Whatever fails, and whenever the process dies: afterwards the old configuration or the new one, whole.
 
-#![allow(clippy::unwrap_used)] // a test may fail loudly anywhere, its helpers included
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -79,10 +79,10 @@ async fn each_kernel_operation_of_a_change_fails_in_turn() {
         rested(&running).await;
         match answer {
             Answer::Applied { .. } => {
-                expect(&running.state(), &[&before.new], &format!("operation {number}, applied"))
+                expect(&running.state(), &[&before.new], &format!("operation {number}, applied"));
             }
             Answer::Failed { .. } => {
-                expect(&running.state(), &[&before.old], &format!("operation {number}, failed"))
+                expect(&running.state(), &[&before.old], &format!("operation {number}, failed"));
             }
             other => panic!("operation {number}: {other:?}"),
         }
@@ -148,7 +148,7 @@ async fn what_is_not_confirmed_in_time_reverts_and_may_be_sent_again() {
     assert_eq!(late, ConfirmAnswer::NotPending { current: Some(example().generation) });
     assert!(matches!(push(&running, &changed(), within).await, Answer::Applied { .. }));
     assert_eq!(running.handle.confirm(generation).await, ConfirmAnswer::Committed { generation });
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     expect(&running.state(), &[&before.new], "confirmed");
 }
 
