@@ -130,6 +130,13 @@ impl Running {
         for link in seen.links.values_mut() {
             link.index = 0;
         }
+        // settings of one link go with it
+        seen.sysctls.retain(|key, _| {
+            match key.as_str().split('.').collect::<Vec<_>>().as_slice() {
+                [_, _, "conf", link, _] => *link == "all" || seen.links.contains_key(*link),
+                _ => true,
+            }
+        });
         format!("{seen:#?}\n{:#?}", self.services.serving())
     }
 }

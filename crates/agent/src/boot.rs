@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sluice_api::boot::BootDocument;
 use sluice_api::config::Attachment;
 use sluice_api::types::{Cidr, LinkName, Mtu};
-use sluice_sys::model::{Desired, DesiredLink, MAIN_TABLE, RouteEntry};
+use sluice_sys::model::{Desired, DesiredLink, MAIN_TABLE, RouteEntry, SysctlKey};
 use sluice_sys::nft::early;
 
 /// Name of the control link until a configuration gives it another.
@@ -16,6 +16,27 @@ use sluice_sys::nft::early;
 #[allow(clippy::expect_used)]
 pub fn control_link() -> LinkName {
     "ctl".parse().expect("`ctl` is a valid link name")
+}
+
+/// Settings of every appliance, before and after its first configuration; forwarding is off until one turns it on.
+const SETTINGS: [(&str, u32); 9] = [
+    ("net.ipv4.ip_forward", 0),
+    ("net.ipv6.conf.all.forwarding", 0),
+    // an address belongs to its link: never answer ARP for another link's, nor ask with it
+    ("net.ipv4.conf.all.arp_ignore", 1),
+    ("net.ipv4.conf.all.arp_announce", 2),
+    // routes come from the configuration, not from packets
+    ("net.ipv4.conf.all.accept_redirects", 0),
+    ("net.ipv4.conf.all.send_redirects", 0),
+    ("net.ipv4.conf.all.accept_source_route", 0),
+    ("net.ipv6.conf.all.accept_redirects", 0),
+    ("net.ipv6.conf.all.accept_ra", 0),
+];
+
+/// Kernel settings that every configuration starts from; without them a rollback would leave those of the
+/// configuration that was given up.
+pub fn settings() -> BTreeMap<SysctlKey, String> {
+    SETTINGS.iter().map(|(key, value)| (SysctlKey::fixed(key), value.to_string())).collect()
 }
 
 /// What the boot document asks of the kernel.
@@ -30,7 +51,7 @@ pub fn desired(boot: &BootDocument) -> Desired {
         addresses: BTreeSet::from([(link.clone(), boot.control.address)]),
         routes: boot.control.gateway.map(|via| default_route(&link, via)).into_iter().collect(),
         links: BTreeMap::from([(link, wanted)]),
-        sysctls: BTreeMap::new(),
+        sysctls: settings(),
     }
 }
 

@@ -132,10 +132,12 @@ fn a_dry_run_changes_nothing_and_the_same_again_is_answered_already() {
     let mut next = config();
     next.generation = next.generation.next().unwrap();
     next.networks[0].egress = sluice_api::config::EgressPolicy::Deny;
-    let before = world.router.sh("nft -s list ruleset; ip addr; ip route").check().unwrap();
+    let before =
+        world.router.sh("nft -s list ruleset; ip -4 -brief addr; ip route").check().unwrap();
     let dry = world.dry_run(&next);
     assert!(dry.plan.steps.iter().any(|step| step.contains("egress-links -1")), "{dry:#?}");
-    let after = world.router.sh("nft -s list ruleset; ip addr; ip route").check().unwrap();
+    let after =
+        world.router.sh("nft -s list ruleset; ip -4 -brief addr; ip route").check().unwrap();
     assert_eq!(before, after);
     assert!(matches!(world.push(&config(), 0), Ok(Answer::Already { .. })));
     assert!(matches!(world.push(&next, 0), Ok(Answer::Applied { .. })));

@@ -271,7 +271,7 @@ fn udhcpc(ns: &Namespace, dir: &tempfile::TempDir, tries: u32) -> String {
 fn identity(dir: &tempfile::TempDir) -> PushClient {
     let id: ApplianceId = "r-1".parse().unwrap();
     let authority =
-        Authority::open(&dir.path().join("manager.db"), Duration::from_secs(86_400)).unwrap();
+        Authority::open(&dir.path().join("manager.db"), Duration::from_hours(24)).unwrap();
     let boot = BootDocument {
         identity: authority.appliance(&id).unwrap().identity,
         ..sluice_tests::faults::boot()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluice_api::report::{Subsystem, SubsystemReport, Timing};
 use sluice_sys::kernel::KernelError;
 use sluice_sys::model::{Desired, Step};
-use sluice_sys::nft::TableId;
+use sluice_sys::nft::{Family, Ident, TableId};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -209,9 +209,10 @@ impl<A: Appliance> Engine<A> {
     }
 }
 
-/// Tables that are ours and may have to go.
-fn owned_tables() -> [TableId; 1] {
-    [sluice_sys::nft::early::table_id()]
+/// Tables that are ours and may have to go: the early one once there is a configuration, the other when there is none.
+fn owned_tables() -> [TableId; 2] {
+    let name = Ident::fixed(sluice_sys::model::TABLE_NAME);
+    [sluice_sys::nft::early::table_id(), TableId { family: Family::Inet, name }]
 }
 
 /// Counts per subsystem.
