@@ -5,5 +5,7 @@ pub mod compile;
 pub mod desk;
 pub mod dhcp;
 pub mod dns;
+mod slice_file;
 
 pub use appliance::{DHCP, DNS, Router};
+pub use slice_file::SliceArgs;

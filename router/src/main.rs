@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sluice_api::Finding;
-use sluice_router::{Router, desk, dhcp, dns};
+use sluice_router::{Router, SliceArgs, desk, dhcp, dns};
 
 /// The configuration has errors.
 const UNSOUND: u8 = 3;
@@ -53,9 +53,9 @@ enum Command {
     /// Print the JSON Schema of the configuration
     Schema,
     /// Serve DHCP without an agent, on a desk or a test bench
-    Dhcp(dhcp::desk::DeskArgs),
+    Dhcp(SliceArgs),
     /// Serve DNS without an agent, on a desk or a test bench
-    Dns(dns::desk::DeskArgs),
+    Dns(SliceArgs),
 }
 
 #[derive(Subcommand)]

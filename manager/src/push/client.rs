@@ -129,12 +129,6 @@ impl PushClient {
         self.typed(Method::PUT, "/v1/config", body, CHANGE).await
     }
 
-    /// The same with a confirm timer of `seconds`; 0 commits at once.
-    pub async fn push_within(&self, body: Vec<u8>, seconds: u32) -> Result<Answer, PushError> {
-        let path = format!("/v1/config?confirm_seconds={seconds}");
-        self.typed(Method::PUT, &path, body, CHANGE).await
-    }
-
     /// `PUT /v1/config?dry_run=true`: what the push would do, without doing it.
     pub async fn dry_run(&self, config: &RouterConfig) -> Result<DryRun, PushError> {
         self.dry_run_bytes(json(config)?).await

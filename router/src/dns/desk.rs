@@ -3,51 +3,22 @@
 //! Takes its slice from a file (or the slice of a whole configuration), re-reads it on SIGHUP and prints its report as
 //! JSON on SIGUSR1 and at the end. Keeps the rights it was started with: on an appliance the agent starts `service dns`.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
-use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 use super::server::Server;
-use super::slice::{DnsSlice, slice};
-
-/// Arguments of `sluice-router dns`.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct DeskArgs {
-    /// Serve this DNS slice (JSON)
-    #[arg(long, value_name = "FILE")]
-    slice: Option<PathBuf>,
-    /// Serve the networks of this router configuration (JSON)
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-impl DeskArgs {
-    fn load(&self) -> Result<DnsSlice> {
-        match (&self.slice, &self.config) {
-            (Some(path), _) => parse(path, |bytes| Ok(serde_json::from_slice(bytes)?)),
-            (_, Some(path)) => parse(path, |bytes| Ok(slice(&serde_json::from_slice(bytes)?))),
-            _ => anyhow::bail!("neither a slice nor a configuration; give --slice or --config"),
-        }
-    }
-}
-
-fn parse(path: &Path, decode: impl Fn(&[u8]) -> Result<DnsSlice>) -> Result<DnsSlice> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    decode(&bytes).with_context(|| format!("{} is not what was expected", path.display()))
-}
+use super::slice::slice;
+use crate::SliceArgs;
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run(args: &DeskArgs) -> Result<()> {
+pub fn run(args: &SliceArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(args))
 }
 
-async fn serve(args: &DeskArgs) -> Result<()> {
-    let first = args.load()?;
+async fn serve(args: &SliceArgs) -> Result<()> {
+    let first = args.load(slice)?;
     let server = Server::start(&first.settings).context("cannot start the DNS service")?;
     let mut signals = Signals::new()?;
     let mut serial = 1;
@@ -89,8 +60,8 @@ impl Signals {
 }
 
 /// A slice that does not load leaves the one in force.
-async fn reload(args: &DeskArgs, server: &Server, serial: u32) {
-    match args.load() {
+async fn reload(args: &SliceArgs, server: &Server, serial: u32) {
+    match args.load(slice) {
         Ok(slice) => {
             server.apply(&slice, serial).await;
             complain(server);

@@ -143,8 +143,7 @@ impl World {
         config: &RouterConfig,
         confirm_seconds: u32,
     ) -> Result<Answer, PushError> {
-        let body = serde_json::to_vec(config).unwrap();
-        self.call(move |client| async move { client.push_within(body, confirm_seconds).await })
+        self.call(|client| async move { client.push_confirming(config, confirm_seconds).await })
     }
 
     pub(crate) fn try_confirm(&self, config: &RouterConfig) -> Result<ConfirmAnswer, PushError> {

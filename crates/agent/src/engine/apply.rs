@@ -40,13 +40,7 @@ pub(crate) enum ApplyError {
 impl ApplyError {
     /// The whole chain on one line, for answers and logs.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        text
+        super::push::chain(self)
     }
 }
 
