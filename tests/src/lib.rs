@@ -3,7 +3,10 @@
 #![allow(clippy::expect_used, clippy::panic)] // test support may fail loudly
 
 pub mod bench;
+pub mod cloud;
+pub mod demo;
 pub mod faults;
+pub mod manager;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,10 @@
-//! `cargo xtask demo`: will set everything up and show the main job on machines.
+//! `cargo xtask demo`: sets everything up and shows the main job on virtual machines.
 
-use anyhow::{Result, bail};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{image, packages, run};
 
 /// Options of the command.
 #[derive(clap::Args)]
@@ -8,11 +12,19 @@ pub(crate) struct Options {
     /// Leave the machines up and say how to look around
     #[arg(long)]
     keep: bool,
+    /// End what --keep left up
+    #[arg(long, conflicts_with = "keep")]
+    down: bool,
 }
 
-/// Not written yet: says so before it installs or builds anything.
-pub(crate) fn run(_: &Options) -> Result<()> {
-    bail!(
-        "the demonstration is not written yet; `cargo xtask test` shows what works, docs/status.md lists it"
-    )
+/// Installs what is missing, builds, and hands over to the demonstration.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::IMAGE, packages::MACHINES])?;
+    println!("building; the first time takes some minutes");
+    image::build_all()?;
+    let mut command = Command::new(run::release("sluice-demo"));
+    command.current_dir(run::root());
+    let flags = [("--keep", options.keep), ("--down", options.down)];
+    command.args(flags.iter().filter(|(_, given)| *given).map(|(flag, _)| flag));
+    run::check(&mut command).context("the demonstration failed; its reason is above")
 }

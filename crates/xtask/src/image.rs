@@ -26,7 +26,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let build = Build { flavour, bless: options.bless, ..Build::in_target(&run::target()) };
     binaries()?;
     template(&build)?;
-    println!("the template is in {}", build.out.display());
+    if flavour == Flavour::Standard {
+        test_host(&build)?;
+    }
+    println!("built in {}", build.out.display());
     Ok(())
 }
 
@@ -35,7 +38,7 @@ pub(crate) fn build_all() -> Result<()> {
     binaries()?;
     let build = Build::in_target(&run::target());
     template(&build)?;
-    shown("test host", |progress| testhost::build(&build, progress).map(drop))
+    test_host(&build)
 }
 
 fn binaries() -> Result<()> {
@@ -44,6 +47,10 @@ fn binaries() -> Result<()> {
 
 fn template(build: &Build) -> Result<()> {
     shown("template", |progress| sluice_image::build(build, progress).map(drop))
+}
+
+fn test_host(build: &Build) -> Result<()> {
+    shown("test host", |progress| testhost::build(build, progress).map(drop))
 }
 
 /// Runs one build with a line that says what it is at.

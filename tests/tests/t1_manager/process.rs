@@ -1,15 +1,13 @@
 //! A store in a folder of its own, manager processes on it, and the command line as people call it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluice_api::boot::BootDocument;
-use sluice_tests::bin;
+use sluice_tests::manager::{Manager, Told};
 use tempfile::TempDir;
 
 use super::agent::Agent;
@@ -19,69 +17,6 @@ use super::wait::PATIENCE;
 pub(crate) fn first_network() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/first-network.toml");
     path.to_str().unwrap().to_owned()
-}
-
-/// A manager process.
-pub(crate) struct Manager {
-    child: Child,
-    pub(crate) address: SocketAddr,
-}
-
-impl Manager {
-    /// Starts a manager on the store in `folder` and waits until it serves; `address` port 0 picks one.
-    pub(crate) async fn start(folder: &Path, address: SocketAddr, more: &[&str]) -> Self {
-        let name = format!("log-{}", fs::read_dir(folder).unwrap().count());
-        let log = folder.join(&name);
-        let child = Command::new(bin("sluice-manager"))
-            .arg("--store")
-            .arg(folder.join("manager.db"))
-            .args(["--listen", &address.to_string()])
-            .args(["--poll-ms", "200", "--retry-ms", "50", "--retry-most-ms", "400"])
-            .args(more)
-            .env("NO_COLOR", "1")
-            .stderr(File::create(&log).unwrap())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut manager = Self { child, address };
-        manager.address = manager.serving(&log).await;
-        manager
-    }
-
-    async fn serving(&mut self, log: &Path) -> SocketAddr {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let text = fs::read_to_string(log).unwrap_or_default();
-            let address = text.split("serving address=").nth(1).and_then(|t| t.split(' ').next());
-            if let Some(address) = address.and_then(|text| text.parse().ok()) {
-                return address;
-            }
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < end, "manager {ended:?}:\n{text}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Ends it as a power cut would.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Manager {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a command printed and how it ended.
-#[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) out: String,
-    pub(crate) err: String,
-    pub(crate) code: i32,
 }
 
 /// A store and one manager on it.
@@ -94,7 +29,8 @@ pub(crate) struct Cloud {
 impl Cloud {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let manager = Manager::start(folder.path(), "127.0.0.1:0".parse().unwrap(), &[]).await;
+        let manager =
+            Manager::start(folder.path(), "127.0.0.1:0".parse().unwrap(), &[]).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 2).build().unwrap();
         Self { folder, manager, http }
     }
@@ -102,9 +38,8 @@ impl Cloud {
     /// Kills the manager and starts another at the same address.
     pub(crate) async fn restart(&mut self, more: &[&str]) {
         let address = self.manager.address;
-        let _ = self.manager.child.kill();
-        let _ = self.manager.child.wait();
-        self.manager = Manager::start(self.folder.path(), address, more).await;
+        self.manager.end();
+        self.manager = Manager::start(self.folder.path(), address, more).await.unwrap();
     }
 
     pub(crate) fn stop(self) {
@@ -119,17 +54,7 @@ impl Cloud {
     }
 
     pub(crate) fn sluice<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Told {
-        let output = Command::new(bin("sluice"))
-            .args(args)
-            .env("SLUICE_MANAGER", format!("http://{}", self.manager.address))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        Told {
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-            code: output.status.code().unwrap(),
-        }
+        self.manager.sluice(args).unwrap()
     }
 
     /// One call; `None` when the connection broke.

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sluice_tests::manager::Manager;
 
-use super::process::{Cloud, Manager, call};
+use super::process::{Cloud, call};
 
 /// Addresses in the pool, and requests for them at once.
 const POOL: usize = 1000;
@@ -30,7 +31,8 @@ fn network(number: usize) -> Value {
 async fn a_thousand_parallel_requests_get_a_thousand_addresses() {
     let cloud = Cloud::start().await;
     prepare(&cloud).await;
-    let second = Manager::start(cloud.folder.path(), "127.0.0.1:0".parse().unwrap(), &[]).await;
+    let second =
+        Manager::start(cloud.folder.path(), "127.0.0.1:0".parse().unwrap(), &[]).await.unwrap();
     let managers = [cloud.manager.address, second.address];
     let http = cloud.http();
     let begun = std::time::Instant::now();

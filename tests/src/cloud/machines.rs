@@ -1,0 +1,69 @@
+//! The lab that a cloud needs: one template for each appliance, one host for each guest, one "Internet".
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use sluice_api::types::ObjectId;
+use sluice_lab::Lab;
+use sluice_lab::spec::{ControlSpec, Firmware, LabSpec, MachineSpec, NicSpec};
+use sluice_manager::model::view::{Appliance, ApplianceNic, Guest, NicPurpose};
+
+use super::View;
+use crate::image;
+
+/// The wire that carries public traffic.
+pub const PUBLIC: &str = "public";
+/// The wire that carries the tags of all guest networks.
+pub const TRUNK: &str = "trunk";
+/// The machine behind the public gateway.
+pub const INTERNET: &str = "inet";
+
+/// Describes the lab; `document` says where an appliance's boot document is.
+pub(super) fn lab(
+    name: &str,
+    view: &View,
+    firmware: Firmware,
+    document: &dyn Fn(&Appliance) -> PathBuf,
+) -> Result<LabSpec> {
+    let disk = image("sluice.qcow2");
+    let images = disk.parent().unwrap_or(Path::new("."));
+    let mut lab = Lab::builder(name).images(images).wire(PUBLIC).wire(TRUNK);
+    for appliance in &view.appliances {
+        let machine = template(appliance, &document(appliance))?.firmware(firmware);
+        lab = lab.machine(appliance.id.as_str(), machine);
+    }
+    for guest in &view.guests {
+        lab = lab.machine(guest.name.as_str(), host(view, guest)?);
+    }
+    let spec = lab.host(INTERNET, PUBLIC, None).build()?;
+    Ok(spec)
+}
+
+fn template(appliance: &Appliance, document: &Path) -> Result<MachineSpec> {
+    let control = nic(appliance, NicPurpose::Control)?;
+    let control = ControlSpec { address: appliance.control, mac: control.mac, host_port: None };
+    Ok(MachineSpec::template()
+        .boot(document, control)
+        .nic(NicSpec::on(wire(PUBLIC)?).mac(nic(appliance, NicPurpose::Public)?.mac))
+        .nic(NicSpec::on(wire(TRUNK)?).mac(nic(appliance, NicPurpose::Trunk)?.mac)))
+}
+
+fn nic(appliance: &Appliance, purpose: NicPurpose) -> Result<&ApplianceNic> {
+    let found = appliance.nics.iter().find(|nic| nic.purpose == purpose);
+    found.with_context(|| format!("{} has no {purpose:?} NIC", appliance.id))
+}
+
+/// A guest sits behind an access port: it sees no tags, as on a hypervisor's bridge.
+fn host(view: &View, guest: &Guest) -> Result<MachineSpec> {
+    let mut machine = MachineSpec::host();
+    for nic in &guest.nics {
+        let network = view.networks.iter().find(|network| network.id == nic.network);
+        let network = network.with_context(|| format!("{} is in no network", guest.name))?;
+        machine = machine.nic(NicSpec::on(wire(TRUNK)?).vlan(network.vlan).mac(nic.mac));
+    }
+    Ok(machine)
+}
+
+fn wire(name: &str) -> Result<ObjectId> {
+    name.parse().context("a wire's name")
+}

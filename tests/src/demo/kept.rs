@@ -1,0 +1,73 @@
+//! `--keep`: what is left up, how to look around in it, and how to end it.
+
+#![allow(clippy::print_stdout)] // this program talks to a person
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sluice_lab::daemon::Client;
+
+use super::LAB;
+use super::script::Stage;
+
+fn note(folder: &Path) -> PathBuf {
+    folder.join("manager.pid")
+}
+
+/// Leaves lab and manager running and says how to look around.
+pub(super) fn leave(folder: &Path, stage: Stage) -> Result<()> {
+    let url = stage.cloud.manager.url();
+    let pid = stage.cloud.manager.leave().context("the manager has ended")?;
+    fs::write(note(folder), pid.to_string())?;
+    println!("\nEverything is still up. Look around:\n");
+    let command = crate::bin("sluice");
+    println!("  export SLUICE_MANAGER={url}");
+    println!("  alias sluice={}", command.display());
+    for (line, what) in LINES {
+        println!("  {line:<52} # {what}");
+    }
+    Ok(())
+}
+
+const LINES: &[(&str, &str)] = &[
+    ("sluice status", "wanted against reported"),
+    ("sluice network list; sluice guest list", "what the manager holds"),
+    ("sluice appliance config r-1", "the configuration that was pushed"),
+    ("sluice network update net1 --egress allow", "another change"),
+    ("sluice logs r-1", "the router's log"),
+    ("sluice lab status", "machines and wires"),
+    ("sluice lab exec vm1 -- ip addr", "a command on a guest"),
+    ("sluice lab console r-1", "the router's console; Ctrl-] leaves"),
+    ("sluice lab capture trunk -o - | tcpdump -enr -", "frames with their tags"),
+    ("cargo xtask demo --down", "end everything"),
+];
+
+/// Ends what an earlier run left up and removes its files.
+pub async fn end(folder: &Path) -> Result<()> {
+    if let Ok(lab) = Client::find(Some(LAB)) {
+        lab.down().await?;
+    }
+    if let Some(pid) = running_manager(folder) {
+        // between the look and this call it may have ended by itself
+        let _ended = kill(pid, Signal::SIGTERM);
+    }
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot empty {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The noted process, if it is still a manager on our store: process ids are used again.
+fn running_manager(folder: &Path) -> Option<Pid> {
+    let pid: i32 = fs::read_to_string(note(folder)).ok()?.trim().parse().ok()?;
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let store = folder.join("manager.db");
+    let ours =
+        command.split(|byte| *byte == 0).any(|word| word == store.as_os_str().as_encoded_bytes());
+    ours.then(|| Pid::from_raw(pid))
+}

@@ -1,0 +1,124 @@
+//! The demonstration: a fresh manager, the template, two guests and an "Internet", and what they do together.
+//!
+//! Guarantees: every line of the table was observed on the machines in this run; whatever fails ends it with the
+//! machines' consoles shown. Nothing is left running, not after Ctrl-C either, unless `--keep` asks for it.
+
+mod kept;
+mod script;
+mod shown;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use sluice_lab::daemon::Client;
+use sluice_lab::spec::Firmware;
+
+use crate::cloud::Cloud;
+
+pub use kept::end;
+use script::Stage;
+use shown::Shown;
+
+/// Name of the demonstration's lab.
+const LAB: &str = "demo";
+/// Words before the lab's subcommands on the demonstration's command line.
+pub const LAB_PREFIX: &[&str] = &["lab"];
+
+/// How the demonstration runs.
+#[derive(Debug)]
+pub struct Options {
+    /// Where its files are; emptied first.
+    pub folder: PathBuf,
+    /// The cloud's description.
+    pub description: PathBuf,
+    /// Leave everything up at the end.
+    pub keep: bool,
+}
+
+/// Shows everything; an error when anything did not go as it must.
+pub async fn run(options: &Options) -> Result<()> {
+    end(&options.folder).await?;
+    std::fs::create_dir_all(&options.folder)
+        .with_context(|| format!("cannot make {}", options.folder.display()))?;
+    let mut shown = Shown::default();
+    let stage = tokio::select! {
+        stage = set_up(options, &mut shown) => stage?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    };
+    let played = tokio::select! {
+        played = stage.play(&mut shown) => played,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    if let Err(error) = &played {
+        eprintln!("{}\n{}", error_text(error), state(&stage));
+    }
+    if options.keep && played.is_ok() {
+        kept::leave(&options.folder, stage)?;
+    } else {
+        stage.lab.down().await?;
+    }
+    shown.table();
+    played
+}
+
+/// From nothing to machines that are switched on.
+async fn set_up(options: &Options, shown: &mut Shown) -> Result<Stage> {
+    let free = "127.0.0.1:0".parse().context("an address")?;
+    let cloud = shown
+        .step("a manager on a fresh store takes examples/first-network.toml", async {
+            let cloud = Cloud::start(&options.folder, &options.description, free).await?;
+            let summary = summary(&cloud)?;
+            Ok((summary, cloud))
+        })
+        .await?;
+    let spec = cloud.lab(LAB, Firmware::Bios)?;
+    let started = Instant::now();
+    let lab = shown
+        .step("router template, vm1, vm2 and inet are switched on", async {
+            let lab = Client::up(&spec, LAB_PREFIX).await?;
+            let status = lab.status().await?;
+            let accelerator = status.machines.first().map(|machine| machine.accelerator.clone());
+            let detail =
+                format!("{} machines, {}", status.machines.len(), accelerator.unwrap_or_default());
+            Ok((detail, lab))
+        })
+        .await?;
+    Ok(Stage { cloud, lab, started })
+}
+
+fn summary(cloud: &Cloud) -> Result<String> {
+    let view = cloud.view()?;
+    let network = view.network("net1")?;
+    let router = &network.router;
+    Ok(format!("{router} serves {} on VLAN {}", network.cidr, network.vlan))
+}
+
+fn error_text(error: &anyhow::Error) -> String {
+    format!("error: {error:#}")
+}
+
+/// The last words of every machine and of the manager.
+fn state(stage: &Stage) -> String {
+    let folder = sluice_lab::daemon::LabFolder::of(LAB).map(|folder| folder.path().to_owned());
+    let consoles = folder.into_iter().flat_map(|folder| consoles(&folder));
+    consoles.chain([format!("== manager\n{}", tail(&stage.cloud.log()))]).collect()
+}
+
+fn consoles(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let text = std::fs::read(entry.path().join("console.log")).ok()?;
+            let text = tail(&String::from_utf8_lossy(&text));
+            Some(format!("== {}\n{text}", entry.file_name().display()))
+        })
+        .collect()
+}
+
+fn tail(text: &str) -> String {
+    const LINES: usize = 40;
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+    last.iter().flat_map(|line| [line, "\n"]).collect()
+}
