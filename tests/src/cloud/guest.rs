@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use sluice_lab::Wait;
+use sluice_lab::qemu::GuestOutput;
 
 use super::{INTERNET, Shell, internet};
 
@@ -102,7 +103,7 @@ pub async fn listen(shell: &dyn Shell, guest: &str, port: u16) -> Result<()> {
     shell.done(guest, &format!("touch /run/heard-{port}; {serve}")).await?;
     let listens = format!("ss -Hltn 'sport = :{port}' | grep -q .");
     Wait::until_async(ANSWERED, "the listener", || async {
-        shell.sh(guest, &listens).await.ok().filter(|output| output.ok()).map(drop)
+        shell.sh(guest, &listens).await.ok().filter(GuestOutput::ok).map(drop)
     })
     .await
     .with_context(|| format!("on {guest}"))
@@ -147,7 +148,7 @@ pub async fn intrude(
 pub async fn pings(shell: &dyn Shell, from: &str, host: Ipv4Addr) -> Result<()> {
     let line = format!("ping -c 1 -W 2 {host}");
     let answered = Wait::until_async(ANSWERED, "a ping's answer", || async {
-        shell.sh(from, &line).await.ok().filter(|output| output.ok()).map(drop)
+        shell.sh(from, &line).await.ok().filter(GuestOutput::ok).map(drop)
     });
     match answered.await {
         Ok(()) => Ok(()),

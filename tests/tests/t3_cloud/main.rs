@@ -1,0 +1,48 @@
+//! The whole path on machines: manager, template as built, 802.1Q on a trunk, guests with stock clients.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests and their helpers
+
+mod apart;
+mod one_router;
+mod power;
+mod world;
+
+use std::path::Path;
+
+use sluice_lab::spec::Firmware;
+use sluice_tests::cloud::guest;
+
+use world::World;
+
+fn example() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/first-network.toml")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_networks_on_two_vlans_of_one_trunk_are_apart() {
+    let description =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/t3_cloud/two-networks.toml");
+    let world = World::start("apart", &description, Firmware::Bios).await;
+    apart::each_has_its_own_router(&world).await;
+    apart::no_frame_of_the_other_is_seen(&world).await;
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_on_the_ovmf_booted_template_takes_effect_in_packets() {
+    let world = World::start("ovmf-cloud", &example(), Firmware::Uefi).await;
+    world.leases().await;
+    let found = guest::look_up(&world.lab, "vm1", "vm2").await.unwrap();
+    assert_eq!(found, [world.view.address("vm2").unwrap()]);
+    world.visits("vm1", "net1").await;
+    world.change(&["network", "update", "net1", "--egress", "deny"]);
+    assert!(!guest::reaches_outside(&world.lab, "vm1").await.unwrap(), "egress is denied");
+    world.change(&["network", "update", "net1", "--egress", "allow"]);
+    world.visits("vm1", "net1").await;
+    let (vm1, public) = (world.view.address("vm1").unwrap(), world.public("net1"));
+    guest::listen(&world.lab, "vm1", 8080).await.unwrap();
+    let through = guest::intrude(&world.lab, public, vm1, 8080).await.unwrap();
+    assert!(through.is_empty(), "unsolicited traffic came in: {through:?}");
+    assert!(guest::knock(&world.lab, "vm2", vm1, 8080, "neighbour").await.unwrap());
+    world.down().await;
+}
