@@ -117,6 +117,66 @@ async fn each_write_of_the_ledger_fails_in_turn() {
     }
 }
 
+/// One page of the ledger after each of some damages: cut short, a bit turned, gone.
+fn damages(page: &[u8]) -> Vec<Option<Vec<u8>>> {
+    let points: Vec<usize> = (0..page.len()).step_by(page.len() / 12).collect();
+    let turned = points.iter().map(|at| {
+        let mut bytes = page.to_owned();
+        bytes[*at] ^= 1;
+        Some(bytes)
+    });
+    let cut = points.iter().map(|length| Some(page[..*length].to_owned()));
+    turned.chain(cut).chain([None]).collect()
+}
+
+fn damage(dir: &Path, name: &str, page: Option<&[u8]>) {
+    match page {
+        Some(bytes) => std::fs::write(dir.join(name), bytes).unwrap(),
+        None => std::fs::remove_file(dir.join(name)).unwrap(),
+    }
+}
+
+const PAGES: [&str; 2] = ["ledger-a.json", "ledger-b.json"];
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_page_of_the_ledger_is_an_alarm_and_the_other_one_is_in_force() {
+    let before = before().await;
+    for name in PAGES {
+        let page = std::fs::read(before.dir.path().join(name)).unwrap();
+        for damaged in damages(&page) {
+            let dir = copy(before.dir.path());
+            damage(dir.path(), name, damaged.as_deref());
+            let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
+            let length = damaged.map(|bytes| bytes.len());
+            expect(&running.state(), &[&before.old], &format!("{name}, {length:?} bytes left"));
+            let status = running.handle.status();
+            assert_eq!(status.phase, Phase::InForce);
+            assert!(status.alarms.iter().any(|alarm| alarm.contains(name)), "{status:#?}");
+            assert!(!running.handle.health().healthy);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_damaged_pages_are_an_alarm_and_drop_all_until_the_next_commit() {
+    let before = before().await;
+    for name in PAGES {
+        damage(before.dir.path(), name, Some(b"{"));
+    }
+    for _ in 0..3 {
+        let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+        expect(&running.state(), &[&before.empty], "both pages damaged");
+        let status = running.handle.status();
+        assert_eq!(status.phase, Phase::Unconfigured);
+        assert!(!status.alarms.is_empty());
+    }
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    assert!(matches!(push(&running, &changed(), None).await, Answer::Applied { .. }));
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    expect(&running.state(), &[&before.new], "committed again");
+    assert_eq!(running.handle.status().alarms, Vec::<String>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_refuses_takes_everything_back() {
     let before = before().await;

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn numbers_rise_and_content_stays() {
         let seen = Some(Seen { generation: number(9), digest: digest("failed") });
-        let state = State { committed: Some(entry(7, "seven")), pending: None, seen };
+        let state = State { committed: Some(entry(7, "seven")), seen, ..State::default() };
         assert_eq!(judged(&state, 6, "six"), Some("stale"));
         assert_eq!(judged(&state, 7, "seven"), Some("already"));
         assert_eq!(judged(&state, 7, "other"), Some("changed"));
@@ -84,7 +84,7 @@ mod tests {
         let state = State {
             committed: Some(entry(7, "seven")),
             pending: Some(entry(8, "eight")),
-            seen: None,
+            ..State::default()
         };
         assert_eq!(judged(&state, 8, "eight"), Some("already"));
         assert_eq!(judged(&state, 8, "other"), Some("changed"));

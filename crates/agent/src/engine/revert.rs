@@ -56,6 +56,14 @@ impl<A: Appliance> Engine<A> {
         false
     }
 
+    /// Sees to it that each page of the ledger holds what was committed; usually it does.
+    fn keep_both_pages(&mut self) {
+        if let Err(error) = self.ledger.mirror() {
+            self.alarm(format!("the ledger has one page only: {}", chain(&error)));
+            self.publish();
+        }
+    }
+
     fn alarm(&mut self, text: String) {
         if !self.alarms.contains(&text) {
             self.alarms.push(text);
@@ -87,6 +95,7 @@ impl<A: Appliance> Engine<A> {
 
     /// Compares the kernel with what is meant to be in force and puts back what others changed.
     pub(super) async fn repair(&mut self) {
+        self.keep_both_pages();
         let target = self.target();
         if self.degraded {
             self.restore(&target).await;

@@ -1,0 +1,92 @@
+//! One page of the ledger: a version of it in a file of its own, sealed by a digest.
+//!
+//! Guarantees: a page of which any byte was changed or cut off is not read as a page.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use sluice_api::Digest;
+
+use super::{Files, State};
+
+/// Two files, written in turn, so that one is always whole even on a file system that forgets.
+pub(super) const NAMES: [&str; 2] = ["ledger-a.json", "ledger-b.json"];
+
+/// One version of the ledger on disk.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page<S> {
+    serial: u64,
+    /// Of serial and state as they stand in the file: a damaged serial would else let the older page win.
+    digest: Digest,
+    state: S,
+}
+
+/// What the two pages say together.
+pub(super) struct Found<C> {
+    /// The newest that could be read, and its serial number.
+    pub(super) best: Option<(u64, State<C>)>,
+    /// True when the other page does not hold what the best one has as committed.
+    pub(super) single: bool,
+    /// What is wrong.
+    pub(super) alarms: Vec<String>,
+}
+
+/// The state as it will stand in a page.
+pub(super) fn encode<C: Serialize>(state: &State<C>) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::value::to_raw_value(state)
+}
+
+/// The bytes of a page.
+pub(super) fn seal(serial: u64, state: &RawValue) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Page { serial, digest: digest(serial, state), state })
+}
+
+fn digest(serial: u64, state: &RawValue) -> Digest {
+    Digest::of_bytes(format!("{serial} {}", state.get()).as_bytes())
+}
+
+/// Reads both pages.
+pub(super) fn find<C: DeserializeOwned>(files: &dyn Files) -> Found<C> {
+    let mut alarms = Vec::new();
+    let mut missing = Vec::new();
+    let mut pages: Vec<(u64, State<C>)> = Vec::new();
+    for name in NAMES {
+        match read(files, name) {
+            Ok(Some(page)) => pages.push(page),
+            Ok(None) => missing.push(name),
+            Err(reason) => alarms.push(format!("ledger file {name} is unreadable: {reason}")),
+        }
+    }
+    pages.sort_by_key(|(serial, _)| *serial);
+    let best = pages.pop();
+    // the first write leaves one page, every later one two
+    if best.as_ref().is_some_and(|(serial, _)| *serial > 1) {
+        alarms.extend(missing.iter().map(|name| format!("ledger file {name} is missing")));
+    }
+    let single = best.as_ref().is_some_and(|(_, state)| {
+        let other = pages.pop();
+        committed(state).is_some()
+            && other.as_ref().and_then(|(_, other)| committed(other)) != committed(state)
+    });
+    Found { best, single, alarms }
+}
+
+fn committed<C>(state: &State<C>) -> Option<(sluice_api::types::Generation, &Digest)> {
+    state.committed.as_ref().map(|entry| (entry.generation, &entry.digest))
+}
+
+fn read<C: DeserializeOwned>(
+    files: &dyn Files,
+    name: &str,
+) -> Result<Option<(u64, State<C>)>, String> {
+    let Some(bytes) = files.read(name).map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
+    let page: Page<Box<RawValue>> =
+        serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if digest(page.serial, &page.state) != page.digest {
+        return Err("its digest does not match".to_owned());
+    }
+    let state = serde_json::from_str(page.state.get()).map_err(|error| error.to_string())?;
+    Ok(Some((page.serial, state)))
+}

@@ -1,0 +1,194 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+
+use super::*;
+
+type Content = BTreeMap<String, Vec<u8>>;
+
+/// A disk with room for so many writes.
+struct Disk(Mutex<(usize, Content)>);
+
+impl Disk {
+    fn new(room: usize, content: Content) -> Arc<Self> {
+        Arc::new(Self(Mutex::new((room, content))))
+    }
+
+    fn content(&self) -> Content {
+        self.0.lock().unwrap().1.clone()
+    }
+}
+
+impl Files for Disk {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap().1.get(name).cloned())
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        disk.0 = disk.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        disk.1.insert(name.to_owned(), bytes.to_owned());
+        Ok(())
+    }
+}
+
+fn entry(number: u64) -> Entry<u64> {
+    let generation = number.try_into().unwrap();
+    Entry { generation, digest: Digest::of_bytes(b"x"), config: number }
+}
+
+/// The ledger in `content`, on a disk with plenty of room, as a start of the agent finds and leaves it.
+fn open(content: Content) -> (Ledger<u64>, Vec<String>, Arc<Disk>) {
+    let disk = Disk::new(99, content);
+    let (mut ledger, alarms) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
+    ledger.abandon().unwrap();
+    (ledger, alarms, disk)
+}
+
+/// The disk after so many commits, each of the next number.
+fn committed(commits: u64) -> Content {
+    let (mut ledger, alarms, disk) = open(Content::new());
+    assert_eq!(alarms, Vec::<String>::new());
+    for number in 1..=commits {
+        ledger.begin(entry(number)).unwrap();
+        ledger.commit().unwrap();
+    }
+    disk.content()
+}
+
+/// Everything that one damage can make of a page: cut anywhere, any bit or byte turned, emptied, gone.
+fn damages(page: &[u8]) -> impl Iterator<Item = Option<Vec<u8>>> + '_ {
+    let cut = (0..page.len()).map(|length| page[..length].to_vec());
+    let turned = (0..page.len()).flat_map(move |at| {
+        (0..8).map(|bit| 1 << bit).chain([0xff, page[at]]).map(move |mask: u8| {
+            let mut bytes = page.to_vec();
+            bytes[at] ^= mask;
+            bytes
+        })
+    });
+    cut.chain(turned).map(Some).chain([None])
+}
+
+fn with(content: &Content, name: &str, page: Option<Vec<u8>>) -> Content {
+    let mut content = content.clone();
+    match page {
+        Some(bytes) => content.insert(name.to_owned(), bytes),
+        None => content.remove(name),
+    };
+    content
+}
+
+#[test]
+fn what_is_given_up_is_forgotten_even_on_a_full_disk() {
+    let disk = Disk::new(4, Content::new());
+    let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
+    ledger.begin(entry(1)).unwrap();
+    ledger.commit().unwrap();
+    ledger.begin(entry(2)).unwrap();
+    assert!(ledger.commit().is_err() && ledger.abandon().is_err());
+    assert_eq!(ledger.state().pending, None);
+    assert_eq!(ledger.state().committed, Some(entry(1)));
+    let (again, alarms) = Ledger::<u64>::open(disk);
+    assert_eq!((again.state().committed.clone(), alarms), (Some(entry(1)), Vec::new()));
+}
+
+#[test]
+fn any_damage_of_one_page_after_a_commit_leaves_the_newest_and_an_alarm() {
+    for commits in 1..=3 {
+        let content = committed(commits);
+        assert_eq!(content.len(), 2);
+        for (name, page) in &content {
+            for damaged in damages(page) {
+                let what = damaged.as_deref().map(String::from_utf8_lossy).map(String::from);
+                let (ledger, alarms, disk) = open(with(&content, name, damaged));
+                assert_eq!(ledger.state().committed, Some(entry(commits)), "{name}: {what:?}");
+                assert_eq!(alarms.len(), 1, "{name}: {what:?}: {alarms:?}");
+                assert!(alarms[0].contains(name), "{alarms:?}");
+                let (_, alarms, _) = open(disk.content());
+                assert_eq!(alarms, Vec::<String>::new(), "not mended: {name}: {what:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_of_one_page_while_a_change_is_under_way_leaves_the_last_good_one() {
+    for commits in 1..=3 {
+        let (mut ledger, _, disk) = open(committed(commits));
+        ledger.begin(entry(commits + 1)).unwrap();
+        let content = disk.content();
+        for (name, page) in &content {
+            for damaged in damages(page) {
+                let (ledger, alarms, _) = open(with(&content, name, damaged));
+                assert_eq!(ledger.state().committed, Some(entry(commits)));
+                assert_eq!((alarms.len(), &ledger.state().pending), (1, &None), "{alarms:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_between_the_two_writes_of_a_commit_is_made_good_at_the_next_start() {
+    for commits in 0..=2 {
+        let next = entry(commits + 1);
+        let disk = Disk::new(2, committed(commits));
+        let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
+        ledger.begin(next.clone()).unwrap();
+        ledger.commit().unwrap();
+        assert!(ledger.mirror().is_err(), "the disk has room for two writes");
+        let (_, alarms, disk) = open(disk.content());
+        assert_eq!(alarms, Vec::<String>::new());
+        for name in NAMES {
+            let (ledger, _, _) = open(with(&disk.content(), name, None));
+            assert_eq!(ledger.state().committed, Some(next.clone()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_commit_on_a_full_disk_is_written_twice_once_there_is_room() {
+    let disk = Disk::new(2, Content::new());
+    let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
+    ledger.begin(entry(1)).unwrap();
+    ledger.commit().unwrap();
+    assert!(ledger.mirror().is_err());
+    disk.0.lock().unwrap().0 = 1;
+    ledger.mirror().unwrap();
+    ledger.mirror().unwrap();
+    for name in NAMES {
+        let (ledger, _, _) = open(with(&disk.content(), name, None));
+        assert_eq!(ledger.state().committed, Some(entry(1)), "{name}");
+    }
+}
+
+#[test]
+fn both_pages_damaged_is_an_alarm_until_the_next_commit_never_empty_and_fine() {
+    let content = committed(2);
+    let [a, b] = NAMES;
+    for (first, second) in
+        [(Some(0), Some(0)), (Some(9), Some(40)), (None, Some(9)), (Some(9), None)]
+    {
+        let cut =
+            |name, length: Option<usize>| length.map(|length| content[name][..length].to_vec());
+        let damaged = with(&with(&content, a, cut(a, first)), b, cut(b, second));
+        let (mut ledger, alarms, mut disk) = open(damaged);
+        assert!(ledger.state().committed.is_none() && !alarms.is_empty(), "{alarms:?}");
+        for number in 3..9 {
+            ledger.begin(entry(number)).unwrap();
+            let alarms;
+            (ledger, alarms, disk) = open(disk.content());
+            assert!(ledger.state().committed.is_none() && !alarms.is_empty(), "{alarms:?}");
+        }
+        ledger.begin(entry(9)).unwrap();
+        ledger.commit().unwrap();
+        let (ledger, alarms, _) = open(disk.content());
+        assert_eq!((&ledger.state().committed, alarms), (&Some(entry(9)), Vec::new()));
+    }
+}
+
+#[test]
+fn a_ledger_that_never_was_is_no_alarm() {
+    let (ledger, alarms, disk) = open(Content::new());
+    assert_eq!((ledger.state(), alarms), (&State::default(), Vec::new()));
+    assert!(disk.content().is_empty());
+}
