@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::ApiCode;
+
 /// One remark about a document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
@@ -61,7 +63,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Every code that decoding and checking can give, with its meaning; `docs/findings.md` is made of it.
+/// What `code` means, whether a document or a request to an agent is at fault; `None` for a word that is no code.
+pub fn meaning(code: &str) -> Option<&'static str> {
+    let of_document = CODES.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning);
+    let of_request = || ApiCode::ALL.iter().find(|known| known.as_str() == code);
+    of_document.or_else(|| of_request().map(|known| known.meaning()))
+}
+
+/// Every code that decoding and checking can give, with its meaning; `docs/findings.md` is made of it and of [`ApiCode`].
 pub const CODES: &[(&str, &str)] = &[
     ("duplicate-address", "an address is given to two links or two guests"),
     ("duplicate-field", "a field is written twice"),

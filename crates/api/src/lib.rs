@@ -3,6 +3,7 @@
 //! Guarantees: a decoded value is valid on its own; unknown fields are refused; nothing here does I/O, waits or panics
 //! on input. Not here: how anything is carried out, which is the appliances' and the manager's business.
 
+mod api_code;
 pub mod boot;
 pub mod check;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod report;
 pub mod schema;
 pub mod types;
 
+pub use api_code::ApiCode;
 pub use config::RouterConfig;
 pub use digest::Digest;
 pub use finding::{Finding, Severity};

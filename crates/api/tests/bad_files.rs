@@ -102,6 +102,13 @@ fn the_page_of_findings_is_checked_in() {
     for (code, meaning) in finding::CODES {
         writeln!(page, "| `{code}` | {meaning} |").unwrap();
     }
+    page.push_str(
+        "\n## Of requests to an agent\n\nWhat an agent's API answers on its own account, in findings of the same form; decoding adds the codes above. A\n\
+         request that is refused has had no effect.\n\n| code | meaning | what to do |\n| --- | --- | --- |\n",
+    );
+    for code in sluice_api::ApiCode::ALL {
+        writeln!(page, "| `{}` | {} | {} |", code.as_str(), code.meaning(), code.remedy()).unwrap();
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/findings.md");
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, &page).unwrap();

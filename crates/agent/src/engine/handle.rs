@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluice_api::ApiCode;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{
     Answer, Busy, ConfirmAnswer, DryRun, Health, HealthCheck, Phase, ServiceState, StatusReport,
@@ -135,7 +136,7 @@ impl Handle {
         let _ = self.requests.send(Request::DryRun { body, reply }).await;
         answer.await.unwrap_or_else(|_| DryRun {
             plan: sluice_api::report::PlanSummary::default(),
-            findings: vec![sluice_api::Finding::error("", "stopped", "the engine has stopped")],
+            findings: vec![ApiCode::Stopped.of_request("the engine has stopped")],
         })
     }
 

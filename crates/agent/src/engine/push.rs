@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, PlanSummary, Timing};
 use sluice_api::types::Generation;
-use sluice_api::{Digest, Finding};
+use sluice_api::{ApiCode, Digest, Finding};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -22,10 +22,10 @@ impl<A: Appliance> Engine<A> {
         let (config, warnings) = A::Config::parse(body)?;
         if *config.appliance() != self.boot.appliance {
             let reason = format!("this is {}, not {}", self.boot.appliance, config.appliance());
-            return Err(vec![Finding::error("appliance", "wrong-appliance", reason)]);
+            return Err(vec![ApiCode::WrongAppliance.at("appliance", reason)]);
         }
         let digest = Digest::of(&config)
-            .map_err(|error| vec![Finding::error("", "syntax", error.to_string())])?;
+            .map_err(|error| vec![ApiCode::Internal.of_request(error.to_string())])?;
         Ok((Entry { generation: config.generation(), digest, config }, warnings))
     }
 
@@ -51,7 +51,7 @@ impl<A: Appliance> Engine<A> {
                 DryRun { plan, findings }
             }
             Err(error) => {
-                findings.push(Finding::error("", "dry-run", error.chain()));
+                findings.push(ApiCode::DryRun.of_request(error.chain()));
                 DryRun { plan: PlanSummary::default(), findings }
             }
         }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
-use sluice_api::{Finding, MAX_BODY};
+use sluice_api::{ApiCode, MAX_BODY};
 
 use super::reply::rejected;
 
@@ -30,16 +30,17 @@ pub(super) struct Json<T>(pub(super) T);
 pub(super) struct Query<T>(pub(super) T);
 
 /// What is wrong with a body as such.
-pub(super) fn refuse(status: StatusCode, code: &str, reason: impl Into<String>) -> Response {
-    rejected(status, vec![Finding::error("", code, reason)])
+pub(super) fn refuse(status: StatusCode, code: ApiCode, reason: impl Into<String>) -> Response {
+    rejected(status, vec![code.of_request(reason)])
 }
 
 impl<S: Sync> FromRequest<S> for Raw {
     type Rejection = Response;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
-        let late =
-            |_| refuse(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body did not come in time");
+        let late = |_| {
+            refuse(StatusCode::REQUEST_TIMEOUT, ApiCode::TooSlow, "the body did not come in time")
+        };
         tokio::time::timeout(PATIENCE, read(request.into_body()))
             .await
             .unwrap_or_else(|e| Err(late(e)))
@@ -51,13 +52,17 @@ async fn read(body: Body) -> Result<Raw, Response> {
     let mut bytes = BytesMut::new();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| {
-            refuse(StatusCode::BAD_REQUEST, "syntax", format!("the body broke off: {error}"))
+            refuse(
+                StatusCode::BAD_REQUEST,
+                ApiCode::BrokenBody,
+                format!("the body broke off: {error}"),
+            )
         })?;
         if bytes.len() + piece.len() > MAX_BODY {
             drop(bytes);
             drain(&mut stream).await;
             let reason = format!("the body is larger than {MAX_BODY} bytes");
-            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-large", reason));
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, ApiCode::TooLarge, reason));
         }
         bytes.extend_from_slice(&piece);
     }
@@ -92,7 +97,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         query.map(|axum::extract::Query(query)| Self(query)).map_err(|error| {
             refuse(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "query",
+                ApiCode::Query,
                 format!("query: {}", error.body_text()),
             )
         })

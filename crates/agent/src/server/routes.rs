@@ -11,12 +11,12 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use sluice_api::RouterConfig;
 use sluice_api::boot::Identity;
 use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Health, LogPage, PowerAction, PowerRequest,
     StatusReport,
 };
+use sluice_api::{ApiCode, RouterConfig};
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
@@ -60,12 +60,16 @@ pub(super) fn router(app: Arc<App>) -> Router {
 }
 
 async fn nothing_here(uri: Uri) -> Response {
-    refuse(StatusCode::NOT_FOUND, "unknown-path", format!("there is nothing at {}", uri.path()))
+    refuse(
+        StatusCode::NOT_FOUND,
+        ApiCode::UnknownPath,
+        format!("there is nothing at {}", uri.path()),
+    )
 }
 
 async fn not_so(method: Method, uri: Uri) -> Response {
     let reason = format!("{} does not take {method}", uri.path());
-    refuse(StatusCode::METHOD_NOT_ALLOWED, "method", reason)
+    refuse(StatusCode::METHOD_NOT_ALLOWED, ApiCode::Method, reason)
 }
 
 /// How a configuration is pushed.
@@ -106,7 +110,7 @@ pub(super) async fn push(
     }
     if query.confirm_seconds > CONFIRM_MAX {
         let reason = format!("confirm_seconds must be 0 to {CONFIRM_MAX}");
-        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "query", reason);
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, ApiCode::Query, reason);
     }
     let seconds = Some(query.confirm_seconds).filter(|seconds| *seconds > 0);
     let confirm = seconds.map(|seconds| Duration::from_secs(seconds.into()));
@@ -127,7 +131,9 @@ pub(super) async fn confirm(State(app): Shared, Json(body): Json<Confirm>) -> Re
 pub(super) async fn config(State(app): Shared) -> Response {
     match app.handle.config().await {
         Some(config) => reply::json(StatusCode::OK, &config),
-        None => refuse(StatusCode::NOT_FOUND, "unconfigured", "there is no configuration yet"),
+        None => {
+            refuse(StatusCode::NOT_FOUND, ApiCode::Unconfigured, "there is no configuration yet")
+        }
     }
 }
 
@@ -196,7 +202,7 @@ pub(super) async fn identity(State(app): Shared, Json(identity): Json<Identity>)
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => {
             let reason = chain(&error);
-            refuse(StatusCode::UNPROCESSABLE_ENTITY, "identity", reason)
+            refuse(StatusCode::UNPROCESSABLE_ENTITY, ApiCode::Identity, reason)
         }
     }
 }

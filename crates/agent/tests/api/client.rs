@@ -48,6 +48,10 @@ impl Reply {
         let json = self.is(status, "rejected");
         let found = json["findings"].as_array().unwrap().iter().any(|one| one["code"] == code);
         assert!(found, "no finding {code} in {self:?}");
+        for finding in json["findings"].as_array().unwrap() {
+            let code = finding["code"].as_str().unwrap();
+            assert!(sluice_api::finding::meaning(code).is_some(), "{code} is documented nowhere");
+        }
         json
     }
 }
