@@ -15,7 +15,7 @@ pub(super) fn links(desired: &Desired, observed: &Observed, plan: &mut Plan) -> 
     let (mut nics, mut vlans, mut shrinking) = (Vec::new(), Vec::new(), Vec::new());
     let mut right = 0;
     for (name, wanted) in &desired.links {
-        let own = link(name, wanted, observed);
+        let own = link(name, wanted, desired, observed);
         right += usize::from(own.is_empty());
         for step in own {
             match &wanted.attach {
@@ -36,29 +36,43 @@ fn shrinks(step: &Step) -> bool {
     matches!(step, Step::SetMtu { from, to, .. } if *from > u32::from(to.get()))
 }
 
-fn link(name: &LinkName, wanted: &DesiredLink, observed: &Observed) -> Vec<Step> {
+fn link(
+    name: &LinkName,
+    wanted: &DesiredLink,
+    desired: &Desired,
+    observed: &Observed,
+) -> Vec<Step> {
     match &wanted.attach {
         Attachment::Nic { mac } => nic(name, *mac, wanted, observed),
         Attachment::Vlan { trunk, id, mac } => {
             let present = observed.links.get(name.as_str());
-            match present.filter(|link| is_tag(link, trunk, *id, observed)) {
-                Some(link) => vlan(name, *mac, wanted, link),
+            match present.filter(|link| is_tag(link, trunk, *id, desired, observed)) {
+                Some(link) => {
+                    let trunks = observed.links.get(trunk.as_str()).and_then(|trunk| trunk.mac);
+                    vlan(name, mac.or(trunks), wanted, link)
+                }
                 None => new_vlan(name, *mac, wanted),
             }
         }
     }
 }
 
-/// Our VLANs that are not wanted, or not in this place; our NICs that are not wanted stop.
+/// Our VLANs that are not wanted, or not in this place; our NICs that are not wanted stop, and leave a name that another
+/// link is to have.
 fn gone(desired: &Desired, observed: &Observed) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, link) in observed.links.iter().filter(|(_, link)| link.ours) {
         let wanted = name.parse().ok().and_then(|name: LinkName| desired.links.get(&name));
         if link.vlan.is_none() {
-            if link.up && wanted.is_none() && !matched(desired, observed, name) {
-                steps.push(Step::SetDown { link: name.clone() });
+            if matched(desired, observed, name) {
+                continue;
             }
-        } else if !wanted.is_some_and(|wanted| right_tag(wanted, link, observed)) {
+            match parking(name, observed).filter(|_| wanted.is_some()) {
+                Some(to) => steps.push(Step::Rename { from: name.clone(), to }),
+                None if link.up => steps.push(Step::SetDown { link: name.clone() }),
+                None => {}
+            }
+        } else if !wanted.is_some_and(|wanted| right_tag(wanted, link, desired, observed)) {
             steps.push(Step::DeleteLink { link: name.clone() });
         }
     }
@@ -73,18 +87,37 @@ fn matched(desired: &Desired, observed: &Observed, name: &str) -> bool {
     })
 }
 
-fn right_tag(wanted: &DesiredLink, link: &ObservedLink, observed: &Observed) -> bool {
+fn right_tag(
+    wanted: &DesiredLink,
+    link: &ObservedLink,
+    desired: &Desired,
+    observed: &Observed,
+) -> bool {
     match &wanted.attach {
-        Attachment::Vlan { trunk, id, .. } => is_tag(link, trunk, *id, observed),
+        Attachment::Vlan { trunk, id, .. } => is_tag(link, trunk, *id, desired, observed),
         Attachment::Nic { .. } => false,
     }
 }
 
-/// True when `link` is this VLAN on this trunk. A trunk that is about to be renamed is not it yet, and its VLANs are
-/// made anew, which happens only when a NIC was renamed behind our back.
-fn is_tag(link: &ObservedLink, trunk: &LinkName, id: VlanId, observed: &Observed) -> bool {
+/// True when `link` is this VLAN on this trunk. A trunk that is about to be renamed, or to be another NIC, is not it,
+/// and its VLANs are made anew: they would follow the NIC, not the name.
+fn is_tag(
+    link: &ObservedLink,
+    trunk: &LinkName,
+    id: VlanId,
+    desired: &Desired,
+    observed: &Observed,
+) -> bool {
     let Some((parent, tag)) = &link.vlan else { return false };
-    *tag == id && parent == trunk.as_str() && observed.links.contains_key(parent)
+    *tag == id && parent == trunk.as_str() && stays(trunk, desired, observed)
+}
+
+/// True when the NIC that is to have this name has it already.
+fn stays(name: &LinkName, desired: &Desired, observed: &Observed) -> bool {
+    let Some(Attachment::Nic { mac }) = desired.links.get(name).map(|link| &link.attach) else {
+        return false;
+    };
+    observed.nic(*mac).is_some_and(|(found, link)| found == name.as_str() && link.ours)
 }
 
 fn nic(name: &LinkName, mac: MacAddr, wanted: &DesiredLink, observed: &Observed) -> Vec<Step> {

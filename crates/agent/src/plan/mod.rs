@@ -2,6 +2,9 @@
 //!
 //! Guarantees: equal states give an empty plan; the same input gives the same plan; nothing that is not ours is in it.
 //!
+//! What the link steps take along (addresses and routes of a link that goes, is made anew or gets another name) is
+//! reckoned with, so that one plan is the whole way.
+//!
 //! Order, with the reasons:
 //! 1. VLANs that go, since one that comes may have the same tag; then NICs get their names, VLANs are made;
 //! 2. kernel settings, except the one that starts forwarding;
@@ -11,6 +14,7 @@
 //! 6. routes that come or change, then routes and addresses that go: connections that survive never lose their way.
 
 mod addresses;
+mod after;
 mod links;
 mod routes;
 
@@ -34,6 +38,7 @@ pub struct Plan {
 pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
     let links = links::links(desired, observed, &mut plan);
+    let observed = &*after::after(observed, &links);
     let (forwarding, settings): (Vec<Step>, Vec<Step>) =
         sysctls(desired, observed, &mut plan).into_iter().partition(starts_forwarding);
     let addresses = addresses::addresses(desired, observed, &mut plan);
