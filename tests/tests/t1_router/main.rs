@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
 
+mod diagnostics;
 mod world;
 
 use std::time::Duration;

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::Method;
+use serde_json::Value;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, Phase, StatusReport};
 use sluice_api::types::{ApplianceId, LinkName, MacAddr};
@@ -34,12 +36,12 @@ pub(crate) fn config() -> RouterConfig {
 pub(crate) struct World {
     pub(crate) router: Namespace,
     pub(crate) inet: Namespace,
-    manager: Namespace,
+    pub(crate) manager: Namespace,
     guests: Vec<(&'static str, Namespace)>,
     agent: Option<Process>,
     outside: std::cell::RefCell<Vec<Process>>,
     client: PushClient,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     _topology: Topology,
 }
 
@@ -72,6 +74,7 @@ impl World {
             inet.ip(["addr", "add", address, "dev", "lo"]).unwrap();
         }
         inet.route(["10.1.1.0/24", "via", "198.51.100.10"]).unwrap();
+        far_away(&mut topology, &inet);
         let guests = guests(&mut topology, &lan);
         let dir = tempfile::tempdir().unwrap();
         let client = identity(&dir);
@@ -114,7 +117,7 @@ impl World {
     }
 
     /// Runs a call of the manager's client inside its namespace.
-    fn call<T: Send, F: Future<Output = Result<T, PushError>>>(
+    pub(crate) fn call<T: Send, F: Future<Output = Result<T, PushError>>>(
         &self,
         make: impl FnOnce(PushClient) -> F + Send,
     ) -> Result<T, PushError>
@@ -154,6 +157,59 @@ impl World {
                 Err(_) => Err(PushError::Identity("no answer in time".to_owned())),
             }
         })
+    }
+
+    /// `PUT /v1/config` with whatever bytes: HTTP status and body.
+    pub(crate) fn put_config(&self, body: Vec<u8>) -> (u16, Vec<u8>) {
+        self.put_config_as(self.client.clone(), body).unwrap()
+    }
+
+    /// The same by another client.
+    pub(crate) fn put_config_as(
+        &self,
+        client: PushClient,
+        body: Vec<u8>,
+    ) -> Result<(u16, Vec<u8>), PushError> {
+        self.call(|_| async move {
+            let answer = client.raw(Method::PUT, "/v1/config", body, SOON).await?;
+            Ok((answer.0, answer.1.to_vec()))
+        })
+    }
+
+    /// `POST` of a JSON body: HTTP status and body.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Vec<u8>) {
+        let body = body.to_string().into_bytes();
+        let answer =
+            self.call(|client| async move { client.raw(Method::POST, path, body, SOON).await });
+        answer.map(|(status, body)| (status, body.to_vec())).unwrap()
+    }
+
+    /// A client whose certificate says what a manager's does, but a foreign authority issued it.
+    pub(crate) fn foreign_manager(&self) -> PushClient {
+        let folder = self.dir.path().join("foreign");
+        std::fs::create_dir_all(&folder).unwrap();
+        let day = Duration::from_hours(24);
+        let foreign = Authority::open(&folder.join("manager.db"), day).unwrap();
+        let ours = Authority::open(&self.dir.path().join("manager.db"), day).unwrap();
+        let mut identity = foreign.client().unwrap().identity;
+        identity.authority = ours.client().unwrap().identity.authority;
+        let identity = ClientIdentity::new(&identity).unwrap();
+        PushClient::new(&"r-1".parse().unwrap(), self.client.address(), &identity).unwrap()
+    }
+
+    /// All that an apply could change: kernel, ledger and report. Two of these are compared.
+    pub(crate) fn everything(&self) -> String {
+        let mut status = self.status();
+        status.uptime_seconds = 0;
+        // the kernel itself goes on with addresses that it gave to links that came up
+        let settled = || self.router.sh("! ip addr | grep -q tentative").run().unwrap().ok();
+        Wait::until(SOON, "addresses to be settled", settled).unwrap();
+        let kernel = "nft -s list ruleset; ip -d link; ip addr; ip route show table all; ip rule; \
+                      sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding";
+        let kernel = self.router.sh(kernel).check().unwrap();
+        let ledger = format!("cd {} && sha256sum *", self.dir.path().join("data").display());
+        let ledger = self.router.sh(&ledger).check().unwrap();
+        format!("{kernel}\n{ledger}\n{status:#?}")
     }
 
     pub(crate) fn dry_run(&self, config: &RouterConfig) -> DryRun {
@@ -218,6 +274,18 @@ impl World {
             || self.inet.sh("curl -s --max-time 1 http://192.0.2.80:8080/").run().unwrap().ok();
         Wait::until(SOON, "the web server", ready).unwrap();
     }
+}
+
+/// A host one hop behind the Internet; of its network only that one exists.
+fn far_away(topology: &mut Topology, inet: &Namespace) {
+    let far = topology.namespace("far").unwrap();
+    let near = VethEnd::new(inet, link("far0"));
+    topology.veth(&near, &VethEnd::new(&far, link("eth0"))).unwrap();
+    inet.address(&link("far0"), "198.18.0.1/30".parse().unwrap()).unwrap();
+    far.address(&link("eth0"), "198.18.0.2/30".parse().unwrap()).unwrap();
+    far.route(["default", "via", "198.18.0.1"]).unwrap();
+    inet.route(["unreachable", "198.18.0.0/24"]).unwrap();
+    inet.sh("sysctl -qw net.ipv4.ip_forward=1").check().unwrap();
 }
 
 const WEB: &str = r#"

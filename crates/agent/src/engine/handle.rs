@@ -12,7 +12,8 @@ use sluice_api::report::{
     Answer, Busy, ConfirmAnswer, DryRun, Health, HealthCheck, Phase, ServiceState, StatusReport,
 };
 use sluice_api::types::{Generation, LinkName};
-use sluice_sys::kernel::Kernel;
+use sluice_sys::kernel::{Kernel, KernelError};
+use sluice_sys::model::{Keys, Observed};
 use sluice_sys::nft::{Counters, TableId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -68,6 +69,7 @@ enum Request {
     DryRun { body: Bytes, reply: oneshot::Sender<DryRun> },
     Confirm { generation: Generation, reply: oneshot::Sender<ConfirmAnswer> },
     Config { reply: oneshot::Sender<Option<serde_json::Value>> },
+    Links { reply: oneshot::Sender<Result<Observed, KernelError>> },
 }
 
 /// A way to the engine.
@@ -189,6 +191,15 @@ impl Handle {
         self.listen.clone()
     }
 
+    /// The links and addresses of the kernel, read by the engine between two changes; `None` when it has stopped.
+    ///
+    /// Not by whoever asks: two readers at once on the one netlink socket make each other fail.
+    pub(crate) async fn links(&self) -> Option<Result<Observed, KernelError>> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(Request::Links { reply }).await;
+        answer.await.ok()
+    }
+
     /// Packets and bytes by chain and rule of `table`; empty when they cannot be read.
     pub async fn counters(&self, table: &TableId) -> Counters {
         self.shared.kernel.counters(table).await.unwrap_or_default()
@@ -239,6 +250,9 @@ impl<A: Appliance> Engine<A> {
             Request::Config { reply } => {
                 let config = self.target().map(|entry| serde_json::to_value(entry.config));
                 let _ = reply.send(config.and_then(Result::ok));
+            }
+            Request::Links { reply } => {
+                let _ = reply.send(self.kernel.observe(&Keys::default()).await);
             }
         }
     }

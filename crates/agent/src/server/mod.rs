@@ -7,6 +7,7 @@
 
 mod body;
 mod connection;
+mod diagnostics;
 mod identity;
 mod listen;
 pub mod openapi;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use identity::{Identities, IdentityError};
 
+use crate::diagnostics::Diagnostics;
 use crate::engine::{Handle, Listen};
 use crate::logs::LogRing;
 
@@ -52,6 +54,7 @@ pub struct Parts {
 pub async fn serve(parts: Parts) -> Result<(), IdentityError> {
     let identities = Identities::new(&parts.identity, parts.appliance, parts.boot_file)?;
     let app = Arc::new(routes::App {
+        diagnostics: Diagnostics::new(parts.handle.clone()),
         handle: parts.handle,
         identities: Arc::new(identities),
         logs: parts.logs,

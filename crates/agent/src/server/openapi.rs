@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes;
+use super::{diagnostics, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,10 @@ use super::routes;
         routes::logs,
         routes::power,
         routes::identity,
+        diagnostics::ping,
+        diagnostics::traceroute,
+        diagnostics::arping,
+        diagnostics::capture,
     ),
     components(schemas(sluice_api::report::DryRun))
 )]

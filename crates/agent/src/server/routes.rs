@@ -22,7 +22,8 @@ use utoipa::IntoParams;
 
 use super::body::{Json, Query, Raw, refuse};
 use super::identity::Identities;
-use super::reply;
+use super::{diagnostics, reply};
+use crate::diagnostics::Diagnostics;
 use crate::engine::Handle;
 use crate::logs::LogRing;
 use crate::metrics;
@@ -40,9 +41,10 @@ pub(super) struct App {
     pub(super) identities: Arc<Identities>,
     pub(super) logs: Arc<LogRing>,
     pub(super) power: mpsc::Sender<PowerAction>,
+    pub(super) diagnostics: Diagnostics,
 }
 
-type Shared = State<Arc<App>>;
+pub(super) type Shared = State<Arc<App>>;
 
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -54,6 +56,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/power", post(power))
         .route("/v1/identity", post(identity))
         .route("/metrics", get(metrics_text))
+        .merge(diagnostics::router())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         .with_state(app)
@@ -208,7 +211,7 @@ pub(super) async fn identity(State(app): Shared, Json(identity): Json<Identity>)
 }
 
 /// The error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

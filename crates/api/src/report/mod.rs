@@ -6,8 +6,8 @@ mod status;
 
 pub use answer::{Answer, Busy, Confirm, ConfirmAnswer, DryRun, PlanSummary, Timing};
 pub use diagnostics::{
-    ArpingRequest, CaptureRequest, DiagnosticOutput, LogEntry, LogLevel, LogPage, PingRequest,
-    PowerAction, PowerRequest, TracerouteRequest,
+    ArpingRequest, CaptureProtocol, CaptureRequest, DiagnosticOutput, LogEntry, LogLevel, LogPage,
+    PingRequest, PowerAction, PowerRequest, Probe, ProbeOutcome, TracerouteRequest,
 };
 pub use status::{
     DriftRepair, Health, HealthCheck, Phase, Reported, ServiceState, ServiceStatus, StatusReport,

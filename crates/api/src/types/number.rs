@@ -102,6 +102,27 @@ ranged!(
     LeaseSeconds(u32), "lease time", 60_u32, u32::MAX, "must be 60 to 4294967295 seconds"
 );
 
+ranged!(
+    /// Probes of a diagnostic.
+    ProbeCount(u8), "number of probes", 1_u8, 10_u8, "must be 1 to 10"
+);
+ranged!(
+    /// Hops that a trace goes at most; more are found in no path that works.
+    HopLimit(u8), "number of hops", 1_u8, 30_u8, "must be 1 to 30"
+);
+ranged!(
+    /// Packets of a capture.
+    CapturePackets(u32), "number of packets", 1_u32, 10_000_u32, "must be 1 to 10000"
+);
+ranged!(
+    /// Length of a capture file in bytes: one whole frame and its headers at least.
+    CaptureBytes(u32), "length of a capture", 65_600_u32, 16_777_216_u32, "must be 65600 to 16777216 bytes"
+);
+ranged!(
+    /// Seconds that a capture goes on.
+    CaptureSeconds(u8), "number of seconds", 1_u8, 60_u8, "must be 1 to 60"
+);
+
 impl Generation {
     /// The generation that follows this one, or `None` after the last.
     pub fn next(self) -> Option<Self> {
@@ -122,6 +143,36 @@ impl Port {
     pub const fn fixed(port: u16) -> Self {
         assert!(port != 0, "port 0 is not a port");
         Self(port)
+    }
+}
+
+impl Default for ProbeCount {
+    fn default() -> Self {
+        Self(3)
+    }
+}
+
+impl Default for HopLimit {
+    fn default() -> Self {
+        Self(15)
+    }
+}
+
+impl Default for CapturePackets {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl Default for CaptureBytes {
+    fn default() -> Self {
+        Self(4 << 20)
+    }
+}
+
+impl Default for CaptureSeconds {
+    fn default() -> Self {
+        Self(10)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Datagrams by the batch on one device: a UDP socket that hears only that device, and a sender of bare IPv4 packets
-//! to a given Ethernet address.
+//! to a given Ethernet address. For diagnostics: ICMP with a chosen hop limit, and whole frames.
 //!
 //! Guarantees: never blocks (sockets are non-blocking); a received datagram is whole, since one that was cut off is
 //! emptied. Not here: retries, and noticing that a device was replaced, for which [`DeviceUdp::is_current`]
-//! gives the means. Why a packet socket only to send: what comes in shall pass the firewall like anything else.
+//! gives the means. Why services get a packet socket only to send: what comes in shall pass the firewall like anything
+//! else; only diagnostics look past it, for to see what the firewall drops is their purpose.
 
+mod frames;
+mod icmp;
 mod mmsg;
 mod sender;
 mod udp;
@@ -12,8 +15,12 @@ mod udp;
 use std::io;
 
 use sluice_api::types::LinkName;
+use socket2::Socket;
 use thiserror::Error;
+use tokio::io::unix::AsyncFd;
 
+pub use frames::{FrameSocket, Hear, Seen};
+pub use icmp::IcmpSocket;
 pub use sender::{EthernetSender, Frame};
 pub use udp::{DeviceUdp, Outgoing};
 
@@ -43,4 +50,13 @@ pub struct Sent {
 /// The kernel's number of `device`, if it exists now.
 pub fn device_index(device: &LinkName) -> Option<u32> {
     nix::net::if_::if_nametoindex(device.as_str()).ok()
+}
+
+/// Ties a socket to the current runtime.
+#[allow(unsafe_code)]
+fn watched(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: the socket owns its valid descriptor and is neither replaced nor closed while the `AsyncFd` owns it: those
+    // who get it here keep it in a private field and only read from and write to it.
+    let registered = unsafe { AsyncFd::register(socket) };
+    Ok(registered?)
 }
