@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
 
 mod diagnostics;
+mod refusals;
 mod world;
 
 use std::time::Duration;
