@@ -1,5 +1,6 @@
 //! Benchmarks: ours and the rival's from one run, as a ratio.
 
+pub mod apply;
 pub mod dhcp;
 pub mod dns;
 
@@ -59,6 +60,7 @@ pub struct Entry {
 /// All benchmarks, in the order in which they run.
 pub fn all() -> Vec<Entry> {
     vec![
+        Entry { name: "apply", what: "configurations of 10,000 guests", run: apply::run },
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
     ]
