@@ -84,6 +84,16 @@ pub enum Error {
         #[source]
         source: PushError,
     },
+    /// The appliance refused the request: busy (503) or at fault (422), else it failed (502).
+    #[error("appliance {appliance} refused: {}", first(findings))]
+    Refused {
+        /// Which one.
+        appliance: String,
+        /// HTTP status of its answer.
+        status: u16,
+        /// Its reasons.
+        findings: Vec<Finding>,
+    },
     /// The store is busy beyond patience (503) or failed (500).
     #[error("the store failed")]
     Store(#[from] sqlx::Error),
@@ -108,7 +118,7 @@ fn first(findings: &[Finding]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Stable word: malformed, invalid, not-found, ambiguous, conflict, in-use, exhausted, request-reused, rejected,
-    /// too-large, unreachable, busy, internal.
+    /// too-large, unreachable, appliance, busy, internal.
     pub code: String,
     /// What is wrong.
     pub message: String,
@@ -124,11 +134,24 @@ pub struct Problem {
 }
 
 impl Error {
+    /// Why the appliance did not do what it was asked to.
+    pub fn of_appliance(appliance: &str, source: PushError) -> Self {
+        let appliance = appliance.to_owned();
+        match source {
+            PushError::Refused { status, findings, .. } => {
+                Self::Refused { appliance, status, findings }
+            }
+            source => Self::Appliance { appliance, source },
+        }
+    }
+
     /// The stable word for the kind of error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(findings) if findings.iter().any(|f| f.code == "syntax") => "malformed",
-            Self::Malformed(_) | Self::Invalid { .. } => "invalid",
+            Self::Malformed(_) | Self::Invalid { .. } | Self::Refused { status: 422, .. } => {
+                "invalid"
+            }
             Self::NotFound { .. } => "not-found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::Conflict { .. } => "conflict",
@@ -137,6 +160,8 @@ impl Error {
             Self::RequestReused { .. } => "request-reused",
             Self::Rejected(_) => "rejected",
             Self::Appliance { .. } => "unreachable",
+            Self::Refused { status: 503, .. } => "busy",
+            Self::Refused { .. } => "appliance",
             Self::Store(error) if crate::store::is_busy(error) => "busy",
             Self::Store(_) | Self::Corrupt { .. } | Self::Authority(_) => "internal",
         }
@@ -150,7 +175,7 @@ impl Error {
             "not-found" => 404,
             "ambiguous" | "conflict" | "in-use" | "request-reused" => 409,
             "exhausted" => 507,
-            "unreachable" => 502,
+            "unreachable" | "appliance" => 502,
             "busy" => 503,
             _ => 500,
         }
@@ -168,7 +193,10 @@ impl Error {
             Self::Appliance { .. } => {
                 "see `sluice status`; is the machine up, and is its endpoint right?"
             }
-            Self::Store(_) if self.code() == "busy" => "try again in a moment",
+            Self::Store(_) | Self::Refused { .. } if self.code() == "busy" => {
+                "try again in a moment"
+            }
+            Self::Refused { .. } => "docs/findings.md says what each code means and what to do",
             Self::Invalid { .. }
             | Self::Rejected(_)
             | Self::Store(_)
@@ -180,7 +208,9 @@ impl Error {
     /// The error as it is sent. Causes inside the manager are logged, not told.
     pub fn problem(&self) -> Problem {
         let (field, findings) = match self {
-            Self::Malformed(findings) | Self::Rejected(findings) => {
+            Self::Malformed(findings)
+            | Self::Rejected(findings)
+            | Self::Refused { findings, .. } => {
                 (findings.first().map(|finding| finding.path.clone()), findings.clone())
             }
             Self::Invalid { field, .. } | Self::Conflict { field, .. } => {

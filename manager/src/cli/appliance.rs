@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,7 @@ use sluice_api::RouterConfig;
 use sluice_api::report::LogPage;
 
 use super::client::{Client, Failure};
+use super::diagnostics::{self, ArpingArgs, CaptureArgs, PingArgs, TracerouteArgs};
 use super::object::{self, segment};
 use super::output;
 use super::table::Column;
@@ -46,6 +48,14 @@ pub(super) enum ApplianceCommand {
         /// Address and port.
         address: Option<SocketAddr>,
     },
+    /// Have it send echo requests to an address; exit code 1 when none is answered.
+    Ping(PingArgs),
+    /// Have it ask which routers are on the way to an address; exit code 1 when it is not reached.
+    Traceroute(TracerouteArgs),
+    /// Have it ask on a link which MAC an address has; two MACs are an address given twice.
+    Arping(ArpingArgs),
+    /// Have it capture packets on a link, into a pcap file.
+    Capture(CaptureArgs),
     /// Forget one whose network is deleted and whose machine is destroyed.
     Delete {
         /// Its id.
@@ -85,7 +95,7 @@ const COLUMNS: &[Column] = &[
     ("ENDPOINT", "/endpoint"),
 ];
 
-fn path(appliance: &str, rest: &str) -> String {
+pub(super) fn path(appliance: &str, rest: &str) -> String {
     format!("/v1/appliances/{}{rest}", segment(appliance))
 }
 
@@ -93,7 +103,7 @@ pub(super) async fn run(
     client: &Client,
     json: bool,
     command: ApplianceCommand,
-) -> Result<(), Failure> {
+) -> Result<ExitCode, Failure> {
     match command {
         ApplianceCommand::List => {
             object::list(json, &client.get("/v1/appliances").await?, COLUMNS);
@@ -114,13 +124,19 @@ pub(super) async fn run(
             let path = path(&appliance, "/endpoint");
             object::show(json, &client.change(Method::PUT, &path, Some(&body)).await?);
         }
+        ApplianceCommand::Ping(args) => return diagnostics::ping(client, json, &args).await,
+        ApplianceCommand::Traceroute(args) => {
+            return diagnostics::traceroute(client, json, &args).await;
+        }
+        ApplianceCommand::Arping(args) => return diagnostics::arping(client, json, &args).await,
+        ApplianceCommand::Capture(args) => diagnostics::capture(client, json, &args).await?,
         ApplianceCommand::Delete { appliance } => {
             let path = path(&appliance, "");
             let gone = client.change(Method::DELETE, &path, None::<&Value>).await?;
             object::deleted(json, "appliance", &gone);
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn plan(client: &Client, json: bool, appliance: &str) -> Result<(), Failure> {

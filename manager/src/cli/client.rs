@@ -141,12 +141,38 @@ impl Client {
         }
     }
 
+    /// A question that changes nothing.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let body = self.ask_bytes(path, body).await?;
+        serde_json::from_slice(&body).map_err(|error| Failure::Answer(error.to_string()))
+    }
+
+    /// The same, answered with a file.
+    pub(super) async fn ask_bytes(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Vec<u8>, Failure> {
+        let request = self.http.post(format!("{}{path}", self.url)).json(body);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.body(response).await
+    }
+
     async fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+        let body = self.body(response).await?;
+        serde_json::from_slice(&body).map_err(|error| Failure::Answer(error.to_string()))
+    }
+
+    /// The body of a success, or the refusal.
+    async fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
         let status = response.status();
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| Failure::Answer(error.to_string()));
+            return Ok(body.into());
         }
         let problem = serde_json::from_slice(&body);
         Err(problem.map_or_else(

@@ -8,6 +8,7 @@ mod appliance;
 mod apply;
 mod args;
 mod client;
+mod diagnostics;
 pub mod exit;
 mod object;
 mod output;
@@ -125,7 +126,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::PublicRange(command) => object::run(client, json, &PUBLIC_RANGES, command).await?,
         Command::Network(command) => object::run(client, json, &NETWORKS, command).await?,
         Command::Guest(command) => object::run(client, json, &GUESTS, command).await?,
-        Command::Appliance(command) => appliance::run(client, json, command).await?,
+        Command::Appliance(command) => return appliance::run(client, json, command).await,
         Command::Status(args) => return status::run(client, json, &args).await,
         Command::Apply(args) => apply::apply(client, json, &args).await?,
         Command::Diff(args) => return apply::diff(client, json, &args).await,

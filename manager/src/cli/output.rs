@@ -7,6 +7,12 @@ pub(super) fn print(text: &str) {
     let _ = stdout().write_all(text.as_bytes());
 }
 
+/// Writes bytes to standard output.
+pub(super) fn bytes(bytes: &[u8]) {
+    let _ = stdout().write_all(bytes);
+    let _ = stdout().flush();
+}
+
 /// Writes a line to standard output.
 pub(super) fn line(text: &str) {
     print(&format!("{text}\n"));

@@ -219,7 +219,11 @@ impl PushClient {
         Ok((status.as_u16(), body))
     }
 
+    /// A refusal is one in every call; what else was not asked for is not understood.
     fn unexpected(&self, status: u16, body: &[u8]) -> PushError {
+        if let Ok(Answer::Rejected { findings }) = serde_json::from_slice(body) {
+            return PushError::Refused { address: self.peer.address, status, findings };
+        }
         let body = String::from_utf8_lossy(body).chars().take(200).collect();
         PushError::Answer { address: self.peer.address, status, body }
     }

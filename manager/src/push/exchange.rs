@@ -15,7 +15,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use sluice_api::MAX_BODY;
+use sluice_api::{Finding, MAX_BODY};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -43,6 +43,16 @@ pub enum PushError {
         /// Why.
         #[source]
         source: ExchangeError,
+    },
+    /// The appliance refused the request, with its reasons. A retry helps when it was busy (status 503).
+    #[error("{address} refused: {}", findings.first().map(ToString::to_string).unwrap_or_default())]
+    Refused {
+        /// Where the appliance is.
+        address: SocketAddr,
+        /// HTTP status.
+        status: u16,
+        /// Its reasons.
+        findings: Vec<Finding>,
     },
     /// The appliance answered something else than the contract says.
     #[error("{address} answered {status}, which is not understood: {body}")]

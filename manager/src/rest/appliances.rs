@@ -156,13 +156,13 @@ fn missing(id: &ObjectId) -> Error {
 }
 
 /// A client of the appliance, and how its failures are told.
-async fn client(
+pub(super) async fn client(
     app: &App,
     id: &ObjectId,
 ) -> Result<(PushClient, impl Fn(PushError) -> Error), Error> {
     let appliance = find(app, id).await?;
     let name = appliance.id.to_string();
-    let failed = move |source| Error::Appliance { appliance: name.clone(), source };
+    let failed = move |source| Error::of_appliance(&name, source);
     let client = app.watch.client(&appliance).map_err(&failed)?;
     Ok((client, failed))
 }

@@ -7,6 +7,7 @@
 
 mod appliances;
 mod cloud;
+mod diagnostics;
 mod guests;
 mod networks;
 mod openapi;
@@ -103,4 +104,8 @@ fn appliance_routes() -> Router<App> {
         .route("/v1/appliances/{id}/status", get(appliances::status))
         .route("/v1/appliances/{id}/plan", post(appliances::plan))
         .route("/v1/appliances/{id}/logs", get(appliances::logs))
+        .route("/v1/appliances/{id}/diagnostics/ping", post(diagnostics::ping))
+        .route("/v1/appliances/{id}/diagnostics/traceroute", post(diagnostics::traceroute))
+        .route("/v1/appliances/{id}/diagnostics/arping", post(diagnostics::arping))
+        .route("/v1/appliances/{id}/diagnostics/capture", post(diagnostics::capture))
 }

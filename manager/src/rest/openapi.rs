@@ -4,7 +4,7 @@ use axum::response::Response;
 use utoipa::OpenApi;
 
 use super::reply::shown;
-use super::{appliances, cloud, guests, networks, physical, public, zones};
+use super::{appliances, cloud, diagnostics, guests, networks, physical, public, zones};
 use crate::error::Problem;
 
 #[derive(OpenApi)]
@@ -48,6 +48,10 @@ use crate::error::Problem;
         appliances::statuses,
         appliances::plan,
         appliances::logs,
+        diagnostics::ping,
+        diagnostics::traceroute,
+        diagnostics::arping,
+        diagnostics::capture,
         cloud::apply,
         cloud::allocations,
         cloud::health,

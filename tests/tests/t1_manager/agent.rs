@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,7 +19,7 @@ use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, StatusReport, Timing,
 };
 use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{Digest, RouterConfig};
+use sluice_api::{ApiCode, Digest, RouterConfig};
 use tokio::net::TcpListener;
 
 use super::tls::acceptor;
@@ -146,6 +147,7 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .route("/v1/config/confirm", post(confirm))
         .route("/v1/identity", post(renew))
         .route("/v1/logs", get(logs))
+        .route("/v1/diagnostics/{what}", post(diagnose))
         .layer(Extension(connection))
         .with_state(agent)
 }
@@ -253,4 +255,26 @@ async fn logs(Query(query): Query<Value>) -> Json<Value> {
         "target": "agent", "message": "hello" });
     let entries = if first { vec![entry] } else { Vec::new() };
     Json(json!({ "entries": entries, "lost": 0, "next_after": 1 }))
+}
+
+/// Every question is answered by one neighbour, and only `pub0` exists.
+async fn diagnose(
+    axum::extract::Path(what): axum::extract::Path<String>,
+    Json(request): Json<Value>,
+) -> Response {
+    if request.get("link").is_some_and(|link| link != "pub0") {
+        let findings = vec![ApiCode::UnknownLink.at("link", "there is no such link, but pub0")];
+        let refused = Json(Answer::Rejected { findings });
+        return (StatusCode::UNPROCESSABLE_ENTITY, refused).into_response();
+    }
+    if what == "capture" {
+        return b"\xd4\xc3\xb2\xa1 and so on".as_slice().into_response();
+    }
+    let number = request["count"].as_u64().unwrap_or(1);
+    let reached = request["address"] == "192.0.2.80";
+    let outcome = if reached { "reply" } else { "silent" };
+    Json(json!({ "reached": reached, "probes": [
+        { "number": number, "outcome": outcome, "from": "192.0.2.80", "rtt_us": 1500 },
+    ] }))
+    .into_response()
 }

@@ -8,6 +8,7 @@
 mod agent;
 mod answers;
 mod crash;
+mod diagnostics;
 mod process;
 mod release;
 mod requests;
