@@ -20,6 +20,13 @@ pub(crate) fn write(tree: &Tree, epoch: u64) -> Vec<u8> {
     out
 }
 
+/// An archive with one program in it.
+pub fn archive(path: &str, program: Vec<u8>) -> Vec<u8> {
+    let mut tree = Tree::default();
+    tree.file(path, program, 0o755);
+    write(&tree, 0)
+}
+
 #[derive(Default)]
 struct Fields {
     inode: u32,

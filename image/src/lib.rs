@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use cpio::archive;
 pub use error::{Error, Result};
 pub use template::{Artifacts, KERNEL_OPTIONS, build};
 pub use tool::host_packages;

@@ -1,6 +1,7 @@
 //! Benchmarks: ours and the rival's from one run, as a ratio.
 
 pub mod apply;
+pub mod boot;
 pub mod dhcp;
 pub mod dns;
 
@@ -61,6 +62,7 @@ pub struct Entry {
 pub fn all() -> Vec<Entry> {
     vec![
         Entry { name: "apply", what: "configurations of 10,000 guests", run: apply::run },
+        Entry { name: "boot", what: "first configuration against the bare kernel", run: boot::run },
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
     ]

@@ -8,6 +8,7 @@ pub mod guest;
 pub mod internet;
 mod machines;
 mod shell;
+pub mod single;
 
 use std::fs;
 use std::net::SocketAddr;

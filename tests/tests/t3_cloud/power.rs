@@ -4,22 +4,23 @@ use std::time::{Duration, Instant};
 
 use sluice_api::RouterConfig;
 use sluice_api::report::{Answer, ConfirmAnswer, Phase};
+use sluice_tests::cloud::single::Single;
 use sluice_tests::faults;
 
-use super::one_router::Single;
+use super::world::BOOT;
 
 /// Parts of the time that a whole apply takes, in percent; the last one is after its end.
 const CUTS: [u32; 5] = [5, 35, 60, 85, 130];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_in_an_apply_it_returns_on_the_old_or_the_new_configuration() {
-    let single = Single::start("power", |lab| lab).await;
-    single.status().await;
+    let single = Single::start("power", Single::direct(), |lab| lab).await.unwrap();
+    single.status(BOOT).await.unwrap();
     let mut current = faults::example();
-    single.push_and_confirm(&current).await;
+    single.push_and_confirm(&current).await.unwrap();
     let mut other = faults::changed();
     let start = Instant::now();
-    single.push_and_confirm(&other).await;
+    single.push_and_confirm(&other).await.unwrap();
     let whole = start.elapsed();
     std::mem::swap(&mut current, &mut other);
 
@@ -39,7 +40,7 @@ async fn cut_in_an_apply_it_returns_on_the_old_or_the_new_configuration() {
         }
     }
     other.generation = current.generation.next().unwrap();
-    single.push_and_confirm(&other).await;
+    single.push_and_confirm(&other).await.unwrap();
     single.lab.down().await.unwrap();
 }
 
@@ -61,7 +62,7 @@ async fn cut_while_pushing(single: &Single, config: &RouterConfig, after: Durati
 
 /// What it runs after it has come back, as the agent itself verified it.
 async fn returned(single: &Single) -> RouterConfig {
-    let status = single.status().await;
+    let status = single.status(BOOT).await.unwrap();
     assert_eq!(status.phase, Phase::InForce, "{status:#?}\n{}", single.lab.state().await);
     assert!(status.alarms.is_empty(), "{status:#?}");
     let config = single.client.config().await.unwrap();
