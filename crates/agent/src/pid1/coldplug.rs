@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::modules::{ModuleError, Modules};
 
@@ -10,10 +12,32 @@ const DEVICES: &str = "/sys/devices";
 /// Deeper than any bus nests; bounds the walk.
 const MAX_DEPTH: usize = 24;
 
-/// Loads the drivers of all devices; answers the failures, for one bad driver must not stop the others.
+/// What the processor itself asks for: faster ciphers.
+const PROCESSOR: &str = "cpu:";
+/// The router serves long before this, and no tunnel is up yet.
+const PROCESSOR_AFTER: Duration = Duration::from_secs(20);
+
+/// Loads the drivers of all devices but the processor; answers the failures, for one bad driver must not stop the others.
 pub(crate) fn run(modules: &mut Modules) -> Vec<ModuleError> {
+    load(modules, |alias| !alias.starts_with(PROCESSOR))
+}
+
+/// Loads the processor's ciphers in the background and late: the kernel tests each of them for a second or two under
+/// emulation, which would come on top of every start. A tunnel that needs one sooner makes the kernel ask for it.
+pub(crate) fn processor_later() {
+    thread::spawn(|| {
+        thread::sleep(PROCESSOR_AFTER);
+        if let Ok(mut modules) = Modules::open() {
+            // without them the generic ciphers serve
+            let _slower = load(&mut modules, |alias| alias.starts_with(PROCESSOR));
+        }
+    });
+}
+
+fn load(modules: &mut Modules, wanted: impl Fn(&str) -> bool) -> Vec<ModuleError> {
     let mut aliases = Vec::new();
     collect(Path::new(DEVICES), MAX_DEPTH, &mut aliases);
+    aliases.retain(|alias| wanted(alias));
     aliases.sort();
     aliases.dedup();
     aliases.iter().filter_map(|alias| modules.load_alias(alias).err()).collect()

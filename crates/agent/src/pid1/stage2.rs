@@ -1,5 +1,5 @@
 //! Stage 2, on the template's root: everything between the hand-over and the supervised agent, in this order because each
-//! step needs the one before: mounts, settings, drop-all, drivers, loopback, boot document, agent.
+//! step needs the one before: mounts, settings, the kernel's rules engine, drop-all, drivers, loopback, boot document, agent.
 
 use std::convert::Infallible;
 use std::fs;
@@ -68,6 +68,7 @@ pub(crate) fn run() -> Result<Infallible, Stage2Error> {
     if Path::new(TEST_HOST).exists() {
         return test_host(console, modules);
     }
+    named_modules(&mut console, &mut modules);
     firewall::drop_all()?;
     console.say("drop-all table is loaded");
     drivers(&mut console, &mut modules);
@@ -77,6 +78,7 @@ pub(crate) fn run() -> Result<Infallible, Stage2Error> {
     debug_shell(&mut console);
     let found = boot_document(&mut modules)?;
     console.say(&format!("boot document from {}: appliance {}", found.from, found.appliance));
+    coldplug::processor_later();
     supervise(Machine { console, modules, program: Program::agent(found.role) })
 }
 
@@ -86,6 +88,7 @@ fn test_host(mut console: Console, mut modules: Modules) -> Result<Infallible, S
     if let Err(error) = rustix::system::sethostname(cmdline.hostname.as_bytes()) {
         console.say(&format!("warning: cannot set the host name: {error}"));
     }
+    named_modules(&mut console, &mut modules);
     drivers(&mut console, &mut modules);
     if let Err(error) = loopback::up() {
         console.say(&format!("warning: cannot raise lo: {error}"));
@@ -103,11 +106,17 @@ fn settings(console: &mut Console) {
     }
 }
 
-fn drivers(console: &mut Console, modules: &mut Modules) {
+/// None of them drives a NIC, so they may come before drop-all.
+fn named_modules(console: &mut Console, modules: &mut Modules) {
     let names = fs::read_to_string(MODULES).unwrap_or_default();
-    let failures: Vec<_> = names.lines().filter_map(|name| modules.load(name).err()).collect();
-    for failure in failures.iter().chain(&coldplug::run(modules)) {
-        console.say(&format!("warning: {}", chain(failure)));
+    for failure in names.lines().filter_map(|name| modules.load(name).err()) {
+        console.say(&format!("warning: {}", chain(&failure)));
+    }
+}
+
+fn drivers(console: &mut Console, modules: &mut Modules) {
+    for failure in coldplug::run(modules) {
+        console.say(&format!("warning: {}", chain(&failure)));
     }
     console.say(&format!("network interfaces: {}", interfaces().join(" ")));
 }

@@ -1,7 +1,7 @@
 //! Start to first committed configuration, against the template's own kernel with an empty init.
 //!
 //! Ours and the rival take turns. Time on the clock is measured, and the processor time of the emulator, which a busy
-//! host changes less. The client pushes as soon as the agent answers, over TLS, and confirms as the manager does.
+//! host changes less. The client pushes as soon as the agent listens, over TLS, and confirms as the manager does.
 
 mod bare;
 
@@ -90,8 +90,10 @@ async fn template(firmware: Firmware) -> Result<Took> {
     let machine = MachineSpec { start: false, ..MachineSpec::template().firmware(firmware) };
     let single = Single::start("bench-boot", machine, |lab| lab).await?;
     let start = Instant::now();
-    single.lab.machine(ROUTER)?.power_on().await?;
-    single.status(BOUND).await?;
+    let router = single.lab.machine(ROUTER)?;
+    router.power_on().await?;
+    // a connection that is tried too soon is repeated by TCP only after a second
+    router.console_until("API listens", BOUND).await?;
     single.push_and_confirm(&faults::example()).await?;
     let took = took(&single.lab, ROUTER, start).await?;
     single.lab.down().await?;
