@@ -14,22 +14,37 @@ const MAX_DEPTH: usize = 24;
 
 /// What the processor itself asks for: faster ciphers.
 const PROCESSOR: &str = "cpu:";
-/// The router serves long before this, and no tunnel is up yet.
-const PROCESSOR_AFTER: Duration = Duration::from_secs(20);
+/// PCI class 01, mass storage (PCI Code and ID Assignment Specification).
+const STORAGE: &str = "bc01";
+/// The paravirtual bus, where disks and NICs of most machines are.
+const VIRTIO: &str = "virtio:";
+/// An appliance serves long before this, and no tunnel is up yet.
+const LATE: Duration = Duration::from_secs(20);
 
 /// Loads the drivers of all devices but the processor; answers the failures, for one bad driver must not stop the others.
 pub(crate) fn run(modules: &mut Modules) -> Vec<ModuleError> {
     load(modules, |alias| !alias.starts_with(PROCESSOR))
 }
 
-/// Loads the processor's ciphers in the background and late: the kernel tests each of them for a second or two under
-/// emulation, which would come on top of every start. A tunnel that needs one sooner makes the kernel ask for it.
-pub(crate) fn processor_later() {
+/// The drivers of paravirtual devices alone: enough to find the disk of most machines, without probing for others.
+pub(crate) fn virtio(modules: &mut Modules) -> Vec<ModuleError> {
+    load(modules, |alias| alias.starts_with(VIRTIO))
+}
+
+/// The drivers of all devices but the processor and further storage, of which the root's is there already.
+pub(crate) fn without_storage(modules: &mut Modules) -> Vec<ModuleError> {
+    let wanted = |alias: &str| !alias.starts_with(PROCESSOR) && !alias.contains(STORAGE);
+    load(modules, wanted)
+}
+
+/// Loads what is left in the background and late. The kernel tests the processor's ciphers for a second or two under
+/// emulation, which would come on top of every start; a tunnel that needs one sooner makes the kernel ask for it.
+pub(crate) fn rest_later() {
     thread::spawn(|| {
-        thread::sleep(PROCESSOR_AFTER);
+        thread::sleep(LATE);
         if let Ok(mut modules) = Modules::open() {
-            // without them the generic ciphers serve
-            let _slower = load(&mut modules, |alias| alias.starts_with(PROCESSOR));
+            // without them the generic ciphers serve, and the disk is in use already
+            let _unneeded = load(&mut modules, |_| true);
         }
     });
 }

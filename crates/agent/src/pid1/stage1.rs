@@ -69,8 +69,8 @@ pub(crate) fn run() -> Result<Infallible, Stage1Error> {
     console.say("stage 1: kernel is up");
     let cmdline = Cmdline::read().map_err(|source| read_error("/proc/cmdline", source))?;
     let mut modules = Modules::open()?;
-    load_drivers(&mut console, &mut modules)?;
-    let root = wait_for_root(&cmdline.root)?;
+    file_systems(&mut console, &mut modules)?;
+    let root = find_root(&mut console, &mut modules, &cmdline.root)?;
     mounts::device(&root, ROOT, "squashfs", MsFlags::MS_RDONLY | MsFlags::MS_NODEV, "")?;
     console.say(&format!("root is {} ({})", root.display(), cmdline.root));
     if cmdline.overlay {
@@ -86,14 +86,31 @@ fn read_error(path: &'static str, source: io::Error) -> Stage1Error {
     Stage1Error::Read { path, source }
 }
 
-/// One driver that fails must not keep the disk of another from being found.
-fn load_drivers(console: &mut Console, modules: &mut Modules) -> Result<(), Stage1Error> {
+fn file_systems(console: &mut Console, modules: &mut Modules) -> Result<(), Stage1Error> {
     let names = fs::read_to_string(MODULES).map_err(|source| read_error(MODULES, source))?;
-    let failures = names.lines().filter_map(|name| modules.load(name).err()).collect::<Vec<_>>();
-    for failure in failures.iter().chain(&coldplug::run(modules)) {
-        console.say(&format!("warning: {}", chain(failure)));
-    }
+    warn(console, names.lines().filter_map(|name| modules.load(name).err()));
     Ok(())
+}
+
+/// Most machines have a paravirtual disk: where that has the root, no other controller is probed.
+fn find_root(
+    console: &mut Console,
+    modules: &mut Modules,
+    label: &str,
+) -> Result<PathBuf, Stage1Error> {
+    warn(console, coldplug::virtio(modules));
+    if let Some(node) = devices::by_label(label) {
+        return Ok(node);
+    }
+    warn(console, coldplug::run(modules));
+    wait_for_root(label)
+}
+
+/// One driver that fails must not keep the disk of another from being found.
+fn warn(console: &mut Console, failures: impl IntoIterator<Item = ModuleError>) {
+    for failure in failures {
+        console.say(&format!("warning: {}", chain(&failure)));
+    }
 }
 
 fn wait_for_root(label: &str) -> Result<PathBuf, Stage1Error> {

@@ -78,7 +78,7 @@ pub(crate) fn run() -> Result<Infallible, Stage2Error> {
     debug_shell(&mut console);
     let found = boot_document(&mut modules)?;
     console.say(&format!("boot document from {}: appliance {}", found.from, found.appliance));
-    coldplug::processor_later();
+    coldplug::rest_later();
     supervise(Machine { console, modules, program: Program::agent(found.role) })
 }
 
@@ -115,7 +115,7 @@ fn named_modules(console: &mut Console, modules: &mut Modules) {
 }
 
 fn drivers(console: &mut Console, modules: &mut Modules) {
-    for failure in coldplug::run(modules) {
+    for failure in coldplug::without_storage(modules) {
         console.say(&format!("warning: {}", chain(&failure)));
     }
     console.say(&format!("network interfaces: {}", interfaces().join(" ")));
@@ -137,7 +137,7 @@ fn boot_document(modules: &mut Modules) -> Result<Found, Stage2Error> {
         match bootdoc::acquire(cmdline.boot.as_deref()) {
             Err(BootDocError::None) if Instant::now() < end => {
                 std::thread::sleep(LOOK_EVERY);
-                // failures were said by the first pass
+                // the drive may be behind a storage controller, whose driver comes only now
                 coldplug::run(modules);
             }
             result => return Ok(result?),
