@@ -17,6 +17,10 @@ const MAX_ATTEMPTS: usize = 400;
 
 /// Decodes JSON strictly: unknown and doubled fields are errors. Errors carry the path of each fault.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Finding>> {
+    // keeping track of the path costs more than decoding, and is needed for what is wrong alone
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let error = match serde_path_to_error::deserialize(&mut reader) {
         Ok(value) => return reader.end().map(|()| value).map_err(|e| vec![syntax(&e)]),

@@ -1,6 +1,7 @@
 //! Guests: inside their network, and nothing given twice.
 
-use std::net::IpAddr;
+use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
 use crate::config::{Guest, GuestNetwork};
@@ -40,54 +41,72 @@ pub(super) fn check(scope: &mut Scope<'_>) {
     );
     for (index, network) in config.networks.iter().enumerate() {
         for (position, guest) in network.guests.iter().enumerate() {
-            place(scope, &format!("networks[{index}].guests[{position}]"), network, guest);
+            place(scope, |field| At { network: index, guest: position, field }, network, guest);
         }
     }
 }
 
-/// One key per guest, with the path of the field it comes from.
+/// A field of a guest. Its path becomes text for a finding only, since there may be ten thousand guests and no finding.
+struct At {
+    network: usize,
+    guest: usize,
+    field: &'static str,
+}
+
+impl Display for At {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "networks[{}].guests[{}].{}", self.network, self.guest, self.field)
+    }
+}
+
+/// One key per guest, with the field it comes from.
 fn all<'a, K>(
     networks: impl Iterator<Item = &'a GuestNetwork>,
-    field: &'a str,
+    field: &'static str,
     key: impl Fn(&'a GuestNetwork, &'a Guest) -> K + Copy,
-) -> impl Iterator<Item = (K, String)> {
+) -> impl Iterator<Item = (K, At)> {
     networks.enumerate().flat_map(move |(index, network)| {
         network.guests.iter().enumerate().map(move |(position, guest)| {
-            (key(network, guest), format!("networks[{index}].guests[{position}].{field}"))
+            (key(network, guest), At { network: index, guest: position, field })
         })
     })
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key<'a>(&'a ObjectId, std::net::Ipv4Addr);
+#[derive(PartialEq, Eq, Hash)]
+struct Key<'a>(&'a ObjectId, Ipv4Addr);
 
-impl std::fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Key<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} of network {}", self.1, self.0)
     }
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash)]
 struct Name<'a>(&'a HostName, &'a DomainName);
 
-impl std::fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
     }
 }
 
-fn place(scope: &mut Scope<'_>, path: &str, network: &GuestNetwork, guest: &Guest) {
+fn place(
+    scope: &mut Scope<'_>,
+    at: impl Fn(&'static str) -> At,
+    network: &GuestNetwork,
+    guest: &Guest,
+) {
     if !network.cidr.usable_for_host(IpAddr::V4(guest.address)) {
         let reason = format!("{} is not a host address of {}", guest.address, network.cidr);
-        scope.error(format!("{path}.address"), "outside-network", reason);
+        scope.error(at("address").to_string(), "outside-network", reason);
     }
     if guest.address == network.gateway {
         let reason = format!("{} is the gateway of network {}", guest.address, network.id);
-        scope.error(format!("{path}.address"), "duplicate-address", reason);
+        scope.error(at("address").to_string(), "duplicate-address", reason);
     }
     if guest.hostname == scope.config.hostname {
         let reason =
             format!("{} is the router's own name; the guest's wins in DNS", guest.hostname);
-        scope.warning(format!("{path}.hostname"), "router-name", reason);
+        scope.warning(at("hostname").to_string(), "router-name", reason);
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn check(scope: &mut Scope<'_>) {
 }
 
 /// A tag on a trunk, as a key that prints.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash)]
 struct Tag<'a>(&'a LinkName, VlanId);
 
 impl std::fmt::Display for Tag<'_> {

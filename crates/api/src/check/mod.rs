@@ -8,7 +8,10 @@ mod links;
 mod networks;
 mod routes;
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::hash::Hash;
 
 use crate::config::{Link, RouterConfig};
 use crate::types::LinkName;
@@ -67,20 +70,22 @@ impl<'a> Scope<'a> {
     }
 
     /// Reports every value that occurs a second time, naming the place where it came first.
-    fn unique<K: Ord + std::fmt::Display>(
+    fn unique<K: Hash + Eq + Display, P: Display>(
         &mut self,
         what: &str,
         code: &str,
-        entries: impl IntoIterator<Item = (K, String)>,
+        entries: impl IntoIterator<Item = (K, P)>,
     ) {
-        let mut seen: BTreeMap<K, String> = BTreeMap::new();
+        let mut seen: HashMap<K, P> = HashMap::new();
         for (key, path) in entries {
-            match seen.get(&key) {
-                Some(first) => {
-                    self.error(path, code, format!("{what} {key} is already used at {first}"));
+            match seen.entry(key) {
+                Entry::Occupied(first) => {
+                    let (key, first) = (first.key(), first.get());
+                    let reason = format!("{what} {key} is already used at {first}");
+                    self.error(path.to_string(), code, reason);
                 }
-                None => {
-                    seen.insert(key, path);
+                Entry::Vacant(free) => {
+                    free.insert(path);
                 }
             }
         }

@@ -18,7 +18,7 @@ pub(super) fn check(scope: &mut Scope<'_>) {
     }
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash)]
 struct Key(Cidr, u32);
 
 impl std::fmt::Display for Key {

@@ -3,14 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde::{Deserialize, Serialize};
-
 use super::text::text_value;
 
 /// An IPv4 or IPv6 address of one host: not unspecified, not multicast, not the broadcast address, and not an IPv4
 /// address in IPv6's clothes (RFC 4291 2.5.5.2), for which the plain form is to be used.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostAddress(IpAddr);
 
 text_value!(HostAddress, "host address", "^[0-9a-fA-F.:]+$", "192.0.2.1");

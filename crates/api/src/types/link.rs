@@ -2,16 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::text::text_value;
 
 /// A kernel interface name by role and id, such as `ctl`, `pub0` or `tier-3`.
 ///
 /// 1 to 15 bytes (IFNAMSIZ less its NUL), a lower-case letter first, then letters, digits and hyphens;
 /// narrower than the kernel's own rule so that a name can never mean anything inside an nft script.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkName(String);
 
 text_value!(LinkName, "link name", "^[a-z][a-z0-9-]{0,14}$", "pub0");

@@ -2,22 +2,18 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::text::text_value;
 
 /// One DNS label usable as a host name: 1 to 63 letters, digits and inner hyphens (RFC 952, RFC 1123 2.1).
 ///
 /// Stored and printed in lower case, because DNS compares without case (RFC 1035 2.3.3).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(String);
 
 text_value!(HostName, "host name", "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", "vm1");
 
 /// A domain name of one or more labels without the final dot, at most 253 characters (RFC 1035 3.1); lower case.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainName(String);
 
 text_value!(
@@ -28,15 +24,13 @@ text_value!(
 );
 
 /// The id of an object in a configuration (network, guest, rule): 1 to 63 lower-case letters, digits and inner hyphens.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(String);
 
 text_value!(ObjectId, "id", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "net-1");
 
 /// The id of an appliance, such as `r-3`; also its name in its certificate. Same form as [`ObjectId`].
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApplianceId(String);
 
 text_value!(ApplianceId, "appliance id", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "r-3");

@@ -3,14 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnetwork::{IpNetwork, Ipv4Network};
-use serde::{Deserialize, Serialize};
-
 use super::text::text_value;
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 /// A network such as `10.1.1.0/24` or `2001:db8::/64`; host bits must be zero (RFC 4632 3.1).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cidr(IpNetwork);
 
 text_value!(Cidr, "network", "^[0-9a-fA-F.:]+/[0-9]{1,3}$", "10.1.1.0/24");
@@ -18,8 +15,7 @@ text_value!(Cidr, "network", "^[0-9a-fA-F.:]+/[0-9]{1,3}$", "10.1.1.0/24");
 /// An address with the prefix length of its network, as an interface holds it: `10.1.1.1/24`.
 ///
 /// Unspecified, multicast, loopback and (for prefixes shorter than /31) network and broadcast addresses are refused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceAddress(IpNetwork);
 
 text_value!(InterfaceAddress, "interface address", "^[0-9a-fA-F.:]+/[0-9]{1,3}$", "10.1.1.1/24");
