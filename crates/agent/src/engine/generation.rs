@@ -50,14 +50,14 @@ mod tests {
     }
 
     fn digest(text: &str) -> Digest {
-        Digest::of_bytes(text.as_bytes())
+        Digest::of(&text).unwrap()
     }
 
-    fn entry(generation: u64, text: &str) -> Entry<()> {
-        Entry { generation: number(generation), digest: digest(text), config: () }
+    fn entry(generation: u64, text: &str) -> Entry<String> {
+        Entry::new(number(generation), text.to_owned()).unwrap()
     }
 
-    fn judged(state: &State<()>, generation: u64, text: &str) -> Option<&'static str> {
+    fn judged(state: &State<String>, generation: u64, text: &str) -> Option<&'static str> {
         verdict(state, number(generation), &digest(text)).map(|answer| match answer {
             Answer::Already { .. } => "already",
             Answer::Stale { .. } => "stale",

@@ -248,7 +248,7 @@ impl<A: Appliance> Engine<A> {
                 let _ = reply.send(self.confirm(generation));
             }
             Request::Config { reply } => {
-                let config = self.target().map(|entry| serde_json::to_value(entry.config));
+                let config = self.target().map(|entry| serde_json::to_value(&*entry.config));
                 let _ = reply.send(config.and_then(Result::ok));
             }
             Request::Links { reply } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, PlanSummary, Timing};
 use sluice_api::types::Generation;
-use sluice_api::{ApiCode, Digest, Finding};
+use sluice_api::{ApiCode, Finding};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -24,9 +24,9 @@ impl<A: Appliance> Engine<A> {
             let reason = format!("this is {}, not {}", self.boot.appliance, config.appliance());
             return Err(vec![ApiCode::WrongAppliance.at("appliance", reason)]);
         }
-        let digest = Digest::of(&config)
+        let entry = Entry::new(config.generation(), config)
             .map_err(|error| vec![ApiCode::Internal.of_request(error.to_string())])?;
-        Ok((Entry { generation: config.generation(), digest, config }, warnings))
+        Ok((entry, warnings))
     }
 
     /// What would happen; nothing is touched.

@@ -9,18 +9,20 @@
 //!
 //! Not guaranteed: a page that somebody rewrote on purpose, digest included, is believed.
 
+mod entry;
 mod page;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sluice_api::Digest;
 use sluice_api::types::Generation;
 use thiserror::Error;
 
+pub use entry::Entry;
 use page::{Found, NAMES};
 
 /// Where the ledger is kept: whole named files, replaced durably.
@@ -49,18 +51,6 @@ pub enum LedgerError {
     Encode(#[from] serde_json::Error),
 }
 
-/// One configuration by number and content.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry<C> {
-    /// Its number.
-    pub generation: Generation,
-    /// Digest of its content.
-    pub digest: Digest,
-    /// Itself.
-    pub config: C,
-}
-
 /// Number and digest of the newest configuration ever tried: the same number must not come with other content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,9 +61,9 @@ pub struct Seen {
     pub digest: Digest,
 }
 
-/// What the ledger holds.
+/// What the ledger holds. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, bound(deserialize = "C: DeserializeOwned"))]
 pub struct State<C> {
     /// The last good configuration.
     pub committed: Option<Entry<C>>,
@@ -101,7 +91,7 @@ pub struct Ledger<C> {
     single: bool,
 }
 
-impl<C: Clone + Serialize + serde::de::DeserializeOwned> Ledger<C> {
+impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
     /// Reads the ledger; the alarms say what could not be read. A page that cannot stand in for the other one is
     /// written anew.
     pub fn open(files: Arc<dyn Files>) -> (Self, Vec<String>) {
@@ -152,7 +142,7 @@ impl<C: Clone + Serialize + serde::de::DeserializeOwned> Ledger<C> {
     /// Writes the second page when only one holds what was committed; does nothing otherwise.
     pub fn mirror(&mut self) -> Result<(), LedgerError> {
         if self.single {
-            self.put(&page::encode(&self.state)?)?;
+            self.put(&self.state.clone())?;
             self.single = false;
         }
         Ok(())
@@ -176,13 +166,13 @@ impl<C: Clone + Serialize + serde::de::DeserializeOwned> Ledger<C> {
     }
 
     fn write(&mut self, next: State<C>) -> Result<(), LedgerError> {
-        self.put(&page::encode(&next)?)?;
+        self.put(&next)?;
         self.state = next;
         Ok(())
     }
 
     /// Writes the page whose turn it is: never the newest one that could be read.
-    fn put(&mut self, state: &RawValue) -> Result<(), LedgerError> {
+    fn put(&mut self, state: &State<C>) -> Result<(), LedgerError> {
         let serial = self.serial + 1;
         let name = if serial.is_multiple_of(2) { NAMES[0] } else { NAMES[1] };
         let page = page::seal(serial, state)?;

@@ -1,12 +1,12 @@
 //! One page of the ledger: a version of it in a file of its own, sealed by a digest.
 //!
-//! Guarantees: a page of which any byte was changed or cut off is not read as a page.
+//! Guarantees: a page of which any byte was changed or cut off is not read as a page. The seal is over the digests of the
+//! configurations, not over their text once more: reading an entry proves that its text has its digest.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
 use sluice_api::Digest;
 
-use super::{Files, State};
+use super::{Entry, Files, Seen, State};
 
 /// Two files, written in turn, so that one is always whole even on a file system that forgets.
 pub(super) const NAMES: [&str; 2] = ["ledger-a.json", "ledger-b.json"];
@@ -16,9 +16,19 @@ pub(super) const NAMES: [&str; 2] = ["ledger-a.json", "ledger-b.json"];
 #[serde(deny_unknown_fields)]
 struct Page<S> {
     serial: u64,
-    /// Of serial and state as they stand in the file: a damaged serial would else let the older page win.
+    /// Of the serial and of what [`Sealed`] holds of the state.
     digest: Digest,
     state: S,
+}
+
+/// What a page's digest is of. With the serial, since a damaged one would else let the older page win.
+#[derive(Serialize)]
+struct Sealed<'a> {
+    serial: u64,
+    committed: Option<Seen>,
+    pending: Option<Seen>,
+    seen: Option<&'a Seen>,
+    lost: bool,
 }
 
 /// What the two pages say together.
@@ -31,18 +41,24 @@ pub(super) struct Found<C> {
     pub(super) alarms: Vec<String>,
 }
 
-/// The state as it will stand in a page.
-pub(super) fn encode<C: Serialize>(state: &State<C>) -> Result<Box<RawValue>, serde_json::Error> {
-    serde_json::value::to_raw_value(state)
-}
-
 /// The bytes of a page.
-pub(super) fn seal(serial: u64, state: &RawValue) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Page { serial, digest: digest(serial, state), state })
+pub(super) fn seal<C: Serialize>(
+    serial: u64,
+    state: &State<C>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Page { serial, digest: digest(serial, state)?, state })
 }
 
-fn digest(serial: u64, state: &RawValue) -> Digest {
-    Digest::of_bytes(format!("{serial} {}", state.get()).as_bytes())
+fn digest<C>(serial: u64, state: &State<C>) -> Result<Digest, serde_json::Error> {
+    let seen =
+        |entry: &Entry<C>| Seen { generation: entry.generation, digest: entry.digest.clone() };
+    Digest::of(&Sealed {
+        serial,
+        committed: state.committed.as_ref().map(seen),
+        pending: state.pending.as_ref().map(seen),
+        seen: state.seen.as_ref(),
+        lost: state.lost,
+    })
 }
 
 /// Reads both pages.
@@ -82,11 +98,10 @@ fn read<C: DeserializeOwned>(
     let Some(bytes) = files.read(name).map_err(|error| error.to_string())? else {
         return Ok(None);
     };
-    let page: Page<Box<RawValue>> =
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    if digest(page.serial, &page.state) != page.digest {
+    let page: Page<State<C>> = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let sealed = digest(page.serial, &page.state).map_err(|error| error.to_string())?;
+    if sealed != page.digest {
         return Err("its digest does not match".to_owned());
     }
-    let state = serde_json::from_str(page.state.get()).map_err(|error| error.to_string())?;
-    Ok(Some((page.serial, state)))
+    Ok(Some((page.serial, page.state)))
 }

@@ -34,7 +34,7 @@ impl Files for Disk {
 
 fn entry(number: u64) -> Entry<u64> {
     let generation = number.try_into().unwrap();
-    Entry { generation, digest: Digest::of_bytes(b"x"), config: number }
+    Entry::new(generation, number).unwrap()
 }
 
 /// The ledger in `content`, on a disk with plenty of room, as a start of the agent finds and leaves it.
