@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice};
 use sluice_api::RouterConfig;
 use sluice_api::boot::Role;
@@ -34,7 +33,10 @@ impl Appliance for Router {
         if config.networks.is_empty() {
             return BTreeMap::new();
         }
-        BTreeMap::from([(DHCP, slice(&dhcp::slice(config))), (DNS, slice(&dns::slice(config)))])
+        BTreeMap::from([
+            (DHCP, ServiceSlice::of(&dhcp::slice(config))),
+            (DNS, ServiceSlice::of(&dns::slice(config))),
+        ])
     }
 
     fn privileges(&self, service: ServiceName) -> Privileges {
@@ -45,9 +47,4 @@ impl Appliance for Router {
         }
         Privileges { user: 64_002, capabilities: vec![Capability::NetBindService] }
     }
-}
-
-fn slice(value: &impl Serialize) -> ServiceSlice {
-    // slices are plain data; one that could not be written would be refused by its service
-    ServiceSlice(serde_json::to_value(value).unwrap_or(serde_json::Value::Null))
 }

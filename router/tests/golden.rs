@@ -41,7 +41,9 @@ fn agree(differences: Vec<Option<String>>) {
 
 fn services(config: &RouterConfig) -> BTreeMap<String, serde_json::Value> {
     let slices = Router.services(config).into_iter();
-    slices.map(|(name, slice)| (name.to_string(), slice.0)).collect()
+    slices
+        .map(|(name, slice)| (name.to_string(), serde_json::from_str(slice.json().get()).unwrap()))
+        .collect()
 }
 
 /// The plan as the engine reports it, with the services whose slice becomes another.

@@ -145,7 +145,16 @@ impl Running {
 #[derive(Default)]
 pub struct FakeServices {
     serving: Mutex<BTreeMap<ServiceName, (Generation, ServiceSlice)>>,
-    refuse: Mutex<Option<ServiceName>>,
+    trouble: Mutex<Option<(ServiceName, Trouble)>>,
+}
+
+/// What a service does once instead of taking its next slice and saying so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It refuses and goes on with the former.
+    Refuses,
+    /// It serves the new one and does not answer.
+    TakesAndStaysSilent,
 }
 
 impl FakeServices {
@@ -154,9 +163,14 @@ impl FakeServices {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on this one refuses the next slice, once.
-    pub fn refuse(&self, name: ServiceName) {
-        *self.refuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+    /// Makes `trouble` with the next slice of `name`, once.
+    pub fn make(&self, trouble: Trouble, name: ServiceName) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, trouble));
+    }
+
+    fn serve(&self, name: ServiceName, generation: Generation, slice: ServiceSlice) {
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        serving.insert(name, (generation, slice));
     }
 }
 
@@ -168,17 +182,23 @@ impl Services for FakeServices {
         generation: Generation,
         slice: ServiceSlice,
     ) -> Result<(), ServiceError> {
-        let refused = self
-            .refuse
+        let troubled = self
+            .trouble
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take_if(|refused| *refused == name);
-        if refused.is_some() {
-            let reason = "told to refuse".to_owned();
-            return Err(ServiceError::Refused { name, generation, reason });
+            .take_if(|(troubled, _)| *troubled == name);
+        match troubled.map(|(_, trouble)| trouble) {
+            None => self.serve(name, generation, slice),
+            Some(Trouble::Refuses) => {
+                let reason = "told to refuse".to_owned();
+                return Err(ServiceError::Refused { name, generation, reason });
+            }
+            Some(Trouble::TakesAndStaysSilent) => {
+                self.serve(name, generation, slice);
+                let reason = "told to stay silent".to_owned();
+                return Err(ServiceError::Silent { name, generation, reason });
+            }
         }
-        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        serving.insert(name, (generation, slice));
         Ok(())
     }
 

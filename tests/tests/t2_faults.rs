@@ -10,7 +10,7 @@ use std::time::Duration;
 use sluice_api::RouterConfig;
 use sluice_api::report::{Answer, ConfirmAnswer, Phase};
 use sluice_sys::kernel::Fault;
-use sluice_tests::faults::{FileFault, Running, World, changed, example};
+use sluice_tests::faults::{FileFault, Running, Trouble, World, changed, example};
 
 async fn push(running: &Running, config: &RouterConfig, confirm: Option<Duration>) -> Answer {
     running.handle.push(serde_json::to_vec(config).unwrap().into(), confirm).await
@@ -64,57 +64,73 @@ fn expect(state: &str, allowed: &[&str], what: &str) {
     assert!(allowed.contains(&state), "{what}: neither state, but\n{state}");
 }
 
+/// Operations of the kernel and writes of files that a start in `dir` and one push take.
+async fn counted(dir: &Path, config: &RouterConfig) -> (u64, u64) {
+    let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
+    assert!(matches!(push(&running, config, None).await, Answer::Applied { .. }));
+    (running.kernel.operations(), running.files.writes())
+}
+
+/// Pushes into a world with one fault: `allowed` is what may stand afterwards when it was applied and when not. True
+/// when the push failed.
+async fn failing(
+    dir: &Path,
+    faults: (Fault, FileFault),
+    config: &RouterConfig,
+    allowed: (&str, &str),
+) -> bool {
+    let running = World::in_dir(dir).start(faults.0, faults.1).await;
+    let answer = push(&running, config, None).await;
+    rested(&running).await;
+    let (stands, failed) = match answer {
+        Answer::Applied { .. } => (allowed.0, false),
+        Answer::Failed { .. } => (allowed.1, true),
+        ref other => panic!("{faults:?}: {other:?}"),
+    };
+    expect(&running.state(), &[stands], &format!("{faults:?}: {answer:?}"));
+    failed
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_kernel_operation_of_a_change_fails_in_turn() {
     let before = before().await;
-    let clean = copy(before.dir.path());
-    let running = World::in_dir(clean.path()).start(Fault::None, FileFault::None).await;
-    push(&running, &changed(), None).await;
-    let operations = running.kernel.operations();
-    assert!(operations > 15, "only {operations} operations");
+    let (operations, _) = counted(copy(before.dir.path()).path(), &changed()).await;
+    let mut failed = 0;
     for number in 1..=operations {
         let dir = copy(before.dir.path());
-        let running = World::in_dir(dir.path()).start(Fault::Fail(number), FileFault::None).await;
-        let answer = push(&running, &changed(), None).await;
-        rested(&running).await;
-        match answer {
-            Answer::Applied { .. } => {
-                expect(&running.state(), &[&before.new], &format!("operation {number}, applied"));
-            }
-            Answer::Failed { .. } => {
-                expect(&running.state(), &[&before.old], &format!("operation {number}, failed"));
-            }
-            other => panic!("operation {number}: {other:?}"),
-        }
+        let faults = (Fault::Fail(number), FileFault::None);
+        let allowed = (before.new.as_str(), before.old.as_str());
+        failed += u32::from(failing(dir.path(), faults, &changed(), allowed).await);
     }
+    assert!(failed > 10, "{failed} of {operations} faults made the change fail");
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_kernel_operation_of_the_first_apply_fails_in_turn() {
     let before = before().await;
-    for number in 1..=40 {
+    let (operations, _) = counted(tempfile::tempdir().unwrap().path(), &example()).await;
+    let mut failed = 0;
+    for number in 1..=operations {
         let dir = tempfile::tempdir().unwrap();
-        let running = World::in_dir(dir.path()).start(Fault::Fail(number), FileFault::None).await;
-        let answer = push(&running, &example(), None).await;
-        rested(&running).await;
-        let applied = matches!(answer, Answer::Applied { .. });
-        let allowed = if applied { &before.old } else { &before.empty };
-        expect(&running.state(), &[allowed], &format!("operation {number}: {answer:?}"));
+        let faults = (Fault::Fail(number), FileFault::None);
+        let allowed = (before.old.as_str(), before.empty.as_str());
+        failed += u32::from(failing(dir.path(), faults, &example(), allowed).await);
     }
+    assert!(failed > 10, "{failed} of {operations} faults made the change fail");
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_write_of_the_ledger_fails_in_turn() {
     let before = before().await;
-    for number in 1..=6 {
+    let (_, writes) = counted(copy(before.dir.path()).path(), &changed()).await;
+    let mut failed = 0;
+    for number in 1..=writes {
         let dir = copy(before.dir.path());
-        let running = World::in_dir(dir.path()).start(Fault::None, FileFault::Fail(number)).await;
-        let answer = push(&running, &changed(), None).await;
-        rested(&running).await;
-        let applied = matches!(answer, Answer::Applied { .. });
-        let allowed = if applied { &before.new } else { &before.old };
-        expect(&running.state(), &[allowed], &format!("write {number}: {answer:?}"));
+        let faults = (Fault::None, FileFault::Fail(number));
+        let allowed = (before.new.as_str(), before.old.as_str());
+        failed += u32::from(failing(dir.path(), faults, &changed(), allowed).await);
     }
+    assert!(failed >= 2, "{failed} of {writes} faults made the change fail");
 }
 
 /// One page of the ledger after each of some damages: cut short, a bit turned, gone.
@@ -178,13 +194,37 @@ async fn two_damaged_pages_are_an_alarm_and_drop_all_until_the_next_commit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_refuses_takes_everything_back() {
+async fn a_service_in_trouble_takes_everything_back() {
     let before = before().await;
-    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
-    running.services.refuse(sluice_router::DNS);
-    let answer = push(&running, &changed(), None).await;
-    assert!(matches!(answer, Answer::Failed { rolled_back: true, .. }), "{answer:?}");
-    expect(&running.state(), &[&before.old], "refused");
+    for service in [sluice_router::DHCP, sluice_router::DNS] {
+        for trouble in [Trouble::Refuses, Trouble::TakesAndStaysSilent] {
+            let dir = copy(before.dir.path());
+            let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
+            running.services.make(trouble, service);
+            let answer = push(&running, &changed(), None).await;
+            assert!(matches!(answer, Answer::Failed { rolled_back: true, .. }), "{answer:?}");
+            expect(&running.state(), &[&before.old], &format!("{service} {trouble:?}"));
+
+            let empty = tempfile::tempdir().unwrap();
+            let running = World::in_dir(empty.path()).start(Fault::None, FileFault::None).await;
+            running.services.make(trouble, service);
+            let answer = push(&running, &example(), None).await;
+            assert!(matches!(answer, Answer::Failed { rolled_back: true, .. }), "{answer:?}");
+            expect(&running.state(), &[&before.empty], &format!("first: {service} {trouble:?}"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_configuration_that_is_not_confirmed_leaves_nothing() {
+    let before = before().await;
+    let dir = tempfile::tempdir().unwrap();
+    let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
+    let answer = push(&running, &example(), Some(Duration::from_secs(30))).await;
+    assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(rested(&running).await, Phase::Unconfigured);
+    expect(&running.state(), &[&before.empty], "reverted");
 }
 
 #[tokio::test(start_paused = true)]

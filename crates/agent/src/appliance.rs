@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sluice_api::boot::Role;
 use sluice_api::types::{ApplianceId, Generation, LinkName};
 use sluice_api::{Finding, RouterConfig};
@@ -97,6 +98,32 @@ impl fmt::Debug for ServiceName {
     }
 }
 
-/// What one service is given of a configuration, as JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServiceSlice(pub Value);
+/// What one service is given of a configuration, as JSON text: it is written once, passed on, and compared with the one
+/// before. Cheap to clone.
+#[derive(Clone)]
+pub struct ServiceSlice(Arc<RawValue>);
+
+impl ServiceSlice {
+    /// The slice that is written like `value`. One that cannot be written becomes `null`, which its service refuses.
+    pub fn of(value: &impl Serialize) -> Self {
+        let text = serde_json::value::to_raw_value(value);
+        Self(text.unwrap_or_else(|_| RawValue::NULL.to_owned()).into())
+    }
+
+    /// The slice as JSON.
+    pub fn json(&self) -> &RawValue {
+        &self.0
+    }
+}
+
+impl PartialEq for ServiceSlice {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl fmt::Debug for ServiceSlice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get())
+    }
+}

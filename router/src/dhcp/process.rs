@@ -61,7 +61,6 @@ mod tests {
     #[test]
     fn counters_have_names_that_metrics_can_carry() {
         let status = Status {
-            generation: 7.try_into().unwrap(),
             links: [
                 ("guest0".parse().unwrap(), None),
                 ("guest1".parse().unwrap(), Some("gone".to_owned())),

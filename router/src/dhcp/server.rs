@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use sluice_api::types::{Generation, LinkName, MacAddr};
+use sluice_api::types::{LinkName, MacAddr};
 
 use super::counters::Counters;
 use super::index::{Index, Lease, Network};
@@ -135,7 +135,6 @@ impl DropReason {
 /// The server: an index of the configuration, and what is remembered for accounting.
 #[derive(Clone, Debug)]
 pub struct Server {
-    generation: Generation,
     index: Index,
     state: State,
     counters: Counters,
@@ -163,12 +162,7 @@ enum Verdict {
 impl Server {
     /// A server of `slice`; costs one pass over its guests.
     pub fn new(slice: &DhcpSlice) -> Self {
-        Self {
-            generation: slice.generation,
-            index: Index::new(slice),
-            state: State::default(),
-            counters: Counters::default(),
-        }
+        Self { index: Index::new(slice), state: State::default(), counters: Counters::default() }
     }
 
     /// Answers from `slice` from now on. What is remembered is kept for guests whose address stays.
@@ -176,12 +170,6 @@ impl Server {
         let new = Index::new(slice);
         let old = std::mem::replace(&mut self.index, new);
         self.state.retain(|mac| self.index.agrees(&old, mac));
-        self.generation = slice.generation;
-    }
-
-    /// The configuration that is answered from.
-    pub fn generation(&self) -> Generation {
-        self.generation
     }
 
     /// Totals since the start; a new configuration does not reset them.

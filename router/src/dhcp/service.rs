@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
-use sluice_api::types::{Generation, LinkName};
+use sluice_api::types::LinkName;
 use sluice_sys::packet::Sent;
 use sluice_sys::udp_batch::ReceiveBatch;
 use tokio::task::AbortHandle;
@@ -25,13 +25,13 @@ use super::slice::DhcpSlice;
 pub struct Service {
     shared: Arc<Shared>,
     links: BTreeMap<LinkName, AbortHandle>,
+    /// Slices since the start.
+    changes: u64,
 }
 
 /// What the service tells about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// The configuration in force.
-    pub generation: Generation,
     /// Links by name: `None` is open, otherwise why it is not.
     pub links: BTreeMap<LinkName, Option<String>>,
     /// Leases taken and not run out.
@@ -73,7 +73,7 @@ impl Service {
             send_failures: 0,
         };
         let shared = Shared { start: Instant::now(), inner: Mutex::new(inner) };
-        let mut this = Self { shared: Arc::new(shared), links: BTreeMap::new() };
+        let mut this = Self { shared: Arc::new(shared), links: BTreeMap::new(), changes: 0 };
         this.follow(slice);
         this
     }
@@ -85,7 +85,8 @@ impl Service {
         self.follow(slice);
         let guests: usize = slice.networks.iter().map(|network| network.guests.len()).sum();
         let micros = before.elapsed().as_micros();
-        info!(generation = %slice.generation, guests, micros, "dhcp configuration in force");
+        self.changes += 1;
+        info!(changes = self.changes, guests, micros, "dhcp configuration in force");
     }
 
     /// A consistent picture of what was done so far.
@@ -94,7 +95,6 @@ impl Service {
         let inner = self.shared.lock();
         let counters = inner.server.counters().clone();
         Status {
-            generation: inner.server.generation(),
             links: inner.links.clone(),
             active_leases: inner.server.active_leases(now),
             received: counters.received,

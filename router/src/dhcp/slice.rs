@@ -5,16 +5,12 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use sluice_api::RouterConfig;
 use sluice_api::config::{ClasslessRoute, Guest, GuestNetwork};
-use sluice_api::types::{
-    Cidr, DomainName, Generation, HostName, LeaseSeconds, LinkName, MacAddr, Mtu,
-};
+use sluice_api::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu};
 
 /// Everything the DHCP process needs of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DhcpSlice {
-    /// The configuration it was taken from.
-    pub generation: Generation,
     /// Networks served, at most one per link.
     pub networks: Vec<NetworkSlice>,
 }
@@ -58,7 +54,6 @@ pub struct Reservation {
 /// The DHCP process's part of `config`; the same configuration gives the same slice.
 pub fn slice(config: &RouterConfig) -> DhcpSlice {
     DhcpSlice {
-        generation: config.generation,
         networks: config.networks.iter().map(|network| of_network(config, network)).collect(),
     }
 }

@@ -86,7 +86,7 @@ mod tests {
             use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
             let (reader, mut writer) = ours.into_split();
             let slice = r#"{"router":"r-1","networks":[],"upstreams":[]}"#;
-            let line = format!("{{\"do\":\"configure\",\"generation\":7,\"slice\":{slice}}}\n");
+            let line = format!("{{\"generation\":7,\"slice\":{slice}}}\n");
             writer.write_all(line.as_bytes()).await.unwrap();
             let mut lines = BufReader::new(reader).lines();
             while let Some(line) = lines.next_line().await.unwrap() {

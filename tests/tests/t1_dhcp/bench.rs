@@ -27,7 +27,6 @@ pub(crate) fn mac(text: &str) -> MacAddr {
 /// `guest0` with vm1 and vm2 on 10.1.1.0/24, `guest1` with db1 on 10.1.2.0/24.
 pub(crate) fn slice() -> DhcpSlice {
     DhcpSlice {
-        generation: 1.try_into().unwrap(),
         networks: vec![
             network("guest0", 1, &[(VM1, "10.1.1.23", "vm1"), (VM2, "10.1.1.24", "vm2")]),
             network("guest1", 2, &[(DB1, "10.1.2.23", "db1")]),
@@ -65,6 +64,8 @@ pub(crate) fn reservation((mac_text, address, name): (&str, &str, &str)) -> Rese
 pub(crate) struct Bench {
     // the order is that of dropping: programs before their namespaces
     server: Option<Process>,
+    /// Slices given since the server started.
+    reloads: u64,
     pub(crate) router: Namespace,
     topology: Topology,
     folder: tempfile::TempDir,
@@ -76,7 +77,7 @@ impl Bench {
         let mut topology = Topology::new().unwrap();
         let router = topology.namespace(&format!("{test}-r")).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { server: None, router, topology, folder }
+        Self { server: None, reloads: 0, router, topology, folder }
     }
 
     /// Guest namespaces `a` (vm1) on `guest0` and `b` (db1) on `guest1`, and the server running.
@@ -150,14 +151,16 @@ impl Bench {
     pub(crate) fn crash(&mut self) {
         self.server().kill();
         self.server = None;
+        self.reloads = 0;
     }
 
     /// Puts `slice` in force and waits until it is.
     pub(crate) fn reload(&mut self, slice: &DhcpSlice) {
         self.write(slice);
         self.server().signal(Signal::SIGHUP).unwrap();
-        let generation = slice.generation;
-        self.await_log(&format!("dhcp configuration in force generation={generation}"));
+        self.reloads += 1;
+        let changes = self.reloads;
+        self.await_log(&format!("dhcp configuration in force changes={changes} "));
     }
 
     pub(crate) fn await_log(&mut self, text: &str) {

@@ -24,7 +24,7 @@ impl Agent {
     }
 
     async fn configure(&mut self, generation: u64, slice: &Value) -> Value {
-        let message = json!({ "do": "configure", "generation": generation, "slice": slice });
+        let message = json!({ "generation": generation, "slice": slice });
         self.writer.write_all(format!("{message}\n").as_bytes()).await.unwrap();
         self.says(|said| said.get("generation").is_some()).await
     }

@@ -1,16 +1,19 @@
 //! Towards a target: observe, plan, dry run, apply, verify. Decides nothing; the plan has decided.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sluice_api::report::{Subsystem, SubsystemReport, Timing};
+use sluice_api::types::Generation;
 use sluice_sys::kernel::KernelError;
 use sluice_sys::model::{Desired, Step};
 use sluice_sys::nft::{Family, Ident, TableId};
 use thiserror::Error;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Engine, ServiceError, Target};
-use crate::appliance::{Appliance, ServiceName};
+use crate::appliance::{Appliance, ServiceName, ServiceSlice};
 use crate::boot;
 use crate::plan::{self, Plan};
 
@@ -180,26 +183,67 @@ impl<A: Appliance> Engine<A> {
             Some(entry) => self.appliance.services(&entry.config),
             None => BTreeMap::new(),
         };
+        reached.services = self.service_changes(&slices);
         let stale: Vec<ServiceName> =
-            self.in_force.keys().filter(|name| !slices.contains_key(name)).copied().collect();
+            self.serving.keys().filter(|name| !slices.contains_key(name)).copied().collect();
         for name in stale {
             self.services.stop(name).await;
-            self.in_force.remove(&name);
-            reached.services.push(format!("- service {name}"));
+            self.serving.remove(&name);
         }
         let Some(generation) = target.as_ref().map(|entry| entry.generation) else { return Ok(()) };
+        self.configure(generation, slices, tally).await
+    }
+
+    /// Gives the services their slices, all at once: none waits for another.
+    async fn configure(
+        &mut self,
+        generation: Generation,
+        slices: BTreeMap<ServiceName, ServiceSlice>,
+        tally: &mut Tally,
+    ) -> Result<(), ServiceError> {
+        let mut asked = JoinSet::new();
         for (name, slice) in slices {
-            if self.in_force.get(&name) == Some(&generation) {
+            if self.known(name).is_some_and(|(number, _)| *number == generation) {
                 tally.unchanged(Subsystem::Services);
                 continue;
             }
-            let done = self.services.configure(name, generation, slice).await;
-            tally.count(Subsystem::Services, &done);
-            done?;
-            self.in_force.insert(name, generation);
-            reached.services.push(format!("~ service {name}: generation {generation}"));
+            self.serving.insert(name, None);
+            let services = Arc::clone(&self.services);
+            asked.spawn(async move {
+                let done = services.configure(name, generation, slice.clone()).await;
+                (name, slice, done)
+            });
         }
-        Ok(())
+        let mut outcome = Ok(());
+        for (name, slice, done) in asked.join_all().await {
+            tally.count(Subsystem::Services, &done);
+            match done {
+                Ok(()) => {
+                    self.serving.insert(name, Some((generation, slice)));
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome
+    }
+
+    /// What giving the services `slices` changes, a line each.
+    pub(super) fn service_changes(
+        &self,
+        slices: &BTreeMap<ServiceName, ServiceSlice>,
+    ) -> Vec<String> {
+        let gone = self.serving.keys().filter(|name| !slices.contains_key(name));
+        let gone = gone.map(|name| format!("- service {name}"));
+        let given = slices.iter().filter_map(|(name, slice)| match self.serving.get(name) {
+            None => Some(format!("+ service {name}")),
+            Some(Some((_, former))) if former == slice => None,
+            Some(_) => Some(format!("~ service {name}")),
+        });
+        gone.chain(given).collect()
+    }
+
+    fn known(&self, name: ServiceName) -> Option<&(Generation, ServiceSlice)> {
+        self.serving.get(&name)?.as_ref()
     }
 }
 

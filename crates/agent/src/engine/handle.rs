@@ -100,7 +100,7 @@ impl Handle {
             kernel: parts.kernel,
             services: parts.services,
             ledger,
-            in_force: std::collections::BTreeMap::new(),
+            serving: std::collections::BTreeMap::new(),
             deadline: None,
             degraded: false,
             subsystems: Vec::new(),

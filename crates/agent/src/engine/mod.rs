@@ -28,7 +28,7 @@ use tokio::time::Instant;
 pub use handle::{Handle, Listen};
 pub use services::{ServiceError, Services};
 
-use crate::appliance::{Appliance, Configuration, ServiceName};
+use crate::appliance::{Appliance, Configuration, ServiceName, ServiceSlice};
 use crate::ledger::{Entry, Files, Ledger};
 
 /// What the engine is made of.
@@ -52,8 +52,8 @@ pub(crate) struct Engine<A: Appliance> {
     kernel: Arc<dyn Kernel>,
     services: Arc<dyn Services>,
     ledger: Ledger<A::Config>,
-    /// The generation that each service said is in force.
-    in_force: BTreeMap<ServiceName, Generation>,
+    /// The services that were given something, with what they said is in force; `None` is not known.
+    serving: BTreeMap<ServiceName, Option<(Generation, ServiceSlice)>>,
     /// When the pending configuration reverts; `None` while it is being applied.
     deadline: Option<Instant>,
     /// True when the state wanted could not be reached and is tried for again.

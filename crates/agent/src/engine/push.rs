@@ -43,11 +43,7 @@ impl<A: Appliance> Engine<A> {
         match planned {
             Ok(plan) => {
                 let mut plan = plan.summary();
-                let services = self.appliance.services(&entry.config);
-                let lines = services
-                    .keys()
-                    .map(|name| format!("~ service {name}: generation {}", entry.generation));
-                plan.steps.extend(lines);
+                plan.steps.extend(self.service_changes(&self.appliance.services(&entry.config)));
                 DryRun { plan, findings }
             }
             Err(error) => {

@@ -26,7 +26,9 @@ impl<A: Appliance> Engine<A> {
         }
         let target = self.last_good();
         // what a service was told last may be the configuration that is given up
-        self.in_force.clear();
+        for known in self.serving.values_mut() {
+            *known = None;
+        }
         let good = self.restore(&target).await;
         self.announce(&target);
         self.publish();

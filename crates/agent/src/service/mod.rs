@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 
-use protocol::{FromService, ToService};
+use protocol::{Configure, FromService};
 
 /// How often counters go to the agent.
 const COUNTERS_EVERY: Duration = Duration::from_secs(2);
@@ -28,6 +28,7 @@ pub trait Service {
     type Slice: DeserializeOwned;
 
     /// Brings `slice` into force; when this returns, every answer is made from it. An error leaves the former in force.
+    /// Not called for a configuration that leaves the slice as it is.
     fn apply(
         &mut self,
         generation: Generation,
@@ -74,10 +75,11 @@ async fn answer<S: Service>(
     service: &mut S,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
-    let ToService::Configure { generation, slice } = serde_json::from_str(line)?;
-    let outcome = match serde_json::from_value(slice) {
-        Ok(slice) => service.apply(generation, slice).await,
-        Err(error) => Err(format!("the slice cannot be read: {error}")),
+    let Configure { generation, slice } = serde_json::from_str(line)?;
+    let outcome = match slice.map(|slice| serde_json::from_str(slice.get())) {
+        Some(Ok(slice)) => service.apply(generation, slice).await,
+        Some(Err(error)) => Err(format!("the slice cannot be read: {error}")),
+        None => Ok(()),
     };
     let answer = match outcome {
         Ok(()) => FromService::InForce { generation },

@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sluice_api::types::Generation;
 
-/// From the agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ToService {
-    /// Bring this slice into force.
-    Configure {
-        /// Number of the configuration it is part of.
-        generation: Generation,
-        /// The slice, in the service's own form.
-        slice: Value,
-    },
+/// From the agent: this is the configuration from now on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configure<'a> {
+    /// Its number.
+    pub generation: Generation,
+    /// The service's slice of it, in the service's own form; absent when it is the one in force already.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<&'a RawValue>,
 }
 
 /// From the service.

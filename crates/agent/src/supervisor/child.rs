@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::appliance::ServiceName;
-use crate::service::protocol::{self, FromService, ToService};
+use crate::service::protocol::{self, Configure, FromService};
 
 /// Starts service processes. The real one sandboxes them; a test may do as it likes.
 pub trait Launch: Send + Sync {
@@ -48,7 +48,7 @@ impl Running {
         Ok(Self { launched, said: BufReader::new(reader).lines(), writer })
     }
 
-    pub(super) async fn send(&mut self, message: &ToService) -> io::Result<()> {
+    pub(super) async fn send(&mut self, message: &Configure<'_>) -> io::Result<()> {
         self.writer.write_all(&protocol::line(message)?).await
     }
 }

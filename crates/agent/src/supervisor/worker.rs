@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::child::{Launch, Running, understood};
 use crate::appliance::{ServiceName, ServiceSlice};
-use crate::service::protocol::{FromService, ToService};
+use crate::service::protocol::{Configure, FromService};
 
 /// A slice to bring into force, and whom to tell.
 pub(super) struct Job {
@@ -108,7 +108,7 @@ impl Worker {
             status.pid = Some(pid);
         }
         if let Some((generation, slice)) = self.slice.clone()
-            && let Err(error) = configure(&mut running, generation, &slice).await
+            && let Err(error) = configure(&mut running, generation, Some(&slice)).await
         {
             return End::Ended(format!("cannot be reached: {error}"));
         }
@@ -131,9 +131,12 @@ impl Worker {
     }
 
     async fn take(&mut self, job: Job, running: &mut Running) -> std::io::Result<()> {
+        // nobody knows what a slice that was not answered for comes to
+        let same = self.waiting.is_none()
+            && self.slice.as_ref().is_some_and(|(_, slice)| *slice == job.slice);
         self.former = self.slice.replace((job.generation, job.slice.clone()));
         self.waiting = Some((job.generation, job.reply));
-        configure(running, job.generation, &job.slice).await
+        configure(running, job.generation, (!same).then_some(&job.slice)).await
     }
 
     fn hear(&mut self, line: &str) -> Result<(), String> {
@@ -170,9 +173,9 @@ impl Worker {
 async fn configure(
     running: &mut Running,
     generation: Generation,
-    slice: &ServiceSlice,
+    slice: Option<&ServiceSlice>,
 ) -> std::io::Result<()> {
-    running.send(&ToService::Configure { generation, slice: slice.0.clone() }).await
+    running.send(&Configure { generation, slice: slice.map(ServiceSlice::json) }).await
 }
 
 fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {

@@ -94,7 +94,7 @@ fn slice() -> Result<DhcpSlice> {
         routes: Vec::new(),
         guests,
     };
-    Ok(DhcpSlice { generation: 1.try_into()?, networks: vec![network] })
+    Ok(DhcpSlice { networks: vec![network] })
 }
 
 fn reservation(number: u16) -> Result<Reservation> {
