@@ -73,8 +73,13 @@ async fn wait(client: &Client, patience: Duration) -> Result<(Value, bool), Fail
 fn details(rows: &Value) {
     for row in rows.as_array().into_iter().flatten() {
         let text = |field| row.get(field).and_then(Value::as_str);
-        if let (Some(appliance), Some(detail)) = (text("appliance"), text("detail")) {
+        let Some(appliance) = text("appliance") else { continue };
+        if let Some(detail) = text("detail") {
             output::line(&format!("{appliance}: {detail}"));
+        }
+        let alarms = row.get("alarms").and_then(Value::as_array).into_iter().flatten();
+        for alarm in alarms.filter_map(Value::as_str) {
+            output::line(&format!("{appliance}: alarm: {alarm}"));
         }
     }
 }

@@ -200,7 +200,7 @@ pub struct ApplianceStatus {
     /// Where its engine stands.
     pub phase: Option<Phase>,
     /// Word for its last answer to a push: applied, already, stale, changed, busy, rejected, failed, or
-    /// unreachable, not-booted.
+    /// unreachable, not-booted, internal (the manager itself failed).
     pub last_answer: Option<String>,
     /// The reason behind the last answer, for a person.
     pub detail: Option<String>,
@@ -210,8 +210,12 @@ pub struct ApplianceStatus {
     pub timing: Option<Timing>,
     /// Since when it is as it is, RFC 3339 in UTC.
     pub since: Option<String>,
-    /// When its certificate ends, RFC 3339 in UTC; none before the first boot document.
+    /// When the certificate that it shows ends, RFC 3339 in UTC; until it was first seen, the one issued; none before
+    /// the first boot document.
     pub certificate_until: Option<String>,
+    /// What it last reported as wrong with it, and a certificate that cannot be renewed; empty: nothing.
+    #[serde(default)]
+    pub alarms: Vec<String>,
 }
 
 /// One item taken from a pool.

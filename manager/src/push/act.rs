@@ -83,7 +83,7 @@ impl Task {
         match client.confirm(generation).await? {
             ConfirmAnswer::Committed { generation } => {
                 info!(appliance = %self.id, %generation, "committed");
-                self.reported(&client.status().await?).await?;
+                self.reported(&client.look().await?).await?;
                 self.free(generation).await?;
                 Ok(Rest::Soon)
             }

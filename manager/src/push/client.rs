@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use hyper::body::Bytes;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -46,18 +47,29 @@ impl ClientIdentity {
             .map_err(|error| refused(&error))?;
         let key = PrivateKeyDer::from_pem_slice(identity.key.reveal().as_bytes())
             .map_err(|error| refused(&error))?;
-        let tls = ClientConfig::builder_with_provider(provider())
+        let mut tls = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| refused(&error))?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
             .map_err(|error| refused(&error))?;
+        // a resumed session would show the certificate that it began with, not the one in use
+        tls.resumption = Resumption::disabled();
         Ok(Self { tls: Arc::new(tls) })
     }
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// What an appliance says of itself, and the certificate it says that with.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Its report.
+    pub status: StatusReport,
+    /// End of the certificate that it shows, Unix seconds; none when that cannot be read.
+    pub certificate_until: Option<i64>,
 }
 
 /// Client of one appliance's agent. Every call is a new connection.
@@ -86,6 +98,16 @@ impl PushClient {
     /// `GET /v1/status`.
     pub async fn status(&self) -> Result<StatusReport, PushError> {
         self.get("/v1/status").await
+    }
+
+    /// The same, with the end of the certificate that the appliance shows.
+    pub async fn look(&self) -> Result<Look, PushError> {
+        let call =
+            Call { method: Method::GET, path: "/v1/status", body: Vec::new(), patience: ASK };
+        let answered = self.peer.exchange(call).await?;
+        let status = serde_json::from_slice(&answered.body)
+            .map_err(|_| self.unexpected(answered.status.as_u16(), &answered.body))?;
+        Ok(Look { status, certificate_until: answered.certificate_until })
     }
 
     /// `GET /v1/health`; an unhealthy answer is an answer.
@@ -215,8 +237,8 @@ impl PushClient {
         body: Vec<u8>,
         patience: Duration,
     ) -> Result<(u16, Bytes), PushError> {
-        let (status, body) = self.peer.exchange(Call { method, path, body, patience }).await?;
-        Ok((status.as_u16(), body))
+        let answered = self.peer.exchange(Call { method, path, body, patience }).await?;
+        Ok((answered.status.as_u16(), answered.body))
     }
 
     /// A refusal is one in every call; what else was not asked for is not understood.

@@ -1,7 +1,7 @@
 //! One HTTP request over one new TLS connection.
 //!
 //! Guarantees: every exchange has a connection of its own, so a confirmation proves that the appliance can be reached
-//! anew; the server is who its certificate says it is; the answer is bounded in size and time. Rejected: a connection
+//! anew; the server is who its certificate says it is, and shows that certificate each time; the answer is bounded in size and time. Rejected: a connection
 //! pool, which would hide that new connections no longer get through.
 
 use std::net::SocketAddr;
@@ -13,13 +13,14 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use sluice_api::{Finding, MAX_BODY};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Longest wait for a connection and its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -72,9 +73,12 @@ pub enum ExchangeError {
     /// No connection.
     #[error("no connection")]
     Connect(#[source] std::io::Error),
-    /// No TLS session: wrong peer, certificate out of date, or not issued by our authority.
+    /// No TLS session: wrong peer, or a certificate not issued by our authority.
     #[error("no TLS session")]
     Tls(#[source] std::io::Error),
+    /// The appliance's certificate is past its end, or our clock is wrong. A retry does not help.
+    #[error("its certificate has run out; start its machine with a new boot document")]
+    Expired(#[source] std::io::Error),
     /// The request or its answer broke off.
     #[error("the exchange broke off")]
     Http(#[source] hyper::Error),
@@ -97,6 +101,14 @@ pub(super) struct Call<'a> {
     pub(super) patience: Duration,
 }
 
+/// An answer, and as whom the appliance gave it.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+    /// End of the certificate that it showed, Unix seconds; none when that cannot be read.
+    pub(super) certificate_until: Option<i64>,
+}
+
 /// Where, as whom and to whom.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -106,8 +118,8 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Carries out `call` and returns status and body.
-    pub(super) async fn exchange(&self, call: Call<'_>) -> Result<(StatusCode, Bytes), PushError> {
+    /// Carries out `call`.
+    pub(super) async fn exchange(&self, call: Call<'_>) -> Result<Answered, PushError> {
         let patience = call.patience;
         timeout(patience, self.attempt(call))
             .await
@@ -115,10 +127,11 @@ impl Peer {
             .map_err(|source| PushError::Exchange { address: self.address, source })
     }
 
-    async fn attempt(&self, call: Call<'_>) -> Result<(StatusCode, Bytes), ExchangeError> {
+    async fn attempt(&self, call: Call<'_>) -> Result<Answered, ExchangeError> {
         let stream = timeout(CONNECT, self.connect())
             .await
             .unwrap_or(Err(ExchangeError::Timeout(CONNECT)))?;
+        let certificate_until = shown_until(&stream);
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
         let answer = async {
@@ -126,7 +139,8 @@ impl Peer {
             let response = sender.send_request(request).await.map_err(ExchangeError::Http)?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-            Ok((status, body.map_err(ExchangeError::Body)?.to_bytes()))
+            let body = body.map_err(ExchangeError::Body)?.to_bytes();
+            Ok(Answered { status, body, certificate_until })
         };
         // both in this task: when the caller gives up, so does the connection
         tokio::pin!(connection, answer);
@@ -140,14 +154,33 @@ impl Peer {
         }
     }
 
-    async fn connect(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ExchangeError> {
+    async fn connect(&self) -> Result<TlsStream<TcpStream>, ExchangeError> {
         let stream = TcpStream::connect(self.address).await.map_err(ExchangeError::Connect)?;
         stream.set_nodelay(true).map_err(ExchangeError::Connect)?;
-        TlsConnector::from(Arc::clone(&self.tls))
-            .connect(self.name.clone(), stream)
-            .await
-            .map_err(ExchangeError::Tls)
+        TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream).await.map_err(
+            |error| {
+                if expired(&error) {
+                    ExchangeError::Expired(error)
+                } else {
+                    ExchangeError::Tls(error)
+                }
+            },
+        )
     }
+}
+
+fn expired(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(invalid)) = inner else { return false };
+    matches!(invalid, CertificateError::Expired | CertificateError::ExpiredContext { .. })
+}
+
+/// End of the certificate that the peer shows, Unix seconds.
+fn shown_until(stream: &TlsStream<TcpStream>) -> Option<i64> {
+    let (_, session) = stream.get_ref();
+    let leaf = session.peer_certificates()?.first()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn request(call: Call<'_>) -> Result<Request<Full<Bytes>>, ExchangeError> {

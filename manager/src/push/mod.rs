@@ -12,7 +12,7 @@ mod retry;
 mod task;
 mod watch;
 
-pub use client::{ClientIdentity, PushClient};
+pub use client::{ClientIdentity, Look, PushClient};
 pub use decide::{Next, Wanted, decide};
 pub use exchange::{ExchangeError, PushError};
 pub use retry::Backoff;

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::decide::{Next, Wanted, decide};
 use super::retry::{Backoff, jittered};
 use super::watch::Watch;
-use super::{PushClient, PushError, chain};
+use super::{Look, PushClient, PushError, chain};
 use crate::error::Error;
 use crate::store::{ApplianceRow, Observation};
 use crate::store::{allocations, appliances, observations};
@@ -22,6 +22,9 @@ const SOON: Duration = Duration::from_millis(300);
 /// A certificate is renewed when less than this part of its life is left.
 const RENEW_WHEN_LEFT: u32 = 3;
 
+/// Word for a round that failed within the manager.
+const INTERNAL: &str = "internal";
+
 /// Why a round did not end well.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RoundError {
@@ -29,6 +32,16 @@ pub(super) enum RoundError {
     Manager(#[from] Error),
     #[error(transparent)]
     Appliance(#[from] PushError),
+}
+
+impl RoundError {
+    /// True when the appliance has no part in it.
+    fn is_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::Manager(_) | Self::Appliance(PushError::Identity(_) | PushError::Encode(_))
+        )
+    }
 }
 
 impl From<sqlx::Error> for RoundError {
@@ -63,13 +76,16 @@ pub(super) struct Task {
     backoff: Backoff,
     pub(super) seen: Observation,
     known: bool,
+    /// What is wrong with the appliance's certificate.
+    certificate_alarm: Option<String>,
 }
 
 impl Task {
     pub(super) fn new(watch: Watch, id: ApplianceId, wake: Arc<Notify>) -> Self {
         let settings = watch.settings();
         let backoff = Backoff::new(settings.retry, settings.retry_most);
-        Self { watch, id, wake, backoff, seen: Observation::default(), known: false }
+        let seen = Observation::default();
+        Self { watch, id, wake, backoff, seen, known: false, certificate_alarm: None }
     }
 
     /// Watches until the appliance is gone.
@@ -101,9 +117,10 @@ impl Task {
             return Ok(Rest::Poll);
         }
         let client = self.watch.client(&ready.row.appliance)?;
-        let status = client.status().await?;
-        self.reported(&status).await?;
-        self.renew(&ready.row, &client).await;
+        let look = client.look().await?;
+        self.certificate_alarm = self.renew(&look, &client).await;
+        self.reported(&look).await?;
+        let status = look.status;
         match decide(&ready.wanted, &status) {
             Next::Rest => self.settled(&status).await,
             Next::Wait => Ok(Rest::Soon),
@@ -132,7 +149,8 @@ impl Task {
     }
 
     /// Notes what the appliance says of itself.
-    pub(super) async fn reported(&mut self, status: &StatusReport) -> Result<(), Error> {
+    pub(super) async fn reported(&mut self, look: &Look) -> Result<(), Error> {
+        let status = &look.status;
         let mut seen = self.seen.clone();
         seen.reachable = true;
         seen.phase = Some(status.phase);
@@ -140,9 +158,8 @@ impl Task {
         if seen.last_answer.as_deref() == Some("unreachable") {
             (seen.last_answer, seen.detail) = (None, None);
         }
-        if let Some(alarm) = status.alarms.first() {
-            seen.detail = Some(format!("alarm: {alarm}"));
-        }
+        seen.certificate_until = look.certificate_until;
+        seen.alarms = status.alarms.iter().chain(&self.certificate_alarm).cloned().collect();
         self.note(seen).await
     }
 
@@ -170,11 +187,21 @@ impl Task {
 
     /// The committed configuration is the wanted one: what it no longer uses is free.
     async fn settled(&mut self, status: &StatusReport) -> Result<Rest, RoundError> {
+        self.well().await?;
         let committed = status.current.as_ref().filter(|_| status.phase == Phase::InForce);
         if let Some(current) = committed {
             self.free(current.generation).await?;
         }
         Ok(Rest::Poll)
+    }
+
+    /// A failure of the manager is over.
+    async fn well(&mut self) -> Result<(), Error> {
+        if self.seen.last_answer.as_deref() == Some(INTERNAL) {
+            let seen = Observation { last_answer: None, detail: None, ..self.seen.clone() };
+            self.note(seen).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn free(&self, committed: Generation) -> Result<(), Error> {
@@ -191,17 +218,19 @@ impl Task {
         Ok(())
     }
 
-    /// Renews the certificate in time; a failure is tried again at the next look, long before the end.
-    async fn renew(&mut self, row: &ApplianceRow, client: &PushClient) {
+    /// Renews in time the certificate that the appliance shows, which need not be the last one issued: a boot document
+    /// may never have been booted, or an old one again. A failure is tried again at the next look and is an alarm.
+    async fn renew(&self, look: &Look, client: &PushClient) -> Option<String> {
+        let until = look.certificate_until?;
         let life = self.watch.authority().appliance_life();
         let limit = i64::try_from((life / RENEW_WHEN_LEFT).as_secs()).unwrap_or(i64::MAX);
-        let left = row.certificate_until.map(|until| until - observations::now());
-        if left.is_some_and(|left| left >= limit) {
-            return;
+        if until.saturating_sub(observations::now()) >= limit {
+            return None;
         }
-        if let Err(error) = self.renew_now(client).await {
-            warn!(appliance = %self.id, error = chain(&error), "no new certificate; will retry");
-        }
+        let error = chain(&self.renew_now(client).await.err()?);
+        warn!(appliance = %self.id, error, "no new certificate; will retry");
+        let end = observations::rfc3339(until).unwrap_or_default();
+        Some(format!("its certificate ends at {end} and cannot be renewed: {error}"))
     }
 
     async fn renew_now(&self, client: &PushClient) -> Result<(), RoundError> {
@@ -218,12 +247,17 @@ impl Task {
     async fn failed(&mut self, error: RoundError) -> Rest {
         let text = chain(&error);
         let mut seen = self.seen.clone();
-        if let RoundError::Appliance(_) = error {
+        seen.detail = Some(text.clone());
+        let ours = error.is_ours();
+        if ours {
+            seen.last_answer = Some(INTERNAL.to_owned());
+        } else {
             seen.reachable = false;
             seen.last_answer = Some("unreachable".to_owned());
-            seen.detail = Some(text.clone());
         }
-        if seen != self.seen {
+        if seen != self.seen && ours {
+            error!(appliance = %self.id, error = text, "the manager failed; will retry");
+        } else if seen != self.seen {
             warn!(appliance = %self.id, error = text, "will retry");
         }
         if let Err(error) = self.note(seen).await {
@@ -232,3 +266,6 @@ impl Task {
         Rest::Backoff
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub struct ApplianceRow {
     pub appliance: Appliance,
     /// Highest generation that was ever sent to it; none: it knows of nothing.
     pub sent: Option<Generation>,
-    /// When its certificate ends, Unix seconds; none: it never got one.
+    /// When the last certificate issued to it ends, Unix seconds; none: it never got one. What it shows may be older.
     pub certificate_until: Option<i64>,
 }
 
@@ -191,7 +191,7 @@ pub async fn set_endpoint(conn: &mut SqliteConnection, appliance: &Appliance) ->
     Ok(())
 }
 
-/// Notes when the certificate that the appliance has, or is about to get, ends; Unix seconds.
+/// Notes when the last certificate issued to the appliance ends; Unix seconds.
 pub async fn set_certificate(
     conn: &mut SqliteConnection,
     id: &str,

@@ -27,6 +27,10 @@ pub struct Observation {
     pub plan: Option<PlanSummary>,
     /// How long the last push took.
     pub timing: Option<Timing>,
+    /// End of the certificate that it showed, Unix seconds.
+    pub certificate_until: Option<i64>,
+    /// What was wrong with it at its last report.
+    pub alarms: Vec<String>,
 }
 
 /// Unix seconds.
@@ -41,13 +45,14 @@ pub async fn write(conn: &mut SqliteConnection, id: &str, seen: &Observation) ->
     let timing = seen.timing.as_ref().map(|timing| to_json(timing, "timing")).transpose()?;
     sqlx::query(
         "INSERT INTO observations (appliance, reachable, reported_generation, phase, last_answer,
-             detail, plan, timing, since)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE EXISTS
+             detail, plan, timing, since, shown_until, alarms)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE EXISTS
              (SELECT 1 FROM appliances WHERE id = $1)
          ON CONFLICT (appliance) DO UPDATE SET reachable = excluded.reachable,
              reported_generation = excluded.reported_generation, phase = excluded.phase,
              last_answer = excluded.last_answer, detail = excluded.detail, plan = excluded.plan,
-             timing = excluded.timing, since = excluded.since",
+             timing = excluded.timing, since = excluded.since, shown_until = excluded.shown_until,
+             alarms = excluded.alarms",
     )
     .bind(id)
     .bind(i64::from(seen.reachable))
@@ -58,6 +63,8 @@ pub async fn write(conn: &mut SqliteConnection, id: &str, seen: &Observation) ->
     .bind(plan)
     .bind(timing)
     .bind(now())
+    .bind(seen.certificate_until)
+    .bind(to_json(&seen.alarms, "alarms")?)
     .execute(conn)
     .await?;
     Ok(())
@@ -85,6 +92,11 @@ fn observation(row: &SqliteRow) -> Result<Observation, Error> {
         detail: text("detail")?,
         plan: text("plan")?.map(|json| from_json(&json, "plan")).transpose()?,
         timing: text("timing")?.map(|json| from_json(&json, "timing")).transpose()?,
+        certificate_until: row.try_get("shown_until")?,
+        alarms: text("alarms")?
+            .map(|json| from_json(&json, "alarms"))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 
@@ -107,8 +119,8 @@ pub async fn status(
 fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
     let seen = observation(row)?;
     let wanted = number(row, "wanted_generation")?;
-    let certificate_until: Option<i64> = row.try_get("certificate_until")?;
-    let seen = if certificate_until.is_none() { not_booted() } else { seen };
+    let issued: Option<i64> = row.try_get("certificate_until")?;
+    let seen = if issued.is_none() { not_booted() } else { seen };
     let settled = seen.phase == Some(Phase::InForce) && seen.reported == Some(wanted);
     Ok(ApplianceStatus {
         appliance: super::row::parsed(row, "id")?,
@@ -123,7 +135,8 @@ fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
         plan: seen.plan,
         timing: seen.timing,
         since: row.try_get::<Option<i64>, _>("since")?.and_then(rfc3339),
-        certificate_until: certificate_until.and_then(rfc3339),
+        certificate_until: seen.certificate_until.or(issued).and_then(rfc3339),
+        alarms: seen.alarms,
     })
 }
 

@@ -39,6 +39,8 @@ struct Kept {
     script: VecDeque<Answer>,
     exchanges: Vec<Exchange>,
     deaf: bool,
+    fixed: bool,
+    alarms: Vec<String>,
 }
 
 /// A running simulated agent.
@@ -77,6 +79,16 @@ impl Agent {
         self.kept().deaf = deaf;
     }
 
+    /// Refuses new certificates, or takes them again.
+    pub(crate) fn set_fixed(&self, fixed: bool) {
+        self.kept().fixed = fixed;
+    }
+
+    /// What it reports from now on as wrong with it.
+    pub(crate) fn set_alarms(&self, alarms: &[&str]) {
+        self.kept().alarms = alarms.iter().map(ToString::to_string).collect();
+    }
+
     /// A new machine under the same id.
     pub(crate) fn rebuild(&self) {
         let mut kept = self.kept();
@@ -110,7 +122,11 @@ impl Agent {
     }
 
     pub(crate) fn certificate(&self) -> String {
-        self.identity.lock().unwrap().certificate.clone()
+        self.identity().certificate
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.lock().unwrap().clone()
     }
 
     /// Shows another certificate from the next connection on.
@@ -174,7 +190,7 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         subsystems: Vec::new(),
         services: Vec::new(),
         repairs: Vec::new(),
-        alarms: Vec::new(),
+        alarms: kept.alarms.clone(),
     })
 }
 
@@ -245,6 +261,9 @@ async fn confirm(
 }
 
 async fn renew(State(agent): State<Agent>, Json(identity): Json<Identity>) -> StatusCode {
+    if agent.kept().fixed {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     agent.set_identity(identity);
     StatusCode::NO_CONTENT
 }

@@ -22,7 +22,7 @@ async fn with(answers: impl IntoIterator<Item = Answer>) -> (Cloud, Agent) {
     (cloud, agent)
 }
 
-async fn status_says(cloud: &Cloud, answer: &str, detail: &str) {
+pub(crate) async fn status_says(cloud: &Cloud, answer: &str, detail: &str) {
     let mut last = String::new();
     until(&format!("{answer}: {detail}"), || {
         last = cloud.sluice(["status"]).out;
@@ -96,6 +96,20 @@ async fn unreachable_is_shown_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_is_shown_for_as_long_as_it_is_reported() {
+    let findings = vec![Finding::error("links[0].name", "test", "no such luck")];
+    let (cloud, agent) = with(vec![Answer::Rejected { findings }; 1000]).await;
+    status_says(&cloud, "rejected", "no such luck").await;
+    agent.set_alarms(&["the ledger cannot be read", "the clock is wrong"]);
+    status_says(&cloud, "rejected", "r-1: alarm: the ledger cannot be read").await;
+    status_says(&cloud, "no such luck", "r-1: alarm: the clock is wrong").await;
+    agent.set_alarms(&[]);
+    until("no alarm", || !cloud.sluice(["status"]).out.contains("alarm")).await;
+    status_says(&cloud, "rejected", "no such luck").await;
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_appliance_at_the_address_is_not_believed() {
     let cloud = Cloud::start().await;
     let agent = cloud.first_network_in_sync().await;
@@ -112,23 +126,5 @@ async fn another_appliance_at_the_address_is_not_believed() {
     status_says(&cloud, "unreachable", "no TLS session").await;
     assert_eq!(other.pushed(), [1]);
     assert_eq!(agent.pushed(), [1]);
-    cloud.stop();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_renewed_before_it_ends() {
-    let mut cloud = Cloud::start().await;
-    cloud.restart(&["--certificate-hours", "1"]).await;
-    let agent = cloud.first_network_in_sync().await;
-    let first = agent.certificate();
-    // an hour is less than a third of the life that certificates get now
-    cloud.restart(&["--certificate-hours", "100"]).await;
-    until("a new certificate", || agent.certificate() != first).await;
-    let renewals = || agent.certificate();
-    let second = renewals();
-    let told = cloud.sluice(["guest", "create", "vm3", "--network", "net1"]);
-    assert_eq!(told.code, 0, "{told:?}");
-    until("pushed under the new certificate", || agent.committed() == Some(2)).await;
-    assert_eq!(renewals(), second, "renewed once");
     cloud.stop();
 }

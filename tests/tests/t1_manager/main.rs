@@ -7,6 +7,7 @@
 
 mod agent;
 mod answers;
+mod certificate;
 mod crash;
 mod diagnostics;
 mod process;
