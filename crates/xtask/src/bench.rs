@@ -1,8 +1,8 @@
 //! `cargo xtask bench [NAME] [--json]`: ours beside the rival's from one run.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::{image, packages, run};
+use crate::{image, nextest, packages, run};
 
 /// Options of the command.
 #[derive(clap::Args)]
@@ -22,8 +22,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         image::build_all()?;
     }
     run::check(&mut run::cargo(&["build", "--quiet", "--release", "--workspace", "--bins"]))?;
-    let mut command = std::process::Command::new(run::release("sluice-bench"));
-    command.current_dir(run::root());
+    let program = run::release("sluice-bench").display().to_string();
+    // most of them make network namespaces
+    let words = nextest::root_runner().into_iter().flat_map(str::split_whitespace);
+    let words: Vec<&str> = words.chain([program.as_str()]).collect();
+    let (first, rest) = words.split_first().context("a program")?;
+    let mut command = run::command(first, rest);
     command.args(options.name.iter());
     if options.json {
         command.arg("--json");

@@ -94,8 +94,7 @@ fn install(missing: &BTreeSet<Package>) -> Result<()> {
         bail!("apt-get is not here; install the packages above by hand, then run this again");
     }
     run::check(&mut as_root(&["apt-get", "update", "-q"]))?;
-    let guard = ServicesStayDown::new()?;
-    let mut words = vec!["apt-get", "install", "-q", "-y", "--no-install-recommends"];
+    let mut words = vec!["sh", "-c", INSTALL, "install"];
     let pins = qemu_pins(missing);
     if !pins.is_empty() {
         println!("  qemu-utils is changed to the version of qemu-system-x86, which must match it");
@@ -103,10 +102,24 @@ fn install(missing: &BTreeSet<Package>) -> Result<()> {
     }
     words.extend(missing.iter().map(|(name, _)| *name));
     words.extend(pins.iter().map(String::as_str));
-    let done = run::check(as_root(&words).env("DEBIAN_FRONTEND", "noninteractive"));
-    drop(guard);
-    done.context("cannot install packages; is the package index reachable?")
+    run::check(&mut as_root(&words))
+        .context("cannot install packages; is the package index reachable?")
 }
+
+/// Installs its arguments. While it runs, packages do not start their services (Debian policy 9.3.3, policy-rc.d); one
+/// shell as root does it all, so that whatever ends it, Ctrl-C included, also takes our policy away. A policy of the
+/// user's own stays.
+const INSTALL: &str = r#"
+policy=/usr/sbin/policy-rc.d
+mark='# while cargo xtask installs packages'
+if [ ! -e "$policy" ] || grep -qxF "$mark" "$policy"; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' HUP INT TERM
+    printf '#!/bin/sh\n%s\nexit 101\n' "$mark" > "$policy" && chmod 755 "$policy" || exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -q -y --no-install-recommends "$@"
+"#;
 
 /// qemu-system-x86 and qemu-utils refuse each other unless their versions match, and apt does not change a
 /// version by itself when the installed one is newer than what it can fetch.
@@ -132,33 +145,5 @@ fn as_root(words: &[&str]) -> Command {
     match words {
         [program, arguments @ ..] if run::is_root() => run::command(program, arguments),
         _ => run::command("sudo", words),
-    }
-}
-
-/// While it lives, packages do not start their services (Debian policy 9.3.3, policy-rc.d).
-struct ServicesStayDown {
-    ours: bool,
-}
-
-const POLICY: &str = "/usr/sbin/policy-rc.d";
-
-impl ServicesStayDown {
-    fn new() -> Result<Self> {
-        if std::path::Path::new(POLICY).exists() {
-            return Ok(Self { ours: false });
-        }
-        let script = format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 755 {POLICY}");
-        run::check(&mut as_root(&["sh", "-c", &script]))?;
-        Ok(Self { ours: true })
-    }
-}
-
-impl Drop for ServicesStayDown {
-    fn drop(&mut self) {
-        if self.ours && !run::succeeds(&mut as_root(&["rm", "-f", POLICY])) {
-            eprintln!(
-                "warning: cannot remove {POLICY}; remove it by hand, or services will not start"
-            );
-        }
     }
 }

@@ -96,14 +96,19 @@ impl Cloud {
 
     /// What the managers logged, for a failure to print.
     pub fn log(&self) -> String {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        logs.retain(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-"))
-        });
-        logs.sort();
-        logs.iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
+        log(&self.folder)
     }
+}
+
+/// What the managers said that kept their files in `folder`.
+pub(crate) fn log(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    logs.retain(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-"))
+    });
+    logs.sort();
+    logs.iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
 }
 
 impl View {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sluice_lab::daemon::Client;
+use sluice_lab::daemon::{Client, DaemonError};
 
 use super::LAB;
 use super::script::Stage;
@@ -45,11 +45,18 @@ const LINES: &[(&str, &str)] = &[
     ("cargo xtask demo --down", "end everything"),
 ];
 
+/// Ends the machines, if they run.
+pub(super) async fn switch_off() -> Result<()> {
+    match Client::find(Some(LAB)) {
+        Ok(lab) => Ok(lab.down().await?),
+        Err(DaemonError::NotUp(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Ends what an earlier run left up and removes its files.
 pub async fn end(folder: &Path) -> Result<()> {
-    if let Ok(lab) = Client::find(Some(LAB)) {
-        lab.down().await?;
-    }
+    switch_off().await?;
     if let Some(pid) = running_manager(folder) {
         // between the look and this call it may have ended by itself
         let _ended = kill(pid, Signal::SIGTERM);

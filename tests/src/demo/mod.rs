@@ -10,11 +10,11 @@ mod shown;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
-use sluice_lab::daemon::Client;
+use anyhow::{Context as _, Result, anyhow};
+use sluice_lab::daemon::{Client, LabFolder};
 use sluice_lab::spec::Firmware;
 
-use crate::cloud::Cloud;
+use crate::cloud::{self, Cloud};
 
 pub use kept::end;
 use script::Stage;
@@ -42,24 +42,29 @@ pub async fn run(options: &Options) -> Result<()> {
     std::fs::create_dir_all(&options.folder)
         .with_context(|| format!("cannot make {}", options.folder.display()))?;
     let mut shown = Shown::default();
-    let stage = tokio::select! {
-        stage = set_up(options, &mut shown) => stage?,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    let outcome = tokio::select! {
+        outcome = show(options, &mut shown) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     };
-    let played = tokio::select! {
-        played = stage.play(&mut shown) => played,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    let outcome = match outcome {
+        Ok(stage) if options.keep => kept::leave(&options.folder, stage),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            eprintln!("error: {error:#}\n{}", state(&options.folder));
+            Err(error)
+        }
     };
-    if let Err(error) = &played {
-        eprintln!("{}\n{}", error_text(error), state(&stage));
-    }
-    if options.keep && played.is_ok() {
-        kept::leave(&options.folder, stage)?;
-    } else {
-        stage.lab.down().await?;
+    if !options.keep || outcome.is_err() {
+        kept::switch_off().await?;
     }
     shown.table();
-    played
+    outcome
+}
+
+async fn show(options: &Options, shown: &mut Shown) -> Result<Stage> {
+    let stage = set_up(options, shown).await?;
+    stage.play(shown).await?;
+    Ok(stage)
 }
 
 /// From nothing to machines that are switched on.
@@ -94,15 +99,11 @@ fn summary(cloud: &Cloud) -> Result<String> {
     Ok(format!("{router} serves {} on VLAN {}", network.cidr, network.vlan))
 }
 
-fn error_text(error: &anyhow::Error) -> String {
-    format!("error: {error:#}")
-}
-
 /// The last words of every machine and of the manager.
-fn state(stage: &Stage) -> String {
-    let folder = sluice_lab::daemon::LabFolder::of(LAB).map(|folder| folder.path().to_owned());
-    let consoles = folder.into_iter().flat_map(|folder| consoles(&folder));
-    consoles.chain([format!("== manager\n{}", tail(&stage.cloud.log()))]).collect()
+fn state(folder: &Path) -> String {
+    let lab = LabFolder::of(LAB).map(|lab| lab.path().to_owned());
+    let consoles = lab.into_iter().flat_map(|lab| consoles(&lab));
+    consoles.chain([format!("== manager\n{}", tail(&cloud::log(folder)))]).collect()
 }
 
 fn consoles(folder: &Path) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Reaching a running lab.
 
 use std::io;
+use std::process::Child;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -55,13 +56,9 @@ impl Client {
         text.and_then(|text| std::fs::write(folder.spec(), text))
             .map_err(|source| DaemonError::Folder { path: folder.spec(), source })?;
         let client = Self { folder };
-        match client.start(prefix).await {
-            Ok(()) => Ok(client),
-            Err(error) => {
-                client.clean()?;
-                Err(error)
-            }
-        }
+        let child = launch(&client.folder, prefix)?;
+        Starting { client: &client, child, up: false }.awaited().await?;
+        Ok(client)
     }
 
     /// Asks one thing.
@@ -124,20 +121,6 @@ impl Client {
         self.folder.remove()
     }
 
-    async fn start(&self, prefix: &[&str]) -> Result<(), DaemonError> {
-        let mut child = launch(&self.folder, prefix)?;
-        let up = Wait::until_async(UP_BOUND, "the lab to be up", || async {
-            UnixStream::connect(self.folder.socket()).await.is_ok().then_some(())
-        });
-        tokio::select! {
-            up = up => Ok(up?),
-            () = ended(&mut child) => {
-                let said = std::fs::read_to_string(self.folder.log()).unwrap_or_default();
-                Err(DaemonError::Start(said.trim().to_owned()))
-            }
-        }
-    }
-
     async fn send(&self, request: &Request) -> Result<BufReader<UnixStream>, DaemonError> {
         let connected = async {
             let mut stream = UnixStream::connect(self.folder.socket()).await?;
@@ -180,7 +163,45 @@ fn only_one() -> Result<LabFolder, DaemonError> {
     Err(DaemonError::Several(format!("{}, {}", first.name(), others.join(", "))))
 }
 
-async fn ended(child: &mut std::process::Child) {
+/// A lab that is not up yet: one that is given up, for whatever reason, leaves nothing behind.
+struct Starting<'a> {
+    client: &'a Client,
+    child: Child,
+    up: bool,
+}
+
+impl Starting<'_> {
+    async fn awaited(mut self) -> Result<(), DaemonError> {
+        let folder = &self.client.folder;
+        let up = Wait::until_async(UP_BOUND, "the lab to be up", || async {
+            UnixStream::connect(folder.socket()).await.is_ok().then_some(())
+        });
+        tokio::select! {
+            up = up => up?,
+            () = ended(&mut self.child) => {
+                let said = std::fs::read_to_string(folder.log()).unwrap_or_default();
+                return Err(DaemonError::Start(said.trim().to_owned()));
+            }
+        }
+        self.up = true;
+        Ok(())
+    }
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        if self.up {
+            return;
+        }
+        // an error means that it has ended already; its machines end with it
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = self.client.clean() {
+            tracing::warn!(lab = self.client.folder.name(), %error, "left-overs of a lab stay");
+        }
+    }
+}
+
+async fn ended(child: &mut Child) {
     let bound = UP_BOUND * 2;
     let look = || std::future::ready(child.try_wait().ok().flatten());
     if Wait::until_async(bound, "its end", look).await.is_err() {
