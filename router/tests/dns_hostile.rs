@@ -1,6 +1,6 @@
 //! Bytes from outside the router: the fuzz corpus replayed and mutated, and random ones; nothing panics.
 //!
-//! The fuzz targets themselves need a nightly toolchain; this runs the same harness everywhere.
+//! The fuzz targets run the same harness for longer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot be set up fails
 

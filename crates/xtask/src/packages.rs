@@ -18,6 +18,9 @@ pub(crate) const BUILD: &[Package] = &[
     ("libc6-dev", "C headers for ring and SQLite"),
 ];
 
+/// To build the fuzz targets.
+pub(crate) const FUZZ: &[Package] = &[("g++", "builds libFuzzer")];
+
 /// To build the template.
 pub(crate) const IMAGE: &[Package] = &[
     ("mmdebstrap", "makes the Debian root of the image"),

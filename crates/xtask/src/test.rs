@@ -65,6 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         good &= passed;
         lines.push(line);
         if tier.name == "T2" {
+            packages::ensure(&[packages::FUZZ])?;
             good &= fuzz::run()?;
         }
     }

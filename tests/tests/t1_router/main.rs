@@ -20,8 +20,6 @@ const REPAIR: Duration = Duration::from_secs(5);
 fn a_guest_gets_its_address_its_names_and_the_internet() {
     let world = World::new();
     world.outside_has_web_and_names();
-    let before = world.inet.sh("curl -s --max-time 1 http://198.51.100.10:3922/").run().unwrap();
-    assert!(!before.ok(), "the router answers before it has a configuration");
     world.push_and_confirm(&config());
     world.lease("vm1", "10.1.1.23");
     world.lease("vm2", "10.1.1.24");
@@ -43,6 +41,30 @@ fn a_guest_gets_its_address_its_names_and_the_internet() {
     assert!(!intruder.ok(), "an unsolicited packet reached a guest");
     let stranger = world.stranger_asks_for_a_lease();
     assert!(!stranger, "a guest that is not configured got a lease");
+}
+
+#[test]
+fn before_the_first_configuration_everything_is_dropped_but_the_manager() {
+    let world = World::new();
+    let router = &world.router;
+    // somebody else's doing, so that there is something to reach
+    router.sh("ip addr add 198.51.100.10/24 dev eth8 && ip link set eth8 up").check().unwrap();
+    let script = world.web_script();
+    let _web = router.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
+    let reached =
+        || world.inet.sh("curl -s --max-time 1 http://198.51.100.10:8080/").run().unwrap();
+    Wait::until(SOON, "the web server on the router", || {
+        router.sh("ss -Hltn sport = 8080 | grep -q .").run().unwrap().ok()
+    })
+    .unwrap();
+    assert!(!reached().ok(), "the router answers before it has a configuration");
+    let ping = world.inet.sh("ping -c1 -W1 198.51.100.10").run().unwrap();
+    assert!(!ping.ok(), "the router answers before it has a configuration");
+    // without the rules it would have been reached, and they come back
+    router.sh("nft delete table inet sluice_early").check().unwrap();
+    assert!(reached().ok(), "{:?}", reached());
+    Wait::until(REPAIR, "everything to be dropped again", || !reached().ok()).unwrap();
+    assert_eq!(world.status().phase, Phase::Unconfigured);
 }
 
 #[test]

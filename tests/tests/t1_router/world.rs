@@ -249,10 +249,16 @@ impl World {
         ns.ip(["-4", "addr", "show", "eth0"]).unwrap().contains("10.1.1.")
     }
 
-    /// A web server that says who asked, and an upstream resolver.
-    pub(crate) fn outside_has_web_and_names(&self) {
+    /// A program that answers on port 8080 and says who asked.
+    pub(crate) fn web_script(&self) -> std::path::PathBuf {
         let script = self.dir.path().join("web.py");
         std::fs::write(&script, WEB).unwrap();
+        script
+    }
+
+    /// A web server that says who asked, and an upstream resolver.
+    pub(crate) fn outside_has_web_and_names(&self) {
+        let script = self.web_script();
         let web = self.inet.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
         let names = self
             .inet
