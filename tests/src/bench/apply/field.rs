@@ -22,6 +22,14 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const GUEST_MAC: &str = "02:00:0a:01:01:01";
 
+/// How long one change took.
+pub(super) struct Took {
+    /// From the manager's call until the router answers from the change.
+    pub(super) whole: Duration,
+    /// Of that, what the agent says: from the body received to the configuration committed.
+    pub(super) agent: Duration,
+}
+
 /// One router that has no configuration yet, and room for a rival.
 pub(super) struct Field {
     manager: Namespace,
@@ -119,32 +127,27 @@ impl Field {
         Ok(self.status()?.services.iter().map(|service| service.pid).collect())
     }
 
-    /// Pushes the next configuration, with these guests; how long the agent took from its body to committed.
-    pub(super) fn push(&mut self, guests: &Guests) -> Result<Duration> {
+    /// Pushes the next configuration, with these guests, and waits until the router answers for the one at `at`.
+    pub(super) fn push(&mut self, guests: &Guests, at: usize) -> Result<Took> {
         let network = self.config.networks.first_mut().context("the example has a network")?;
         network.guests = guests.configured()?;
         self.config.generation = self.config.generation.next().context("no generation is left")?;
         let config = &self.config;
+        let start = Instant::now();
         // 0: committed at once
         let answer = self
             .call(|client| async move { client.push_confirming(config, 0).await })
             .with_context(|| self.agent.output())?;
-        match answer {
-            Answer::Applied { timing, .. } => {
-                if std::env::var_os("SLUICE_BENCH_DETAIL").is_some() {
-                    eprintln!("{timing:?}");
-                }
-                Ok(Duration::from_micros(timing.total_us))
-            }
-            other => bail!("not applied: {other:?}\n{}", self.agent.output()),
-        }
-    }
-
-    /// Looks up a guest's name in the router's DNS.
-    pub(super) fn knows(&self, guests: &Guests, at: usize) -> Result<()> {
+        let Answer::Applied { timing, .. } = answer else {
+            bail!("not applied: {answer:?}\n{}", self.agent.output())
+        };
         let (name, address) = guests.name(at);
         let asked = self.segment.enter(|| ask(GATEWAY, &name, address, SOON))?;
-        asked.with_context(|| format!("{name} should be {address}"))
+        asked.with_context(|| format!("{name} should be {address}"))?;
+        if std::env::var_os("SLUICE_BENCH_DETAIL").is_some() {
+            eprintln!("{timing:?}");
+        }
+        Ok(Took { whole: start.elapsed(), agent: Duration::from_micros(timing.total_us) })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Apply of configurations with many guests: the real agent on the real kernel in a network namespace, against dnsmasq
 //! with its files rewritten and restarted until it answers (and `nft -f` of the same rules, for a first configuration).
 //!
-//! Ours is the agent's own figure, from the body received to the configuration committed, with rules in the kernel and
-//! DHCP and DNS in force in their processes. After each change the name is looked up, so that a figure is never that of
-//! a change which did not happen; that no service was restarted is part of the budget.
+//! Both are timed alike: from what is wanted, in memory, until the server answers a question for a changed name. Ours
+//! has the manager's client, its TLS connection and the commit in it. Agent-side rows are the agent's own figure, from
+//! the body received to the configuration committed, with rules in the kernel and DHCP and DNS in force in their
+//! processes; there is nothing of the rival's to compare them with. That no service was restarted is part of the budget.
 
 mod field;
 mod guests;
@@ -58,6 +59,7 @@ impl Times {
 struct Singles {
     size: usize,
     ours: Times,
+    agent: Times,
     rival: Times,
 }
 
@@ -79,12 +81,12 @@ pub fn run() -> Result<Vec<Row>> {
 /// First configurations of `size` guests, ours and the rival's, and single changes on the last router made for them.
 fn of_size(size: usize) -> Result<([Times; 2], Singles)> {
     let [mut ours, mut rivals] = [Times::default(), Times::default()];
-    let mut single = Singles { size, ours: Times::default(), rival: Times::default() };
+    let [single_ours, agent, rival] = [Times::default(), Times::default(), Times::default()];
+    let mut single = Singles { size, ours: single_ours, agent, rival };
     for number in 0..FIRSTS {
         let mut guests = Guests::new(size);
         let mut field = Field::new()?;
-        ours.0.push(field.push(&guests)?);
-        field.knows(&guests, 0)?;
+        ours.0.push(field.push(&guests, 0)?.whole);
         let mut rival = Rival::new(&field);
         let rules = rival.loads_rules(&field)?;
         rivals.0.push(rules + rival.restart(&guests, 0)?);
@@ -92,8 +94,9 @@ fn of_size(size: usize) -> Result<([Times; 2], Singles)> {
             let services = field.services()?;
             for change in 0..SINGLES {
                 let changed = guests.change_one(change);
-                single.ours.0.push(field.push(&guests)?);
-                field.knows(&guests, changed)?;
+                let took = field.push(&guests, changed)?;
+                single.ours.0.push(took.whole);
+                single.agent.0.push(took.agent);
                 if change < RIVAL_SINGLES {
                     single.rival.0.push(rival.restart(&guests, changed)?);
                 }
@@ -111,11 +114,15 @@ fn first_row(size: usize, [ours, rivals]: &[Times; 2]) -> Row {
 }
 
 fn single_rows(single: &Singles) -> [Row; 2] {
-    let case = |what: &str| format!("one guest changed, {} there: {what}", single.size);
-    let of = |part, what| {
-        row(&case(what), single.ours.percentile(part), single.rival.percentile(part), "dnsmasq")
+    let case = format!("one guest changed, {} there", single.size);
+    let whole = row(&case, single.ours.median(), single.rival.median(), "dnsmasq");
+    let agent = Row {
+        rival: None,
+        rival_name: None,
+        ratio: None,
+        ..row(&format!("{case}: agent-side p99"), single.agent.percentile(0.99), 0.0, "")
     };
-    [of(0.5, "p50"), judged(of(0.99, "p99"), "<= 50 ms", 50.0)]
+    [whole, judged(agent, "<= 50 ms", 50.0)]
 }
 
 /// What ten times as many guests do to a single change.
@@ -123,9 +130,8 @@ fn growth(singles: &[Singles]) -> Option<Row> {
     let [.., few, many] = singles else { return None };
     let times = |of: fn(&Singles) -> &Times| of(many).median() / of(few).median();
     let (ours, rivals) = (times(|single| &single.ours), times(|single| &single.rival));
-    let case = format!("one guest changed: {} against {}, p50", many.size, few.size);
-    let row = Row { unit: "x".to_owned(), ..row(&case, ours, rivals, "dnsmasq") };
-    Some(judged(row, "<= 1.5 x", 1.5))
+    let case = format!("one guest changed: {} against {}", many.size, few.size);
+    Some(Row { unit: "x".to_owned(), ..row(&case, ours, rivals, "dnsmasq") })
 }
 
 /// Every guest gets another name and another address, over and over.
@@ -133,13 +139,12 @@ fn whole() -> Result<Row> {
     let [mut ours, mut rivals] = [Times::default(), Times::default()];
     let mut guests = Guests::new(ALL);
     let mut field = Field::new()?;
-    field.push(&guests)?;
+    field.push(&guests, 0)?;
     let mut rival = Rival::new(&field);
     let services = field.services()?;
     for change in 0..WHOLES {
         guests.change_all();
-        ours.0.push(field.push(&guests)?);
-        field.knows(&guests, change)?;
+        ours.0.push(field.push(&guests, change)?.whole);
         rivals.0.push(rival.restart(&guests, change)?);
     }
     let kept = field.services()? == services;

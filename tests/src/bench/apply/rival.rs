@@ -54,8 +54,8 @@ impl Rival {
 
     /// Rewrites the files and starts it anew; how long until it answers for the guest `at`.
     pub(super) fn restart(&mut self, guests: &Guests, at: usize) -> Result<Duration> {
-        let start = Instant::now();
         let (hosts, reservations) = guests.files();
+        let start = Instant::now();
         for (path, text) in self.files.iter().zip([hosts, reservations]) {
             std::fs::write(path, text)?;
         }
