@@ -54,6 +54,7 @@ struct Line {
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::NAMESPACES])?;
     nextest::ensure()?;
+    components()?;
     checks()?;
     headline("build");
     run::check(&mut run::cargo(&["build", "--workspace", "--bins", "--quiet"]))?;
@@ -71,6 +72,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     report(&lines);
     if good { Ok(()) } else { bail!("some tests failed") }
+}
+
+/// Parts of the Rust distribution that a minimal installation lacks.
+const COMPONENTS: [(&str, &str); 2] = [("rustfmt", "fmt"), ("clippy", "clippy")];
+
+fn components() -> Result<()> {
+    for (name, command) in COMPONENTS {
+        if !run::succeeds(&mut run::cargo(&[command, "--version"])) {
+            println!("{name}, a part of Rust, is missing and will be added with rustup");
+            run::check(&mut run::command("rustup", &["component", "add", name]))
+                .with_context(|| format!("install {name} for your Rust by hand"))?;
+        }
+    }
+    Ok(())
 }
 
 fn checks() -> Result<()> {
