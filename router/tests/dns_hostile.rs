@@ -2,7 +2,7 @@
 //!
 //! The fuzz targets run the same harness for longer.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot be set up fails
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test that cannot be set up fails
 
 #[path = "../../fuzz/harness/dns.rs"]
 mod dns;

@@ -1,6 +1,6 @@
 //! Properties of plans between random router configurations: one plan leads from any of them to any other.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
 use futures_util::FutureExt;
 use proptest::prelude::*;

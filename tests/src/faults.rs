@@ -49,12 +49,17 @@ pub fn changed() -> RouterConfig {
             link.mtu = 1400.try_into().expect("an MTU");
         }
     }
-    config.routes[0].via = Some("198.51.100.2".parse().expect("an address"));
-    if let Some(nat) = &mut config.networks[0].source_nat {
+    let [first, second, ..] = config.networks.as_mut_slice() else {
+        unreachable!("the example has two networks")
+    };
+    if let Some(nat) = &mut first.source_nat {
         nat.address = [198, 51, 100, 11].into();
     }
-    config.networks[1].egress = sluice_api::config::EgressPolicy::Allow;
-    config.networks[0].guests.pop();
+    first.guests.pop();
+    second.egress = sluice_api::config::EgressPolicy::Allow;
+    for route in config.routes.iter_mut().take(1) {
+        route.via = Some("198.51.100.2".parse().expect("an address"));
+    }
     config
 }
 

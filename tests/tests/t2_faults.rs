@@ -1,6 +1,6 @@
 //! Whatever fails, and whenever the process dies: afterwards the old configuration or the new one, whole.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The command and its background process, with a machine of bare firmware: no image, no rights.
 
-#![allow(clippy::expect_used)] // a helper of a test fails the test
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // a helper of a test fails the test
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

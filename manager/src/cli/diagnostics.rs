@@ -157,7 +157,7 @@ pub(super) async fn arping(
 
 /// Success when the address answered, as `ping` itself has it.
 fn told(json: bool, mut output: Value, columns: &[Column]) -> ExitCode {
-    let reached = output["reached"] == true;
+    let reached = output.get("reached").is_some_and(|reached| reached == true);
     if json {
         object::show(true, &output);
     } else {

@@ -40,17 +40,24 @@ pub async fn take_lease(shell: &dyn Shell, guest: &str) -> Result<Lease> {
 /// Reads the kernel's and the resolver's state, not what the client says.
 async fn held_lease(shell: &dyn Shell, guest: &str) -> Result<Lease> {
     let addresses = json(shell, guest, "ip -j -4 addr show dev eth0").await?;
-    let address = &addresses[0]["addr_info"][0];
     let routes = json(shell, guest, "ip -j -4 route show default").await?;
     let resolv = shell.done(guest, "cat /etc/resolv.conf").await?;
     let leases = shell.done(guest, "cat /var/lib/dhcp/dhclient.leases").await?;
     Ok(Lease {
-        address: format!("{}/{}", text(&address["local"])?, address["prefixlen"]),
-        router: text(&routes[0]["gateway"])?,
+        address: format!(
+            "{}/{}",
+            text(at(&addresses, "/0/addr_info/0/local"))?,
+            at(&addresses, "/0/addr_info/0/prefixlen")
+        ),
+        router: text(at(&routes, "/0/gateway"))?,
         resolver: word_after(&resolv, "nameserver ")?,
         domain: word_after(&resolv, "search ").or_else(|_| word_after(&resolv, "domain "))?,
         server: word_after(&leases, "option dhcp-server-identifier ")?,
     })
+}
+
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 async fn json(shell: &dyn Shell, guest: &str, line: &str) -> Result<Value> {

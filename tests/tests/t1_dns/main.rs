@@ -1,6 +1,6 @@
 //! T1: the DNS service with real clients and real upstream resolvers in network namespaces.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bench;
 mod forward;

@@ -1,6 +1,6 @@
 //! The whole router in a network namespace: agent, services and rules, real clients, the manager's own client.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
 mod diagnostics;
 mod refusals;

@@ -1,6 +1,6 @@
 //! The whole path on machines: manager, template as built, 802.1Q on a trunk, guests with stock clients.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests and their helpers
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests and their helpers
 
 mod apart;
 mod one_router;

@@ -1,6 +1,12 @@
 //! The agent's API as its clients meet it: real TLS on loopback, the real engine, a kernel in memory.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    clippy::indexing_slicing
+)]
 
 mod client;
 mod diagnostics;

@@ -85,37 +85,34 @@ fn trunk_is_bare(scope: &mut Scope<'_>, index: usize, link: &Link) {
 /// Every address with its path; two links may not share a network, or replies would leave by the wrong one.
 fn addresses(scope: &mut Scope<'_>) {
     let links = &scope.config.links;
-    let mut all: Vec<(usize, Cidr, String)> = Vec::new();
+    let mut all: Vec<(&LinkName, Cidr, String)> = Vec::new();
     let mut hosts = Vec::new();
     for (index, link) in links.iter().enumerate() {
         for (position, address) in link.addresses.iter().enumerate() {
             let path = format!("links[{index}].addresses[{position}]");
             hosts.push((address.ip(), path.clone()));
-            all.push((index, address.network(), path));
+            all.push((&link.name, address.network(), path));
         }
     }
     scope.unique("address", "duplicate-address", hosts);
-    for (owner, network, path, other) in overlapping(&all) {
-        let (mine, theirs) = (&links[owner].name, &links[other].name);
-        if mine != theirs {
-            let reason = format!("network {network} overlaps a network of link {theirs}");
-            scope.error(path, "overlap", reason);
-        }
+    for (network, path, other) in overlapping(&all) {
+        let reason = format!("network {network} overlaps a network of link {other}");
+        scope.error(path, "overlap", reason);
     }
 }
 
 /// Pairs of different links with overlapping networks, found in sorted order: a network can only overlap
 /// one that starts before it and has not ended.
-fn overlapping(all: &[(usize, Cidr, String)]) -> Vec<(usize, Cidr, String, usize)> {
+fn overlapping<'a>(all: &[(&'a LinkName, Cidr, String)]) -> Vec<(Cidr, String, &'a LinkName)> {
     let mut sorted: Vec<_> = all.iter().collect();
     sorted.sort_by_key(|(_, network, _)| (network.network(), network.prefix()));
     let mut found = Vec::new();
-    let mut open: Option<&(usize, Cidr, String)> = None;
+    let mut open: Option<&(&'a LinkName, Cidr, String)> = None;
     for entry in sorted {
         match open {
             Some(wider) if wider.1.contains(entry.1.network()) => {
                 if wider.0 != entry.0 {
-                    found.push((entry.0, entry.1, entry.2.clone(), wider.0));
+                    found.push((entry.1, entry.2.clone(), wider.0));
                 }
             }
             _ => open = Some(entry),

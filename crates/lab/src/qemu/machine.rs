@@ -249,7 +249,9 @@ impl Machine {
         {
             let running = self.running().await?;
             let mut qmp = running.qmp.lock().await;
-            let gone = |event: &serde_json::Value| event["data"]["device"] == device.as_str();
+            let gone = |event: &serde_json::Value| {
+                event.pointer("/data/device").is_some_and(|gone| gone == device.as_str())
+            };
             let event = qmp.event("DEVICE_DELETED", UNPLUG_BOUND, gone).await;
             event.map_err(|source| self.monitor_failed(source))?;
         }
