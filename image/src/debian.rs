@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Result, file, make_dir, read, write};
+use crate::error::{Result, dir_entries, file, make_dir, read, write};
 use crate::{lists, mirror, tool};
 
 /// Changes when the cache's form does.
@@ -135,8 +135,7 @@ fn sources_file(dir: &Path, lines: &[String]) -> Result<PathBuf> {
 }
 
 fn describe_all(dir: &Path) -> Result<Vec<Package>> {
-    let entries = fs::read_dir(dir).map_err(file("read", dir))?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = dir_entries(dir)?.iter().map(fs::DirEntry::path).collect();
     paths.retain(|path| path.extension().is_some_and(|kind| kind == "deb"));
     paths.sort();
     let mut packages = paths.iter().map(|path| describe(path)).collect::<Result<Vec<_>>>()?;

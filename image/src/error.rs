@@ -118,6 +118,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(file("write", path))
 }
 
+/// What is in a directory; one entry that cannot be read is an error, not an absence.
+pub(crate) fn dir_entries(dir: &Path) -> Result<Vec<std::fs::DirEntry>> {
+    let entries = std::fs::read_dir(dir).map_err(file("read", dir))?;
+    entries.collect::<io::Result<_>>().map_err(file("read", dir))
+}
+
 /// Creates a directory and those above it.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(file("create", path))

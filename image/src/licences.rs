@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::debian::{Debian, Package};
-use crate::error::{Result, file, read};
+use crate::error::{Result, dir_entries, read};
 use crate::tree::Tree;
 
 const OWN: &str = include_str!("../../LICENSE");
@@ -23,7 +23,7 @@ pub(crate) fn add(tree: &mut Tree, debian: &Debian) -> Result<()> {
         }
     }
     let common = debian.root.join(COMMON);
-    for entry in fs::read_dir(&common).map_err(file("read", &common))?.flatten() {
+    for entry in dir_entries(&common)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         tree.copy(&format!("{COMMON}/{name}"), &entry.path())?;
     }

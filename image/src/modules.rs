@@ -4,11 +4,10 @@
 //! maintainer script, which we do not run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::elf::Elf;
-use crate::error::{Error, Result, file, read};
+use crate::error::{Error, Result, dir_entries, read};
 use crate::lists::{self, entries};
 use crate::tool;
 use crate::tree::Tree;
@@ -41,11 +40,8 @@ impl Kernel {
     /// Finds the one kernel in an unpacked root.
     pub(crate) fn find(root: &Path) -> Result<Self> {
         let all = root.join("usr/lib/modules");
-        let mut releases: Vec<PathBuf> = fs::read_dir(&all)
-            .map_err(file("read", &all))?
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
+        let mut releases: Vec<PathBuf> =
+            dir_entries(&all)?.iter().map(std::fs::DirEntry::path).collect();
         releases.sort();
         let dir = releases.pop().ok_or_else(|| unknown("linux-image"))?;
         let release = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -129,7 +125,7 @@ fn unknown(name: &str) -> Error {
 
 fn collect(dir: &Path, below: &str, into: &mut BTreeMap<String, String>) -> Result<()> {
     let here = dir.join(below);
-    for entry in fs::read_dir(&here).map_err(file("read", &here))?.flatten() {
+    for entry in dir_entries(&here)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{below}/{name}");
         if entry.path().is_dir() {

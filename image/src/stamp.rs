@@ -33,6 +33,16 @@ impl Stamp {
         kept == self.value && outputs.iter().all(|output| output.exists())
     }
 
+    /// Says that they are being made: a build that is interrupted leaves nothing that could pass for fresh.
+    pub(crate) fn void(&self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(file("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Says that they are now.
     pub(crate) fn keep(&self) -> Result<()> {
         write(&self.path, self.value.as_bytes())
@@ -57,5 +67,9 @@ mod tests {
         assert!(!stamp().is_fresh(&[&dir.path().join("other")]));
         std::fs::write(&input, "2").unwrap();
         assert!(!stamp().is_fresh(&[&output]));
+        stamp().void().unwrap();
+        std::fs::write(&input, "1").unwrap();
+        assert!(!stamp().is_fresh(&[&output]), "the build of the other input was interrupted");
+        stamp().void().unwrap();
     }
 }

@@ -61,6 +61,7 @@ pub fn build(options: &Options, progress: &dyn Fn(&str)) -> Result<Artifacts> {
         progress("up to date");
         return Ok(artifacts);
     }
+    stamp.void()?;
     let scratch = tempfile::tempdir_in(&options.out).map_err(file("create", &options.out))?;
     make(options, &artifacts, scratch.path(), progress)?;
     stamp.keep()?;

@@ -3,11 +3,10 @@
 //! One read-only disk is shared by all hosts; each writes into RAM. It boots with the template's kernel and initrd.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::debian::Debian;
-use crate::error::{Error, Result, file, make_dir};
+use crate::error::{Error, Result, dir_entries, file, make_dir};
 use crate::lists::{self, entries};
 use crate::modules::Kernel;
 use crate::root::BIN;
@@ -90,6 +89,7 @@ pub fn build(options: &Options, progress: &dyn Fn(&str)) -> Result<PathBuf> {
         progress("up to date");
         return Ok(disk);
     }
+    stamp.void()?;
     progress("fetching Debian packages");
     let names: BTreeSet<&str> = entries(lists::PACKAGES_TESTHOST).collect();
     let debian = Debian::fetch(&names, &options.cache)?;
@@ -147,7 +147,7 @@ fn root(debian: &Debian, binaries: &Path) -> Result<Tree> {
 
 fn collect(root: &Path, below: &Path, tree: &mut Tree) -> Result<()> {
     let dir = root.join(below);
-    for entry in fs::read_dir(&dir).map_err(file("read", &dir))?.flatten() {
+    for entry in dir_entries(&dir)? {
         let path = below.join(entry.file_name());
         let text = path.to_string_lossy();
         if PRUNED.contains(&text.as_ref()) || is_documentation(&text) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sluice_api::types::VlanId;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -78,7 +79,7 @@ pub struct PortStatus {
     /// Machine or namespace and NIC behind it.
     pub station: String,
     /// The VLAN of an access port.
-    pub vlan: Option<u16>,
+    pub vlan: Option<VlanId>,
     /// Whether the port is cut.
     pub cut: bool,
     /// Its counts.
@@ -224,7 +225,7 @@ impl State {
             let station = self.attached.get(&port).map(|at| at.label.clone()).unwrap_or_default();
             let vlan = match settings.mode {
                 PortMode::Trunk => None,
-                PortMode::Access(vlan) => Some(vlan.get()),
+                PortMode::Access(vlan) => Some(vlan),
             };
             PortStatus { port, station, vlan, cut, counters }
         };
