@@ -19,6 +19,8 @@ use tokio::net::unix::OwnedWriteHalf;
 
 use protocol::{Configure, FromService};
 
+/// Bytes taken from the agent at once; slices of thousands of guests are a megabyte.
+const READ_AT_ONCE: usize = 1 << 16;
 /// How often counters go to the agent.
 const COUNTERS_EVERY: Duration = Duration::from_secs(2);
 
@@ -55,7 +57,7 @@ pub fn run<S: Service>(make: impl FnOnce() -> S) -> io::Result<()> {
 /// Takes slices from `control` and tells what became of them.
 pub async fn serve<S: Service>(control: UnixStream, mut service: S) -> io::Result<()> {
     let (reader, mut writer) = control.into_split();
-    let mut lines = BufReader::new(reader).lines();
+    let mut lines = BufReader::with_capacity(READ_AT_ONCE, reader).lines();
     let mut tick = tokio::time::interval(COUNTERS_EVERY);
     loop {
         tokio::select! {
