@@ -73,16 +73,25 @@ pub(super) async fn physical_of(
     })
 }
 
+fn invalid(field: &'static str, reason: &str) -> Error {
+    Error::Invalid { field, reason: reason.to_owned() }
+}
+
+/// The length that the prefix or the netmask states; none when neither is given.
+pub(super) fn stated_prefix(spec: &PublicRangeSpec) -> Result<Option<u8>, Error> {
+    match (spec.prefix, spec.netmask) {
+        (Some(_), Some(_)) => Err(invalid("netmask", "give prefix or netmask, not both")),
+        (prefix, None) => Ok(prefix),
+        (None, Some(mask)) => match prefix_of(mask) {
+            Some(prefix) => Ok(Some(prefix)),
+            None => Err(invalid("netmask", "the ones must be in front")),
+        },
+    }
+}
+
 fn cidr(spec: &PublicRangeSpec) -> Result<Cidr, Error> {
-    let invalid = |field, reason: &str| Error::Invalid { field, reason: reason.to_owned() };
-    let prefix = match (spec.prefix, spec.netmask) {
-        (Some(_), Some(_)) => return Err(invalid("netmask", "give prefix or netmask, not both")),
-        (None, None) => return Err(invalid("prefix", "prefix or netmask must be given")),
-        (Some(prefix), None) => prefix,
-        (None, Some(mask)) => {
-            prefix_of(mask).ok_or_else(|| invalid("netmask", "the ones must be in front"))?
-        }
-    };
+    let prefix =
+        stated_prefix(spec)?.ok_or_else(|| invalid("prefix", "prefix or netmask must be given"))?;
     if !(1..=31).contains(&prefix) {
         return Err(invalid("prefix", "must be 1 to 31"));
     }

@@ -1,5 +1,6 @@
 //! Pure comparison of a description with what there is.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use sluice_api::types::{HostName, ObjectId};
@@ -31,7 +32,7 @@ pub(in crate::ops) fn differences(
         steps.extend(network(existing, spec)?);
     }
     for spec in &cloud.guests {
-        steps.extend(guest(existing, spec)?);
+        steps.extend(guest(existing, cloud, spec)?);
     }
     Ok(steps)
 }
@@ -70,6 +71,27 @@ fn note<T: PartialEq + Display>(
     (old != new).then(|| notes.push(format!("{field}: {old} -> {new}")))
 }
 
+/// Refuses a stated reference to another object than the one in force.
+fn same(
+    field: &'static str,
+    what: &dyn Display,
+    (id, name): (&ObjectId, Option<&ObjectId>),
+    new: Option<&ObjectId>,
+) -> Result<(), Error> {
+    match new {
+        Some(new) if new != id && Some(new) != name => Err(fixed(field, what, name.unwrap_or(id))),
+        _ => Ok(()),
+    }
+}
+
+fn physical_name<'a>(existing: &'a Existing, id: &ObjectId) -> Option<&'a ObjectId> {
+    existing.physical.iter().find(|old| &old.id == id).map(|old| &old.name)
+}
+
+fn range_name<'a>(existing: &'a Existing, id: &ObjectId) -> Option<&'a ObjectId> {
+    existing.ranges.iter().find(|old| &old.id == id).map(|old| &old.name)
+}
+
 fn list<T: Display>(values: &[T]) -> String {
     let texts: Vec<_> = values.iter().map(ToString::to_string).collect();
     if texts.is_empty() { "none".to_owned() } else { texts.join(" ") }
@@ -80,38 +102,39 @@ fn zone_of<'a>(existing: &'a Existing, name: &ObjectId) -> Option<&'a Zone> {
 }
 
 fn zone(existing: &Existing, spec: &ZoneSpec) -> Result<Option<Step>, Error> {
-    let what = format!("zone {}", spec.name);
-    let Some(old) = existing.zones.iter().find(|zone| zone.name == spec.name) else {
-        let text = format!("{what} (resolvers {})", list(&spec.resolvers));
+    // taken apart whole, here and below, so that a new field cannot be forgotten
+    let ZoneSpec { name, resolvers, guest_cidr, control_cidr, control_gateway, managers } = spec;
+    let what = format!("zone {name}");
+    let Some(old) = existing.zones.iter().find(|zone| &zone.name == name) else {
+        let text = format!("{what} (resolvers {})", list(resolvers));
         return Ok(Some((line('+', text), Change::CreateZone(spec.clone()))));
     };
-    unchanged("guest_cidr", &what, &old.guest_cidr, Some(&spec.guest_cidr))?;
-    unchanged("control_cidr", &what, &old.control_cidr, Some(&spec.control_cidr))?;
-    if old.control_gateway != spec.control_gateway {
+    unchanged("guest_cidr", &what, &old.guest_cidr, Some(guest_cidr))?;
+    unchanged("control_cidr", &what, &old.control_cidr, Some(control_cidr))?;
+    if &old.control_gateway != control_gateway {
         let old = old.control_gateway.map_or_else(|| "none".to_owned(), |ip| ip.to_string());
         return Err(fixed("control_gateway", &what, &old));
     }
-    unchanged("managers", &what, &list(&old.managers), Some(&list(&spec.managers)))?;
-    if old.resolvers == spec.resolvers {
+    unchanged("managers", &what, &list(&old.managers), Some(&list(managers)))?;
+    if &old.resolvers == resolvers {
         return Ok(None);
     }
-    let text = format!("{what} (resolvers: {} -> {})", list(&old.resolvers), list(&spec.resolvers));
-    let patch = ZonePatch { resolvers: Some(spec.resolvers.clone()) };
+    let text = format!("{what} (resolvers: {} -> {})", list(&old.resolvers), list(resolvers));
+    let patch = ZonePatch { resolvers: Some(resolvers.clone()) };
     Ok(Some((line('~', text), Change::UpdateZone(old.id.clone(), patch))))
 }
 
 fn physical(existing: &Existing, spec: &PhysicalNetworkSpec) -> Result<Option<Step>, Error> {
-    let what = format!("physical network {}", spec.name);
-    let zone = zone_of(existing, &spec.zone);
-    let fits = |zone: &Zone| {
-        existing.physical.iter().find(|old| old.zone == zone.id && old.name == spec.name)
-    };
-    let Some(old) = zone.and_then(fits) else {
-        let text = format!("{what} (VLANs {})", list(&spec.vlans));
+    let PhysicalNetworkSpec { zone, name, vlans, mtu } = spec;
+    let what = format!("physical network {name}");
+    let fits =
+        |zone: &Zone| existing.physical.iter().find(|old| old.zone == zone.id && &old.name == name);
+    let Some(old) = zone_of(existing, zone).and_then(fits) else {
+        let text = format!("{what} (VLANs {})", list(vlans));
         return Ok(Some((line('+', text), Change::CreatePhysicalNetwork(spec.clone()))));
     };
-    unchanged("mtu", &what, &old.mtu, Some(&spec.mtu))?;
-    let mut vlans = spec.vlans.clone();
+    unchanged("mtu", &what, &old.mtu, Some(mtu))?;
+    let mut vlans = vlans.clone();
     vlans.sort_unstable();
     if old.vlans == vlans {
         return Ok(None);
@@ -122,51 +145,107 @@ fn physical(existing: &Existing, spec: &PhysicalNetworkSpec) -> Result<Option<St
 }
 
 fn range(existing: &Existing, spec: &PublicRangeSpec) -> Result<Option<Step>, Error> {
-    let what = format!("public range {}", spec.name);
-    let zone = zone_of(existing, &spec.zone);
-    let fits = |zone: &Zone| {
-        existing.ranges.iter().find(|old| old.zone == zone.id && old.name == spec.name)
-    };
-    let Some(old) = zone.and_then(fits) else {
-        let text = format!("{what} ({} to {})", spec.start, spec.end);
+    let PublicRangeSpec {
+        zone,
+        physical_network,
+        name,
+        vlan,
+        gateway,
+        prefix: _,  // both are in
+        netmask: _, // `stated_prefix`
+        start,
+        end,
+    } = spec;
+    let what = format!("public range {name}");
+    let fits =
+        |zone: &Zone| existing.ranges.iter().find(|old| old.zone == zone.id && &old.name == name);
+    let Some(old) = zone_of(existing, zone).and_then(fits) else {
+        let text = format!("{what} ({start} to {end})");
         return Ok(Some((line('+', text), Change::CreatePublicRange(spec.clone()))));
     };
-    unchanged("gateway", &what, &old.gateway, Some(&spec.gateway))?;
-    unchanged("start", &what, &old.start, Some(&spec.start))?;
-    unchanged("end", &what, &old.end, Some(&spec.end))?;
-    unchanged("prefix", &what, &old.cidr.prefix(), spec.prefix.as_ref())?;
-    if old.vlan != spec.vlan {
+    let carrier = (&old.physical_network, physical_name(existing, &old.physical_network));
+    same("physical_network", &what, carrier, physical_network.as_ref())?;
+    unchanged("gateway", &what, &old.gateway, Some(gateway))?;
+    unchanged("start", &what, &old.start, Some(start))?;
+    unchanged("end", &what, &old.end, Some(end))?;
+    let prefix = super::super::public::stated_prefix(spec)?;
+    unchanged("prefix", &what, &old.cidr.prefix(), prefix.as_ref())?;
+    if &old.vlan != vlan {
         let old = old.vlan.map_or_else(|| "none".to_owned(), |vlan| vlan.to_string());
         return Err(fixed("vlan", &what, &old));
     }
     Ok(None)
 }
 
-fn network_of<'a>(
+/// The network called `name` in `zone`; there is none in a zone that does not exist yet.
+fn network_of<'a>(existing: &'a Existing, zone: &ObjectId, name: &ObjectId) -> Option<&'a Network> {
+    let zone = zone_of(existing, zone)?;
+    existing
+        .networks
+        .iter()
+        .find(|old| (&old.name == name || &old.id == name) && old.zone == zone.id)
+}
+
+/// The network that a guest is meant for: its zone's, or with no zone stated the only one of that name.
+fn network_for<'a>(
     existing: &'a Existing,
-    zone: Option<&ObjectId>,
-    name: &ObjectId,
-) -> Option<&'a Network> {
-    let zone = zone.and_then(|zone| zone_of(existing, zone)).map(|zone| &zone.id);
-    existing.networks.iter().find(|old| {
-        (&old.name == name || &old.id == name) && zone.is_none_or(|zone| zone == &old.zone)
-    })
+    cloud: &CloudSpec,
+    spec: &GuestSpec,
+) -> Result<Option<&'a Network>, Error> {
+    if let Some(zone) = &spec.zone {
+        return Ok(network_of(existing, zone, &spec.network));
+    }
+    let name = &spec.network;
+    let fits = |old: &&Network| &old.name == name || &old.id == name;
+    let there = existing.networks.iter().filter(fits);
+    let there: Vec<_> = there.map(|old| (zone_name(existing, &old.zone), old)).collect();
+    let stated = cloud.networks.iter().filter(|spec| &spec.name == name);
+    let zones: BTreeSet<&ObjectId> = stated
+        .map(|spec| zone_of(existing, &spec.zone).map_or(&spec.zone, |zone| &zone.name))
+        .chain(there.iter().map(|(zone, _)| *zone))
+        .collect();
+    if zones.len() > 1 {
+        let zones: Vec<_> = zones.iter().map(|zone| format!("in zone {zone}")).collect();
+        let (name, candidates) = (name.to_string(), zones.join(", "));
+        return Err(Error::Ambiguous { kind: "network", name, candidates });
+    }
+    Ok(there.first().map(|(_, old)| *old))
+}
+
+fn zone_name<'a>(existing: &'a Existing, id: &'a ObjectId) -> &'a ObjectId {
+    existing.zones.iter().find(|zone| &zone.id == id).map_or(id, |zone| &zone.name)
 }
 
 fn network(existing: &Existing, spec: &NetworkSpec) -> Result<Option<Step>, Error> {
-    let what = format!("network {}", spec.name);
-    let known = zone_of(existing, &spec.zone).is_some();
-    let old = network_of(existing, Some(&spec.zone), &spec.name).filter(|_| known);
-    let Some(old) = old else {
-        let cidr = spec.cidr.map_or_else(|| "the zone's addresses".to_owned(), |c| c.to_string());
-        let text = format!("{what} ({cidr}, domain {}) with its router", spec.domain);
+    let NetworkSpec {
+        zone,
+        physical_network,
+        name,
+        domain,
+        cidr,
+        gateway,
+        egress: _, // can change
+        vlan,
+        public_range,
+        source_nat,
+        lease_seconds: _, // can change
+        mtu,
+    } = spec;
+    let what = format!("network {name}");
+    let Some(old) = network_of(existing, zone, name) else {
+        let cidr = cidr.map_or_else(|| "the zone's addresses".to_owned(), |c| c.to_string());
+        let text = format!("{what} ({cidr}, domain {domain}) with its router");
         return Ok(Some((line('+', text), Change::CreateNetwork(spec.clone()))));
     };
-    unchanged("cidr", &what, &old.cidr, spec.cidr.as_ref())?;
-    unchanged("gateway", &what, &old.gateway, spec.gateway.as_ref())?;
-    unchanged("vlan", &what, &old.vlan, spec.vlan.as_ref())?;
-    unchanged("source_nat", &what, &old.source_nat, spec.source_nat.as_ref())?;
-    if spec.mtu.is_some() && spec.mtu != old.mtu {
+    let carrier = (&old.physical_network, physical_name(existing, &old.physical_network));
+    same("physical_network", &what, carrier, physical_network.as_ref())?;
+    let range = (&old.public_range, range_name(existing, &old.public_range));
+    same("public_range", &what, range, public_range.as_ref())?;
+    unchanged("cidr", &what, &old.cidr, cidr.as_ref())?;
+    unchanged("gateway", &what, &old.gateway, gateway.as_ref())?;
+    unchanged("vlan", &what, &old.vlan, vlan.as_ref())?;
+    unchanged("source_nat", &what, &old.source_nat, source_nat.as_ref())?;
+    if mtu.is_some() && mtu != &old.mtu {
         let old =
             old.mtu.map_or_else(|| "the physical network's".to_owned(), |old| old.to_string());
         return Err(fixed("mtu", &what, &old));
@@ -200,19 +279,20 @@ fn in_network<'a>(
         .find(|old| &old.name == name && old.nics.iter().any(|nic| nic.network == network.id))
 }
 
-fn guest(existing: &Existing, spec: &GuestSpec) -> Result<Option<Step>, Error> {
-    let what = format!("guest {} in {}", spec.name, spec.network);
-    let network = network_of(existing, spec.zone.as_ref(), &spec.network);
-    let old = network.and_then(|network| in_network(existing, network, &spec.name));
+fn guest(existing: &Existing, cloud: &CloudSpec, spec: &GuestSpec) -> Result<Option<Step>, Error> {
+    let GuestSpec { zone: _, network, name, address, mac } = spec; // the zone is in `network_for`
+    let what = format!("guest {name} in {network}");
+    let network = network_for(existing, cloud, spec)?;
+    let old = network.and_then(|network| in_network(existing, network, name));
     let Some(old) = old else {
-        let address = spec.address.map_or_else(String::new, |ip| format!(" ({ip})"));
+        let address = address.map_or_else(String::new, |ip| format!(" ({ip})"));
         let text = format!("{what}{address}");
         return Ok(Some((line('+', text), Change::CreateGuest(spec.clone()))));
     };
     let nic = old.nics.iter().find(|nic| network.is_some_and(|net| nic.network == net.id));
     if let Some(nic) = nic {
-        unchanged("address", &what, &nic.address, spec.address.as_ref())?;
-        unchanged("mac", &what, &nic.mac, spec.mac.as_ref())?;
+        unchanged("address", &what, &nic.address, address.as_ref())?;
+        unchanged("mac", &what, &nic.mac, mac.as_ref())?;
     }
     Ok(None)
 }
@@ -247,11 +327,12 @@ fn deletions(existing: &Existing, cloud: &CloudSpec) -> Vec<Step> {
 }
 
 fn guests_gone(steps: &mut Vec<Step>, existing: &Existing, cloud: &CloudSpec, zone: &Zone) {
-    let wanted: std::collections::BTreeSet<_> = cloud
+    let wanted: BTreeSet<_> = cloud
         .guests
         .iter()
         .filter_map(|spec| {
-            let network = network_of(existing, spec.zone.as_ref(), &spec.network)?;
+            // an ambiguous one is refused where the guests themselves are compared
+            let network = network_for(existing, cloud, spec).ok().flatten()?;
             Some((&network.id, &spec.name))
         })
         .collect();
@@ -262,3 +343,6 @@ fn guests_gone(steps: &mut Vec<Step>, existing: &Existing, cloud: &CloudSpec, zo
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
