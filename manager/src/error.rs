@@ -72,6 +72,9 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// What would change is not what was expected (409).
+    #[error("what would change is not what was shown: somebody changed the cloud meanwhile")]
+    Moved,
     /// The configuration that would follow is not sound (422).
     #[error("the router's configuration would be refused: {}", first(.0))]
     Rejected(Vec<Finding>),
@@ -117,7 +120,7 @@ fn first(findings: &[Finding]) -> String {
 /// An error as it is sent: HTTP status apart, programs match `code`, people read `message` and `hint`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// Stable word: malformed, invalid, not-found, ambiguous, conflict, in-use, exhausted, request-reused, rejected,
+    /// Stable word: malformed, invalid, not-found, ambiguous, conflict, in-use, exhausted, request-reused, moved, rejected,
     /// too-large, unreachable, appliance, busy, internal.
     pub code: String,
     /// What is wrong.
@@ -158,6 +161,7 @@ impl Error {
             Self::InUse { .. } => "in-use",
             Self::Exhausted { .. } => "exhausted",
             Self::RequestReused { .. } => "request-reused",
+            Self::Moved => "moved",
             Self::Rejected(_) => "rejected",
             Self::Appliance { .. } => "unreachable",
             Self::Refused { status: 503, .. } => "busy",
@@ -173,7 +177,7 @@ impl Error {
             "malformed" => 400,
             "invalid" | "rejected" => 422,
             "not-found" => 404,
-            "ambiguous" | "conflict" | "in-use" | "request-reused" => 409,
+            "ambiguous" | "conflict" | "in-use" | "request-reused" | "moved" => 409,
             "exhausted" => 507,
             "unreachable" | "appliance" => 502,
             "busy" => 503,
@@ -190,6 +194,7 @@ impl Error {
             Self::InUse { .. } => "delete what depends on it first",
             Self::Exhausted { .. } => "delete what is no longer needed, or add or widen a range",
             Self::RequestReused { .. } => "use a new Idempotency-Key for a new request",
+            Self::Moved => "nothing was changed; look at the difference again",
             Self::Appliance { .. } => {
                 "see `sluice status`; is the machine up, and is its endpoint right?"
             }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use reqwest::Method;
+use sluice_api::Digest;
 
 use super::client::{Client, Failure};
 use super::{exit, object, output};
@@ -39,15 +40,15 @@ pub(super) async fn diff(
     json: bool,
     args: &DiffArgs,
 ) -> Result<ExitCode, Failure> {
-    let report = ask(client, args, &read(args)?, true).await?;
+    let report = ask(client, args, &read(args)?, Make::Nothing).await?;
     told(json, &report);
-    let same = report.changes.is_empty();
+    let same = report.changes.is_empty() && report.waiting.is_empty();
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERENT) })
 }
 
 pub(super) async fn apply(client: &Client, json: bool, args: &ApplyArgs) -> Result<(), Failure> {
     let cloud = read(&args.what)?;
-    let report = ask(client, &args.what, &cloud, true).await?;
+    let report = ask(client, &args.what, &cloud, Make::Nothing).await?;
     if !json || args.dry_run || report.changes.is_empty() {
         told(json, &report);
     }
@@ -57,7 +58,7 @@ pub(super) async fn apply(client: &Client, json: bool, args: &ApplyArgs) -> Resu
     if !args.yes && !output::ask("apply?").ok_or(Failure::NobodyToAsk)? {
         return Err(Failure::Declined);
     }
-    let done = ask(client, &args.what, &cloud, false).await?;
+    let done = ask(client, &args.what, &cloud, Make::Exactly(&report.digest)).await?;
     if json {
         told(true, &done);
     } else {
@@ -66,13 +67,26 @@ pub(super) async fn apply(client: &Client, json: bool, args: &ApplyArgs) -> Resu
     Ok(())
 }
 
+/// What to make of the difference.
+#[derive(Clone, Copy)]
+enum Make<'a> {
+    /// Only show it.
+    Nothing,
+    /// Make it, if it is still the one of this digest: what was said yes to.
+    Exactly(&'a Digest),
+}
+
 async fn ask(
     client: &Client,
     args: &DiffArgs,
     cloud: &CloudSpec,
-    dry_run: bool,
+    make: Make<'_>,
 ) -> Result<CloudReport, Failure> {
-    let path = format!("/v1/cloud?dry_run={dry_run}&keep={}", args.keep);
+    let how = match make {
+        Make::Nothing => "dry_run=true".to_owned(),
+        Make::Exactly(digest) => format!("expect={}", digest.as_str()),
+    };
+    let path = format!("/v1/cloud?{how}&keep={}", args.keep);
     client.change(Method::POST, &path, Some(cloud)).await
 }
 
@@ -90,7 +104,10 @@ fn told(json: bool, report: &CloudReport) {
     for change in &report.changes {
         output::line(&change.to_string());
     }
+    for waiting in &report.waiting {
+        output::line(&format!("! {waiting}"));
+    }
     if report.changes.is_empty() {
-        output::line("nothing to do");
+        output::line(if report.waiting.is_empty() { "nothing to do" } else { "nothing to do now" });
     }
 }

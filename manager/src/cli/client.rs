@@ -86,7 +86,7 @@ fn code(problem: &str) -> u8 {
     match problem {
         "malformed" | "invalid" | "rejected" | "too-large" => exit::INVALID,
         "not-found" => exit::NOT_FOUND,
-        "ambiguous" | "conflict" | "in-use" | "request-reused" => exit::CONFLICT,
+        "ambiguous" | "conflict" | "in-use" | "request-reused" | "moved" => exit::CONFLICT,
         "exhausted" => exit::EXHAUSTED,
         "unreachable" | "busy" => exit::UNREACHABLE,
         _ => exit::FAILED,

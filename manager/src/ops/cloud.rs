@@ -1,11 +1,15 @@
 //! A whole cloud from one description: the difference to what there is, as lines and as changes.
 //!
 //! Guarantees: pure comparison; a second run finds nothing to do; what cannot be changed in place is refused with a
-//! reason rather than deleted and made anew, for that would end every connection of the network.
+//! reason rather than deleted and made anew, for that would end every connection of the network; what was confirmed by
+//! its digest is what is made. A range or physical network whose items a router has not let go yet is not deleted but
+//! told as waiting: failing would mean that a network and its range could never leave a description together.
 
 mod compare;
+mod waiting;
 
 use serde::{Deserialize, Serialize};
+use sluice_api::Digest;
 use sqlx::SqliteConnection;
 use utoipa::ToSchema;
 
@@ -40,25 +44,49 @@ impl std::fmt::Display for CloudChange {
 }
 
 /// What applying a description changes, in order of execution.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CloudReport {
-    /// The differences; none: nothing to do.
+    /// The differences; none: nothing to do now.
     pub changes: Vec<CloudChange>,
+    /// Deletions that are put off, each with what it waits for; apply again after that.
+    #[serde(default)]
+    pub waiting: Vec<String>,
+    /// Digest of all that is changed and put off: `expect` of the call that is to make exactly this.
+    pub digest: Digest,
 }
 
-/// Makes the zones that `cloud` names what it says; with `keep`, without deleting anything.
+/// How a description is applied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    /// Delete nothing.
+    pub(super) keep: bool,
+    /// Make only the changes with this digest.
+    pub(super) expect: Option<&'a Digest>,
+}
+
+/// Makes the zones that `cloud` names what it says.
 pub(super) async fn apply(
     context: &mut Context<'_>,
     cloud: &CloudSpec,
-    keep: bool,
+    terms: Terms<'_>,
 ) -> Result<CloudReport, Error> {
     let existing = load(context.conn).await?;
-    let mut report = CloudReport::default();
-    for (line, change) in compare::differences(&existing, cloud, keep)? {
-        Box::pin(super::run_single(context, &change)).await?;
-        report.changes.push(line);
+    let (mut done, mut waiting) = (Vec::new(), Vec::new());
+    for step in compare::differences(&existing, cloud, terms.keep)? {
+        if let Some(reason) = waiting::reason(context, &step.1).await? {
+            waiting.push(reason);
+        } else {
+            Box::pin(super::run_single(context, &step.1)).await?;
+            done.push(step);
+        }
     }
-    Ok(report)
+    let digest = Digest::of(&(&done, &waiting))
+        .map_err(|error| Error::Corrupt { what: "difference", reason: error.to_string() })?;
+    if terms.expect.is_some_and(|expected| expected != &digest) {
+        return Err(Error::Moved);
+    }
+    let changes = done.into_iter().map(|(line, _)| line).collect();
+    Ok(CloudReport { changes, waiting, digest })
 }
 
 async fn load(conn: &mut SqliteConnection) -> Result<Existing, Error> {

@@ -80,6 +80,8 @@ pub enum Change {
         keep: bool,
         /// Only say what would change.
         dry_run: bool,
+        /// Refuse when what changes has another digest than this.
+        expect: Option<Digest>,
     },
 }
 
@@ -157,7 +159,10 @@ async fn repeated(
 /// Makes a change inside a transaction; whole clouds are made of the others.
 async fn run(context: &mut Context<'_>, change: &Change) -> Result<Outcome, Error> {
     match change {
-        Change::Apply { cloud, keep, .. } => changed(&cloud::apply(context, cloud, *keep).await?),
+        Change::Apply { cloud, keep, expect, .. } => {
+            let terms = cloud::Terms { keep: *keep, expect: expect.as_ref() };
+            changed(&cloud::apply(context, cloud, terms).await?)
+        }
         single => run_single(context, single).await,
     }
 }

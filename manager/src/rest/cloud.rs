@@ -4,6 +4,7 @@
 
 use axum::extract::State;
 use serde::Deserialize;
+use sluice_api::Digest;
 use utoipa::IntoParams;
 
 use super::App;
@@ -25,6 +26,9 @@ pub(super) struct How {
     /// Leave alone what the description does not have. Default false: it is deleted.
     #[serde(default)]
     keep: bool,
+    /// The `digest` of an earlier answer: make exactly those changes, or refuse with `moved`. Default: make whatever
+    /// there is to change.
+    expect: Option<Digest>,
 }
 
 /// Makes the zones that the description names what it says, in one transaction.
@@ -38,8 +42,8 @@ pub(super) async fn apply(
     request: RequestId,
     Body(cloud): Body<CloudSpec>,
 ) -> Reply {
-    let (keep, dry_run) = (how.keep, how.dry_run);
-    app.change(request, Change::Apply { cloud, keep, dry_run }).await
+    let How { dry_run, keep, expect } = how;
+    app.change(request, Change::Apply { cloud, keep, dry_run, expect }).await
 }
 
 /// Which allocations.

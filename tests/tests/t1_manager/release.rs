@@ -73,3 +73,60 @@ async fn a_deleted_network_leaves_its_router_idle_until_the_machine_is_gone() {
     assert_eq!(cloud.get("/v1/allocations").await, json!([]));
     cloud.stop();
 }
+
+/// The zone of the example with nothing in it.
+fn empty_zone(cloud: &Cloud) -> String {
+    let text = std::fs::read_to_string(super::first_network()).unwrap();
+    let start = text.find("[[zones]]").unwrap();
+    let zone =
+        text[start + 2..].find("\n[[").map_or(&text[start..], |end| &text[start..start + 2 + end]);
+    let file = cloud.folder.path().join("empty.toml");
+    std::fs::write(&file, zone).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_leaves_a_description_together_with_its_range() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.set_deaf(true);
+    let file = empty_zone(&cloud);
+    let told = cloud.sluice(["apply", &file, "--yes"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.out.contains("- network net1"), "{told:?}");
+    for kept in ["! public range ", "! physical network "] {
+        assert!(told.out.contains(kept), "{told:?}");
+    }
+    assert!(told.out.contains("waits until r-1 confirmed"), "{told:?}");
+    let held = cloud.sluice(["diff", &file]);
+    assert_eq!(held.code, 10, "{held:?}");
+    assert!(held.out.ends_with("nothing to do now\n"), "{held:?}");
+    agent.set_deaf(false);
+    until("the router let go", || cloud.sluice(["diff", &file]).out.contains("- public range"))
+        .await;
+    let told = cloud.sluice(["apply", &file, "--yes"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(cloud.sluice(["diff", &file]).out, "nothing to do\n");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_shown_is_made() {
+    let cloud = Cloud::start().await;
+    let text = std::fs::read_to_string(super::first_network()).unwrap();
+    let body = serde_json::to_value(toml::from_str::<toml::Value>(&text).unwrap()).unwrap();
+    let (status, shown) = cloud.post("/v1/cloud?dry_run=true", body.clone()).await;
+    assert_eq!(status, 200, "{shown}");
+    let digest = shown["digest"].as_str().unwrap();
+    let zone = json!({ "name": "zone1", "resolvers": ["192.0.2.77"] });
+    assert_eq!(cloud.post("/v1/zones", zone).await.0, 201);
+    let path = format!("/v1/cloud?expect={digest}");
+    let (status, problem) = cloud.post(&path, body.clone()).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("moved")), "{problem}");
+    assert_eq!(cloud.get("/v1/networks").await, json!([]));
+    let (_, shown) = cloud.post("/v1/cloud?dry_run=true", body.clone()).await;
+    let path = format!("/v1/cloud?expect={}", shown["digest"].as_str().unwrap());
+    let (status, made) = cloud.post(&path, body).await;
+    assert_eq!((status, &made["changes"]), (200, &shown["changes"]), "{made}");
+    cloud.stop();
+}

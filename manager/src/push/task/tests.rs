@@ -15,7 +15,7 @@ async fn task(folder: &std::path::Path) -> Task {
     let path = folder.join("m.db");
     let store = Store::open(&path).await.unwrap();
     let cloud = toml::from_str(CLOUD).unwrap();
-    let change = Change::Apply { cloud, keep: false, dry_run: false };
+    let change = Change::Apply { cloud, keep: false, dry_run: false, expect: None };
     ops::execute(&store, None, &change).await.unwrap();
     let authority = Authority::open(&path, Duration::from_hours(1)).unwrap();
     let watch = Watch::new(store, authority, WatchSettings::default());
