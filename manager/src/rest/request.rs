@@ -87,13 +87,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 pub(super) async fn guard_content(request: Request, next: Next) -> Response {
     let changes = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let json = kind.is_some_and(|kind| kind.split(';').next() == Some("application/json"));
-    if changes && !json {
+    if changes && !kind.is_some_and(is_json) {
         let hint = "send the header Content-Type: application/json";
         return Refusal::new(415, "content-type", "the body must be JSON", Some(hint))
             .into_response();
     }
     next.run(request).await
+}
+
+/// The media type alone decides, in any case and with optional white space before the parameters (RFC 9110, 5.6.6 and
+/// 8.3.1).
+fn is_json(kind: &str) -> bool {
+    let media = kind.split(';').next().unwrap_or_default();
+    media.trim_matches([' ', '\t']).eq_ignore_ascii_case("application/json")
 }
 
 /// On loopback only local names are served: a foreign name that resolves to us is a web page's trick.
@@ -118,6 +124,21 @@ fn local(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_known_by_its_media_type() {
+        for kind in [
+            "application/json",
+            "application/json ; charset=utf-8",
+            "Application/JSON;charset=utf-8",
+            "application/json\t;",
+        ] {
+            assert!(is_json(kind), "{kind}");
+        }
+        for kind in ["", "text/plain", "text/plain;application/json", "application/json-seq"] {
+            assert!(!is_json(kind), "{kind}");
+        }
+    }
 
     #[test]
     fn only_local_hosts_pass() {

@@ -139,7 +139,7 @@ fn read_wanted(row: &SqliteRow) -> Result<WantedRow, Error> {
     })
 }
 
-/// Number and sent number of every appliance, in one query: what the watch looks at.
+/// Id of every appliance, in order: those that the watch needs a task for.
 pub async fn ids(conn: &mut SqliteConnection) -> Result<Vec<ApplianceId>, Error> {
     let rows = sqlx::query("SELECT id FROM appliances ORDER BY id").fetch_all(conn).await?;
     rows.iter().map(|row| parsed(row, "id")).collect()
