@@ -97,6 +97,18 @@ impl Manager {
         })
     }
 
+    /// Starts `sluice` with these arguments and leaves it running; both outputs are kept.
+    pub fn start_sluice<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<Child> {
+        Command::new(bin("sluice"))
+            .args(args)
+            .env("SLUICE_MANAGER", self.url())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run sluice")
+    }
+
     /// Runs `sluice`; an exit code other than 0 is an error. Returns standard output.
     pub fn done<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<String> {
         let args: Vec<&str> = args.into_iter().collect();

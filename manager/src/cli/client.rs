@@ -1,6 +1,8 @@
 //! Client of the manager's API.
 
-use reqwest::{Method, Response};
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -10,6 +12,11 @@ use crate::error::Problem;
 
 /// Attempts at a change whose connection breaks; the request id makes a repetition harmless.
 const ATTEMPTS: u32 = 3;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest wait for a whole answer: the manager itself waits two minutes for an appliance, and one for its store.
+const WHOLE: Duration = Duration::from_secs(150);
 
 /// Why a command did not do what it should.
 #[derive(Debug, Error)]
@@ -24,6 +31,14 @@ pub enum Failure {
         url: String,
         /// Why.
         reason: String,
+    },
+    /// The manager took the call and did not answer in time.
+    #[error("error: the manager at {url} did not answer within {} s", patience.as_secs())]
+    Slow {
+        /// Where it is.
+        url: String,
+        /// How long was waited.
+        patience: Duration,
     },
     /// A file cannot be used.
     #[error("error: {path}: {reason}")]
@@ -64,17 +79,30 @@ impl Failure {
                 "start `sluice-manager`, or name another with --manager or SLUICE_MANAGER"
                     .to_owned()
             }
+            Self::Slow { .. } => {
+                "see the manager's log; a change may still take effect: look before you repeat it"
+                    .to_owned()
+            }
             Self::NobodyToAsk => "say --yes".to_owned(),
             Self::File { .. } | Self::Declined | Self::Lab(_) => return None,
             Self::Answer(_) => "are `sluice` and `sluice-manager` of the same version?".to_owned(),
         })
     }
 
+    /// True when the same question may be answered a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Slow { .. } => true,
+            Self::Refused(problem) => problem.code == "busy",
+            _ => false,
+        }
+    }
+
     /// The exit code that says so.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(problem) => code(&problem.code),
-            Self::Unreachable { .. } => exit::UNREACHABLE,
+            Self::Unreachable { .. } | Self::Slow { .. } => exit::UNREACHABLE,
             Self::File { .. } => exit::INVALID,
             Self::NobodyToAsk => exit::USAGE,
             Self::Declined | Self::Answer(_) | Self::Lab(_) => exit::FAILED,
@@ -98,21 +126,34 @@ fn code(problem: &str) -> u8 {
 pub(super) struct Client {
     url: String,
     http: reqwest::Client,
+    patience: Duration,
 }
 
 impl Client {
     pub(super) fn new(url: &str) -> Result<Self, Failure> {
+        Self::patient(url, WHOLE)
+    }
+
+    /// One that waits so long for a whole answer.
+    fn patient(url: &str, patience: Duration) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
         // the manager is asked directly: a proxy for the Internet has no business here
-        let http = reqwest::Client::builder().no_proxy().build();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .timeout(patience)
+            .build();
         let http = http.map_err(|error| Failure::Answer(crate::push::chain(&error)))?;
-        Ok(Self { url, http })
+        Ok(Self { url, http, patience })
+    }
+
+    /// Where the manager is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let request = self.http.get(format!("{}{path}", self.url));
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        self.answer(response).await
+        read(&self.whole(self.http.get(format!("{}{path}", self.url))).await?)
     }
 
     /// A change: tried again with the same request id when the connection breaks.
@@ -131,9 +172,9 @@ impl Client {
                 Some(body) => request.json(body),
                 None => request.header("content-type", "application/json"),
             };
-            match request.send().await {
-                Ok(response) => return self.answer(response).await,
-                Err(error) if attempt == ATTEMPTS || error.is_connect() => {
+            match exchange(request).await {
+                Ok((status, body)) => return read(&success(status, body)?),
+                Err(error) if attempt == ATTEMPTS || error.is_connect() || error.is_timeout() => {
                     return Err(self.unreachable(&error));
                 }
                 Err(_) => attempt += 1,
@@ -147,8 +188,7 @@ impl Client {
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T, Failure> {
-        let body = self.ask_bytes(path, body).await?;
-        serde_json::from_slice(&body).map_err(|error| Failure::Answer(error.to_string()))
+        read(&self.ask_bytes(path, body).await?)
     }
 
     /// The same, answered with a file.
@@ -157,31 +197,45 @@ impl Client {
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<Vec<u8>, Failure> {
-        let request = self.http.post(format!("{}{path}", self.url)).json(body);
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        self.body(response).await
+        self.whole(self.http.post(format!("{}{path}", self.url)).json(body)).await
     }
 
-    async fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
-        let body = self.body(response).await?;
-        serde_json::from_slice(&body).map_err(|error| Failure::Answer(error.to_string()))
-    }
-
-    /// The body of a success, or the refusal.
-    async fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
-        let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        if status.is_success() {
-            return Ok(body.into());
-        }
-        let problem = serde_json::from_slice(&body);
-        Err(problem.map_or_else(
-            |_| Failure::Answer(format!("status {status}")),
-            |problem| Failure::Refused(Box::new(problem)),
-        ))
+    /// One attempt: the body of a success, or the refusal.
+    async fn whole(&self, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
+        let (status, body) = exchange(request).await.map_err(|error| self.unreachable(&error))?;
+        success(status, body)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Unreachable { url: self.url.clone(), reason: crate::push::chain(error) }
+        let url = self.url.clone();
+        if error.is_timeout() && !error.is_connect() {
+            return Failure::Slow { url, patience: self.patience };
+        }
+        Failure::Unreachable { url, reason: crate::push::chain(error) }
     }
 }
+
+/// The whole answer: a connection may also break while the body is read.
+async fn exchange(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), reqwest::Error> {
+    let response: Response = request.send().await?;
+    let status = response.status();
+    Ok((status, response.bytes().await?.into()))
+}
+
+fn success(status: StatusCode, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    if status.is_success() {
+        return Ok(body);
+    }
+    let problem = serde_json::from_slice(&body);
+    Err(problem.map_or_else(
+        |_| Failure::Answer(format!("status {status}")),
+        |problem| Failure::Refused(Box::new(problem)),
+    ))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::Answer(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,9 @@ pub(super) struct StatusArgs {
     wait: Option<u64>,
 }
 
+/// The least time for a look, however little is left of `--wait`.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 const COLUMNS: &[Column] = &[
     ("APPLIANCE", "/appliance"),
     ("ROLE", "/role"),
@@ -60,10 +63,18 @@ async fn wait(client: &Client, patience: Duration) -> Result<(Value, bool), Fail
     let spinner = ProgressBar::new_spinner().with_message("waiting for the appliances");
     spinner.enable_steady_tick(Duration::from_millis(100));
     loop {
-        let (rows, in_sync) = look(client).await?;
-        if in_sync || Instant::now() >= until {
-            spinner.finish_and_clear();
-            return Ok((rows, in_sync));
+        let left = until.saturating_duration_since(Instant::now()).max(SHORTEST);
+        // a manager that is restarted meanwhile is no reason to give up before the time is over
+        match tokio::time::timeout(left, look(client))
+            .await
+            .unwrap_or_else(|_| Err(Failure::Slow { url: client.url().to_owned(), patience: left }))
+        {
+            Ok((rows, in_sync)) if in_sync || Instant::now() >= until => {
+                spinner.finish_and_clear();
+                return Ok((rows, in_sync));
+            }
+            Err(failure) if !failure.may_pass() || Instant::now() >= until => return Err(failure),
+            Ok(_) | Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::process::{Cloud, call};
-use super::wait::until;
+use super::wait::{PATIENCE, until};
 
 /// Guests made while managers die.
 const GUESTS: usize = 80;
@@ -67,6 +67,26 @@ async fn killed_managers_lose_and_double_nothing() {
     .await;
     let pushed = agent.pushed();
     assert!(pushed.is_sorted(), "an older generation was sent: {pushed:?}");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_outlives_a_manager_that_is_restarted() {
+    let mut cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.set_deaf(true);
+    until("it is noticed", || cloud.sluice(["status"]).out.contains("unreachable")).await;
+    let waiting = cloud.manager.start_sluice(["status", "--wait", "60"]).unwrap();
+    let address = cloud.manager.address;
+    cloud.manager.end();
+    // whoever looks now is cut off, and it is certain that somebody did
+    let nobody = tokio::net::TcpListener::bind(address).await.unwrap();
+    drop(tokio::time::timeout(PATIENCE, nobody.accept()).await.unwrap().unwrap());
+    drop(nobody);
+    agent.set_deaf(false);
+    cloud.restart(&[]).await;
+    let told = waiting.wait_with_output().unwrap();
+    assert!(told.status.success(), "{told:?}");
     cloud.stop();
 }
 

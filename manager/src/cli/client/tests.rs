@@ -1,0 +1,49 @@
+//! A manager that breaks off, and one that never answers.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// Answers one connection with each of `answers` and closes it; keeps those after the last open without an answer.
+async fn server(answers: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut silent = Vec::new();
+        for number in 0_usize.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let Some(answer) = answers.get(number) else {
+                silent.push(stream);
+                continue;
+            };
+            let _request = stream.read(&mut [0; 4096]).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_asked_for_again() {
+    let url = server(&[
+        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"a\":",
+        "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"a\": 1}",
+    ])
+    .await;
+    let client = Client::new(&url).unwrap();
+    let answer: Value = client.change(Method::POST, "/x", Some(&json!({}))).await.unwrap();
+    assert_eq!(answer, json!({ "a": 1 }));
+}
+
+#[tokio::test]
+async fn a_manager_that_never_answers_is_given_up() {
+    let client = Client::patient(&server(&[]).await, Duration::from_millis(200)).unwrap();
+    let failure = client.change::<Value>(Method::POST, "/x", Some(&json!({}))).await.unwrap_err();
+    assert!(matches!(failure, Failure::Slow { .. }), "{failure}");
+    assert_eq!(failure.exit_code(), exit::UNREACHABLE);
+    assert!(failure.hint().is_some());
+    let failure = client.get::<Value>("/x").await.unwrap_err();
+    assert!(matches!(failure, Failure::Slow { .. }), "{failure}");
+}
