@@ -8,8 +8,8 @@ use sluice_api::boot::Role;
 use sluice_api::config::EgressPolicy;
 use sluice_api::report::{Phase, PlanSummary, Timing};
 use sluice_api::types::{
-    ApplianceId, Cidr, DomainName, HostName, InterfaceAddress, LeaseSeconds, MacAddr, Mtu,
-    ObjectId, VlanId,
+    ApplianceId, Cidr, DomainName, Generation, HostName, InterfaceAddress, LeaseSeconds, MacAddr,
+    Mtu, ObjectId, VlanId,
 };
 use utoipa::ToSchema;
 
@@ -190,9 +190,9 @@ pub struct ApplianceStatus {
     /// What it is.
     pub role: Role,
     /// Number of the configuration that it should have.
-    pub wanted: u64,
+    pub wanted: Generation,
     /// Number of the configuration that it last reported as committed.
-    pub reported: Option<u64>,
+    pub reported: Option<Generation>,
     /// True when it answers and has what is wanted.
     pub in_sync: bool,
     /// Did it answer the last time it was asked?
@@ -232,9 +232,9 @@ pub struct Allocation {
     /// Whether it is in use or on its way back.
     pub state: AllocationState,
     /// The appliance that must confirm a release.
-    pub appliance: Option<String>,
+    pub appliance: Option<ApplianceId>,
     /// The generation that the appliance must confirm before a releasing item is free.
-    pub release_generation: Option<u64>,
+    pub release_generation: Option<Generation>,
 }
 
 /// State of an allocation: free -> allocated -> releasing -> free.

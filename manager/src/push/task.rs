@@ -154,7 +154,7 @@ impl Task {
         let mut seen = self.seen.clone();
         seen.reachable = true;
         seen.phase = Some(status.phase);
-        seen.reported = status.current.as_ref().map(|current| current.generation.get());
+        seen.reported = status.current.as_ref().map(|current| current.generation);
         if seen.last_answer.as_deref() == Some("unreachable") {
             (seen.last_answer, seen.detail) = (None, None);
         }

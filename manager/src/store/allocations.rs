@@ -2,7 +2,7 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::row::{optional_number, word};
+use super::row::{optional, optional_number, word};
 use crate::alloc::{Interval, Pool, seed};
 use crate::error::Error;
 use crate::model::{Allocation, AllocationState};
@@ -208,7 +208,7 @@ fn read(row: &sqlx::sqlite::SqliteRow) -> Result<Allocation, Error> {
         owner: row.try_get("owner")?,
         purpose: row.try_get("purpose")?,
         state: word::<AllocationState>(row, "state")?,
-        appliance: row.try_get("appliance")?,
+        appliance: optional(row, "appliance")?,
         release_generation: optional_number(row, "release_generation")?,
     })
 }

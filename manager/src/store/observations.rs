@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sluice_api::report::{Phase, PlanSummary, Timing};
+use sluice_api::types::Generation;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
@@ -16,7 +17,7 @@ pub struct Observation {
     /// Did it answer the last time it was asked?
     pub reachable: bool,
     /// The generation that it reported as committed.
-    pub reported: Option<u64>,
+    pub reported: Option<Generation>,
     /// Where its engine stands.
     pub phase: Option<Phase>,
     /// Word for its last answer.
@@ -56,7 +57,7 @@ pub async fn write(conn: &mut SqliteConnection, id: &str, seen: &Observation) ->
     )
     .bind(id)
     .bind(i64::from(seen.reachable))
-    .bind(seen.reported.and_then(|generation| i64::try_from(generation).ok()))
+    .bind(seen.reported.and_then(|generation| i64::try_from(generation.get()).ok()))
     .bind(seen.phase.map(|phase| to_word(&phase, "phase")).transpose()?)
     .bind(&seen.last_answer)
     .bind(&seen.detail)

@@ -61,7 +61,7 @@ async fn routers(
             if item.state != AllocationState::Releasing {
                 return Ok(None);
             }
-            routers.insert(item.appliance.unwrap_or(item.owner));
+            routers.insert(item.appliance.map_or(item.owner, |router| router.to_string()));
         }
     }
     Ok((!routers.is_empty()).then_some(routers))
