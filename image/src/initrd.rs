@@ -1,6 +1,6 @@
 //! The initial RAM file system: PID 1, its libraries, and what it takes to find a disk.
 //!
-//! Compressed with zstd, which the kernel unpacks several times faster than xz.
+//! Compressed with lz4: half as large again as with zstd, and unpacked 0.25 s sooner on an emulated processor.
 
 use std::path::Path;
 
@@ -43,5 +43,6 @@ fn tree(debian: &Debian, kernel: &Kernel, modules: &Chosen, binaries: &Path) -> 
 
 fn pack(tree: &Tree) -> Result<Vec<u8>> {
     let archive = cpio::write(tree, tool::epoch());
-    tool::run_with(tool::command("zstd").args(["-19", "-T1", "--no-progress", "-c"]), archive)
+    // the legacy format (-l) is the one that kernels unpack
+    tool::run_with(tool::command("lz4").args(["-l", "-9", "-q", "-c"]), archive)
 }

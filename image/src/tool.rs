@@ -17,7 +17,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("dpkg-deb", "dpkg"),
     ("tar", "tar"),
     ("xz", "xz-utils"),
-    ("zstd", "zstd"),
+    ("lz4", "lz4"),
     ("mksquashfs", "squashfs-tools"),
     ("mke2fs", "e2fsprogs"),
     ("grub-mkimage", "grub-common"),

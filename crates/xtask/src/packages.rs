@@ -1,6 +1,7 @@
 //! Debian packages that a command needs: says which are missing and why, then installs them.
 //!
-//! Services of the installed packages are not started: they are tools and rivals here, not part of the machine.
+//! Everything said about it goes to standard error, so that `--json` stays JSON. Services of the installed packages are not
+//! started: they are tools and rivals here, not part of the machine.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -33,7 +34,7 @@ pub(crate) const IMAGE: &[Package] = &[
     ("mtools", "reads the EFI system partition in tests"),
     ("e2fsprogs", "makes the data partition"),
     ("kmod", "resolves module dependencies"),
-    ("zstd", "unpacks kernel modules"),
+    ("lz4", "packs the initial RAM file system"),
     ("qemu-utils", "qemu-img, which writes qcow2"),
 ];
 
@@ -80,9 +81,9 @@ pub(crate) fn ensure(groups: &[&[Package]]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("These Debian packages are missing and will be installed:");
+    eprintln!("These Debian packages are missing and will be installed:");
     for (name, why) in &missing {
-        println!("  {name:<24} {why}");
+        eprintln!("  {name:<24} {why}");
     }
     install(&missing)
 }
@@ -96,11 +97,11 @@ fn install(missing: &BTreeSet<Package>) -> Result<()> {
     if !run::succeeds(&mut run::command("apt-get", &["--version"])) {
         bail!("apt-get is not here; install the packages above by hand, then run this again");
     }
-    run::check(&mut as_root(&["apt-get", "update", "-q"]))?;
+    run::check(&mut as_root(&["sh", "-c", "apt-get update -q >&2"]))?;
     let mut words = vec!["sh", "-c", INSTALL, "install"];
     let pins = qemu_pins(missing);
     if !pins.is_empty() {
-        println!("  qemu-utils is changed to the version of qemu-system-x86, which must match it");
+        eprintln!("  qemu-utils is changed to the version of qemu-system-x86, which must match it");
         words.push("--allow-downgrades");
     }
     words.extend(missing.iter().map(|(name, _)| *name));
@@ -121,7 +122,7 @@ if [ ! -e "$policy" ] || grep -qxF "$mark" "$policy"; then
     printf '#!/bin/sh\n%s\nexit 101\n' "$mark" > "$policy" && chmod 755 "$policy" || exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get install -q -y --no-install-recommends "$@"
+apt-get install -q -y --no-install-recommends "$@" >&2
 "#;
 
 /// qemu-system-x86 and qemu-utils refuse each other unless their versions match, and apt does not change a
