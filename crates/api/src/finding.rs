@@ -72,6 +72,7 @@ pub fn meaning(code: &str) -> Option<&'static str> {
 
 /// Every code that decoding and checking can give, with its meaning; `docs/findings.md` is made of it and of [`ApiCode`].
 pub const CODES: &[(&str, &str)] = &[
+    ("connected-route", "a route would stand in the place of the kernel's own to a link's network"),
     ("duplicate-address", "an address is given to two links or two guests"),
     ("duplicate-field", "a field is written twice"),
     ("duplicate-guest", "a guest id is used twice"),
@@ -95,6 +96,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("outside-network", "a guest's address is not a host address of its network"),
     ("overlap", "networks of two links overlap"),
     ("own-address", "a next hop is the router itself"),
+    ("reserved-name", "a guest has a name that the router answers for itself"),
     ("resolver-loop", "a resolver is the router itself"),
     ("router-name", "a guest has the router's name (warning)"),
     ("syntax", "the document is not JSON"),

@@ -104,7 +104,10 @@ fn place(
         let reason = format!("{} is the gateway of network {}", guest.address, network.id);
         scope.error(at("address").to_string(), "duplicate-address", reason);
     }
-    if guest.hostname == scope.config.hostname {
+    if guest.hostname.as_str() == HostName::DATA_SERVER {
+        let reason = format!("{} is where guests find the router in each domain", guest.hostname);
+        scope.error(at("hostname").to_string(), "reserved-name", reason);
+    } else if guest.hostname == scope.config.hostname {
         let reason =
             format!("{} is the router's own name; the guest's wins in DNS", guest.hostname);
         scope.warning(at("hostname").to_string(), "router-name", reason);

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::hash::Hash;
 
+use crate::Finding;
 use crate::config::{Link, RouterConfig};
 use crate::types::LinkName;
-use crate::{Finding, Severity};
 
 impl RouterConfig {
     /// Everything wrong or doubtful in this configuration, sorted by path; empty when it is sound.
@@ -56,8 +56,7 @@ impl<'a> Scope<'a> {
     }
 
     fn warning(&mut self, path: impl Into<String>, code: &str, reason: impl Into<String>) {
-        self.findings
-            .push(Finding { severity: Severity::Warning, ..Finding::error(path, code, reason) });
+        self.findings.push(Finding::warning(path, code, reason));
     }
 
     /// The link called `name`, or a finding at `path`.

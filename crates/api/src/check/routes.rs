@@ -1,8 +1,10 @@
-//! Routes: each destination once per metric, and a next hop that is on the link.
+//! Routes: each destination once per metric, none in the place of the kernel's own, and a next hop that is on the link.
+
+use std::net::IpAddr;
 
 use super::Scope;
 use crate::config::Route;
-use crate::types::Cidr;
+use crate::types::{Cidr, InterfaceAddress};
 
 pub(super) fn check(scope: &mut Scope<'_>) {
     let routes = &scope.config.routes;
@@ -10,11 +12,12 @@ pub(super) fn check(scope: &mut Scope<'_>) {
         "route to",
         "duplicate-route",
         routes.iter().enumerate().map(|(i, route)| {
-            (Key(route.destination, route.metric), format!("routes[{i}].destination"))
+            (Key(route.destination, route.kernel_metric()), format!("routes[{i}].destination"))
         }),
     );
     for (index, route) in routes.iter().enumerate() {
         next_hop(scope, index, route);
+        connected(scope, index, route);
     }
 }
 
@@ -43,4 +46,30 @@ fn next_hop(scope: &mut Scope<'_>, index: usize, route: &Route) {
         let reason = format!("{via} is in no network of link {}", link.name);
         scope.error(path, "unreachable", reason);
     }
+}
+
+/// Metric of the route that the kernel makes of an IPv6 address (`IP6_RT_PRIO_ADDRCONF`); for IPv4 it is 0.
+const IPV6_CONNECTED: u32 = 256;
+
+/// The kernel makes a route of each address of a link, and takes no second one in its place.
+fn connected(scope: &mut Scope<'_>, index: usize, route: &Route) {
+    let own = if route.destination.is_ipv4() { 0 } else { IPV6_CONNECTED };
+    if route.kernel_metric() != own {
+        return;
+    }
+    let has = |address: &InterfaceAddress| {
+        makes_a_route(address) && address.network() == route.destination
+    };
+    let links = &scope.config.links;
+    let Some(link) = links.iter().find(|link| link.addresses.iter().any(has)) else { return };
+    let reason = format!(
+        "{} with metric {own} is the kernel's own route to the network of link {}; take another metric",
+        route.destination, link.name
+    );
+    scope.error(format!("routes[{index}].destination"), "connected-route", reason);
+}
+
+/// An IPv4 address with a prefix of 32 has no network besides itself, and no route.
+fn makes_a_route(address: &InterfaceAddress) -> bool {
+    matches!(address.ip(), IpAddr::V6(_)) || address.prefix() < 32
 }

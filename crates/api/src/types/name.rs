@@ -53,6 +53,9 @@ fn id(text: &str) -> Result<String, &'static str> {
 }
 
 impl HostName {
+    /// The router's own name in every guest domain, from where guests fetch passwords and keys: no guest may have it.
+    pub const DATA_SERVER: &'static str = "data-server";
+
     fn check(text: &str) -> Result<String, &'static str> {
         label(text)
     }

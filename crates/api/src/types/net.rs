@@ -14,7 +14,10 @@ text_value!(Cidr, "network", "^[0-9a-fA-F.:]+/[0-9]{1,3}$", "10.1.1.0/24");
 
 /// An address with the prefix length of its network, as an interface holds it: `10.1.1.1/24`.
 ///
-/// Unspecified, multicast, loopback and (for prefixes shorter than /31) network and broadcast addresses are refused.
+/// Unspecified, multicast, loopback and (for prefixes shorter than /31) network and broadcast addresses are refused, and
+/// so are IPv6 link-local and site-local ones (RFC 4291 2.5.6, 2.5.7): the kernel gives each link its own link-local
+/// address, and what has a scope of its own is left out when the kernel is looked at. IPv4's 169.254.0.0/16 is allowed,
+/// since appliances have their control address in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceAddress(IpNetwork);
 
@@ -29,6 +32,17 @@ fn parse(text: &str) -> Result<IpNetwork, &'static str> {
         return Err(FORM);
     }
     text.parse().map_err(|_| FORM)
+}
+
+/// False for fe80::/10 and fec0::/10, together fe80::/9.
+fn is_global_or_ipv4(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => {
+            let [first, second, ..] = address.octets();
+            first != 0xfe || second & 0x80 == 0
+        }
+    }
 }
 
 impl Cidr {
@@ -110,6 +124,11 @@ impl InterfaceAddress {
         let address = network.ip();
         if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
             return Err("is not an address that an interface can have");
+        }
+        if !is_global_or_ipv4(address) {
+            return Err(
+                "is link-local or site-local; a link needs a global or unique local IPv6 address",
+            );
         }
         if !Cidr(network).usable_for_host(address) {
             return Err("is the network's own or its broadcast address");

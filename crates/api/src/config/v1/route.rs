@@ -23,3 +23,16 @@ pub struct Route {
     #[serde(default)]
     pub metric: u32,
 }
+
+/// What the kernel makes of an IPv6 route without a metric (`IP6_RT_PRIO_USER`).
+const IPV6_METRIC: u32 = 1024;
+
+impl Route {
+    /// The metric under which the kernel has the route: two routes to one destination collide when these are equal.
+    pub fn kernel_metric(&self) -> u32 {
+        match self.metric {
+            0 if !self.destination.is_ipv4() => IPV6_METRIC,
+            metric => metric,
+        }
+    }
+}
