@@ -24,13 +24,6 @@ impl Script {
     pub fn apply_to(&self, tables: &mut ObservedTables) -> Result<(), Refused> {
         // the tables are shared, so this copies names, and of the tables those that change
         let mut next = tables.clone();
-        self.apply_in_place(&mut next)?;
-        *tables = next;
-        Ok(())
-    }
-
-    /// As [`Script::apply_to`], without the copy: after an error `tables` is of no more use.
-    pub(crate) fn apply_in_place(&self, next: &mut ObservedTables) -> Result<(), Refused> {
         for (id, change) in &self.changes {
             let refused = |reason| {
                 let mut text = String::new();
@@ -46,6 +39,7 @@ impl Script {
                 }
             }
         }
+        *tables = next;
         Ok(())
     }
 }

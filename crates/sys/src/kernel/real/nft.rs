@@ -1,22 +1,28 @@
 //! Rules through the `nft` program, and the memory of what they are.
 //!
-//! Guarantees: a script is one kernel transaction; the tables are listed anew unless the generation number proves that
-//! nobody but us changed anything since. Why a program: libnftables would bring its memory peak (170 MB at 100,000
+//! Guarantees: a script is one kernel transaction; after one of ours, and unless the generation number proves that nobody
+//! changed anything since the last look, the tables are listed anew. No call waits for ever. Why a program: libnftables would bring its memory peak (170 MB at 100,000
 //! elements) into our process, and gains nothing (rust-stack Q1).
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::failed;
-use super::generation::generation;
+use super::generation::{exists, generation};
 use crate::kernel::{KernelError, Object};
 use crate::nft::{self, Counters, ObservedTables, Script, TableId};
+
+/// How long one run of `nft` may take; the largest script known, 100,000 elements, takes seconds under emulation.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Looks at rules that somebody else keeps changing, before it is an error.
+const LOOKS: usize = 5;
 
 /// Where `nft` is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,23 +75,26 @@ impl Rules {
 
     async fn look(&self, wanted: BTreeSet<TableId>) -> Result<Memory, KernelError> {
         // a change during the listing shows as a generation that moved; nft itself also retries
-        loop {
+        for _ in 0..LOOKS {
             let before = now()?;
             let tables = self.list(&wanted).await?.0;
             if now()? == before {
                 return Ok(Memory { generation: before, looked_at: wanted, tables });
             }
         }
+        let source = io::Error::other("somebody changes them faster than they can be listed");
+        Err(failed("list", Object::Rules, source))
     }
 
     async fn list(
         &self,
         wanted: &BTreeSet<TableId>,
     ) -> Result<(ObservedTables, Counters), KernelError> {
-        let names = self.run(&["-j", "list", "tables"], None).await?;
-        let (there, _) = parse(&names, wanted)?;
         let (mut tables, mut counters) = (ObservedTables::new(), Counters::new());
-        for id in there.keys() {
+        for id in wanted {
+            if !exists(id).map_err(|source| failed("look for a table of", Object::Rules, source))? {
+                continue;
+            }
             let (family, name) = (id.family.as_str(), id.name.as_str());
             let listed = self.run(&["-j", "list", "table", family, name], None).await?;
             let (more, counts) = parse(&listed, wanted)?;
@@ -103,24 +112,28 @@ impl Rules {
         self.run(&["-c", "-f", "-"], Some(script.render())).await.map(drop)
     }
 
-    /// Commits, and remembers what the tables are now if nobody else changed them meanwhile.
+    /// Commits. What the kernel made of the script shows at the next look, which reads it back.
     pub(super) async fn commit(&self, script: &Script) -> Result<(), KernelError> {
-        let mut memory = self.memory.lock().await;
-        let before = now()?;
-        let known = memory.take().filter(|memory| memory.generation == before);
-        self.run(&["-f", "-"], Some(script.render())).await?;
-        *memory = match (known, now()?) {
-            (Some(known), after) if after == before.wrapping_add(1) => known.after(script, after),
-            // an empty script commits nothing
-            (Some(known), after) if after == before => Some(known),
-            _ => None,
-        };
-        Ok(())
+        self.memory.lock().await.take();
+        self.run(&["-f", "-"], Some(script.render())).await.map(drop)
     }
 
     async fn run(&self, words: &[&str], input: Option<String>) -> Result<Vec<u8>, KernelError> {
-        let not_run =
-            |source| KernelError::Run { program: self.program.0.display().to_string(), source };
+        let output = tokio::time::timeout(PATIENCE, self.output(words, input))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
+        let output = output.map_err(|source| KernelError::Run {
+            program: self.program.0.display().to_string(),
+            source,
+        })?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(KernelError::Nft { said: said.trim().chars().take(2000).collect() })
+    }
+
+    async fn output(&self, words: &[&str], input: Option<String>) -> io::Result<Output> {
         let mut child = Command::new(&self.program.0)
             .args(words)
             .env_clear()
@@ -128,8 +141,7 @@ impl Rules {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
-            .spawn()
-            .map_err(not_run)?;
+            .spawn()?;
         let pipe = child.stdin.take();
         let feed = async {
             if let (Some(mut pipe), Some(input)) = (pipe, input) {
@@ -138,22 +150,7 @@ impl Rules {
             }
         };
         let ((), output) = tokio::join!(feed, child.wait_with_output());
-        let output = output.map_err(not_run)?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(KernelError::Nft { said: said.trim().chars().take(2000).collect() })
-    }
-}
-
-impl Memory {
-    fn after(mut self, script: &Script, generation: u32) -> Option<Self> {
-        self.generation = generation;
-        let touched = script.changes.iter().map(|(id, _)| id);
-        let known = touched.into_iter().all(|id| self.looked_at.contains(id));
-        // what we cannot follow is looked up next time
-        (known && script.apply_in_place(&mut self.tables).is_ok()).then_some(self)
+        output
     }
 }
 
