@@ -15,6 +15,8 @@ use world::{World, config};
 const SOON: Duration = Duration::from_secs(15);
 /// Within this foreign changes must be gone.
 const REPAIR: Duration = Duration::from_secs(5);
+/// A service may be silent for 20 s; then it is started again.
+const HUNG: Duration = Duration::from_secs(40);
 
 #[test]
 fn a_guest_gets_its_address_its_names_and_the_internet() {
@@ -146,6 +148,43 @@ fn services_are_processes_without_privilege_and_come_back_when_killed() {
             .all(|service| service.restarts == 1 && service.generation == Some(config().generation))
     })
     .unwrap();
+    world.lease("vm1", "10.1.1.23");
+}
+
+#[test]
+fn a_service_that_hangs_is_started_again() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let dns = || {
+        let services = world.status().services;
+        services.into_iter().find(|service| service.name == "dns").unwrap()
+    };
+    let hung = dns().pid.unwrap();
+    world.router.sh(&format!("kill -STOP {hung}")).check().unwrap();
+    Wait::until(HUNG, "another process", || {
+        let now = dns();
+        now.pid.is_some_and(|pid| pid != hung) && now.generation == Some(config().generation)
+    })
+    .unwrap();
+    assert!(!std::path::Path::new(&format!("/proc/{hung}")).exists(), "it was left behind");
+}
+
+#[test]
+fn what_cannot_be_repaired_shows_until_it_can() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let (here, elsewhere) = (world.router.full_name(), world.manager.full_name());
+    // the MAC stays, so this is the same NIC pulled and put back
+    world.router.sh(&format!("ip link set guest0 netns {elsewhere}")).check().unwrap();
+    let degraded = || world.status().phase == Phase::Degraded;
+    Wait::until(REPAIR, "the alarm", degraded).unwrap();
+    assert_eq!(world.status().alarms.len(), 1, "{:#?}", world.status().alarms);
+    world.manager.sh(&format!("ip link set guest0 netns {here}")).check().unwrap();
+    let whole = || {
+        let status = world.status();
+        status.phase == Phase::InForce && status.alarms.is_empty()
+    };
+    Wait::until(SOON, "all to be well", whole).unwrap();
     world.lease("vm1", "10.1.1.23");
 }
 

@@ -2,13 +2,22 @@
 
 use std::io;
 use std::process::ExitStatus;
+use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::appliance::ServiceName;
 use crate::service::protocol::{self, Configure, FromService};
+
+/// Longest line a service may say; its counters are a few hundred bytes. Services read what guests send, so what they say
+/// is bounded as if a guest said it.
+const MAX_SAID: usize = 1 << 16;
+/// Longest line of a service's log; what is longer becomes several.
+const MAX_LOG: usize = 1 << 12;
+/// How long a service may leave what it is sent in the channel.
+const SEND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Starts service processes. The real one sandboxes them; a test may do as it likes.
 pub trait Launch: Send + Sync {
@@ -33,7 +42,7 @@ pub struct Launched {
 /// A running service.
 pub(super) struct Running {
     pub(super) launched: Launched,
-    pub(super) said: Lines<BufReader<OwnedReadHalf>>,
+    pub(super) said: Said<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
 
@@ -45,11 +54,46 @@ impl Running {
         let log = std::mem::replace(&mut launched.log, Box::new(tokio::io::empty()));
         tokio::spawn(forward_log(name, log));
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();
-        Ok(Self { launched, said: BufReader::new(reader).lines(), writer })
+        Ok(Self { launched, said: Said::new(reader, MAX_SAID), writer })
     }
 
     pub(super) async fn send(&mut self, message: &Configure<'_>) -> io::Result<()> {
-        self.writer.write_all(&protocol::line(message)?).await
+        let line = protocol::line(message)?;
+        tokio::time::timeout(SEND_PATIENCE, self.writer.write_all(&line)).await?
+    }
+}
+
+/// The lines of a service, none longer than a bound.
+pub(super) struct Said<R> {
+    reader: BufReader<R>,
+    line: Vec<u8>,
+    bound: usize,
+}
+
+impl<R: AsyncRead + Unpin> Said<R> {
+    fn new(reader: R, bound: usize) -> Self {
+        Self { reader: BufReader::new(reader), line: Vec::new(), bound }
+    }
+
+    /// The next line; `None` at the end. What was read so far is kept when the caller stops waiting. A line longer than
+    /// the bound is cut there.
+    async fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let room = u64::try_from(self.bound.saturating_sub(self.line.len())).unwrap_or(u64::MAX);
+        (&mut self.reader).take(room).read_until(b'\n', &mut self.line).await?;
+        let line = std::mem::take(&mut self.line);
+        Ok((!line.is_empty()).then_some(line))
+    }
+
+    /// As [`Said::piece`], but a line that had to be cut is an error.
+    pub(super) async fn next_line(&mut self) -> io::Result<Option<String>> {
+        let Some(line) = self.piece().await? else { return Ok(None) };
+        if line.len() >= self.bound {
+            let reason = format!("a line of more than {} bytes", self.bound);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        String::from_utf8(line).map(Some).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8: {error}"))
+        })
     }
 }
 
@@ -60,8 +104,32 @@ pub(super) fn understood(line: &str) -> io::Result<FromService> {
 
 /// A service's log lines become ours, under its name.
 async fn forward_log(name: ServiceName, log: Box<dyn AsyncRead + Send + Unpin>) {
-    let mut lines = BufReader::new(log).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        tracing::info!(service = %name, "{line}");
+    let mut said = Said::new(log, MAX_LOG);
+    while let Ok(Some(line)) = said.piece().await {
+        tracing::info!(service = %name, "{}", String::from_utf8_lossy(&line).trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_without_an_end_takes_no_more_memory_than_the_bound() {
+        let mut said = Said::new(tokio::io::repeat(b'x'), 100);
+        let error = said.next_line().await.unwrap_err();
+        assert!(error.to_string().contains("more than 100 bytes"), "{error}");
+        assert!(said.line.capacity() < 1000, "{}", said.line.capacity());
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_up_to_the_bound_and_a_log_line_is_cut() {
+        let mut said = Said::new(&b"one\ntwo"[..], 5);
+        assert_eq!(said.next_line().await.unwrap().as_deref(), Some("one\n"));
+        assert_eq!(said.next_line().await.unwrap().as_deref(), Some("two"));
+        assert_eq!(said.next_line().await.unwrap(), None);
+        let mut log = Said::new(&b"1234567"[..], 5);
+        assert_eq!(log.piece().await.unwrap().as_deref(), Some(&b"12345"[..]));
+        assert_eq!(log.piece().await.unwrap().as_deref(), Some(&b"67"[..]));
     }
 }

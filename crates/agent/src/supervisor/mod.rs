@@ -1,10 +1,13 @@
 //! Supervision of the service processes.
 //!
 //! Guarantees: each service is a process of its own; when it ends it is started again within a second with the slice it
-//! had, more slowly when it keeps ending; a change of configuration never restarts one; all end with the agent.
+//! had, more slowly when it keeps ending and at once when it gets another slice; one that hangs is ended; a change of
+//! configuration never restarts one that runs; all end with the agent. What a service says takes a bounded memory.
 
 mod child;
 mod sandbox;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -15,6 +18,7 @@ use async_trait::async_trait;
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::Generation;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 pub use child::{Launch, Launched};
 pub use sandbox::SandboxLaunch;
@@ -35,6 +39,7 @@ pub struct Supervisor {
 struct Handle {
     jobs: mpsc::Sender<Job>,
     status: Arc<Mutex<ServiceStatus>>,
+    task: JoinHandle<()>,
 }
 
 impl Supervisor {
@@ -49,8 +54,8 @@ impl Supervisor {
             let (jobs, queue) = mpsc::channel(4);
             let worker = Worker::new(name, Arc::clone(&self.launch));
             let status = worker.status();
-            tokio::spawn(worker.run(queue));
-            Handle { jobs, status }
+            let task = tokio::spawn(worker.run(queue));
+            Handle { jobs, status, task }
         });
         handle.jobs.clone()
     }
@@ -80,10 +85,11 @@ impl Services for Supervisor {
     async fn stop(&self, name: ServiceName) {
         // the worker ends its process when nobody can send it jobs any more
         let removed = self.workers.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        if let Some(handle) = removed {
-            let closed = handle.jobs.clone();
-            drop(handle);
-            drop(closed);
+        let Some(Handle { jobs, task, .. }) = removed else { return };
+        drop(jobs);
+        // its process was killed when it returns
+        if tokio::time::timeout(PATIENCE, task).await.is_err() {
+            tracing::warn!(service = %name, "the supervisor of a service does not end");
         }
     }
 

@@ -25,6 +25,10 @@ pub(super) struct Job {
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait, for a service that keeps ending.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// A service says its counters every two seconds; one that says nothing for this long hangs, and is started again.
+const SILENCE: Duration = Duration::from_secs(20);
+/// Between the end of the channel and that of the process.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// A service that ran this long is trusted again.
 const TRUSTED_AFTER: Duration = Duration::from_secs(30);
 
@@ -85,9 +89,40 @@ impl Worker {
             if began.elapsed() > TRUSTED_AFTER {
                 self.wait = FIRST_WAIT;
             }
-            tokio::time::sleep(self.wait).await;
-            self.wait = (self.wait * 2).min(LONGEST_WAIT);
+            if !self.pause(&mut jobs).await {
+                return;
+            }
         }
+    }
+
+    /// Waits before the next start, but not with a slice that may mend what ended it; false when nobody sends jobs.
+    async fn pause(&mut self, jobs: &mut mpsc::Receiver<Job>) -> bool {
+        let wait = self.wait;
+        self.wait = (wait * 2).min(LONGEST_WAIT);
+        let job = tokio::select! {
+            biased;
+            job = jobs.recv() => job,
+            () = tokio::time::sleep(wait) => return true,
+        };
+        let Some(mut job) = job else { return false };
+        while let Ok(newer) = jobs.try_recv() {
+            job = newer;
+        }
+        if self.adopt(job) {
+            self.wait = FIRST_WAIT;
+        } else {
+            // it ended with this very slice
+            tokio::time::sleep(wait).await;
+        }
+        true
+    }
+
+    /// Makes a job's slice the one that is meant to be in force; true when it differs from the one before.
+    fn adopt(&mut self, job: Job) -> bool {
+        let differs = self.slice.as_ref().is_none_or(|(_, slice)| *slice != job.slice);
+        self.former = self.slice.replace((job.generation, job.slice));
+        self.waiting = Some((job.generation, job.reply));
+        differs
     }
 
     fn note_end(&mut self, reason: String) {
@@ -112,14 +147,19 @@ impl Worker {
         {
             return End::Ended(format!("cannot be reached: {error}"));
         }
+        let mut hung = Instant::now() + SILENCE;
         loop {
             tokio::select! {
                 exit = &mut running.launched.exit => return End::Ended(ended(exit)),
                 line = running.said.next_line() => match line {
-                    Ok(Some(line)) => if let Err(reason) = self.hear(&line) { return End::Ended(reason) },
-                    // the exit that follows says why
-                    Ok(None) | Err(_) => return End::Ended(ended((&mut running.launched.exit).await)),
+                    Ok(Some(line)) => {
+                        hung = Instant::now() + SILENCE;
+                        if let Err(reason) = self.hear(&line) { return End::Ended(reason) }
+                    }
+                    Ok(None) => return End::Ended(last_words(&mut running).await),
+                    Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
                 },
+                () = tokio::time::sleep_until(hung) => return End::Ended(format!("silent for {} s", SILENCE.as_secs())),
                 job = jobs.recv() => {
                     let Some(job) = job else { return End::Dismissed };
                     if let Err(error) = self.take(job, &mut running).await {
@@ -132,11 +172,10 @@ impl Worker {
 
     async fn take(&mut self, job: Job, running: &mut Running) -> std::io::Result<()> {
         // nobody knows what a slice that was not answered for comes to
-        let same = self.waiting.is_none()
-            && self.slice.as_ref().is_some_and(|(_, slice)| *slice == job.slice);
-        self.former = self.slice.replace((job.generation, job.slice.clone()));
-        self.waiting = Some((job.generation, job.reply));
-        configure(running, job.generation, (!same).then_some(&job.slice)).await
+        let answered = self.waiting.is_none();
+        let (generation, slice) = (job.generation, job.slice.clone());
+        let changed = self.adopt(job) || !answered;
+        configure(running, generation, changed.then_some(&slice)).await
     }
 
     fn hear(&mut self, line: &str) -> Result<(), String> {
@@ -150,7 +189,10 @@ impl Worker {
                 self.reply(generation, Ok(()));
             }
             FromService::Refused { generation, reason } => {
-                self.slice = self.former.take();
+                // a late refusal says nothing of what was sent since
+                if self.slice.as_ref().is_some_and(|(newest, _)| *newest == generation) {
+                    self.slice = self.former.take();
+                }
                 self.reply(generation, Err(reason));
             }
             FromService::Counters { counters } => self.shown().counters = counters,
@@ -176,6 +218,14 @@ async fn configure(
     slice: Option<&ServiceSlice>,
 ) -> std::io::Result<()> {
     running.send(&Configure { generation, slice: slice.map(ServiceSlice::json) }).await
+}
+
+/// How a process that closed its channel ended; one that lives on without it is of no use, and is ended by being dropped.
+async fn last_words(running: &mut Running) -> String {
+    match tokio::time::timeout(FAREWELL, &mut running.launched.exit).await {
+        Ok(exit) => ended(exit),
+        Err(_) => "it closed its channel".to_owned(),
+    }
 }
 
 fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {
