@@ -91,6 +91,10 @@ impl Task {
                 warn!(appliance = %self.id, %generation, ?current, "came too late to confirm");
                 Ok(Rest::Soon)
             }
+            ConfirmAnswer::Failed { reason } => {
+                warn!(appliance = %self.id, %generation, reason, "cannot commit");
+                Ok(Rest::Soon)
+            }
         }
     }
 

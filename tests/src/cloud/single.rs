@@ -88,6 +88,7 @@ impl Single {
             ConfirmAnswer::NotPending { current } => {
                 bail!("not pending, but {current:?}\n{}", self.lab.state().await)
             }
+            ConfirmAnswer::Failed { reason } => bail!("cannot commit: {reason}"),
         }
     }
 }

@@ -120,8 +120,8 @@ impl<A: Appliance> Engine<A> {
         reached: &mut Reached,
         tally: &mut Tally,
     ) -> Result<(), ApplyError> {
-        let mut rest = String::new();
-        for round in 0..=ROUNDS {
+        let mut round = 0;
+        loop {
             let start = Instant::now();
             let plan = self.compare(desired).await?;
             let looked = micros(start);
@@ -137,18 +137,17 @@ impl<A: Appliance> Engine<A> {
                 return Ok(());
             }
             if round == ROUNDS {
-                break;
+                return Err(ApplyError::Verify { rest: plan.summary().steps.join("; ") });
             }
             let start = Instant::now();
             let carried = self.carry_out(&plan, mode, tally).await;
             reached.timing.apply_us += micros(start);
-            rest = plan.summary().steps.join("; ");
             if round == 0 {
                 reached.plan = plan;
             }
             carried?;
+            round += 1;
         }
-        Err(ApplyError::Verify { rest })
     }
 
     async fn carry_out(

@@ -36,7 +36,7 @@ pub(super) fn verdict<C>(
         }
     }
     // a number that failed before may be tried again, but not with other content
-    let seen = state.seen.as_ref().filter(|seen| seen.generation == generation)?;
+    let seen = state.tried.iter().find(|seen| seen.generation == generation)?;
     (seen.digest != *digest).then(|| changed(&seen.digest))
 }
 
@@ -69,14 +69,17 @@ mod tests {
 
     #[test]
     fn numbers_rise_and_content_stays() {
-        let seen = Some(Seen { generation: number(9), digest: digest("failed") });
-        let state = State { committed: Some(entry(7, "seven")), seen, ..State::default() };
+        let failed = |tried| Seen { generation: number(tried), digest: digest("failed") };
+        let tried = vec![failed(9), failed(8)];
+        let state = State { committed: Some(entry(7, "seven")), tried, ..State::default() };
         assert_eq!(judged(&state, 6, "six"), Some("stale"));
         assert_eq!(judged(&state, 7, "seven"), Some("already"));
         assert_eq!(judged(&state, 7, "other"), Some("changed"));
-        assert_eq!(judged(&state, 8, "eight"), None);
+        assert_eq!(judged(&state, 8, "eight"), Some("changed"));
+        assert_eq!(judged(&state, 8, "failed"), None);
         assert_eq!(judged(&state, 9, "failed"), None);
         assert_eq!(judged(&state, 9, "other"), Some("changed"));
+        assert_eq!(judged(&state, 10, "ten"), None);
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Handle {
             degraded: false,
             subsystems: Vec::new(),
             repairs: Vec::new(),
-            alarms: Vec::new(),
+            alarms: super::alarms::Alarms::default(),
             shared: Arc::clone(&shared),
             listen,
         };

@@ -7,6 +7,7 @@
 //! - a failure, and a change that is not confirmed in time, leads back to the last good configuration by the same code;
 //! - a rollback that fails is an alarm of its own and is tried again; the loop itself cannot fail.
 
+mod alarms;
 mod apply;
 mod generation;
 mod handle;
@@ -60,7 +61,7 @@ pub(crate) struct Engine<A: Appliance> {
     degraded: bool,
     subsystems: Vec<SubsystemReport>,
     repairs: Vec<DriftRepair>,
-    alarms: Vec<String>,
+    alarms: alarms::Alarms,
     shared: Arc<handle::Shared>,
     listen: watch::Sender<Listen>,
 }

@@ -8,6 +8,7 @@ use sluice_api::{ApiCode, Finding};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::alarms::Trouble;
 use super::apply::{Mode, Reached};
 use super::{Engine, generation};
 use crate::appliance::{Appliance, Configuration};
@@ -117,8 +118,11 @@ impl<A: Appliance> Engine<A> {
                 rolled_back: false,
                 current: self.current(),
             };
+        } else {
+            self.committed();
         }
         self.degraded = false;
+        self.clear(Trouble::NotInForce);
         self.announce(&self.target());
         self.publish();
         let total_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -146,8 +150,9 @@ impl<A: Appliance> Engine<A> {
         }
         if let Err(error) = self.ledger.commit() {
             error!(error = %chain(&error), "cannot commit");
-            return ConfirmAnswer::NotPending { current: self.current() };
+            return ConfirmAnswer::Failed { reason: chain(&error) };
         }
+        self.committed();
         self.deadline = None;
         info!(%generation, "configuration committed");
         self.publish();

@@ -41,7 +41,7 @@ impl<A: Appliance> Engine<A> {
         report.pending = state.pending.as_ref().map(reported);
         report.subsystems.clone_from(&self.subsystems);
         report.repairs.clone_from(&self.repairs);
-        report.alarms.clone_from(&self.alarms);
+        report.alarms = self.alarms.texts();
     }
 
     /// The report before anything happened.

@@ -1,10 +1,10 @@
 //! Back to the last good configuration, start-up, and repair of what others changed.
 
 use sluice_api::report::DriftRepair;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use super::alarms::Trouble;
 use super::apply::Mode;
-use super::push::chain;
 use super::report::now;
 use super::{Engine, Target};
 use crate::appliance::Appliance;
@@ -19,11 +19,7 @@ impl<A: Appliance> Engine<A> {
     /// Gives up the pending configuration and returns to the last good one; true when that is verified.
     pub(super) async fn go_back(&mut self) -> bool {
         self.deadline = None;
-        if let Err(error) = self.ledger.abandon() {
-            // the pending entry stays in the file; a restart drops it all the same
-            error!(error = %chain(&error), "cannot record the rollback");
-            self.alarm(format!("the ledger cannot be written: {}", chain(&error)));
-        }
+        self.abandon();
         let target = self.last_good();
         // what a service was told last may be the configuration that is given up
         for known in self.serving.values_mut() {
@@ -33,6 +29,13 @@ impl<A: Appliance> Engine<A> {
         self.announce(&target);
         self.publish();
         good
+    }
+
+    /// From now on each look at the kernel tries for the whole of it again.
+    fn not_in_force(&mut self, reason: &str) {
+        let text = format!("the last good configuration is not in force: {reason}");
+        self.alarm(Trouble::NotInForce, &text);
+        self.degraded = true;
     }
 
     fn last_good(&self) -> Target<A> {
@@ -47,38 +50,20 @@ impl<A: Appliance> Engine<A> {
                 Ok(_) => {
                     info!("last good configuration in force");
                     self.degraded = false;
+                    self.clear(Trouble::NotInForce);
                     return true;
                 }
                 Err(error) => reason = error.chain(),
             }
         }
-        error!(reason, "last good configuration is not in force");
-        self.alarm(format!("the last good configuration is not in force: {reason}"));
-        self.degraded = true;
+        self.not_in_force(&reason);
         false
-    }
-
-    /// Sees to it that each page of the ledger holds what was committed; usually it does.
-    fn keep_both_pages(&mut self) {
-        if let Err(error) = self.ledger.mirror() {
-            self.alarm(format!("the ledger has one page only: {}", chain(&error)));
-            self.publish();
-        }
-    }
-
-    fn alarm(&mut self, text: String) {
-        if !self.alarms.contains(&text) {
-            self.alarms.push(text);
-            let surplus = self.alarms.len().saturating_sub(REPAIRS);
-            self.alarms.drain(..surplus);
-        }
     }
 
     /// Start-up: whatever was under way when we stopped is given up, and the last good one comes into force.
     pub(super) async fn start(&mut self, alarms: Vec<String>) {
         for alarm in alarms {
-            error!(alarm, "ledger");
-            self.alarm(alarm);
+            self.alarm(Trouble::Opening, &alarm);
         }
         if let Some(pending) = &self.ledger.state().pending {
             warn!(generation = %pending.generation, "was under way when we stopped, given up");
@@ -106,7 +91,10 @@ impl<A: Appliance> Engine<A> {
         }
         let plan = match self.compare(&self.desired(&target)).await {
             Ok(plan) => plan,
-            Err(error) => return warn!(error = error.chain(), "cannot compare"),
+            Err(error) => {
+                self.not_in_force(&error.chain());
+                return self.publish();
+            }
         };
         if plan.is_empty() {
             return;
@@ -115,6 +103,9 @@ impl<A: Appliance> Engine<A> {
         warn!(steps = steps.len(), first = steps.first(), "foreign change found, repairing");
         let failed = self.reach(&target, Mode::KeepGoing).await.err().map(|error| error.chain());
         self.shared.totals().count_repair(failed.is_none());
+        if let Some(reason) = &failed {
+            self.not_in_force(reason);
+        }
         self.repairs.push(DriftRepair { at: now(), steps, failed });
         let surplus = self.repairs.len().saturating_sub(REPAIRS);
         self.repairs.drain(..surplus);

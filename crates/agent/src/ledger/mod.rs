@@ -1,4 +1,4 @@
-//! The ledger: which configuration is committed, which one is under way, and which number was the highest.
+//! The ledger: which configuration is committed, which one is under way, and which numbers were tried in vain.
 //!
 //! Guarantees:
 //! - after a crash or a power cut at any point it reads as the state before a write or after it;
@@ -51,7 +51,10 @@ pub enum LedgerError {
     Encode(#[from] serde_json::Error),
 }
 
-/// Number and digest of the newest configuration ever tried: the same number must not come with other content.
+/// Numbers that were tried and not committed; older ones are forgotten.
+const TRIED: usize = 16;
+
+/// Number and digest of a configuration that was tried: the same number must not come with other content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
@@ -69,8 +72,8 @@ pub struct State<C> {
     pub committed: Option<Entry<C>>,
     /// The one under way or waiting for its confirmation.
     pub pending: Option<Entry<C>>,
-    /// The newest one ever tried.
-    pub seen: Option<Seen>,
+    /// Those tried since the last commit, the latest last; [`TRIED`] at most.
+    pub tried: Vec<Seen>,
     /// True when what may have held a commit could not be read, and nothing has been committed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
@@ -78,7 +81,7 @@ pub struct State<C> {
 
 impl<C> Default for State<C> {
     fn default() -> Self {
-        Self { committed: None, pending: None, seen: None, lost: false }
+        Self { committed: None, pending: None, tried: Vec::new(), lost: false }
     }
 }
 
@@ -119,7 +122,10 @@ impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
         let seen = Seen { generation: entry.generation, digest: entry.digest.clone() };
         let mut next = self.state.clone();
         next.pending = Some(entry);
-        next.seen = Some(seen);
+        next.tried.retain(|known| known.generation != seen.generation);
+        next.tried.push(seen);
+        let surplus = next.tried.len().saturating_sub(TRIED);
+        next.tried.drain(..surplus);
         self.write(next)
     }
 
@@ -128,6 +134,8 @@ impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
     pub fn commit(&mut self) -> Result<(), LedgerError> {
         let mut next = self.state.clone();
         if let Some(pending) = next.pending.take() {
+            // numbers up to the committed one are refused as they are
+            next.tried.retain(|known| known.generation > pending.generation);
             next.committed = Some(pending);
             next.lost = false;
         }

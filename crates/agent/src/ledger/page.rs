@@ -27,7 +27,7 @@ struct Sealed<'a> {
     serial: u64,
     committed: Option<Seen>,
     pending: Option<Seen>,
-    seen: Option<&'a Seen>,
+    tried: &'a [Seen],
     lost: bool,
 }
 
@@ -56,7 +56,7 @@ fn digest<C>(serial: u64, state: &State<C>) -> Result<Digest, serde_json::Error>
         serial,
         committed: state.committed.as_ref().map(seen),
         pending: state.pending.as_ref().map(seen),
-        seen: state.seen.as_ref(),
+        tried: &state.tried,
         lost: state.lost,
     })
 }

@@ -41,6 +41,7 @@ pub(super) fn confirmed(answer: &ConfirmAnswer) -> Response {
     let status = match answer {
         ConfirmAnswer::Committed { .. } => StatusCode::OK,
         ConfirmAnswer::NotPending { .. } => StatusCode::CONFLICT,
+        ConfirmAnswer::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
     json(status, answer)
 }

@@ -123,7 +123,7 @@ pub(super) async fn push(
 /// The manager has reached the appliance on the new configuration: commits it.
 #[utoipa::path(post, path = "/v1/config/confirm", tag = "config", request_body = Confirm,
     responses((status = 200, body = ConfirmAnswer), (status = 409, body = ConfirmAnswer),
-        (status = 422, body = Answer)))]
+        (status = 422, body = Answer), (status = 500, body = ConfirmAnswer)))]
 pub(super) async fn confirm(State(app): Shared, Json(body): Json<Confirm>) -> Response {
     reply::confirmed(&app.handle.confirm(body.generation).await)
 }

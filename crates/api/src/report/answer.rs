@@ -128,4 +128,9 @@ pub enum ConfirmAnswer {
         /// The generation in force, if any.
         current: Option<Generation>,
     },
+    /// It still waits for its confirmation, but could not be committed (500); worth trying again until it reverts.
+    Failed {
+        /// Why.
+        reason: String,
+    },
 }
