@@ -3,6 +3,9 @@
 //! serde stops at the first error. To go on, the value at fault is replaced by a sample of a plausible kind and decoding
 //! starts again; what is decoded after a replacement is thrown away and only its findings are kept. The rejected way,
 //! a second set of lenient wire types, would state every field twice.
+//!
+//! Memory and time are bounded whatever the bytes are: a parsed document takes up to 24 times its text, so one that is
+//! large is told its first fault alone; a smaller one is decoded again only as often as its size allows.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -14,6 +17,12 @@ use crate::Finding;
 const MAX_FINDINGS: usize = 50;
 /// Decoding attempts in all, which bounds the time spent on a hostile document.
 const MAX_ATTEMPTS: usize = 400;
+/// Bytes that all attempts together may read: about a second of work for an appliance.
+const MAX_WORK: usize = 32 * 1024 * 1024;
+/// Largest document, in bytes, that is parsed to look for more than its first fault.
+const MAX_PARSED: usize = 1024 * 1024;
+/// Longest path and longest reason, in characters: serde quotes what it refuses, however long that is.
+const MAX_TEXT: usize = 400;
 
 /// Decodes JSON strictly: unknown and doubled fields are errors. Errors carry the path of each fault.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Finding>> {
@@ -26,12 +35,22 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Finding>> {
         Ok(value) => return reader.end().map(|()| value).map_err(|e| vec![syntax(&e)]),
         Err(error) => error,
     };
+    if bytes.len() > MAX_PARSED {
+        let finding =
+            if error.inner().is_data() { fault(&error).finding } else { syntax(error.inner()) };
+        return Err(vec![finding]);
+    }
     let document: Value = serde_json::from_slice(bytes).map_err(|e| vec![syntax(&e)])?;
     // a parsed document has its fields in another order than the text, so its first fault may be another
     match serde_path_to_error::deserialize::<_, T>(&document) {
-        Err(first) => Err(collect::<T>(document, fault(&first))),
+        Err(first) => Err(collect::<T>(document, fault(&first), attempts(bytes.len()))),
         Ok(_) => Err(vec![fault(&error).finding]),
     }
+}
+
+/// How often a document of `size` bytes may be decoded.
+fn attempts(size: usize) -> usize {
+    MAX_WORK.checked_div(size).map_or(MAX_ATTEMPTS, |affordable| affordable.min(MAX_ATTEMPTS))
 }
 
 fn syntax(error: &serde_json::Error) -> Finding {
@@ -63,7 +82,15 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> Fault {
         steps.push(Step::Key(field.to_owned()));
         path = if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     }
-    Fault { finding: Finding::error(path, code, message), steps }
+    Fault { finding: Finding::error(shortened(path), code, shortened(message)), steps }
+}
+
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
 }
 
 fn without_position(message: &str) -> String {
@@ -98,10 +125,13 @@ fn steps(path: &Path) -> Vec<Step> {
         .collect()
 }
 
-fn collect<T: DeserializeOwned>(mut document: Value, first: Fault) -> Vec<Finding> {
+fn collect<T: DeserializeOwned>(
+    mut document: Value,
+    first: Fault,
+    mut attempts: usize,
+) -> Vec<Finding> {
     let mut findings = vec![first.finding.clone()];
     let mut next = Some(first);
-    let mut attempts = 0;
     while let Some(current) = next {
         next = repair::<T>(&mut document, &current, &mut attempts);
         match &next {
@@ -119,8 +149,8 @@ fn repair<T: DeserializeOwned>(
     attempts: &mut usize,
 ) -> Option<Fault> {
     for sample in samples(&current.finding) {
-        *attempts += 1;
-        if *attempts > MAX_ATTEMPTS || !place(document, &current.steps, sample) {
+        *attempts = attempts.checked_sub(1)?;
+        if !place(document, &current.steps, sample) {
             return None;
         }
         let error = serde_path_to_error::deserialize::<_, T>(&*document).err()?;
