@@ -6,6 +6,7 @@
 
 mod appliance;
 pub mod boot;
+mod causes;
 mod diagnostics;
 pub mod engine;
 pub mod ledger;

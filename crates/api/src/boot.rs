@@ -1,8 +1,8 @@
 //! The boot document: how an appliance learns who it is (design section 3).
 //!
 //! Looked for in this order: QEMU fw_cfg `opt/sluice/boot`, a config-drive ISO labelled `SLUICE` holding `boot.json`,
-//! the kernel command line `sluice.boot=` in base64 (laboratory only). It carries the appliance's private key, so it is
-//! kept in RAM and never logged.
+//! and, in the debug flavour alone, the kernel command line `sluice.boot=` in base64. It carries the appliance's private
+//! key, so it is kept in RAM and never logged.
 
 use std::net::IpAddr;
 

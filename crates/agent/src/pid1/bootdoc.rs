@@ -33,10 +33,9 @@ const MAGIC: &[u8] = b"\x01CD001";
 /// Why there is no usable boot document.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootDocError {
-    /// None of the three places has one.
+    /// No place has one that counts.
     #[error(
-        "no boot document: looked at fw_cfg opt/sluice/boot, a config drive labelled {DRIVE_LABEL} \
-         and sluice.boot= on the kernel command line"
+        "no boot document: looked at fw_cfg opt/sluice/boot and a config drive labelled {DRIVE_LABEL}"
     )]
     None,
     /// It cannot be read or kept.
@@ -72,6 +71,22 @@ pub(crate) struct Found {
     pub(crate) role: Role,
     /// The appliance's id.
     pub(crate) appliance: String,
+}
+
+/// Why the command line's document does not count.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "sluice.boot= on the kernel command line is ignored: every program of the machine could read the key in it, so only \
+     the debug flavour takes it; use fw_cfg or a config drive"
+)]
+pub(crate) struct Ignored;
+
+/// What of the command line's document may be used.
+pub(crate) fn of_laboratory(
+    offered: Option<String>,
+    debug: bool,
+) -> Result<Option<String>, Ignored> {
+    if offered.is_some() && !debug { Err(Ignored) } else { Ok(offered) }
 }
 
 /// Finds it, checks it and keeps it at [`KEPT_AT`].
@@ -165,6 +180,14 @@ mod tests {
     fn bad_base64_is_said_so() {
         assert!(matches!(read(Some("***")), Err(BootDocError::Base64)));
         assert!(matches!(read(None), Err(BootDocError::None)));
+    }
+
+    #[test]
+    fn only_the_debug_flavour_takes_the_command_lines() {
+        let offered = || Some("e30=".to_owned());
+        assert_eq!(of_laboratory(offered(), true), Ok(offered()));
+        assert_eq!(of_laboratory(offered(), false), Err(Ignored));
+        assert_eq!(of_laboratory(None, false), Ok(None));
     }
 
     #[test]

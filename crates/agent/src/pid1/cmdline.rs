@@ -15,7 +15,7 @@ pub(crate) struct Cmdline {
     pub(crate) init: String,
     /// Host name of a machine of the laboratory. Default `host`.
     pub(crate) hostname: String,
-    /// Boot document in base64 (laboratory only).
+    /// Boot document in base64; counts in the debug flavour only.
     pub(crate) boot: Option<String>,
 }
 

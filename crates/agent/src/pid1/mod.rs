@@ -31,6 +31,8 @@ use std::time::Duration;
 
 use console::Console;
 
+use crate::causes::chain;
+
 /// Where the first stage is started from by the kernel.
 const STAGE1_NAME: &str = "init";
 /// The kernel asks for modules under the first name (sysctl `kernel.modprobe`), people on a test host under the second.
@@ -88,16 +90,4 @@ fn give_up(reason: &Fatal) -> ExitCode {
     console.say(&format!("restarting in {} s", FATAL_WAIT.as_secs()));
     std::thread::sleep(FATAL_WAIT);
     power::end(&mut console, power::Ending::Reboot)
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

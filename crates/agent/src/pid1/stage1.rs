@@ -16,7 +16,8 @@ use super::console::Console;
 use super::modules::{ModuleError, Modules};
 use super::mounts::{self, MountError};
 use super::switch_root::{self, SwitchError};
-use super::{chain, coldplug, devices};
+use super::{coldplug, devices};
+use crate::causes::chain;
 
 /// Names, one a line, of the modules without which no disk is found or read.
 const MODULES: &str = "/usr/lib/sluice/stage1.modules";

@@ -18,7 +18,8 @@ use super::firewall::{self, FirewallError};
 use super::modules::{ModuleError, Modules};
 use super::mounts::{self, MountError};
 use super::supervise::{self, Machine, Program};
-use super::{chain, coldplug, loopback, power, sysctl};
+use super::{coldplug, loopback, power, sysctl};
+use crate::causes::chain;
 
 /// Names, one a line, of the modules that no alias asks for in time.
 const MODULES: &str = "/usr/lib/sluice/stage2.modules";
@@ -76,7 +77,7 @@ pub(crate) fn run() -> Result<Infallible, Stage2Error> {
         console.say(&format!("warning: cannot raise lo: {error}"));
     }
     debug_shell(&mut console);
-    let found = boot_document(&mut modules)?;
+    let found = boot_document(&mut console, &mut modules)?;
     console.say(&format!("boot document from {}: appliance {}", found.from, found.appliance));
     coldplug::rest_later();
     supervise(Machine { console, modules, program: Program::agent(found.role) })
@@ -129,20 +130,31 @@ fn interfaces() -> Vec<String> {
     names
 }
 
-/// A drive shows itself some time after its controller's driver is loaded, and then wants a driver of its own.
-fn boot_document(modules: &mut Modules) -> Result<Found, Stage2Error> {
-    let cmdline = Cmdline::read().map_err(Stage2Error::Cmdline)?;
+/// A drive shows itself some time after its controller's driver is loaded, and then wants a driver of its own. The command
+/// line comes last, so that it can never be in the way of a drive that is slow.
+fn boot_document(console: &mut Console, modules: &mut Modules) -> Result<Found, Stage2Error> {
+    let on_cmdline = on_cmdline(console)?;
     let end = Instant::now() + DRIVE_PATIENCE;
     loop {
-        match bootdoc::acquire(cmdline.boot.as_deref()) {
+        match bootdoc::acquire(None) {
             Err(BootDocError::None) if Instant::now() < end => {
                 std::thread::sleep(LOOK_EVERY);
                 // the drive may be behind a storage controller, whose driver comes only now
                 coldplug::run(modules);
             }
+            Err(BootDocError::None) => return Ok(bootdoc::acquire(on_cmdline.as_deref())?),
             result => return Ok(result?),
         }
     }
+}
+
+fn on_cmdline(console: &mut Console) -> Result<Option<String>, Stage2Error> {
+    let offered = Cmdline::read().map_err(Stage2Error::Cmdline)?.boot;
+    let usable = bootdoc::of_laboratory(offered, Path::new(DEBUG_SHELL).exists());
+    Ok(usable.unwrap_or_else(|ignored| {
+        console.say(&format!("warning: {ignored}"));
+        None
+    }))
 }
 
 /// A root shell on the serial line, in the flavour made for engineers only.

@@ -19,7 +19,8 @@ use super::hotplug::{Added, Hotplug};
 use super::modules::Modules;
 use super::power::{self, Ending};
 use super::restart::Backoff;
-use super::{bootdoc, buttons, chain, output};
+use super::{bootdoc, buttons, output};
+use crate::causes::chain;
 
 /// Lines waiting for a slow console.
 const LINES: usize = 256;

@@ -17,9 +17,10 @@ use sluice_api::report::{
 
 use super::body::{Json, refuse};
 use super::reply;
-use super::routes::{App, Shared, chain};
+use super::routes::{App, Shared};
 use utoipa::ToSchema;
 
+use crate::causes::chain;
 use crate::diagnostics::{CONTENT_TYPE, Capture, DiagnosticError};
 
 /// A capture file for `tcpdump -r` and its like.

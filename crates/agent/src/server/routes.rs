@@ -23,6 +23,7 @@ use utoipa::IntoParams;
 use super::body::{Json, Query, Raw, refuse};
 use super::identity::Identities;
 use super::{diagnostics, reply};
+use crate::causes::chain;
 use crate::diagnostics::Diagnostics;
 use crate::engine::Handle;
 use crate::logs::LogRing;
@@ -208,10 +209,4 @@ pub(super) async fn identity(State(app): Shared, Json(identity): Json<Identity>)
             refuse(StatusCode::UNPROCESSABLE_ENTITY, ApiCode::Identity, reason)
         }
     }
-}
-
-/// The error and its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
