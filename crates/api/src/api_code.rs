@@ -46,6 +46,8 @@ codes! {
         "the reason names the object; the appliance's log has more";
     Family = "family", "an IPv6 link-local address without its link, or an address of a family that is not asked that way",
         "name the link of an IPv6 link-local address";
+    Generation = "generation", "a push of this number would be refused: it is too old, or was sent with other content, or must wait",
+        "the reason says which; a new number is above all that were sent to the appliance";
     Identity = "identity", "the new certificate, key or authority cannot be used; the old one stays in use",
         "issue another one for this appliance; the reason says which part is wrong";
     Internal = "internal", "a defect of ours: what was decoded cannot be written down again",

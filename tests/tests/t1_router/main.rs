@@ -205,6 +205,8 @@ fn a_dry_run_changes_nothing_and_the_same_again_is_answered_already() {
     assert!(matches!(world.push(&config(), 0), Ok(Answer::Already { .. })));
     assert!(matches!(world.push(&next, 0), Ok(Answer::Applied { .. })));
     assert!(matches!(world.push(&config(), 0), Ok(Answer::Stale { .. })));
+    let findings = world.dry_run(&config()).findings;
+    assert!(findings.iter().any(|finding| finding.code == "generation"), "{findings:#?}");
     let confirmed = world.try_confirm(&next);
     assert!(matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })), "{confirmed:?}");
 }

@@ -36,6 +36,7 @@ impl<A: Appliance> Engine<A> {
             Ok(read) => read,
             Err(findings) => return DryRun { plan: PlanSummary::default(), findings },
         };
+        findings.extend(self.refusal(&entry));
         let desired = self.appliance.desired(&entry.config);
         let planned = match self.compare(&desired).await {
             Ok(plan) => self.dry_run(&plan).await.map(|()| plan),
@@ -52,6 +53,18 @@ impl<A: Appliance> Engine<A> {
                 DryRun { plan: PlanSummary::default(), findings }
             }
         }
+    }
+
+    /// What a push of this number would be refused for, whatever its content does.
+    fn refusal(&self, entry: &Entry<A::Config>) -> Option<Finding> {
+        let state = self.ledger.state();
+        let reason = match generation::verdict(state, entry.generation, &entry.digest)? {
+            Answer::Stale { current } => format!("older than {current}, which is committed"),
+            Answer::Changed { seen, .. } => format!("known with other content ({seen})"),
+            Answer::Busy(busy) => format!("generation {} {}", busy.generation, busy.reason),
+            _ => return None,
+        };
+        Some(ApiCode::Generation.at("generation", reason))
     }
 
     /// The whole transaction.
