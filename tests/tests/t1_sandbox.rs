@@ -67,6 +67,26 @@ async fn what_is_not_in_the_profile_is_refused() {
 }
 
 #[tokio::test]
+async fn sockets_are_of_the_families_that_services_talk_over() {
+    for (name, family, expected) in [
+        ("AF_INET", 2, "made"),
+        ("AF_INET6", 10, "made"),
+        ("AF_UNIX", 1, "made"),
+        ("AF_NETLINK", 16, "not permitted"),
+        ("AF_ALG", 38, "not permitted"),
+        ("AF_VSOCK", 40, "not permitted"),
+    ] {
+        // SOCK_DGRAM
+        let said = run(
+            &format!("perl -e 'socket(S, {family}, 2, 0) or die $!; print q(made)'"),
+            Vec::new(),
+        )
+        .await;
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn root_is_no_sandbox() {
     let (_ours, theirs) = UnixStream::pair().unwrap();
     let sandbox = Sandbox {

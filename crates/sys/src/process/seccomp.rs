@@ -48,7 +48,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_madvise,
     libc::SYS_brk,
     // sockets and waiting
-    libc::SYS_socket,
     libc::SYS_socketpair,
     libc::SYS_bind,
     libc::SYS_listen,
@@ -119,6 +118,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getrusage,
 ];
 
+/// What the services talk over. Others, such as AF_ALG, AF_NETLINK and AF_VSOCK, are much kernel for nobody's use.
+const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_PACKET];
+
 /// CLONE_NEW* of clone(2): a user namespace would give back every capability, within it.
 const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
@@ -133,10 +135,17 @@ pub(super) fn network_service() -> Result<[BpfProgram; 2], seccompiler::BackendE
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|number| (*number, Vec::new())).collect();
     rules.insert(libc::SYS_clone, vec![without_namespaces()?]);
+    rules.insert(libc::SYS_socket, FAMILIES.map(family).into_iter().collect::<Result<_, _>>()?);
     let listed = filter(rules, libc::EPERM, true)?;
     let no_clone3 = filter([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS, false)?;
     // the list forbids seccomp(2) itself, so it comes last
     Ok([no_clone3, listed])
+}
+
+fn family(family: libc::c_int) -> Result<SeccompRule, seccompiler::BackendError> {
+    let family = u64::from(family.unsigned_abs());
+    let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family)?;
+    SeccompRule::new(vec![is])
 }
 
 fn without_namespaces() -> Result<SeccompRule, seccompiler::BackendError> {
