@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tracing::Level;
 
 use crate::appliance::ServiceName;
 use crate::service::protocol::{self, Configure, FromService};
@@ -106,7 +107,23 @@ pub(super) fn understood(line: &str) -> io::Result<FromService> {
 async fn forward_log(name: ServiceName, log: Box<dyn AsyncRead + Send + Unpin>) {
     let mut said = Said::new(log, MAX_LOG);
     while let Ok(Some(line)) = said.piece().await {
-        tracing::info!(service = %name, "{}", String::from_utf8_lossy(&line).trim_end());
+        let line = String::from_utf8_lossy(&line);
+        match severity(&line) {
+            (Level::ERROR, text) => tracing::error!(service = %name, "{text}"),
+            (Level::WARN, text) => tracing::warn!(service = %name, "{text}"),
+            (_, text) => tracing::info!(service = %name, "{text}"),
+        }
+    }
+}
+
+/// The level that a line begins with, as the services write it, and the rest; what has none, such as a panic, is a warning.
+fn severity(line: &str) -> (Level, &str) {
+    let line = line.trim();
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+    match levels.into_iter().find(|level| level.as_str() == word) {
+        Some(level) => (level, rest),
+        None => (Level::WARN, line),
     }
 }
 
@@ -131,5 +148,13 @@ mod tests {
         let mut log = Said::new(&b"1234567"[..], 5);
         assert_eq!(log.piece().await.unwrap().as_deref(), Some(&b"12345"[..]));
         assert_eq!(log.piece().await.unwrap().as_deref(), Some(&b"67"[..]));
+    }
+
+    #[test]
+    fn a_service_keeps_the_level_of_what_it_says() {
+        assert_eq!(severity(" WARN dhcp: no socket\n"), (Level::WARN, "dhcp: no socket"));
+        assert_eq!(severity("ERROR x"), (Level::ERROR, "x"));
+        assert_eq!(severity(" INFO"), (Level::INFO, ""));
+        assert_eq!(severity("thread 'main' panicked"), (Level::WARN, "thread 'main' panicked"));
     }
 }
