@@ -72,7 +72,7 @@ pub struct BootControl {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// Certificate of the authority; clients must be issued by it.
+    /// Certificate of the authority, or those of several one after the other; clients must be issued by one of them.
     pub authority: String,
     /// The appliance's own certificate, for server use only.
     pub certificate: String,

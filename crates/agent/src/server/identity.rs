@@ -2,7 +2,8 @@
 //!
 //! Guarantees: TLS 1.3 only; a client must show a certificate that our authority issued for clients, so another
 //! appliance's (for servers only) is refused; a new identity counts for every connection from then on, and one that
-//! cannot be used changes nothing. Not here: revocation; short lives stand in for it.
+//! cannot be used, or with which whoever sends it could not come back, changes nothing. Not here: revocation; short lives
+//! stand in for it. The identity of the boot document is not held against the clock, which may be wrong at start.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -11,21 +12,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme,
-};
 use sluice_api::boot::{BootDocument, Identity};
 use sluice_api::types::ApplianceId;
 use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
+
+use super::trust::{self, OnlyClients};
 
 /// Why an identity cannot be used. A retry does not help but for [`IdentityError::Keep`].
 #[derive(Debug, Error)]
@@ -50,6 +46,14 @@ pub enum IdentityError {
     /// Certificate and key do not fit each other or are of a kind that is not supported.
     #[error("certificate and key cannot be used")]
     Tls(#[from] rustls::Error),
+    /// Clients that trust the authority would not trust the certificate: not its issue, not valid now, not for servers.
+    #[error("the certificate would not be trusted by clients of the authority")]
+    Untrusted(#[source] rustls::Error),
+    /// Whoever sends the identity could not connect any more.
+    #[error(
+        "the authority would not let the sender of this in again; to change it, send the old and the new one together"
+    )]
+    LockedOut(#[source] rustls::Error),
     /// The boot document in RAM could not be rewritten; the old identity stays.
     #[error("cannot keep the identity in {}", path.display())]
     Keep {
@@ -58,6 +62,19 @@ pub enum IdentityError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl IdentityError {
+    /// The field of the identity that is at fault; empty when it is none of them.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Pem { what, .. } => what,
+            Self::WrongName { .. } | Self::Untrusted(_) => "certificate",
+            Self::Authority(_) | Self::LockedOut(_) => "authority",
+            Self::Tls(_) => "key",
+            Self::Keep { .. } => "",
+        }
+    }
 }
 
 /// The identity in use.
@@ -84,9 +101,15 @@ impl Identities {
         self.tls.load_full()
     }
 
-    /// Uses `identity` from the next connection on; connections that are open go on.
-    pub fn renew(&self, identity: &Identity) -> Result<(), IdentityError> {
+    /// Uses `identity` from the next connection on; connections that are open go on. `sender` is the certificate chain of
+    /// the client that asks for it.
+    pub fn renew(
+        &self,
+        identity: &Identity,
+        sender: &[CertificateDer<'_>],
+    ) -> Result<(), IdentityError> {
         let tls = server_config(identity, &self.appliance)?;
+        trust::both_ways(identity, &self.appliance, sender, UnixTime::now())?;
         if let Some(path) = &self.boot_file {
             keep(path, identity)
                 .map_err(|source| IdentityError::Keep { path: path.clone(), source })?;
@@ -120,7 +143,7 @@ fn server_config(
     Ok(config)
 }
 
-fn certificates(
+pub(super) fn certificates(
     what: &'static str,
     pem: &str,
 ) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
@@ -152,70 +175,4 @@ fn keep(path: &Path, identity: &Identity) -> io::Result<()> {
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&next)?;
     file.write_all(&serde_json::to_vec(&document)?)?;
     fs::rename(next, path)
-}
-
-/// WebPKI's verifier, and the certificate must say that it is for clients; WebPKI alone accepts one that says nothing.
-#[derive(Debug)]
-struct OnlyClients {
-    webpki: Arc<dyn ClientCertVerifier>,
-}
-
-impl OnlyClients {
-    fn issued_by(pem: &str, provider: &Arc<CryptoProvider>) -> Result<Self, IdentityError> {
-        let mut roots = RootCertStore::empty();
-        for authority in certificates("authority", pem)? {
-            roots.add(authority)?;
-        }
-        let roots = Arc::new(roots);
-        let webpki = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
-            .build()
-            .map_err(|error| IdentityError::Authority(error.to_string()))?;
-        Ok(Self { webpki })
-    }
-}
-
-impl ClientCertVerifier for OnlyClients {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.webpki.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.webpki.verify_client_cert(end_entity, intermediates, now)?;
-        if for_clients(end_entity) {
-            return Ok(verified);
-        }
-        Err(CertificateError::InvalidPurpose.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
-    }
-}
-
-fn for_clients(certificate: &CertificateDer<'_>) -> bool {
-    let Ok((_, parsed)) = parse_x509_certificate(certificate) else { return false };
-    matches!(parsed.extended_key_usage(), Ok(Some(usage)) if usage.value.client_auth)
 }

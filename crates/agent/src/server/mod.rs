@@ -11,8 +11,10 @@ mod diagnostics;
 mod identity;
 mod listen;
 pub mod openapi;
+mod peers;
 mod reply;
 mod routes;
+mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde::Deserialize;
 use sluice_api::boot::Identity;
 use sluice_api::report::{
@@ -21,7 +21,9 @@ use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
 use super::body::{Json, Query, Raw, refuse};
-use super::identity::Identities;
+use super::connection::Caller;
+use super::identity::{Identities, IdentityError};
+use super::reply::rejected;
 use super::{diagnostics, reply};
 use crate::causes::chain;
 use crate::diagnostics::Diagnostics;
@@ -198,15 +200,23 @@ pub(super) async fn power(State(app): Shared, Json(request): Json<PowerRequest>)
     StatusCode::ACCEPTED.into_response()
 }
 
-/// A new certificate and key, used from the next connection on.
+/// A new certificate and key, used from the next connection on. Refused when clients of the new authority would not trust
+/// the certificate, or the new authority not the client that sends it.
 #[utoipa::path(post, path = "/v1/identity", tag = "machine", request_body = Identity,
-    responses((status = 204, description = "in use"), (status = 422, body = Answer)))]
-pub(super) async fn identity(State(app): Shared, Json(identity): Json<Identity>) -> Response {
-    match app.identities.renew(&identity) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => {
-            let reason = chain(&error);
-            refuse(StatusCode::UNPROCESSABLE_ENTITY, ApiCode::Identity, reason)
-        }
-    }
+    responses((status = 204, description = "in use"),
+        (status = 422, body = Answer, description = "cannot be used; the finding's path names the field"),
+        (status = 500, body = Answer, description = "cannot be kept; the old one stays in use")))]
+pub(super) async fn identity(
+    State(app): Shared,
+    Extension(caller): Extension<Caller>,
+    Json(identity): Json<Identity>,
+) -> Response {
+    let Err(error) = app.identities.renew(&identity, &caller.0) else {
+        return StatusCode::NO_CONTENT.into_response();
+    };
+    let status = match error {
+        IdentityError::Keep { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    rejected(status, vec![ApiCode::Identity.at(error.field(), chain(&error))])
 }

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use sluice_api::boot::Identity;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -92,6 +92,13 @@ impl Client {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// A plain connection from an address of our own choice.
+    pub async fn tcp_from(&self, source: IpAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(source, 0)).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     pub async fn open(&self) -> io::Result<TlsStream<TcpStream>> {

@@ -111,9 +111,20 @@ impl Authority {
 
     /// A certificate for `name`, good for `usage`.
     pub fn issue(&self, name: &str, usage: &[ExtendedKeyUsagePurpose]) -> Identity {
-        let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = usage.to_vec();
+        self.sign(&params)
+    }
+
+    /// A certificate for `name` whose time is over.
+    pub fn expired(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         let key = Secret::new(key.serialize_pem());
         Identity { authority: self.pem.clone(), certificate, key }
