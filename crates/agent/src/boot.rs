@@ -19,7 +19,7 @@ pub fn control_link() -> LinkName {
 }
 
 /// Settings of every appliance, before and after its first configuration; forwarding is off until one turns it on.
-const SETTINGS: [(&str, u32); 9] = [
+const SETTINGS: [(&str, u32); 7] = [
     ("net.ipv4.ip_forward", 0),
     ("net.ipv6.conf.all.forwarding", 0),
     // an address belongs to its link: never answer ARP for another link's, nor ask with it
@@ -29,14 +29,31 @@ const SETTINGS: [(&str, u32); 9] = [
     ("net.ipv4.conf.all.accept_redirects", 0),
     ("net.ipv4.conf.all.send_redirects", 0),
     ("net.ipv4.conf.all.accept_source_route", 0),
-    ("net.ipv6.conf.all.accept_redirects", 0),
-    ("net.ipv6.conf.all.accept_ra", 0),
+];
+
+/// Settings of every link. The kernel asks the link itself and no `all` for IPv6, and takes what either of the two
+/// allows for IPv4 `send_redirects`, and for `accept_redirects` while it does not forward (ip-sysctl.rst).
+const LINK_SETTINGS: [(&str, &str); 4] = [
+    ("net.ipv4.conf", "accept_redirects"),
+    ("net.ipv4.conf", "send_redirects"),
+    ("net.ipv6.conf", "accept_ra"),
+    ("net.ipv6.conf", "accept_redirects"),
 ];
 
 /// Kernel settings that every configuration starts from; without them a rollback would leave those of the
 /// configuration that was given up.
 pub fn settings() -> BTreeMap<SysctlKey, String> {
     SETTINGS.iter().map(|(key, value)| (SysctlKey::fixed(key), value.to_string())).collect()
+}
+
+/// Kernel settings of the link `name`; each is said for every link, because a name may have been another role's before.
+/// With `strict`, it takes only packets whose answers would leave by it (RFC 3704 2.2).
+pub fn link_settings(name: &LinkName, strict: bool) -> BTreeMap<SysctlKey, String> {
+    let key = |(folder, setting): (&str, &str)| SysctlKey::of_link(folder, name, setting);
+    let mut settings: BTreeMap<_, _> =
+        LINK_SETTINGS.map(|setting| (key(setting), "0".to_owned())).into();
+    settings.insert(key(("net.ipv4.conf", "rp_filter")), u8::from(strict).to_string());
+    settings
 }
 
 /// What the boot document asks of the kernel.
@@ -46,12 +63,14 @@ pub fn desired(boot: &BootDocument) -> Desired {
         attach: Attachment::Nic { mac: boot.control.mac },
         mtu: boot.control.mtu.unwrap_or(Mtu::ETHERNET),
     };
+    let mut sysctls = settings();
+    sysctls.extend(link_settings(&link, false));
     Desired {
         tables: BTreeMap::from([(early::table_id(), early::control_only(&link, &[]))]),
         addresses: BTreeSet::from([(link.clone(), boot.control.address)]),
         routes: boot.control.gateway.map(|via| default_route(&link, via)).into_iter().collect(),
         links: BTreeMap::from([(link, wanted)]),
-        sysctls: settings(),
+        sysctls,
     }
 }
 

@@ -13,9 +13,29 @@ pub(super) fn sysctls(config: &RouterConfig) -> BTreeMap<SysctlKey, String> {
     });
     all.insert(SysctlKey::fixed("net.ipv4.ip_forward"), "1".to_owned());
     all.insert(SysctlKey::fixed("net.ipv6.conf.all.forwarding"), u32::from(ipv6).to_string());
-    for link in config.links.iter().filter(|link| link.role == LinkRole::Guest) {
-        // a guest may send only what would be routed back to it (RFC 3704, strict)
-        all.insert(SysctlKey::of_link("net.ipv4.conf", &link.name, "rp_filter"), "1".to_owned());
+    for link in &config.links {
+        // a guest may send only what would be routed back to it
+        let strict = link.role == LinkRole::Guest;
+        all.extend(sluice_agent::boot::link_settings(&link.name, strict));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_changes_its_role_has_nothing_left_of_the_old_one() {
+        let text = std::fs::read("../examples/router.json").unwrap();
+        let mut config = RouterConfig::decode(&text).unwrap().0;
+        let of = |config: &RouterConfig| {
+            sysctls(config).get(&SysctlKey::fixed("net.ipv4.conf.guest0.rp_filter")).cloned()
+        };
+        assert_eq!(of(&config).as_deref(), Some("1"));
+        for link in &mut config.links {
+            link.role = LinkRole::Public;
+        }
+        assert_eq!(of(&config).as_deref(), Some("0"));
+    }
 }

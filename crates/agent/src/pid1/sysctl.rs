@@ -19,13 +19,15 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fs/protected_hardlinks", "1"),
     ("fs/protected_symlinks", "1"),
     ("fs/suid_dumpable", "0"),
-    // addresses and routes come from the configuration, never from a neighbour's router advertisement
-    ("net/ipv6/conf/all/accept_ra", "0"),
+    // addresses and routes come from the configuration, never from a neighbour's router advertisement; `default` is what
+    // NICs that appear from here on start with, and IPv6 has no `all` that counts
     ("net/ipv6/conf/default/accept_ra", "0"),
     ("net/ipv6/conf/default/autoconf", "0"),
     ("net/ipv4/conf/all/accept_redirects", "0"),
     ("net/ipv4/conf/default/accept_redirects", "0"),
     ("net/ipv6/conf/default/accept_redirects", "0"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
     // an address is answered for only on the NIC that has it
     ("net/ipv4/conf/all/arp_ignore", "1"),
     ("net/ipv4/conf/all/arp_announce", "2"),
