@@ -24,7 +24,7 @@ pub use counters::Counters;
 pub use frame::{FRAME_OVERHEAD, frame};
 pub use server::{Arrival, Destination, DropReason, Event, NakReason, Outcome, Reply, Server};
 pub use slice::{DhcpSlice, NetworkSlice, Reservation, slice};
-pub use state::DECLINE_HOLD;
+pub use state::{DECLINE_HOLD, DECLINE_PAUSE};
 pub use wire::{Kind, Malformed, Message, decode};
 
 #[cfg(test)]

@@ -205,7 +205,7 @@ impl Server {
     ) -> Result<Outcome, DropReason> {
         let query = find(&self.index, message, arrival)?;
         let (mac, address) = (message.chaddr, query.guest.address);
-        let held = self.state.is_held(now, mac);
+        let held = self.state.is_held(now, mac) && !query.renews();
         let verdict = if held { Verdict::Drop(DropReason::Held(mac)) } else { query.verdict() };
         let (reply, event) = match verdict {
             Verdict::Offer => (Some(query.grant(ReplyKind::Offer)), Event::Offered(mac, address)),
@@ -220,7 +220,7 @@ impl Server {
                 (None, Event::Declined(mac, address))
             }
             Verdict::Release => {
-                self.state.released(mac);
+                self.state.released(now, mac);
                 (None, Event::Released(mac, address))
             }
             Verdict::Drop(reason) => return Err(reason),
@@ -268,6 +268,12 @@ impl Query<'_> {
             Kind::Decline => self.about(self.message.requested, Verdict::Decline),
             Kind::Release => self.about(Some(self.message.ciaddr), Verdict::Release),
         }
+    }
+
+    /// True for a guest that uses its address, and so has not declined it: whoever wrote the decline.
+    fn renews(&self) -> bool {
+        let (message, own) = (self.message, self.guest.address);
+        matches!(message.kind, Kind::Request) && message.ciaddr == own && self.source == own
     }
 
     /// RFC 2131 4.3.2 tells the client's state by which fields are filled in.

@@ -14,12 +14,18 @@ use sluice_api::types::{LeaseSeconds, MacAddr};
 /// a short conflict, such as a guest that is seen twice while it migrates; offering it at once would make a client that
 /// does not wait spin. RFC 2131 3.1 (5) has clients wait at least 10 s by themselves.
 pub const DECLINE_HOLD: Duration = Duration::from_secs(10);
+/// From the end of a hold, how long further declines of that guest are counted but hold nothing: 50 s.
+///
+/// A neighbour can write a decline in a guest's name. Without a pause between holds it could keep that guest from its
+/// address for ever; so it costs ten seconds of each minute, and never a renewal.
+pub const DECLINE_PAUSE: Duration = Duration::from_secs(50);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     /// `None`: for ever.
     expires: Option<Duration>,
-    held_until: Duration,
+    /// `None`: never declined.
+    held_until: Option<Duration>,
 }
 
 /// Leases taken and declined, by client.
@@ -30,20 +36,26 @@ impl State {
     pub(crate) fn acked(&mut self, now: Duration, mac: MacAddr, lease: LeaseSeconds) {
         let span = Duration::from_secs(lease.get().into());
         let expires = (lease != LeaseSeconds::MAX).then(|| now.saturating_add(span));
-        self.0.insert(mac, Entry { expires, held_until: now });
+        self.0.insert(mac, Entry { expires, held_until: self.held_until(mac) });
     }
 
-    pub(crate) fn released(&mut self, mac: MacAddr) {
-        self.0.remove(&mac);
+    pub(crate) fn released(&mut self, now: Duration, mac: MacAddr) {
+        self.0.insert(mac, Entry { expires: Some(now), held_until: self.held_until(mac) });
     }
 
     pub(crate) fn declined(&mut self, now: Duration, mac: MacAddr) {
-        let held_until = now.saturating_add(DECLINE_HOLD);
+        let before = self.held_until(mac);
+        let pauses = before.is_some_and(|until| now < until.saturating_add(DECLINE_PAUSE));
+        let held_until = if pauses { before } else { Some(now.saturating_add(DECLINE_HOLD)) };
         self.0.insert(mac, Entry { expires: Some(now), held_until });
     }
 
     pub(crate) fn is_held(&self, now: Duration, mac: MacAddr) -> bool {
-        self.0.get(&mac).is_some_and(|entry| now < entry.held_until)
+        self.held_until(mac).is_some_and(|until| now < until)
+    }
+
+    fn held_until(&self, mac: MacAddr) -> Option<Duration> {
+        self.0.get(&mac)?.held_until
     }
 
     /// Leases taken and not run out.

@@ -1,10 +1,10 @@
 //! Questions for upstreams: one question asked by many is forwarded once.
 //!
-//! Guarantees: bounded numbers of questions in flight and of clients waiting; whoever waits gets an answer or "could not
+//! Guarantees: bounded numbers of questions in flight, and of those waited for, in all and by one client; whoever waits gets an answer or "could not
 //! find out", whatever becomes of the client that asked first; only answers of the present upstreams enter the cache.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,14 +13,19 @@ use tokio::sync::oneshot;
 
 use super::cache::{Cache, Key};
 use super::counters::{Counters, Tally};
-use super::query::Query;
-use super::reply::Transport;
 use super::slice::Settings;
 use super::stored::Stored;
 use super::upstream::Upstreams;
 use super::wire::ede;
 
-type Waiters = Vec<oneshot::Sender<Arc<Stored>>>;
+/// Most questions that one client may wait for at a time, of the 1024 and 8192 in all: more than a busy mail server asks.
+pub(super) const MAX_PER_CLIENT: usize = 128;
+
+/// Somebody who waits.
+struct Waiter {
+    client: IpAddr,
+    answer: oneshot::Sender<Arc<Stored>>,
+}
 
 /// Forwards and remembers.
 pub struct Forwarder {
@@ -33,8 +38,9 @@ pub struct Forwarder {
 
 #[derive(Default)]
 struct InFlight {
-    questions: HashMap<Key, Waiters>,
+    questions: HashMap<Key, Vec<Waiter>>,
     waiting: usize,
+    clients: HashMap<IpAddr, usize>,
     max_questions: usize,
     max_waiting: usize,
 }
@@ -65,42 +71,33 @@ impl Forwarder {
         self.upstreams.load().down()
     }
 
-    /// Finds out about `key` and answers `message`, the query that asked for it; the length written to `out`.
-    pub(super) async fn complete(
-        self: &Arc<Self>,
-        key: Key,
-        message: &[u8],
-        transport: Transport,
-        out: &mut [u8],
-    ) -> usize {
-        let stored = self.resolve(key).await;
-        Query::read(message).map_or(0, |query| stored.answer(&query, transport, 0, out))
-    }
-
-    async fn resolve(self: &Arc<Self>, key: Key) -> Arc<Stored> {
-        let Some(answer) = self.join(key) else { return Arc::new(Stored::overload()) };
+    /// Finds out about `key` for `client`.
+    pub(super) async fn resolve(self: &Arc<Self>, key: Key, client: IpAddr) -> Arc<Stored> {
+        let Some(answer) = self.join(key, client) else { return Arc::new(Stored::overload()) };
         answer
             .await
             .unwrap_or_else(|_| Arc::new(Stored::failure(ede::OTHER, "the question was dropped")))
     }
 
     /// Waits with the others, or starts the question; `None` when there are too many.
-    fn join(self: &Arc<Self>, key: Key) -> Option<oneshot::Receiver<Arc<Stored>>> {
-        let (sender, receiver) = oneshot::channel();
+    fn join(self: &Arc<Self>, key: Key, client: IpAddr) -> Option<oneshot::Receiver<Arc<Stored>>> {
+        let (answer, receiver) = oneshot::channel();
         let mut in_flight = self.lock();
-        if in_flight.waiting >= in_flight.max_waiting {
+        if !in_flight.has_room(client) {
             return None;
         }
+        let waiter = Waiter { client, answer };
         if let Some(waiters) = in_flight.questions.get_mut(&key) {
-            waiters.push(sender);
+            waiters.push(waiter);
         } else if in_flight.questions.len() >= in_flight.max_questions {
             return None;
         } else {
-            in_flight.questions.insert(key.clone(), vec![sender]);
-            let question = InFlightGuard { forwarder: self.clone(), key };
+            in_flight.questions.insert(key.clone(), vec![waiter]);
+            let question = InFlightGuard { forwarder: self.clone(), key, done: false };
             tokio::spawn(async move { question.run().await });
         }
         in_flight.waiting += 1;
+        *in_flight.clients.entry(client).or_default() += 1;
         Some(receiver)
     }
 
@@ -112,11 +109,28 @@ impl Forwarder {
         u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
-    fn leave(&self, key: &Key) -> Waiters {
+    fn leave(&self, key: &Key) -> Vec<Waiter> {
         let mut in_flight = self.lock();
         let waiters = in_flight.questions.remove(key).unwrap_or_default();
-        in_flight.waiting = in_flight.waiting.saturating_sub(waiters.len());
+        for waiter in &waiters {
+            in_flight.end_of(waiter.client);
+        }
         waiters
+    }
+}
+
+impl InFlight {
+    fn has_room(&self, client: IpAddr) -> bool {
+        let own = self.clients.get(&client).copied().unwrap_or(0);
+        self.waiting < self.max_waiting && own < MAX_PER_CLIENT
+    }
+
+    fn end_of(&mut self, client: IpAddr) {
+        self.waiting = self.waiting.saturating_sub(1);
+        match self.clients.get_mut(&client) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.clients.remove(&client)),
+        }
     }
 }
 
@@ -124,11 +138,13 @@ impl Forwarder {
 struct InFlightGuard {
     forwarder: Arc<Forwarder>,
     key: Key,
+    /// True once the question is off the list: another may be on it under the same key.
+    done: bool,
 }
 
 impl InFlightGuard {
-    async fn run(self) {
-        let forwarder = &self.forwarder;
+    async fn run(mut self) {
+        let forwarder = self.forwarder.clone();
         let upstreams = forwarder.upstreams.load_full();
         let begun = Instant::now();
         let stored = Arc::new(upstreams.ask(&self.key).await);
@@ -139,15 +155,55 @@ impl InFlightGuard {
         if forwarder.upstreams.load().same_as(&upstreams) {
             forwarder.cache.insert(&self.key, stored.clone(), forwarder.seconds());
         }
-        for waiter in forwarder.leave(&self.key) {
+        let waiters = forwarder.leave(&self.key);
+        self.done = true;
+        for waiter in waiters {
             // a client that went away needs no answer
-            let _gone = waiter.send(stored.clone());
+            let _gone = waiter.answer.send(stored.clone());
         }
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.forwarder.leave(&self.key);
+        if !self.done {
+            self.forwarder.leave(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::query::Query;
+
+    /// A standard query for `NUMBER.example`, type A.
+    fn key(number: u32) -> Key {
+        let label = format!("{number:08}");
+        let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 8];
+        message.extend(label.bytes());
+        message.extend(*b"\x07example\0\0\x01\0\x01");
+        Key::of(&Query::read(&message).unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_client_cannot_take_the_room_of_the_others() {
+        // it is bound and never reads: no question is answered
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let counters = Arc::new(Counters::default());
+        let cache = Arc::new(Cache::new(1 << 20));
+        let forwarder = Arc::new(Forwarder::new(cache, counters, Instant::now()));
+        forwarder.configure(&[silent.local_addr().unwrap()], &Settings::default());
+        let (greedy, modest) = (IpAddr::from([10, 1, 1, 2]), IpAddr::from([10, 1, 1, 3]));
+        let own = u32::try_from(MAX_PER_CLIENT).unwrap();
+        let held: Vec<_> = (0..own).filter_map(|n| forwarder.join(key(n), greedy)).collect();
+        assert_eq!(held.len(), MAX_PER_CLIENT);
+        assert!(forwarder.join(key(own), greedy).is_none());
+        // not even by asking what is being asked already
+        assert!(forwarder.join(key(0), greedy).is_none());
+        assert!(forwarder.join(key(own), modest).is_some());
+        // whoever is answered may ask again
+        forwarder.leave(&key(0));
+        assert!(forwarder.join(key(own), greedy).is_some());
     }
 }

@@ -114,6 +114,11 @@ impl Stored {
         size_of::<Self>() + self.sections.len() + self.ttls.len() * 2 + ede
     }
 
+    /// Answers `message`, the query that it was found out for; the length written to `out`.
+    pub(super) fn complete(&self, message: &[u8], transport: Transport, out: &mut [u8]) -> usize {
+        Query::read(message).map_or(0, |query| self.answer(&query, transport, 0, out))
+    }
+
     /// Answers `query` from it, `age` seconds after it came; the length written to `out`.
     pub(super) fn answer(
         &self,

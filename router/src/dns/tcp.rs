@@ -1,7 +1,7 @@
 //! Answering over TCP (RFC 7766): long answers, and clients that prefer it.
 //!
 //! Guarantees: connections are bounded in all and per client, idle ones are closed, and so are those of strangers,
-//! before a byte is read; questions on one connection are answered as their answers come, not in their order.
+//! before a byte is read, and of those that send too much; a question that waits holds no room for its answer; questions on one connection are answered as their answers come, not in their order.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -31,8 +32,10 @@ const MAX_PIPELINED: usize = 32;
 const IDLE: Duration = Duration::from_secs(10);
 /// Time for a client to send or take one whole message.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Largest message.
+/// Largest answer.
 const MESSAGE: usize = u16::MAX as usize;
+/// Largest question: a name has 255 bytes, and the rest is options. What is longer ends the connection.
+const QUESTION: usize = 4096;
 
 /// The connections there are.
 #[derive(Default)]
@@ -111,10 +114,11 @@ async fn connection(stream: TcpStream, local: IpAddr, place: Place) {
     // small answers must not wait for acknowledgements
     let _unneeded = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
-    let client = Client { local, place, writer: tokio::sync::Mutex::new(writer) };
+    let client =
+        Client { local, place, writer: tokio::sync::Mutex::new(writer), gone: Notify::new() };
     let client = Arc::new(client);
     let mut questions = JoinSet::new();
-    while let Ok(Some(message)) = read(&mut reader).await {
+    while let Some(message) = client.next(&mut reader).await {
         while questions.len() >= MAX_PIPELINED {
             questions.join_next().await;
         }
@@ -129,35 +133,58 @@ async fn connection(stream: TcpStream, local: IpAddr, place: Place) {
 /// The next message; `None` at the end or after too long a pause.
 async fn read(reader: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
     let Ok(length) = timeout(IDLE, reader.read_u16()).await else { return Ok(None) };
-    let mut message = vec![0; usize::from(length?)];
+    let length = usize::from(length?);
+    if length > QUESTION {
+        return Ok(None);
+    }
+    let mut message = vec![0; length];
     match timeout(PATIENCE, reader.read_exact(&mut message)).await {
         Ok(read) => read.map(|_| Some(message)),
         Err(_) => Ok(None),
     }
 }
 
+/// Room for an answer, behind the two bytes of its length.
+fn body(out: &mut Option<Vec<u8>>) -> &mut [u8] {
+    out.get_or_insert_with(|| vec![0; 2 + MESSAGE]).get_mut(2..).unwrap_or_default()
+}
+
 struct Client {
     local: IpAddr,
     place: Place,
     writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    /// Told when an answer could not be sent.
+    gone: Notify,
 }
 
 impl Client {
+    /// The next question; `None` when there is none, or nobody takes the answers.
+    async fn next(&self, reader: &mut OwnedReadHalf) -> Option<Vec<u8>> {
+        tokio::select! {
+            message = read(reader) => message.ok().flatten(),
+            () = self.gone.notified() => None,
+        }
+    }
+
     async fn question(&self, message: Vec<u8>) {
-        let mut out = vec![0; 2 + MESSAGE];
-        let (prefix, body) = out.split_at_mut(2);
-        let length = match self.answer(&message, body) {
+        let mut out = None;
+        let verdict = self.answer(&message, body(&mut out));
+        let length = match verdict {
             Verdict::Answered(length) => length,
             Verdict::Forward(key) => {
+                // many may wait, for seconds: without the room for an answer
+                out = None;
                 let forwarder = &self.place.shared.forwarder;
-                forwarder.complete(key, &message, Transport::Tcp, body).await
+                let stored = forwarder.resolve(key, self.place.client).await;
+                stored.complete(&message, Transport::Tcp, body(&mut out))
             }
             Verdict::Drop => 0,
         };
-        prefix.copy_from_slice(&u16::try_from(length).unwrap_or(0).to_be_bytes());
-        if length > 0 {
-            self.send(out.get(..2 + length).unwrap_or_default()).await;
-        }
+        let Some(mut out) = out.filter(|_| length > 0) else { return };
+        out.truncate(2 + length);
+        let prefix = u16::try_from(length).unwrap_or(0).to_be_bytes();
+        out.iter_mut().zip(prefix).for_each(|(byte, length)| *byte = length);
+        self.send(&out).await;
     }
 
     fn answer(&self, message: &[u8], out: &mut [u8]) -> Verdict {
@@ -178,6 +205,7 @@ impl Client {
         let written = timeout(PATIENCE, writer.write_all(message)).await;
         if !matches!(written, Ok(Ok(()))) {
             let _gone = writer.shutdown().await;
+            self.gone.notify_one();
         }
     }
 }

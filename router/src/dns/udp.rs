@@ -144,9 +144,10 @@ fn send(socket: &UdpSocket, shared: &Shared, outbox: &mut SendBatch) {
 }
 
 async fn complete(forward: Forward, socket: Rc<UdpSocket>, shared: Arc<Shared>) {
-    let mut out = vec![0; usize::from(UDP_PAYLOAD)];
     let Forward { key, client, message } = forward;
-    let length = shared.forwarder.complete(key, &message, Transport::Udp, &mut out).await;
+    let stored = shared.forwarder.resolve(key, client.ip()).await;
+    let mut out = vec![0; usize::from(UDP_PAYLOAD)];
+    let length = stored.complete(&message, Transport::Udp, &mut out);
     let answer = out.get(..length).unwrap_or_default();
     if !answer.is_empty() && socket.send_to(answer, client).await.is_err() {
         shared.counters.add(&Tally { unsent: 1, ..Tally::default() });

@@ -224,6 +224,27 @@ fn a_declined_address_is_offered_again_after_the_hold() {
 }
 
 #[test]
+fn a_decline_in_its_name_neither_stops_a_guests_renewals_nor_keeps_it_out_for_long() {
+    let mut server = server();
+    let (link, own) = (link("guest0"), ip("10.1.1.23"));
+    let forged = client(MessageType::Decline, VM1, &[DhcpOption::RequestedIpAddress(own)]);
+    let forged = forged.to_vec().unwrap();
+    let (renewal, discover) = (renewing("10.1.1.23"), client(MessageType::Discover, VM1, &[]));
+    let (renewal, discover) = (renewal.to_vec().unwrap(), discover.to_vec().unwrap());
+    let mut offers = 0;
+    for second in 0..120 {
+        let now = NOW + Duration::from_secs(second);
+        server.handle(now, Arrival { link: &link, source: ip("0.0.0.0"), bytes: &forged });
+        let (ack, _) =
+            reply(server.handle(now, Arrival { link: &link, source: own, bytes: &renewal }));
+        assert_eq!(kind(&ack), MessageType::Ack);
+        let asked = Arrival { link: &link, source: ip("0.0.0.0"), bytes: &discover };
+        offers += u32::from(server.handle(now, asked).reply.is_some());
+    }
+    assert_eq!(offers, 100);
+}
+
+#[test]
 fn declining_somebody_elses_address_changes_nothing() {
     let mut server = server();
     let decline =
