@@ -1,8 +1,8 @@
 //! What is wrong now. An alarm stands as long as its cause, and no longer: health is judged by it.
 
 use super::Engine;
-use super::push::chain;
 use crate::appliance::Appliance;
+use crate::causes::chain;
 use crate::ledger::LedgerError;
 
 /// What an alarm is about; there is one of each at a time, but for what was found when the ledger was opened.

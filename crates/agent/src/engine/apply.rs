@@ -43,7 +43,7 @@ pub(crate) enum ApplyError {
 impl ApplyError {
     /// The whole chain on one line, for answers and logs.
     pub(crate) fn chain(&self) -> String {
-        super::push::chain(self)
+        crate::causes::chain(self)
     }
 }
 

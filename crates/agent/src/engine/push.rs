@@ -12,6 +12,7 @@ use super::alarms::Trouble;
 use super::apply::{Mode, Reached};
 use super::{Engine, generation};
 use crate::appliance::{Appliance, Configuration};
+use crate::causes::chain;
 use crate::ledger::Entry;
 
 /// A sound configuration and the warnings about it.
@@ -171,14 +172,4 @@ impl<A: Appliance> Engine<A> {
         self.publish();
         ConfirmAnswer::Committed { generation }
     }
-}
-
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
