@@ -1,0 +1,1 @@
+//! Packet rules, pure: typed nft tables, their one statement tree, diff and evaluator.
