@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice};
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_sys::model::Desired;
 use sluice_sys::process::Capability;
@@ -20,17 +20,17 @@ pub const DNS: ServiceName = ServiceName("dns");
 pub struct Router;
 
 impl Appliance for Router {
-    type Config = RouterConfig;
+    type Config = RouterDocument;
 
     const ROLE: Role = Role::Router;
 
-    fn desired(&self, config: &RouterConfig) -> Desired {
+    fn desired(&self, config: &RouterDocument) -> Desired {
         compile::desired(config)
     }
 
-    fn services(&self, config: &RouterConfig) -> BTreeMap<ServiceName, ServiceSlice> {
+    fn services(&self, config: &RouterDocument) -> BTreeMap<ServiceName, ServiceSlice> {
         // a router without guest networks has nobody to serve
-        if config.networks.is_empty() {
+        if config.role.networks.is_empty() {
             return BTreeMap::new();
         }
         BTreeMap::from([

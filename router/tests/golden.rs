@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sluice_agent::Appliance;
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_router::{Router, desk};
 use sluice_sys::model::Step;
 
@@ -39,7 +39,7 @@ fn agree(differences: Vec<Option<String>>) {
     assert!(differences.is_empty(), "{text}\nif this is meant, rewrite with `cargo xtask bless`");
 }
 
-fn services(config: &RouterConfig) -> BTreeMap<String, serde_json::Value> {
+fn services(config: &RouterDocument) -> BTreeMap<String, serde_json::Value> {
     let slices = Router.services(config).into_iter();
     slices
         .map(|(name, slice)| (name.to_string(), serde_json::from_str(slice.json().get()).unwrap()))
@@ -47,7 +47,7 @@ fn services(config: &RouterConfig) -> BTreeMap<String, serde_json::Value> {
 }
 
 /// The plan as the engine reports it, with the services whose slice becomes another.
-fn told(plan: &sluice_agent::plan::Plan, old: &RouterConfig, new: &RouterConfig) -> String {
+fn told(plan: &sluice_agent::plan::Plan, old: &RouterDocument, new: &RouterDocument) -> String {
     let mut text = plan.to_string();
     let (old, new) = (services(old), services(new));
     for (name, slice) in &new {

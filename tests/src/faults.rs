@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use sluice_agent::engine::{Handle, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
 use sluice_agent::{ServiceName, ServiceSlice};
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::boot::BootDocument;
 use sluice_api::config::Attachment;
 use sluice_api::report::ServiceStatus;
@@ -22,9 +22,9 @@ use sluice_sys::model::Observed;
 ///
 /// # Panics
 /// When the example is not sound, which its own test shows.
-pub fn example() -> RouterConfig {
+pub fn example() -> RouterDocument {
     let bytes = include_bytes!("../../examples/router.json");
-    match RouterConfig::decode(bytes) {
+    match RouterDocument::decode(bytes) {
         Ok((config, _)) => config,
         Err(findings) => panic!("examples/router.json: {findings:?}"),
     }
@@ -34,7 +34,7 @@ pub fn example() -> RouterConfig {
 ///
 /// # Panics
 /// Never: the values are valid.
-pub fn changed() -> RouterConfig {
+pub fn changed() -> RouterDocument {
     let mut config = example();
     config.generation = config.generation.next().expect("not the last generation");
     for link in &mut config.links {
@@ -49,7 +49,7 @@ pub fn changed() -> RouterConfig {
             link.mtu = 1400.try_into().expect("an MTU");
         }
     }
-    let [first, second, ..] = config.networks.as_mut_slice() else {
+    let [first, second, ..] = config.role.networks.as_mut_slice() else {
         unreachable!("the example has two networks")
     };
     if let Some(nat) = &mut first.source_nat {

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::report::{Answer, ConfirmAnswer, Phase};
 use sluice_sys::kernel::Fault;
 use sluice_tests::faults::{FileFault, Running, Trouble, World, changed, example};
 
-async fn push(running: &Running, config: &RouterConfig, confirm: Option<Duration>) -> Answer {
+async fn push(running: &Running, config: &RouterDocument, confirm: Option<Duration>) -> Answer {
     running.handle.push(serde_json::to_vec(config).unwrap().into(), confirm).await
 }
 
@@ -65,7 +65,7 @@ fn expect(state: &str, allowed: &[&str], what: &str) {
 }
 
 /// Operations of the kernel and writes of files that a start in `dir` and one push take.
-async fn counted(dir: &Path, config: &RouterConfig) -> (u64, u64) {
+async fn counted(dir: &Path, config: &RouterDocument) -> (u64, u64) {
     let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
     assert!(matches!(push(&running, config, None).await, Answer::Applied { .. }));
     (running.kernel.operations(), running.files.writes())
@@ -76,7 +76,7 @@ async fn counted(dir: &Path, config: &RouterConfig) -> (u64, u64) {
 async fn failing(
     dir: &Path,
     faults: (Fault, FileFault),
-    config: &RouterConfig,
+    config: &RouterDocument,
     allowed: (&str, &str),
 ) -> bool {
     let running = World::in_dir(dir).start(faults.0, faults.1).await;

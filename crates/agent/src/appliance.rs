@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use sluice_api::boot::Role;
+use sluice_api::config::Part;
 use sluice_api::types::{ApplianceId, Generation, LinkName};
-use sluice_api::{Finding, RouterConfig};
+use sluice_api::{ApplianceConfig, Finding};
 use sluice_sys::model::Desired;
 use sluice_sys::process::Capability;
 
@@ -57,7 +58,7 @@ pub trait Configuration: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     fn control_addresses(&self) -> Vec<std::net::IpAddr>;
 }
 
-impl Configuration for RouterConfig {
+impl<P: Part> Configuration for ApplianceConfig<P> {
     fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
         Self::decode(bytes)
     }

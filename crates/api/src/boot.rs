@@ -9,15 +9,17 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::ConfigVersion;
-use crate::types::{ApplianceId, InterfaceAddress, MacAddr, Mtu, Secret};
+use crate::types::{ApplianceId, FormatVersion, InterfaceAddress, MacAddr, Mtu, Secret};
+
+/// The version of the boot document's format.
+pub type BootVersion = FormatVersion<1>;
 
 /// Identity and first control address of an appliance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BootDocument {
     /// Version of this format: 1.
-    pub version: ConfigVersion,
+    pub version: BootVersion,
     /// Which appliance this is to be.
     pub role: Role,
     /// Its id, also the name in its certificate.

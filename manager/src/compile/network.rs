@@ -17,6 +17,7 @@ pub(super) fn guest_network(
         cidr: network.cidr,
         gateway: network.gateway,
         domain: network.domain.clone(),
+        acl: None,
         egress: network.egress,
         source_nat: Some(SourceNat { link: outside, address: network.public.address }),
         dhcp: DhcpConfig { lease_seconds: network.lease_seconds, ..DhcpConfig::default() },

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::types::{InterfaceAddress, LinkName};
 use sluice_sys::model::DesiredLink;
 
-pub(super) fn links(config: &RouterConfig) -> BTreeMap<LinkName, DesiredLink> {
+pub(super) fn links(config: &RouterDocument) -> BTreeMap<LinkName, DesiredLink> {
     config
         .links
         .iter()
@@ -17,7 +17,7 @@ pub(super) fn links(config: &RouterConfig) -> BTreeMap<LinkName, DesiredLink> {
         .collect()
 }
 
-pub(super) fn addresses(config: &RouterConfig) -> BTreeSet<(LinkName, InterfaceAddress)> {
+pub(super) fn addresses(config: &RouterDocument) -> BTreeSet<(LinkName, InterfaceAddress)> {
     config
         .links
         .iter()

@@ -9,12 +9,12 @@ mod sysctls;
 
 use std::collections::BTreeMap;
 
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_sys::model::Desired;
 use sluice_sys::nft::{Family, Ident, TableId};
 
 /// Everything that the kernel of this router is to hold.
-pub fn desired(config: &RouterConfig) -> Desired {
+pub fn desired(config: &RouterDocument) -> Desired {
     Desired {
         links: links::links(config),
         addresses: links::addresses(config),

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_api::config::{EgressPolicy, GuestNetwork, LinkRole};
 use sluice_api::types::{LinkName, Port};
-use sluice_api::{AGENT_PORT, RouterConfig};
+use sluice_api::{AGENT_PORT, RouterDocument};
 use sluice_sys::nft::{
     Chain, ChainKind, CtState, Element, ElementValue, Expr, Hook, HookPoint, IcmpType, Ident, Key,
     L4, LinkSelector, Map, Net, Policy, Ports, Rule, RuleId, Set, SetType, Table, Verdict,
@@ -28,7 +28,7 @@ const SOURCE_NAT: i32 = 100;
 const DHCP_SERVER: Port = Port::fixed(67);
 const DNS: Port = Port::fixed(53);
 
-pub(super) fn table(config: &RouterConfig) -> Table {
+pub(super) fn table(config: &RouterDocument) -> Table {
     let chains = [
         (
             "filter-input",
@@ -96,7 +96,7 @@ fn icmp(kinds: impl Into<BTreeSet<IcmpType>>) -> Expr {
     Expr::Icmp(kinds.into())
 }
 
-fn input(config: &RouterConfig) -> Vec<Rule> {
+fn input(config: &RouterDocument) -> Vec<Rule> {
     let guests = || Expr::Iif(LinkSelector::Set(guest_links()));
     let neighbours = [IcmpType::NeighbourSolicitation, IcmpType::NeighbourAdvertisement];
     let mut rules = vec![
@@ -126,7 +126,7 @@ fn tcp_to(port: Port) -> Expr {
 }
 
 /// The API from each of the managers' networks, or from anywhere on the link when none is named.
-fn control(config: &RouterConfig) -> Vec<Rule> {
+fn control(config: &RouterDocument) -> Vec<Rule> {
     let link = || Expr::Iif(LinkSelector::One(config.control.link.clone()));
     let api = tcp_to(AGENT_PORT);
     if config.control.managers.is_empty() {
@@ -158,9 +158,10 @@ fn source_nat() -> Vec<Rule> {
     vec![Rule::action(RuleId::fixed("nat/source"), [], by_links)]
 }
 
-fn sets(config: &RouterConfig) -> BTreeMap<Ident, Set> {
-    let guests = config.networks.iter().map(|network| Element(vec![link(&network.link)]));
+fn sets(config: &RouterDocument) -> BTreeMap<Ident, Set> {
+    let guests = config.role.networks.iter().map(|network| Element(vec![link(&network.link)]));
     let egress = config
+        .role
         .networks
         .iter()
         .filter(|network| network.egress == EgressPolicy::Allow)
@@ -182,7 +183,7 @@ fn link(name: &LinkName) -> ElementValue {
 
 /// The public links that a network's guests may leave by: that of its source NAT, or all when it has none.
 fn outside<'a>(
-    config: &'a RouterConfig,
+    config: &'a RouterDocument,
     network: &'a GuestNetwork,
 ) -> Vec<(&'a LinkName, &'a LinkName)> {
     let public = config.links.iter().filter(|link| link.role == LinkRole::Public);
@@ -193,8 +194,8 @@ fn outside<'a>(
         .collect()
 }
 
-fn snat_elements(config: &RouterConfig) -> Map {
-    let elements = config.networks.iter().filter_map(|network| {
+fn snat_elements(config: &RouterDocument) -> Map {
+    let elements = config.role.networks.iter().filter_map(|network| {
         let nat = network.source_nat.as_ref()?;
         let key = Element(vec![link(&network.link), link(&nat.link)]);
         Some((key, Element(vec![ElementValue::Ipv4(nat.address)])))

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::config::{ClasslessRoute, Guest, GuestNetwork};
 use sluice_api::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu};
 
@@ -52,13 +52,13 @@ pub struct Reservation {
 }
 
 /// The DHCP process's part of `config`; the same configuration gives the same slice.
-pub fn slice(config: &RouterConfig) -> DhcpSlice {
+pub fn slice(config: &RouterDocument) -> DhcpSlice {
     DhcpSlice {
-        networks: config.networks.iter().map(|network| of_network(config, network)).collect(),
+        networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
     }
 }
 
-fn of_network(config: &RouterConfig, network: &GuestNetwork) -> NetworkSlice {
+fn of_network(config: &RouterDocument, network: &GuestNetwork) -> NetworkSlice {
     NetworkSlice {
         link: network.link.clone(),
         cidr: network.cidr,
@@ -80,7 +80,7 @@ fn resolvers(network: &GuestNetwork) -> Vec<Ipv4Addr> {
     }
 }
 
-fn link_mtu(config: &RouterConfig, name: &LinkName) -> Mtu {
+fn link_mtu(config: &RouterDocument, name: &LinkName) -> Mtu {
     // the check refuses a network on an unknown link, so the default is never seen
     config.links.iter().find(|link| link.name == *name).map_or(Mtu::ETHERNET, |link| link.mtu)
 }

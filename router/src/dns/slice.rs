@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::config::{GuestNetwork, Link, RouterConfig};
+use sluice_api::config::{GuestNetwork, Link, RouterDocument};
 use sluice_api::types::{Cidr, DomainName, HostName, LinkName};
 
 /// Port of DNS (RFC 1035 4.2).
@@ -112,16 +112,16 @@ impl Default for Settings {
 }
 
 /// The DNS part of `config`.
-pub fn slice(config: &RouterConfig) -> DnsSlice {
+pub fn slice(config: &RouterDocument) -> DnsSlice {
     DnsSlice {
-        router: config.hostname.clone(),
-        networks: config.networks.iter().map(|network| of_network(config, network)).collect(),
-        upstreams: config.dns.upstreams.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect(),
+        router: config.role.hostname.clone(),
+        networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
+        upstreams: config.role.dns.upstreams.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect(),
         settings: Settings::default(),
     }
 }
 
-fn of_network(config: &RouterConfig, network: &GuestNetwork) -> DnsNetwork {
+fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
     let gateway = Listen { address: network.gateway_ip(), clients: network.cidr };
     let link = config.links.iter().find(|link| link.name == network.link);
     let listen = std::iter::once(gateway).chain(link.into_iter().flat_map(v6_addresses)).collect();
@@ -150,7 +150,7 @@ fn v6_addresses(link: &Link) -> impl Iterator<Item = Listen> {
 mod tests {
     use super::*;
 
-    fn example() -> RouterConfig {
+    fn example() -> RouterDocument {
         serde_json::from_str(include_str!("../../../examples/router.json")).unwrap()
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, Phase, StatusReport};
 use sluice_api::types::{ApplianceId, LinkName, MacAddr};
-use sluice_api::{AGENT_PORT, RouterConfig};
+use sluice_api::{AGENT_PORT, RouterDocument};
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
 use sluice_manager::ca::Authority;
@@ -18,18 +18,18 @@ use sluice_manager::{ClientIdentity, PushClient};
 const SOON: Duration = Duration::from_secs(20);
 
 /// examples/router.json with NICs in place of VLANs, since this kernel may have none, and one guest network.
-pub(crate) fn config() -> RouterConfig {
+pub(crate) fn config() -> RouterDocument {
     let mut config = sluice_tests::faults::example();
     config.links.retain(|link| !matches!(link.name.as_str(), "trunk0" | "guest1"));
-    config.networks.truncate(1);
+    config.role.networks.truncate(1);
     for link in &mut config.links {
         if link.name.as_str() == "guest0" {
             link.attach =
                 sluice_api::config::Attachment::Nic { mac: "02:00:0a:01:01:01".parse().unwrap() };
         }
     }
-    config.dns.upstreams = vec!["192.0.2.53".parse().unwrap()];
-    config.networks[0].dhcp.routes.clear();
+    config.role.dns.upstreams = vec!["192.0.2.53".parse().unwrap()];
+    config.role.networks[0].dhcp.routes.clear();
     config
 }
 
@@ -143,13 +143,13 @@ impl World {
 
     pub(crate) fn push(
         &self,
-        config: &RouterConfig,
+        config: &RouterDocument,
         confirm_seconds: u32,
     ) -> Result<Answer, PushError> {
         self.call(|client| async move { client.push_confirming(config, confirm_seconds).await })
     }
 
-    pub(crate) fn try_confirm(&self, config: &RouterConfig) -> Result<ConfirmAnswer, PushError> {
+    pub(crate) fn try_confirm(&self, config: &RouterDocument) -> Result<ConfirmAnswer, PushError> {
         let generation = config.generation;
         self.call(move |client| async move {
             match tokio::time::timeout(Duration::from_secs(2), client.confirm(generation)).await {
@@ -212,12 +212,12 @@ impl World {
         format!("{kernel}\n{ledger}\n{status:#?}")
     }
 
-    pub(crate) fn dry_run(&self, config: &RouterConfig) -> DryRun {
+    pub(crate) fn dry_run(&self, config: &RouterDocument) -> DryRun {
         self.call(|client| async move { client.dry_run(config).await }).unwrap()
     }
 
     /// The way the manager does it: push, then confirm over a new connection.
-    pub(crate) fn push_and_confirm(&self, config: &RouterConfig) {
+    pub(crate) fn push_and_confirm(&self, config: &RouterDocument) {
         let answer = self.push(config, 30);
         assert!(matches!(answer, Ok(Answer::Applied { .. })), "{answer:#?}\n{}", self.log());
         let confirmed = self.try_confirm(config);

@@ -16,7 +16,7 @@ use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Health, LogPage, PowerAction, PowerRequest,
     StatusReport,
 };
-use sluice_api::{ApiCode, RouterConfig};
+use sluice_api::{ApiCode, ApplianceConfig};
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
@@ -97,7 +97,7 @@ fn confirm_default() -> u32 {
 
 /// Brings a configuration into force, whole or not at all; with `dry_run` only says what would happen.
 #[utoipa::path(put, path = "/v1/config", tag = "config", params(PushQuery),
-    request_body = RouterConfig,
+    request_body = ApplianceConfig,
     responses(
         (status = 200, body = Answer, description = "applied or already in force; with dry_run a DryRun"),
         (status = 409, body = Answer, description = "stale or changed"),
@@ -133,7 +133,7 @@ pub(super) async fn confirm(State(app): Shared, Json(body): Json<Confirm>) -> Re
 
 /// The configuration in force.
 #[utoipa::path(get, path = "/v1/config", tag = "config",
-    responses((status = 200, body = RouterConfig), (status = 404, body = Answer)))]
+    responses((status = 200, body = ApplianceConfig), (status = 404, body = Answer)))]
 pub(super) async fn config(State(app): Shared) -> Response {
     match app.handle.config().await {
         Some(config) => reply::json(StatusCode::OK, &config),

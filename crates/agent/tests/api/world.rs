@@ -17,7 +17,7 @@ use sluice_agent::engine::{Handle, Listen, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
 use sluice_agent::logs::LogRing;
 use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice, server};
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{PowerAction, ServiceStatus};
 use sluice_api::types::{Generation, Secret};
@@ -31,10 +31,10 @@ use crate::client::Client;
 struct Small;
 
 impl Appliance for Small {
-    type Config = RouterConfig;
+    type Config = RouterDocument;
     const ROLE: Role = Role::Router;
 
-    fn desired(&self, config: &RouterConfig) -> Desired {
+    fn desired(&self, config: &RouterDocument) -> Desired {
         let link = |link: &sluice_api::config::Link| {
             (link.name.clone(), DesiredLink { attach: link.attach.clone(), mtu: link.mtu })
         };
@@ -50,7 +50,7 @@ impl Appliance for Small {
         }
     }
 
-    fn services(&self, _: &RouterConfig) -> BTreeMap<ServiceName, ServiceSlice> {
+    fn services(&self, _: &RouterDocument) -> BTreeMap<ServiceName, ServiceSlice> {
         BTreeMap::new()
     }
 
@@ -217,7 +217,7 @@ impl World {
 /// A small good configuration.
 pub fn document(generation: u64) -> Value {
     json!({
-        "version": 1, "generation": generation, "appliance": "r-1", "hostname": "r-1",
+        "version": 2, "generation": generation, "appliance": "r-1",
         "control": { "link": "ctl" },
         "links": [
             { "name": "ctl", "role": "control", "attach": { "nic": { "mac": "02:00:a9:fe:00:0a" } },
@@ -225,9 +225,10 @@ pub fn document(generation: u64) -> Value {
             { "name": "pub0", "role": "public", "attach": { "nic": { "mac": "02:00:c6:33:64:0a" } },
               "addresses": [format!("198.51.100.{}/24", 10 + generation % 200)] },
         ],
+        "role": { "router": { "hostname": "r-1" } },
     })
 }
 
-pub fn config(generation: u64) -> RouterConfig {
+pub fn config(generation: u64) -> RouterDocument {
     serde_json::from_value(document(generation)).unwrap()
 }

@@ -4,14 +4,13 @@ use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
-use crate::config::{Guest, GuestNetwork};
+use crate::config::{Guest, GuestNetwork, RouterConfig};
 use crate::types::{DomainName, HostName, ObjectId};
 
 /// Most guests in one configuration; a /16 is the largest network that the guide's setups use.
 const MAX_GUESTS: usize = 65_534;
 
-pub(super) fn check(scope: &mut Scope<'_>) {
-    let config = scope.config;
+pub(super) fn check(scope: &mut Scope<'_>, config: &RouterConfig) {
     let total: usize = config.networks.iter().map(|network| network.guests.len()).sum();
     if total > MAX_GUESTS {
         scope.error("networks", "too-many", format!("{total} guests are more than {MAX_GUESTS}"));
@@ -41,7 +40,8 @@ pub(super) fn check(scope: &mut Scope<'_>) {
     );
     for (index, network) in config.networks.iter().enumerate() {
         for (position, guest) in network.guests.iter().enumerate() {
-            place(scope, |field| At { network: index, guest: position, field }, network, guest);
+            let at = |field| At { network: index, guest: position, field };
+            place(scope, at, network, guest, &config.hostname);
         }
     }
 }
@@ -95,6 +95,7 @@ fn place(
     at: impl Fn(&'static str) -> At,
     network: &GuestNetwork,
     guest: &Guest,
+    router: &HostName,
 ) {
     if !network.cidr.usable_for_host(IpAddr::V4(guest.address)) {
         let reason = format!("{} is not a host address of {}", guest.address, network.cidr);
@@ -107,7 +108,7 @@ fn place(
     if guest.hostname.as_str() == HostName::DATA_SERVER {
         let reason = format!("{} is where guests find the router in each domain", guest.hostname);
         scope.error(at("hostname").to_string(), "reserved-name", reason);
-    } else if guest.hostname == scope.config.hostname {
+    } else if guest.hostname == *router {
         let reason =
             format!("{} is the router's own name; the guest's wins in DNS", guest.hostname);
         scope.warning(at("hostname").to_string(), "router-name", reason);

@@ -5,7 +5,7 @@ use crate::config::{Attachment, Link, LinkRole};
 use crate::types::{Cidr, LinkName, VlanId};
 
 pub(super) fn check(scope: &mut Scope<'_>) {
-    let links = &scope.config.links;
+    let links = scope.all_links;
     let path = |index: usize, field: &str| format!("links[{index}].{field}");
     scope.unique(
         "link",
@@ -84,7 +84,7 @@ fn trunk_is_bare(scope: &mut Scope<'_>, index: usize, link: &Link) {
 
 /// Every address with its path; two links may not share a network, or replies would leave by the wrong one.
 fn addresses(scope: &mut Scope<'_>) {
-    let links = &scope.config.links;
+    let links = scope.all_links;
     let mut all: Vec<(&LinkName, Cidr, String)> = Vec::new();
     let mut hosts = Vec::new();
     for (index, link) in links.iter().enumerate() {

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::Scope;
-use crate::config::{GuestNetwork, LinkRole, SourceNat};
+use crate::config::{DnsConfig, GuestNetwork, LinkRole, RouterConfig, SourceNat};
 
-pub(super) fn check(scope: &mut Scope<'_>) {
-    let networks = &scope.config.networks;
+pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
+    let networks = &router.networks;
     let path = |index: usize, field: &str| format!("networks[{index}].{field}");
     scope.unique(
         "network",
@@ -25,7 +25,7 @@ pub(super) fn check(scope: &mut Scope<'_>) {
         }
         handed_out_routes(scope, index, network);
     }
-    upstreams(scope);
+    upstreams(scope, &router.dns);
 }
 
 fn link_and_gateway(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork) {
@@ -82,8 +82,8 @@ fn handed_out_routes(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork
     }
 }
 
-fn upstreams(scope: &mut Scope<'_>) {
-    let upstreams = &scope.config.dns.upstreams;
+fn upstreams(scope: &mut Scope<'_>, dns: &DnsConfig) {
+    let upstreams = &dns.upstreams;
     if upstreams.len() > 4 {
         scope.error(
             "dns.upstreams",
@@ -97,8 +97,7 @@ fn upstreams(scope: &mut Scope<'_>) {
         upstreams.iter().enumerate().map(|(i, a)| (*a, format!("dns.upstreams[{i}]"))),
     );
     for (index, upstream) in upstreams.iter().enumerate() {
-        let own =
-            scope.config.links.iter().any(|l| l.addresses.iter().any(|a| a.ip() == *upstream));
+        let own = scope.all_links.iter().any(|l| l.addresses.iter().any(|a| a.ip() == *upstream));
         if own {
             let reason =
                 format!("{upstream} is the router itself: queries would go round in a loop");

@@ -9,8 +9,10 @@ mod mac;
 mod name;
 mod net;
 mod number;
+mod ports;
 mod secret;
 mod text;
+mod version;
 
 pub use host::HostAddress;
 pub use link::LinkName;
@@ -18,8 +20,10 @@ pub use mac::MacAddr;
 pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
-    CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds, Mtu, Port,
-    ProbeCount, VlanId,
+    AclNumber, CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
+    Mtu, Port, ProbeCount, RouteTable, VlanId,
 };
+pub use ports::PortRange;
 pub use secret::Secret;
 pub use text::InvalidValue;
+pub use version::FormatVersion;

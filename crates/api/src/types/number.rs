@@ -101,6 +101,15 @@ ranged!(
     /// DHCP lease time in seconds. Below a minute clients would renew all the time; 4294967295 is "for ever" (RFC 2131 3.3).
     LeaseSeconds(u32), "lease time", 60_u32, u32::MAX, "must be 60 to 4294967295 seconds"
 );
+ranged!(
+    /// Number of a routing table of ours. The kernel's own tables (253 to 255) and the low numbers that administrators give
+    /// by hand are left alone.
+    RouteTable(u32), "routing table", 1000_u32, 1999_u32, "must be 1000 to 1999"
+);
+ranged!(
+    /// Place of a rule in an access control list (guide 11.19.4).
+    AclNumber(u16), "rule number", 1_u16, u16::MAX, "must be 1 to 65535"
+);
 
 ranged!(
     /// Probes of a diagnostic.

@@ -27,6 +27,9 @@ pub struct GuestNetwork {
     /// Source NAT towards the outside. None: guests reach only what is routed to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_nat: Option<SourceNat>,
+    /// The access control list of the tier, in a VPC. Default: nothing comes in, everything may leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<ObjectId>,
     /// DHCP settings of the network.
     #[serde(default)]
     pub dhcp: DhcpConfig,

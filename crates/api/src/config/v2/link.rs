@@ -39,6 +39,10 @@ pub enum LinkRole {
     Public,
     /// Towards guests.
     Guest,
+    /// Towards a private network, by a VPC's private gateway.
+    Private,
+    /// Towards storage servers.
+    Storage,
 }
 
 /// Where a link's frames come from.
