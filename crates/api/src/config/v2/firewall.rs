@@ -1,4 +1,4 @@
-//! Rules on public addresses and on what guests may open (guide 11.8, 11.10).
+//! Rules on public addresses and on what guests may open (guide 11.14).
 
 use std::net::Ipv4Addr;
 

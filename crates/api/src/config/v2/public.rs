@@ -37,7 +37,7 @@ pub struct StaticNat {
     pub guest: Ipv4Addr,
 }
 
-/// Connections to a public address and port go to a guest (guide 11.17).
+/// Connections to a public address and port go to a guest (guide 11.14).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortForward {
