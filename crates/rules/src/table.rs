@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{LinkName, Port};
 
-use super::{Expr, Ident, L4, RuleId, Verdict};
+use crate::{Expr, Ident, L4, RuleId, Verdict};
 
 /// A table by family and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use sluice_api::AGENT_PORT;
 use sluice_api::types::{Cidr, LinkName};
 
-use super::{
+use crate::{
     Chain, ChainKind, CtState, Expr, Family, Hook, HookPoint, IcmpType, Ident, L4, LinkSelector,
     Net, Policy, Ports, Rule, RuleId, Table, TableId, Verdict,
 };
-use crate::model::EARLY_TABLE;
 
+/// Name of the table.
+pub const EARLY_TABLE: &str = "sluice_early";
 /// Before the usual filter priority.
 const PRIORITY: i32 = -10;
 

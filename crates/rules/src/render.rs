@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use sluice_api::types::{Cidr, Port};
 
-use super::{
+use crate::{
     ChainKind, CtState, Element, ElementValue, Expr, Family, Hook, HookPoint, IcmpType, Key, L4,
     LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, RejectWith, Rule, SetType,
     TableId, Verdict,
@@ -36,7 +36,8 @@ impl Display for TableId {
 }
 
 impl Family {
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// As nft writes it.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inet => "inet",
         }

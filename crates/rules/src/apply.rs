@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::listing::{observed_chain, type_names};
-use super::{
+use crate::listing::{observed_chain, type_names};
+use crate::{
     Chain, Change, ObservedChain, ObservedSet, ObservedTable, ObservedTables, Rule, Script,
 };
 
@@ -74,7 +74,7 @@ fn within(table: &mut ObservedTable, change: &Change) -> Result<(), &'static str
     Ok(())
 }
 
-fn listed(rules: &[Rule]) -> Vec<super::ObservedRule> {
+fn listed(rules: &[Rule]) -> Vec<crate::ObservedRule> {
     observed_chain(&Chain { hook: None, rules: rules.to_vec() }).rules
 }
 

@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::listing::{ObservedSet, ObservedTable};
-use super::listing::{observed_chain, type_names};
-use super::render::{joined, set_type};
-use super::{Chain, Element, Hook, Ident, ObservedTables, Rule, SetType, Table, TableId};
+use crate::listing::{ObservedSet, ObservedTable};
+use crate::listing::{observed_chain, type_names};
+use crate::render::{joined, set_type};
+use crate::{Chain, Element, Hook, Ident, ObservedTables, Rule, SetType, Table, TableId};
 
 /// One nft transaction over all our tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{
+use crate::{
     Chain, ChainKind, Element, ElementValue, Family, Hook, HookPoint, Ident, L4, Map, Policy, Set,
     SetType, Table, TableId, Verdict, json,
 };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 use sluice_api::types::Port;
 
-use super::{
+use crate::{
     CtState, Expr, IcmpType, Key, L4, LinkSelector, MarkPlace, MarkValue, Net, Ports, RejectWith,
     Rule, Verdict,
 };
@@ -143,7 +143,7 @@ fn keys(parts: &[Key]) -> Value {
     }
 }
 
-fn mapped(parts: &[Key], map: &super::Ident) -> Value {
+fn mapped(parts: &[Key], map: &crate::Ident) -> Value {
     json!({"map": {"key": keys(parts), "data": format!("@{map}")}})
 }
 

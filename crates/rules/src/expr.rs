@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{Cidr, LinkName, Port};
 
-use super::{Ident, RuleId};
+use crate::{Ident, RuleId};
 
 /// One expression, in the order in which nft evaluates it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ pub enum LinkSelector {
     One(LinkName),
     /// Loopback, which has no configured name.
     Loopback,
-    /// Any element of a set of type [`super::SetType::Link`].
+    /// Any element of a set of type [`crate::SetType::Link`].
     Set(Ident),
 }
 
