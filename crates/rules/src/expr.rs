@@ -1,12 +1,14 @@
-//! Expressions of a rule: each renders to nft text and to the JSON that `nft -j list` prints for it.
+//! Expressions of a rule: what it looks at and what it does. Each is lowered to nft's statements in one place
+//! (`tree/lower.rs`) and evaluated in one place (`eval/expr.rs`).
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{Cidr, LinkName, Port};
 
-use crate::{Ident, RuleId};
+use crate::{AddressSpan, IcmpType, Ident, IpVersion, Key, L4, Protocol, RuleId, Span};
 
 /// One expression, in the order in which nft evaluates it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,45 +17,66 @@ pub enum Expr {
     Iif(LinkSelector),
     /// The packet leaves by this link.
     Oif(LinkSelector),
-    /// Source address in a network.
+    /// IP version.
+    Version(IpVersion),
+    /// Source address.
     Source(Net),
-    /// Destination address in a network.
+    /// Destination address.
     Destination(Net),
     /// Connection tracking state, any of these.
     CtState(BTreeSet<CtState>),
-    /// The connection was DNATed.
-    CtDnat,
+    /// The connection's address was translated, in any of these ways.
+    CtStatus(BTreeSet<CtStatus>),
+    /// The packet goes this way of its connection.
+    CtDirection(Direction),
+    /// Source of the connection's first packet, before any translation.
+    OriginalSource(Net),
+    /// Destination of the connection's first packet, before any translation.
+    OriginalDestination(Net),
+    /// Destination port of the connection's first packet, before any translation; of this protocol.
+    OriginalDestinationPort(L4, Ports),
     /// Transport protocol, any of these.
     L4(BTreeSet<L4>),
+    /// IP protocol, any of these.
+    Protocol(BTreeSet<Protocol>),
     /// Destination port of a transport protocol.
     DestinationPort(L4, Ports),
     /// Source port of a transport protocol.
     SourcePort(L4, Ports),
-    /// Destination port whatever the transport protocol; put an [`Expr::L4`] before it.
+    /// Destination port whatever the transport protocol; put an [`Expr::L4`] of several before it.
     AnyDestinationPort(Ports),
-    /// ICMP or ICMPv6 type, any of these; one family only.
+    /// ICMP or ICMPv6 type, any of these; one version only.
     Icmp(BTreeSet<IcmpType>),
+    /// ICMP or ICMPv6 type and code.
+    IcmpCode(IcmpType, u8),
     /// The destination is an address of this machine.
     ToSelf,
-    /// The packet mark under a mask has this value.
+    /// The destination is of any of these kinds.
+    DestinationKind(BTreeSet<AddressKind>),
+    /// The packet's mark under a mask has this value.
     Mark {
         /// Bits looked at.
         mask: u32,
         /// What they must be.
         value: u32,
     },
+    /// The connection's mark under a mask has this value.
+    ConnectionMark {
+        /// Bits looked at.
+        mask: u32,
+        /// What they must be.
+        value: u32,
+    },
+    /// The packet is of a socket of any of these users, by number.
+    SocketUser(BTreeSet<u32>),
+    /// What IPsec did or will do with the packet.
+    Ipsec(IpsecWay, Ipsec),
     /// The key, concatenated, is an element of the set.
     In(Vec<Key>, Ident),
+    /// The key, concatenated, is no element of the set.
+    NotIn(Vec<Key>, Ident),
     /// The verdict that a map has for the key; goes on when it has none.
     Vmap(Vec<Key>, Ident),
-    /// Rewrites the source address.
-    Snat(Ipv4Addr),
-    /// Rewrites the source address to what a map has for the key.
-    SnatMap(Vec<Key>, Ident),
-    /// Rewrites the destination to what a map has for the key: an address, or an address and a port.
-    DnatMap(Vec<Key>, Ident),
-    /// Lowers the MSS option to what the route's MTU carries (RFC 4459 3.2).
-    ClampMss,
     /// No route leads back to the source by the link the packet came in by (RFC 3704, strict).
     NoReturnPath,
     /// At most so many packets in a time match; `burst` (1 or more) may come at once before the rate applies.
@@ -65,21 +88,40 @@ pub enum Expr {
         /// Packets.
         burst: u32,
     },
-    /// The connection's mark under a mask has this value.
-    ConnectionMark {
-        /// Bits looked at.
-        mask: u32,
-        /// What they must be.
-        value: u32,
+    /// What is more than so many packets in a time matches: the opposite of [`Expr::Limit`].
+    OverLimit {
+        /// Packets.
+        rate: u32,
+        /// In which time.
+        per: Per,
+        /// Packets.
+        burst: u32,
     },
-    /// Writes the packet's or the connection's mark.
-    SetMark(MarkPlace, MarkValue),
-    /// Rewrites the destination; with a port that too, after a match of TCP or UDP.
-    Dnat(IpAddr, Option<Port>),
+    /// Rewrites the source address.
+    Snat(IpAddr),
+    /// Rewrites the source address to what a map has for the key; goes on when it has none.
+    SnatMap(IpVersion, Vec<Key>, Ident),
     /// Rewrites the source to the address of the link that the packet leaves by.
     Masquerade,
-    /// Rewrites the destination to this machine and port, after a match of TCP or UDP.
-    Redirect(Port),
+    /// Rewrites the destination; with a port that too, after a match of TCP or UDP.
+    Dnat(IpAddr, Option<Port>),
+    /// Rewrites the destination to what a map has for the key, an address or an address and a port; goes on when it has
+    /// none. Without a port the packet's own is kept. A key or value with a port wants a match of TCP, UDP or both before.
+    DnatMap(IpVersion, Vec<Key>, Ident),
+    /// Rewrites the destination to one of several, after a match of TCP or UDP; drops the packet when there is none.
+    Balance(Spread, Targets),
+    /// Rewrites the destination to this machine; with a port that too, after a match of TCP or UDP.
+    Redirect(Option<Port>),
+    /// Lowers the MSS option of packets that open a TCP connection to what the route's MTU carries (RFC 4459 3.2).
+    ClampMss,
+    /// Writes the packet's or the connection's mark.
+    SetMark(MarkPlace, MarkValue),
+    /// The connection is not tracked; in a chain before tracking.
+    NoTrack,
+    /// A helper of connection tracking looks into the connection, after a match of its protocol.
+    CtHelper(Ident),
+    /// Packets of the connection to come are forwarded by a flowtable, past these chains.
+    Offload(Ident),
     /// Logs the packet to a group of nfnetlink_log, or without one to the kernel's log.
     Log {
         /// Text before it.
@@ -91,6 +133,10 @@ pub enum Expr {
     Reject(RejectWith),
     /// Counts packets and bytes.
     Counter,
+    /// Counts packets and bytes in a named counter.
+    NamedCounter(Ident),
+    /// Counts packets and bytes in the counter that a map has for the key; goes on when it has none.
+    CounterMap(Vec<Key>, Ident),
     /// Ends the evaluation of the chain.
     Verdict(Verdict),
 }
@@ -100,28 +146,53 @@ pub enum Expr {
 pub enum LinkSelector {
     /// This one.
     One(LinkName),
+    /// Any but this one.
+    Not(LinkName),
+    /// All whose names begin like this.
+    Beginning(LinkName),
     /// Loopback, which has no configured name.
     Loopback,
     /// Any element of a set of type [`crate::SetType::Link`].
     Set(Ident),
 }
 
-/// A network or a named set of addresses.
+/// Addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Net {
-    /// This network.
+    /// Those of this network.
     Cidr(Cidr),
-    /// This address.
+    /// This one.
     Host(IpAddr),
+    /// Those from one to another.
+    Span(AddressSpan),
+    /// All of the network's IP version but those of the network.
+    Outside(Cidr),
+    /// Any element of a set of type [`crate::SetType::Ipv4`] or [`crate::SetType::Ipv6`], as the version says.
+    Set(IpVersion, Ident),
+    /// All of the IP version but those of the set.
+    NotSet(IpVersion, Ident),
 }
 
-/// A port or a range of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Ports.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Ports {
     /// This one.
     One(Port),
     /// From the first to the last, both included.
     Range(Port, Port),
+    /// Those of any of these spans, of which there is at least one, and which do not overlap.
+    Several(BTreeSet<Span<u16>>),
+}
+
+impl Ports {
+    /// The spans that they are.
+    pub fn spans(&self) -> BTreeSet<Span<u16>> {
+        match self {
+            Self::One(port) => [Span::from(*port)].into(),
+            Self::Range(first, last) => [Span::new(first.get(), last.get())].into(),
+            Self::Several(spans) => spans.clone(),
+        }
+    }
 }
 
 /// States of a connection.
@@ -135,49 +206,59 @@ pub enum CtState {
     New,
     /// Fits no connection.
     Invalid,
+    /// Not tracked.
+    Untracked,
 }
 
-/// Transport protocols.
+/// Translations of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum L4 {
-    /// TCP, 6.
-    Tcp,
-    /// UDP, 17.
-    Udp,
+pub enum CtStatus {
+    /// Of its source.
+    Snat,
+    /// Of its destination.
+    Dnat,
 }
 
-/// ICMP and ICMPv6 types that the skeleton needs.
+/// Ways of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum IcmpType {
-    /// ICMP 8.
-    EchoRequest,
-    /// ICMPv6 128.
-    EchoRequestV6,
-    /// ICMPv6 134.
-    RouterAdvertisement,
-    /// ICMPv6 135.
-    NeighbourSolicitation,
-    /// ICMPv6 136.
-    NeighbourAdvertisement,
+pub enum Direction {
+    /// That of the first packet.
+    Original,
+    /// That of the answers.
+    Reply,
 }
 
-/// Parts of a key.
+/// Kinds of addresses, as the routing tables know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Key {
-    /// Link it came in by.
-    Iif,
-    /// Link it leaves by.
-    Oif,
-    /// IPv4 source.
-    SourceV4,
-    /// IPv4 destination.
-    DestinationV4,
-    /// Transport protocol.
-    L4,
-    /// Destination port.
-    DestinationPort,
-    /// Connection tracking state.
-    CtState,
+pub enum AddressKind {
+    /// Of another machine.
+    Unicast,
+    /// Of this machine.
+    Local,
+    /// IPv4 broadcast.
+    Broadcast,
+    /// Multicast.
+    Multicast,
+}
+
+/// The way through IPsec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum IpsecWay {
+    /// What the packet came out of.
+    In,
+    /// What the packet will go into.
+    Out,
+}
+
+/// What IPsec has to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Ipsec {
+    /// Something, whatever it is.
+    Some,
+    /// Nothing.
+    None,
+    /// A transformation with this request id, which its policy has.
+    Request(u32),
 }
 
 /// Ends of evaluation.
@@ -193,6 +274,12 @@ pub enum Verdict {
     Jump(Ident),
     /// Evaluate a chain, then go on where this one was jumped to from.
     Goto(Ident),
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::tree::verdict(self))
+    }
 }
 
 /// Units of time of a rate.
@@ -216,7 +303,7 @@ pub enum MarkPlace {
 }
 
 /// A mark's new value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum MarkValue {
     /// This number.
     Number(u32),
@@ -233,6 +320,28 @@ pub enum MarkValue {
         /// What they become.
         value: u32,
     },
+    /// What a map has for the key; the rule ends there when it has none.
+    Map(Vec<Key>, Ident),
+}
+
+/// How connections are spread over several targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Spread {
+    /// One after the other.
+    Turns,
+    /// By chance.
+    Random,
+    /// The same target for the same source address, as long as the targets are as many. The seed makes routers differ.
+    SourceHash(u32),
+}
+
+/// Where connections go that are spread; a target may stand there several times to get more of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Targets {
+    /// IPv4 addresses and ports.
+    V4(Vec<(Ipv4Addr, Port)>),
+    /// IPv6 addresses and ports.
+    V6(Vec<(Ipv6Addr, Port)>),
 }
 
 /// What a refused sender is told.
@@ -244,4 +353,8 @@ pub enum RejectWith {
     AdminProhibited,
     /// ICMP or ICMPv6: port unreachable.
     PortUnreachable,
+    /// ICMP or ICMPv6: host unreachable.
+    HostUnreachable,
+    /// ICMP or ICMPv6: no route.
+    NoRoute,
 }

@@ -1,12 +1,12 @@
-//! Tables, chains, sets and maps as we own them.
+//! Tables, chains, rules and named objects as we own them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::{LinkName, Port};
+use sluice_api::types::LinkName;
 
-use crate::{Expr, Ident, L4, RuleId, Verdict};
+use crate::{Expr, Ident, RuleId, Set, Verdict};
 
 /// A table by family and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,6 +15,19 @@ pub struct TableId {
     pub family: Family,
     /// Its name.
     pub name: Ident,
+}
+
+impl TableId {
+    /// A table of IPv4 and IPv6 packets.
+    pub fn inet(name: &'static str) -> Self {
+        Self { family: Family::Inet, name: Ident::fixed(name) }
+    }
+}
+
+impl Display for TableId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family.as_str(), self.name)
+    }
 }
 
 /// Address families of tables that we use.
@@ -29,10 +42,14 @@ pub enum Family {
 pub struct Table {
     /// Chains by name.
     pub chains: BTreeMap<Ident, Chain>,
-    /// Sets by name.
+    /// Sets and maps by name.
     pub sets: BTreeMap<Ident, Set>,
-    /// Maps by name.
-    pub maps: BTreeMap<Ident, Map>,
+    /// Named counters.
+    pub counters: BTreeSet<Ident>,
+    /// Helpers of connection tracking by name.
+    pub helpers: BTreeMap<Ident, Helper>,
+    /// Flowtables by name.
+    pub flowtables: BTreeMap<Ident, Flowtable>,
 }
 
 /// A chain: its hook, if packets enter it by one, and its rules in order.
@@ -57,37 +74,124 @@ pub struct Hook {
     pub policy: Policy,
 }
 
-/// Types of base chains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ChainKind {
-    /// Filtering.
-    Filter,
-    /// Address translation; sees the first packet of each connection.
-    Nat,
+impl Display for Hook {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (kind, point, policy) = (self.kind.as_str(), self.point.as_str(), self.policy.as_str());
+        write!(f, "type {kind} hook {point} priority {}; policy {policy};", self.priority)
+    }
 }
 
-/// Netfilter hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum HookPoint {
-    /// Before routing.
-    Prerouting,
-    /// To this machine.
-    Input,
-    /// Through this machine.
-    Forward,
-    /// From this machine.
-    Output,
-    /// After routing.
-    Postrouting,
+/// A small enumeration with the words that nft has for it.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// As nft writes it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// The one that nft writes so.
+            pub fn named(word: &str) -> Option<Self> {
+                [$(Self::$variant,)*].into_iter().find(|one| one.as_str() == word)
+            }
+        }
+    };
 }
 
-/// What happens at the end of a base chain.
+words! {
+    /// Types of base chains.
+    ChainKind {
+        /// Filtering.
+        Filter = "filter",
+        /// Address translation; sees the first packet of each connection.
+        Nat = "nat",
+        /// Filtering of what this machine sends; a packet whose mark changed is routed again.
+        Route = "route",
+    }
+}
+
+words! {
+    /// Netfilter hooks.
+    HookPoint {
+        /// Before routing.
+        Prerouting = "prerouting",
+        /// To this machine.
+        Input = "input",
+        /// Through this machine.
+        Forward = "forward",
+        /// From this machine.
+        Output = "output",
+        /// After routing.
+        Postrouting = "postrouting",
+    }
+}
+
+words! {
+    /// What happens at the end of a base chain.
+    Policy {
+        /// Pass.
+        Accept = "accept",
+        /// Lose.
+        Drop = "drop",
+    }
+}
+
+words! {
+    /// Protocols that the kernel has helpers for, which open the ways that the protocol agrees on inside a connection.
+    HelperKind {
+        /// File transfer (RFC 959).
+        Ftp = "ftp",
+        /// Trivial file transfer (RFC 1350).
+        Tftp = "tftp",
+        /// Telephony (RFC 3261).
+        Sip = "sip",
+        /// Tunnels of PPP (RFC 2637).
+        Pptp = "pptp",
+        /// Chat, files sent from one to another.
+        Irc = "irc",
+    }
+}
+
+impl Family {
+    /// As nft writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inet => "inet",
+        }
+    }
+}
+
+/// A helper of connection tracking; rules give it connections by [`Expr::CtHelper`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Policy {
-    /// Pass.
-    Accept,
-    /// Lose.
-    Drop,
+pub struct Helper {
+    /// Of which protocol.
+    pub kind: HelperKind,
+}
+
+impl Helper {
+    /// Transport protocol, and IP versions, as nft writes them.
+    pub(crate) const fn carried_by(self) -> (&'static str, &'static str) {
+        match self.kind {
+            HelperKind::Ftp => ("tcp", "inet"),
+            HelperKind::Tftp | HelperKind::Sip => ("udp", "inet"),
+            HelperKind::Pptp | HelperKind::Irc => ("tcp", "ip"),
+        }
+    }
+}
+
+/// Connections that are forwarded past the chains between these links.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flowtable {
+    /// The links.
+    pub links: BTreeSet<LinkName>,
 }
 
 /// A rule with the id by which it is known to people.
@@ -112,59 +216,4 @@ impl Rule {
         exprs.push(action);
         Self { id, exprs }
     }
-}
-
-/// Types of set elements and map keys and values, and concatenations of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum SetType {
-    /// `ifname`
-    Link,
-    /// `ipv4_addr`
-    Ipv4,
-    /// `inet_proto`
-    L4,
-    /// `inet_service`
-    Port,
-    /// `verdict`; map values only
-    Verdict,
-}
-
-/// A set: a hash, since elements come and go one by one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Set {
-    /// Type of each part of an element.
-    pub key: Vec<SetType>,
-    /// The elements.
-    pub elements: BTreeSet<Element>,
-}
-
-/// A map from elements to values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Map {
-    /// Type of each part of a key.
-    pub key: Vec<SetType>,
-    /// Type of each part of a value.
-    pub value: Vec<SetType>,
-    /// The elements.
-    #[serde(with = "crate::pairs")]
-    pub elements: BTreeMap<Element, Element>,
-}
-
-/// An element: one value, or several concatenated.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Element(pub Vec<ElementValue>);
-
-/// A part of an element.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ElementValue {
-    /// A link.
-    Link(LinkName),
-    /// An address.
-    Ipv4(Ipv4Addr),
-    /// A transport protocol.
-    L4(L4),
-    /// A port.
-    Port(Port),
-    /// A verdict.
-    Verdict(Verdict),
 }

@@ -16,8 +16,8 @@ use sluice_api::config::{EgressPolicy, GuestNetwork, LinkRole};
 use sluice_api::types::{LinkName, Port};
 use sluice_api::{AGENT_PORT, RouterConfig};
 use sluice_sys::nft::{
-    Chain, ChainKind, CtState, Element, ElementValue, Expr, Hook, HookPoint, IcmpType, Ident, Key,
-    L4, LinkSelector, Map, Net, Policy, Ports, Rule, RuleId, Set, SetType, Table, Verdict,
+    Chain, ChainKind, CtState, Element, ElementValue, Expr, Hook, HookPoint, IcmpType, Ident,
+    IpVersion, Key, L4, LinkSelector, Net, Policy, Ports, Rule, RuleId, Set, SetType, Table, Verdict,
 };
 
 /// Order of our filter chains: where iptables has its filter table.
@@ -50,7 +50,7 @@ pub(super) fn table(config: &RouterConfig) -> Table {
     Table {
         chains: chains.map(|(name, chain)| (Ident::fixed(name), chain)).into(),
         sets: sets(config),
-        maps: BTreeMap::from([(snat_map(), snat_elements(config))]),
+        ..Table::default()
     }
 }
 
@@ -98,7 +98,7 @@ fn icmp(kinds: impl Into<BTreeSet<IcmpType>>) -> Expr {
 
 fn input(config: &RouterConfig) -> Vec<Rule> {
     let guests = || Expr::Iif(LinkSelector::Set(guest_links()));
-    let neighbours = [IcmpType::NeighbourSolicitation, IcmpType::NeighbourAdvertisement];
+    let neighbours = [IcmpType::NEIGHBOUR_SOLICITATION, IcmpType::NEIGHBOUR_ADVERTISEMENT];
     let mut rules = vec![
         accept("input/loopback", [Expr::Iif(LinkSelector::Loopback)]),
         accept("input/established", [established()]),
@@ -110,8 +110,8 @@ fn input(config: &RouterConfig) -> Vec<Rule> {
         accept("input/dhcp", [guests(), udp_to(DHCP_SERVER)]),
         accept("input/dns-udp", [guests(), udp_to(DNS)]),
         accept("input/dns-tcp", [guests(), tcp_to(DNS)]),
-        accept("input/ping", [guests(), icmp([IcmpType::EchoRequest])]),
-        accept("input/ping-v6", [guests(), icmp([IcmpType::EchoRequestV6])]),
+        accept("input/ping", [guests(), icmp([IcmpType::ECHO_REQUEST])]),
+        accept("input/ping-v6", [guests(), icmp([IcmpType::ECHO_REQUEST_V6])]),
         discard("input/drop", []),
     ]);
     rules
@@ -154,7 +154,7 @@ fn forward() -> Vec<Rule> {
 }
 
 fn source_nat() -> Vec<Rule> {
-    let by_links = Expr::SnatMap(vec![Key::Iif, Key::Oif], snat_map());
+    let by_links = Expr::SnatMap(IpVersion::V4, vec![Key::Iif, Key::Oif], snat_map());
     vec![Rule::action(RuleId::fixed("nat/source"), [], by_links)]
 }
 
@@ -167,11 +167,9 @@ fn sets(config: &RouterConfig) -> BTreeMap<Ident, Set> {
         .flat_map(|network| outside(config, network))
         .map(|(inside, outside)| Element(vec![link(inside), link(outside)]));
     [
-        (guest_links(), Set { key: vec![SetType::Link], elements: guests.collect() }),
-        (
-            egress_links(),
-            Set { key: vec![SetType::Link, SetType::Link], elements: egress.collect() },
-        ),
+        (guest_links(), Set::of([SetType::Link]).with(guests)),
+        (egress_links(), Set::of([SetType::Link, SetType::Link]).with(egress)),
+        (snat_map(), snat_elements(config)),
     ]
     .into()
 }
@@ -193,15 +191,11 @@ fn outside<'a>(
         .collect()
 }
 
-fn snat_elements(config: &RouterConfig) -> Map {
+fn snat_elements(config: &RouterConfig) -> Set {
     let elements = config.networks.iter().filter_map(|network| {
         let nat = network.source_nat.as_ref()?;
-        let key = Element(vec![link(&network.link), link(&nat.link)]);
-        Some((key, Element(vec![ElementValue::Ipv4(nat.address)])))
+        let key = Element::from([link(&network.link), link(&nat.link)]);
+        Some((key, Element::from([nat.address.into()])))
     });
-    Map {
-        key: vec![SetType::Link, SetType::Link],
-        value: vec![SetType::Ipv4],
-        elements: elements.collect(),
-    }
+    Set::map([SetType::Link, SetType::Link], [SetType::Ipv4]).mapping(elements)
 }
