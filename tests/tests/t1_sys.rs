@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use sluice_api::types::{Cidr, InterfaceAddress, LinkName, MacAddr};
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_sys::kernel::{Changes, Kernel, RealKernel, Wake};
 use sluice_sys::model::{Keys, MAIN_TABLE, RouteEntry, Step, SysctlKey};
-use sluice_sys::nft::{self, Element, ElementValue, Ident, Map, Script, SetType, Table, early};
+use sluice_sys::nft::{self, Element, Ident, Script, Set, SetType, Table, early};
 use sluice_sys::process::{Sandbox, spawn};
 use tokio::io::AsyncReadExt;
 
@@ -199,14 +200,14 @@ fn foreign_changes_wake_the_listener() {
 fn port_forwards(count: u32) -> Table {
     let elements = (0..count).map(|number| {
         let [_, high, mid, low] = number.to_be_bytes();
-        let public = ElementValue::Ipv4([198, 18 + high % 2, mid, low].into());
-        let guest = ElementValue::Ipv4([10, high, mid, low].into());
-        let port = ElementValue::Port(sluice_api::types::Port::fixed(80));
-        (Element(vec![public, port.clone()]), Element(vec![guest, port]))
+        let public = Ipv4Addr::new(198, 18 + high % 2, mid, low);
+        let guest = Ipv4Addr::new(10, high, mid, low);
+        let port = || sluice_api::types::Port::fixed(80).into();
+        (Element::from([public.into(), port()]), Element::from([guest.into(), port()]))
     });
-    let types = vec![SetType::Ipv4, SetType::Port];
-    let map = Map { key: types.clone(), value: types, elements: elements.collect() };
-    Table { maps: [(Ident::fixed("port-forwards"), map)].into(), ..Table::default() }
+    let types = [SetType::Ipv4, SetType::Port];
+    let map = Set::map(types, types).mapping(elements);
+    Table { sets: [(Ident::fixed("port-forwards"), map)].into(), ..Table::default() }
 }
 
 async fn reach(kernel: &RealKernel, table: Table) -> Script {
@@ -280,8 +281,8 @@ fn the_early_table_lets_nothing_pass_but_the_control_api() {
             assert_eq!(ping(), passes, "{}", ours.state());
         }
         let counters = kernel.counters(&early::table_id()).await.unwrap();
-        let ping = counters[&("early-input".to_owned(), "early/ping".to_owned())];
-        assert_eq!(ping.0, 1, "{counters:?}");
+        let ping = counters.rules[&("early-input".to_owned(), "early/ping".to_owned())];
+        assert_eq!(ping.packets, 1, "{counters:?}");
     })
     .unwrap();
 }
@@ -290,7 +291,8 @@ fn the_early_table_lets_nothing_pass_but_the_control_api() {
 fn further_expressions() -> Table {
     let (tcp, port) = (nft::Expr::L4([nft::L4::Tcp].into()), sluice_api::types::Port::fixed(8080));
     let both = [nft::MarkPlace::Packet, nft::MarkPlace::Connection];
-    let mark = |value| both.map(|place| vec![nft::Expr::SetMark(place, value)]);
+    let mark =
+        |value: nft::MarkValue| both.map(|place| vec![nft::Expr::SetMark(place, value.clone())]);
     let values = both.into_iter().flat_map(|from| {
         [
             nft::MarkValue::Number(7),
@@ -317,7 +319,7 @@ fn further_expressions() -> Table {
         to("10.1.1.2", Some(port)),
         to("2001:db8::2", None),
         to("2001:db8::2", Some(port)),
-        vec![tcp.clone(), nft::Expr::Redirect(port)],
+        vec![tcp.clone(), nft::Expr::Redirect(Some(port))],
     ];
     let chain = |hook, rules: Vec<Vec<nft::Expr>>| {
         let named = |(number, mut exprs): (usize, Vec<nft::Expr>)| {

@@ -8,7 +8,8 @@ pub mod kernel;
 pub mod model;
 pub mod nft;
 pub mod packet;
-mod pairs;
 pub mod process;
 pub mod tap;
 pub mod udp_batch;
+
+pub(crate) use sluice_rules::pairs;

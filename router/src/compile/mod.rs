@@ -3,6 +3,7 @@
 //! Guarantees: equal configurations give equal states; a configuration that passed its check always compiles.
 
 mod links;
+mod policy;
 mod routes;
 mod rules;
 mod sysctls;

@@ -12,16 +12,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::policy;
 use sluice_api::config::{EgressPolicy, GuestNetwork, LinkRole};
 use sluice_api::types::{LinkName, Port};
 use sluice_api::{AGENT_PORT, RouterDocument};
 use sluice_sys::nft::{
-    Chain, ChainKind, CtState, Element, ElementValue, Expr, Hook, HookPoint, IcmpType, Ident, Key,
-    L4, LinkSelector, Map, Net, Policy, Ports, Rule, RuleId, Set, SetType, Table, Verdict,
+    Chain, ChainKind, CtState, Element, ElementValue, Expr, Hook, HookPoint, IcmpType, Ident,
+    IpVersion, Key, L4, LinkSelector, Net, Policy, Ports, Rule, RuleId, Set, SetType, Table,
+    Verdict,
 };
 
 /// Order of our filter chains: where iptables has its filter table.
 const FILTER: i32 = 0;
+/// Order of destination NAT: where iptables has it.
+const DESTINATION_NAT: i32 = -100;
 /// Order of source NAT: where iptables has it.
 const SOURCE_NAT: i32 = 100;
 
@@ -29,28 +33,58 @@ const DHCP_SERVER: Port = Port::fixed(67);
 const DNS: Port = Port::fixed(53);
 
 pub(super) fn table(config: &RouterDocument) -> Table {
+    let policy = policy::policy(config);
     let chains = [
         (
             "filter-input",
-            base(ChainKind::Filter, HookPoint::Input, FILTER, Policy::Drop, input(config)),
+            base(
+                ChainKind::Filter,
+                HookPoint::Input,
+                FILTER,
+                Policy::Drop,
+                input(config, policy.input),
+            ),
         ),
         (
             "filter-forward",
-            base(ChainKind::Filter, HookPoint::Forward, FILTER, Policy::Drop, forward()),
+            base(
+                ChainKind::Filter,
+                HookPoint::Forward,
+                FILTER,
+                Policy::Drop,
+                forward(policy.forward),
+            ),
         ),
         (
             "filter-output",
             base(ChainKind::Filter, HookPoint::Output, FILTER, Policy::Accept, Vec::new()),
         ),
         (
+            "nat-prerouting",
+            base(
+                ChainKind::Nat,
+                HookPoint::Prerouting,
+                DESTINATION_NAT,
+                Policy::Accept,
+                policy.nat_prerouting,
+            ),
+        ),
+        (
             "nat-postrouting",
-            base(ChainKind::Nat, HookPoint::Postrouting, SOURCE_NAT, Policy::Accept, source_nat()),
+            base(
+                ChainKind::Nat,
+                HookPoint::Postrouting,
+                SOURCE_NAT,
+                Policy::Accept,
+                source_nat(policy.nat_postrouting),
+            ),
         ),
     ];
+    let fixed = chains.map(|(name, chain)| (Ident::fixed(name), chain));
     Table {
-        chains: chains.map(|(name, chain)| (Ident::fixed(name), chain)).into(),
-        sets: sets(config),
-        maps: BTreeMap::from([(snat_map(), snat_elements(config))]),
+        chains: fixed.into_iter().chain(policy.chains).collect(),
+        sets: sets(config).into_iter().chain(policy.sets).collect(),
+        ..Table::default()
     }
 }
 
@@ -96,9 +130,9 @@ fn icmp(kinds: impl Into<BTreeSet<IcmpType>>) -> Expr {
     Expr::Icmp(kinds.into())
 }
 
-fn input(config: &RouterDocument) -> Vec<Rule> {
+fn input(config: &RouterDocument, policy: Vec<Rule>) -> Vec<Rule> {
     let guests = || Expr::Iif(LinkSelector::Set(guest_links()));
-    let neighbours = [IcmpType::NeighbourSolicitation, IcmpType::NeighbourAdvertisement];
+    let neighbours = [IcmpType::NEIGHBOUR_SOLICITATION, IcmpType::NEIGHBOUR_ADVERTISEMENT];
     let mut rules = vec![
         accept("input/loopback", [Expr::Iif(LinkSelector::Loopback)]),
         accept("input/established", [established()]),
@@ -110,10 +144,11 @@ fn input(config: &RouterDocument) -> Vec<Rule> {
         accept("input/dhcp", [guests(), udp_to(DHCP_SERVER)]),
         accept("input/dns-udp", [guests(), udp_to(DNS)]),
         accept("input/dns-tcp", [guests(), tcp_to(DNS)]),
-        accept("input/ping", [guests(), icmp([IcmpType::EchoRequest])]),
-        accept("input/ping-v6", [guests(), icmp([IcmpType::EchoRequestV6])]),
-        discard("input/drop", []),
+        accept("input/ping", [guests(), icmp([IcmpType::ECHO_REQUEST])]),
+        accept("input/ping-v6", [guests(), icmp([IcmpType::ECHO_REQUEST_V6])]),
     ]);
+    rules.extend(policy);
+    rules.push(discard("input/drop", []));
     rules
 }
 
@@ -141,21 +176,23 @@ fn control(config: &RouterDocument) -> Vec<Rule> {
         .collect()
 }
 
-fn forward() -> Vec<Rule> {
+fn forward(policy: Vec<Rule>) -> Vec<Rule> {
     let pair = Expr::In(vec![Key::Iif, Key::Oif], egress_links());
     let new = Expr::CtState(BTreeSet::from([CtState::New]));
-    vec![
+    let mut rules = vec![
         Rule { id: RuleId::fixed("forward/mss"), exprs: vec![Expr::ClampMss, Expr::Counter] },
         accept("forward/established", [established()]),
         discard("forward/invalid", [invalid()]),
-        accept("forward/egress", [pair, new]),
-        discard("forward/drop", []),
-    ]
+    ];
+    rules.extend(policy);
+    rules.extend([accept("forward/egress", [pair, new]), discard("forward/drop", [])]);
+    rules
 }
 
-fn source_nat() -> Vec<Rule> {
-    let by_links = Expr::SnatMap(vec![Key::Iif, Key::Oif], snat_map());
-    vec![Rule::action(RuleId::fixed("nat/source"), [], by_links)]
+fn source_nat(mut rules: Vec<Rule>) -> Vec<Rule> {
+    let by_links = Expr::SnatMap(IpVersion::V4, vec![Key::Iif, Key::Oif], snat_map());
+    rules.push(Rule::action(RuleId::fixed("nat/source"), [], by_links));
+    rules
 }
 
 fn sets(config: &RouterDocument) -> BTreeMap<Ident, Set> {
@@ -168,11 +205,9 @@ fn sets(config: &RouterDocument) -> BTreeMap<Ident, Set> {
         .flat_map(|network| outside(config, network))
         .map(|(inside, outside)| Element(vec![link(inside), link(outside)]));
     [
-        (guest_links(), Set { key: vec![SetType::Link], elements: guests.collect() }),
-        (
-            egress_links(),
-            Set { key: vec![SetType::Link, SetType::Link], elements: egress.collect() },
-        ),
+        (guest_links(), Set::of([SetType::Link]).with(guests)),
+        (egress_links(), Set::of([SetType::Link, SetType::Link]).with(egress)),
+        (snat_map(), snat_elements(config)),
     ]
     .into()
 }
@@ -194,15 +229,11 @@ fn outside<'a>(
         .collect()
 }
 
-fn snat_elements(config: &RouterDocument) -> Map {
+fn snat_elements(config: &RouterDocument) -> Set {
     let elements = config.role.networks.iter().filter_map(|network| {
         let nat = network.source_nat.as_ref()?;
-        let key = Element(vec![link(&network.link), link(&nat.link)]);
-        Some((key, Element(vec![ElementValue::Ipv4(nat.address)])))
+        let key = Element::from([link(&network.link), link(&nat.link)]);
+        Some((key, Element::from([nat.address.into()])))
     });
-    Map {
-        key: vec![SetType::Link, SetType::Link],
-        value: vec![SetType::Ipv4],
-        elements: elements.collect(),
-    }
+    Set::map([SetType::Link, SetType::Link], [SetType::Ipv4]).mapping(elements)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
 mod diagnostics;
+mod policy;
 mod refusals;
 mod world;
 

@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) router: Namespace,
     pub(crate) inet: Namespace,
     pub(crate) manager: Namespace,
+    /// A guest of a second network, with the address 10.1.2.23.
+    pub(crate) tier: Namespace,
     guests: Vec<(&'static str, Namespace)>,
     agent: Option<Process>,
     outside: std::cell::RefCell<Vec<Process>>,
@@ -61,6 +63,7 @@ impl World {
         let manager = topology.namespace("manager").unwrap();
         let inet = topology.namespace("inet").unwrap();
         let lan = topology.namespace("lan").unwrap();
+        let tier = topology.namespace("vm3").unwrap();
         let wire = |name: &str, address: &str, other: &Namespace, far: &str| {
             let near = VethEnd::new(&router, link(name)).mac(mac(address));
             topology.veth(&near, &VethEnd::new(other, link(far))).unwrap();
@@ -68,6 +71,9 @@ impl World {
         wire("eth7", "02:00:a9:fe:00:0a", &manager, "eth0");
         wire("eth8", "02:00:c6:33:64:0a", &inet, "eth0");
         wire("eth9", "02:00:0a:01:01:01", &lan, "up0");
+        wire("eth10", "02:00:0a:01:02:01", &tier, "eth0");
+        tier.address(&link("eth0"), "10.1.2.23/24".parse().unwrap()).unwrap();
+        tier.route(["default", "via", "10.1.2.1"]).unwrap();
         manager.address(&link("eth0"), "169.254.0.1/16".parse().unwrap()).unwrap();
         inet.address(&link("eth0"), "198.51.100.1/24".parse().unwrap()).unwrap();
         for address in ["192.0.2.53/32", "192.0.2.80/32"] {
@@ -83,6 +89,7 @@ impl World {
             router,
             inet,
             manager,
+            tier,
             guests,
             agent: None,
             outside,

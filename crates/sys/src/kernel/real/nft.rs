@@ -90,13 +90,13 @@ impl Rules {
         &self,
         wanted: &BTreeSet<TableId>,
     ) -> Result<(ObservedTables, Counters), KernelError> {
-        let (mut tables, mut counters) = (ObservedTables::new(), Counters::new());
+        let (mut tables, mut counters) = (ObservedTables::new(), Counters::default());
         for id in wanted {
             if !exists(id).map_err(|source| failed("look for a table of", Object::Rules, source))? {
                 continue;
             }
             let (family, name) = (id.family.as_str(), id.name.as_str());
-            let listed = self.run(&["-j", "list", "table", family, name], None).await?;
+            let listed = self.run(&["-j", "-p", "list", "table", family, name], None).await?;
             let (more, counts) = parse(&listed, wanted)?;
             tables.extend(more);
             counters.extend(counts);

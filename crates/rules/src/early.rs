@@ -9,18 +9,19 @@ use std::collections::BTreeSet;
 use sluice_api::AGENT_PORT;
 use sluice_api::types::{Cidr, LinkName};
 
-use super::{
-    Chain, ChainKind, CtState, Expr, Family, Hook, HookPoint, IcmpType, Ident, L4, LinkSelector,
-    Net, Policy, Ports, Rule, RuleId, Table, TableId, Verdict,
+use crate::{
+    Chain, ChainKind, CtState, Expr, Hook, HookPoint, IcmpType, Ident, L4, LinkSelector, Net,
+    Policy, Ports, Rule, RuleId, Table, TableId, Verdict,
 };
-use crate::model::EARLY_TABLE;
 
+/// Name of the table.
+pub const EARLY_TABLE: &str = "sluice_early";
 /// Before the usual filter priority.
 const PRIORITY: i32 = -10;
 
 /// The table's name, `inet sluice_early`.
 pub fn table_id() -> TableId {
-    TableId { family: Family::Inet, name: Ident::fixed(EARLY_TABLE) }
+    TableId::inet(EARLY_TABLE)
 }
 
 /// The table that lets nothing pass but loopback traffic.
@@ -58,7 +59,7 @@ fn accept(id: &'static str, matches: impl IntoIterator<Item = Expr>) -> Rule {
 
 fn neighbours() -> Expr {
     // without these two IPv6 finds nobody (RFC 4861 4.3, 4.4)
-    let types = [IcmpType::NeighbourSolicitation, IcmpType::NeighbourAdvertisement];
+    let types = [IcmpType::NEIGHBOUR_SOLICITATION, IcmpType::NEIGHBOUR_ADVERTISEMENT];
     Expr::Icmp(types.into())
 }
 
@@ -78,8 +79,8 @@ fn input(link: &LinkName, managers: &[Cidr]) -> Vec<Rule> {
             .map(|source| accept("early/api", std::iter::once(on()).chain(source).chain([api()]))),
     );
     rules.push(accept("early/neighbours-in", [on(), neighbours()]));
-    rules.push(accept("early/ping", [on(), Expr::Icmp([IcmpType::EchoRequest].into())]));
-    rules.push(accept("early/ping-v6", [on(), Expr::Icmp([IcmpType::EchoRequestV6].into())]));
+    rules.push(accept("early/ping", [on(), Expr::Icmp([IcmpType::ECHO_REQUEST].into())]));
+    rules.push(accept("early/ping-v6", [on(), Expr::Icmp([IcmpType::ECHO_REQUEST_V6].into())]));
     rules
 }
 
