@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluice_sys::nft;
 
 use crate::everything::everything;
-use crate::world::{World, ours};
+use crate::world::{World, ours, program};
 
 #[test]
 fn foreign_edits_of_ours_show_and_are_undone_and_foreign_tables_stay() {
@@ -34,6 +34,6 @@ fn foreign_edits_of_ours_show_and_are_undone_and_foreign_tables_stay() {
         assert_eq!(nft::diff(&world.observe(), &desired).is_empty(), foreign, "{edit}");
         world.reach(&table);
     }
-    let all = world.ns.command(["nft", "list", "tables"]).check().unwrap();
+    let all = world.ns.command([program().as_str(), "list", "tables"]).check().unwrap();
     assert!(all.contains("inet foreign"), "{all}");
 }
