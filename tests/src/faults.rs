@@ -135,6 +135,10 @@ impl Running {
         for link in seen.links.values_mut() {
             link.index = 0;
         }
+        // nor are the kernel's numbers of rules that were put back the ones they had
+        for chain in seen.tables.values_mut().flat_map(|table| table.chains.values_mut()) {
+            chain.rules.iter_mut().for_each(|rule| rule.handle = None);
+        }
         // settings of one link go with it
         seen.sysctls.retain(|key, _| {
             match key.as_str().split('.').collect::<Vec<_>>().as_slice() {
