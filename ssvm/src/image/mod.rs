@@ -16,6 +16,7 @@ mod ovf;
 mod qcow2;
 mod raw;
 mod refusal;
+pub mod samples;
 mod tar;
 mod vhd;
 mod vhdx;

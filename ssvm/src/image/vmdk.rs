@@ -25,6 +25,7 @@ pub(super) fn inspect(image: &dyn Bytes) -> Result<Inspection, Judgement> {
     if header.starts_with(b"COWD") {
         return refuse(RefusalCode::Unsupported, "an ESX copy-on-write VMDK is not let in");
     }
+    ensure(header.starts_with(b"KDMV"), "a disk that is no VMDK")?;
     let descriptor = descriptor(image, &header)?;
     descriptor.single_file()?;
     let capacity = header.u64_le(12);

@@ -14,6 +14,7 @@ use super::record::{Record, State};
 use super::report::{Phase, View};
 use super::shared::Shared;
 use super::upload::Upload;
+use crate::fetch::Validator;
 use crate::pass::Passed;
 use crate::slice::{Job, Source, What};
 use crate::store::{Manifest, Origin, Store, StoreError};
@@ -105,7 +106,10 @@ impl Worker {
 
     async fn import(&mut self, source: &Source) -> Result<Box<Manifest>, End> {
         if let State::Fetching { .. } = self.record.state {
-            self.keep().map_err(End::Failed)?;
+            // of an upload the sender's pieces keep the record
+            if self.upload.is_none() {
+                self.keep().map_err(End::Failed)?;
+            }
             self.place_is_free().await?;
             self.uploaded().await?;
             let turn = self.turn().await?;
@@ -145,9 +149,8 @@ impl Worker {
             taken = upload.complete() => taken.map_err(End::Failed)?,
             () = stopped(&mut self.stop) => return Err(End::Stopped),
         };
-        if let State::Fetching { taken: durable, .. } = &mut self.record.state {
-            *durable = taken;
-        }
+        let marks = Validator { total: Some(taken), ..Validator::default() };
+        self.record.state = State::Fetching { taken, marks: Some(marks) };
         self.view.set(Phase::Waiting);
         Ok(())
     }

@@ -22,3 +22,6 @@ pub use journal::{Journal, JournalError};
 pub use record::{Record, State};
 pub use report::{JobReport, Report, StoreReport};
 pub use upload::{Piece, Position, Upload, UploadError};
+
+#[cfg(test)]
+mod tests;

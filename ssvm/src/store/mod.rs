@@ -94,3 +94,6 @@ pub trait Store: Send + Sync {
     /// store itself is there.
     fn delete(&self, place: &Place) -> Result<(), StoreError>;
 }
+
+#[cfg(test)]
+mod tests;
