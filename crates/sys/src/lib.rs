@@ -4,6 +4,7 @@
 //! one that fails on command. Not here: any decision.
 
 pub mod files;
+pub mod filesystem;
 pub mod kernel;
 pub mod model;
 pub mod nft;
