@@ -80,7 +80,9 @@ impl Registry {
         let mut former = std::mem::take(&mut state.grants);
         state.tokens.clear();
         for grant in &slice.grants {
-            let known = former.remove(&grant.id).filter(|it| it.grant.token == grant.token);
+            // another token is another grant, whatever its name: whoever came by the old link must go
+            let same = former.get(&grant.id).is_some_and(|it| it.grant.token == grant.token);
+            let known = if same { former.remove(&grant.id) } else { None };
             let entry = known.map_or_else(|| Entry::new(grant), |it| it.changed(grant));
             state.tokens.insert(grant.token, grant.id.clone());
             state.grants.insert(grant.id.clone(), entry);

@@ -2,7 +2,6 @@
 
 use super::handshake::{Handshake, HandshakeError, Want};
 use super::security::{ALL, Rules, Security, Unencrypted};
-use super::*;
 
 /// What a server says, as one stream; what the proxy sends back is collected.
 fn talk(rules: Rules, server: &[u8]) -> (Result<Handshake, HandshakeError>, Vec<u8>, usize) {

@@ -18,11 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::backend::{self, Screen};
+use crate::backend;
 use crate::grants::Seat;
-use crate::rfb::BrowserHandshake;
+use crate::rfb::{BrowserHandshake, ServerInit};
 
-pub use end::End;
+pub(crate) use end::End;
 
 /// Longest WebSocket message, and frame, taken from a browser; noVNC sends 10 KiB at most.
 pub(crate) const MAX_MESSAGE: usize = 128 * 1024;
@@ -32,7 +32,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const NOTES: usize = 8;
 
 /// Runs the session of `seat` on `socket` to its end.
-pub async fn run(mut socket: WebSocket, mut seat: Seat) {
+pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat) {
     let stats = std::sync::Arc::clone(&seat.stats);
     let (session, grant, vm, from) = (stats.id, &stats.grant, &stats.vm, stats.from);
     let user = stats.user.as_deref().unwrap_or_default();
@@ -78,7 +78,7 @@ async fn show(
     let security = screen.tls.as_deref().map(|tls| format!("{tls} ")).unwrap_or_default();
     let _once = seat.stats.security.set(format!("{security}{}", screen.security.name()));
     let patience = Duration::from_secs(seat.settings.handshake_seconds.into());
-    match timeout(patience, greet(socket, &screen, seat)).await {
+    match timeout(patience, greet(socket, notes::session(seat, &screen), &screen.init)).await {
         Ok(Ok(first)) => relay::run(socket, screen.stream, seat, sender, notes, first).await,
         Ok(Err(end)) => end,
         Err(_) => End::BrowserSilent,
@@ -100,8 +100,12 @@ async fn left(socket: &mut WebSocket) -> End {
 }
 
 /// Tells the page what it shows, and speaks RFB with it up to the screen's description; returns what came after.
-async fn greet(socket: &mut WebSocket, screen: &Screen, seat: &Seat) -> Result<Vec<u8>, End> {
-    send(socket, notes::session(seat, screen)).await?;
+async fn greet(
+    socket: &mut WebSocket,
+    note: Message,
+    init: &ServerInit,
+) -> Result<Vec<u8>, End> {
+    send(socket, note).await?;
     send(socket, Message::binary(BrowserHandshake::greeting().to_vec())).await?;
     let mut handshake = BrowserHandshake::default();
     let mut rest = Vec::new();
@@ -119,7 +123,7 @@ async fn greet(socket: &mut WebSocket, screen: &Screen, seat: &Seat) -> Result<V
             send(socket, Message::binary(answer)).await?;
         }
     }
-    send(socket, Message::binary(screen.init.bytes().to_vec())).await?;
+    send(socket, Message::binary(init.bytes().to_vec())).await?;
     Ok(rest)
 }
 

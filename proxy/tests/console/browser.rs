@@ -18,17 +18,17 @@ use crate::world::BOUND;
 
 /// What a browser is and remembers.
 #[derive(Clone)]
-pub struct Browser {
-    pub server: SocketAddr,
-    pub from: IpAddr,
-    pub origin: String,
-    pub host: String,
-    pub cookies: BTreeMap<String, String>,
+pub(crate) struct Browser {
+    pub(crate) server: SocketAddr,
+    pub(crate) from: IpAddr,
+    pub(crate) origin: String,
+    pub(crate) host: String,
+    pub(crate) cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
     /// On the page of the service at `server`.
-    pub fn at(server: SocketAddr) -> Self {
+    pub(crate) fn at(server: SocketAddr) -> Self {
         let from = server.ip();
         Self { server, from, origin: format!("http://{server}"), host: server.to_string(), cookies: BTreeMap::new() }
     }
@@ -45,7 +45,7 @@ impl Browser {
     }
 
     /// Any request; status, head and body.
-    pub async fn request(&self, line: &str, more: &str, body: &str) -> (u16, String, String) {
+    pub(crate) async fn request(&self, line: &str, more: &str, body: &str) -> (u16, String, String) {
         let (host, origin, cookies) = (&self.host, &self.origin, self.cookie_line());
         let head = format!(
             "{line} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nCookie: {cookies}\r\n{more}Content-Length: {}\r\nConnection: close\r\n\r\n",
@@ -61,12 +61,12 @@ impl Browser {
     }
 
     /// Shows a token; status and answer. Keeps the cookie.
-    pub async fn ask(&mut self, token: &str) -> (u16, Value) {
+    pub(crate) async fn ask(&mut self, token: &str) -> (u16, Value) {
         self.post(&json!({ "token": token })).await
     }
 
     /// Asks again by the cookie.
-    pub async fn ask_again(&mut self, grant: &str) -> (u16, Value) {
+    pub(crate) async fn ask_again(&mut self, grant: &str) -> (u16, Value) {
         self.post(&json!({ "grant": grant })).await
     }
 
@@ -82,7 +82,7 @@ impl Browser {
     }
 
     /// Opens the WebSocket of a grant, or says which status it was refused with.
-    pub async fn open(&self, grant: &str) -> Result<Socket, StatusCode> {
+    pub(crate) async fn open(&self, grant: &str) -> Result<Socket, StatusCode> {
         let mut request = format!("ws://{}/screen/{grant}", self.host).into_client_request().unwrap();
         let headers = request.headers_mut();
         headers.insert("origin", self.origin.parse().unwrap());
@@ -96,11 +96,11 @@ impl Browser {
 }
 
 /// The WebSocket of a session.
-pub struct Socket(pub WebSocketStream<TcpStream>);
+pub(crate) struct Socket(pub(crate) WebSocketStream<TcpStream>);
 
 impl Socket {
     /// The next message that is not a ping or a note.
-    pub async fn next(&mut self) -> Message {
+    pub(crate) async fn next(&mut self) -> Message {
         loop {
             let message = timeout(BOUND, self.0.next()).await.expect("a message in time");
             match message.expect("no end without a word").unwrap() {
@@ -111,7 +111,7 @@ impl Socket {
     }
 
     /// The next bytes of the screen, exactly these.
-    pub async fn expect(&mut self, mut bytes: &[u8]) {
+    pub(crate) async fn expect(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let Message::Binary(got) = self.next().await else { panic!("an end instead of bytes") };
             bytes = bytes.strip_prefix(&got[..]).unwrap_or_else(|| panic!("{got:?}, not {bytes:?}"));
@@ -119,7 +119,7 @@ impl Socket {
     }
 
     /// The next note of this type.
-    pub async fn note(&mut self, kind: &str) -> Value {
+    pub(crate) async fn note(&mut self, kind: &str) -> Value {
         loop {
             let message = timeout(BOUND, self.0.next()).await.expect("a note in time");
             if let Message::Text(text) = message.unwrap().unwrap() {
@@ -131,12 +131,12 @@ impl Socket {
         }
     }
 
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.0.send(Message::binary(bytes.to_vec())).await.unwrap();
     }
 
     /// The handshake as noVNC does it, up to the screen's description.
-    pub async fn greet(&mut self) {
+    pub(crate) async fn greet(&mut self) {
         self.expect(b"RFB 003.008\n").await;
         self.send(b"RFB 003.008\n").await;
         self.expect(&[1, 1]).await;
@@ -147,7 +147,7 @@ impl Socket {
     }
 
     /// The close frame: code and reason.
-    pub async fn closed(&mut self) -> (u16, String) {
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.next().await {
                 Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.to_string()),

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::world::BOUND;
 
 /// Description of a screen of 640 x 480 called `vm`.
-pub fn init() -> Vec<u8> {
+pub(crate) fn init() -> Vec<u8> {
     let mut init = vec![2, 128, 1, 224, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0];
     init.extend([0, 0, 0, 2]);
     init.extend(b"vm");
@@ -20,20 +20,20 @@ pub fn init() -> Vec<u8> {
 }
 
 /// A server: hands out each connection, after the handshake when it is polite.
-pub struct Screen {
-    pub address: SocketAddr,
+pub(crate) struct Screen {
+    pub(crate) address: SocketAddr,
     connections: mpsc::UnboundedReceiver<TcpStream>,
     count: Arc<AtomicUsize>,
 }
 
 impl Screen {
     /// Accepts, and speaks RFB 3.8 without authentication up to its description.
-    pub async fn polite() -> Self {
+    pub(crate) async fn polite() -> Self {
         Self::start(true).await
     }
 
     /// Accepts, and leaves everything to the test.
-    pub async fn raw() -> Self {
+    pub(crate) async fn raw() -> Self {
         Self::start(false).await
     }
 
@@ -56,12 +56,12 @@ impl Screen {
     }
 
     /// The next connection.
-    pub async fn next(&mut self) -> TcpStream {
+    pub(crate) async fn next(&mut self) -> TcpStream {
         timeout(BOUND, self.connections.recv()).await.expect("a connection in time").unwrap()
     }
 
     /// Connections so far.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 }
@@ -78,14 +78,14 @@ async fn handshake(stream: &mut TcpStream) {
 }
 
 /// Reads exactly what is expected.
-pub async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+pub(crate) async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     let mut buffer = vec![0; bytes.len()];
     timeout(BOUND, stream.read_exact(&mut buffer)).await.expect("bytes in time").unwrap();
     assert_eq!(buffer, bytes);
 }
 
 /// Waits for the end of the connection, with nothing more on it.
-pub async fn expect_end(stream: &mut TcpStream) {
+pub(crate) async fn expect_end(stream: &mut TcpStream) {
     let mut buffer = [0; 64];
     let read = timeout(BOUND, stream.read(&mut buffer)).await.expect("an end in time");
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?} bytes instead of an end");

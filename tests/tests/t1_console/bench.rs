@@ -13,15 +13,15 @@ use sluice_lab::Wait;
 use tempfile::TempDir;
 
 /// Longest wait for anything; machines are emulated, and others run beside us.
-pub const BOUND: Duration = Duration::from_secs(40);
+pub(crate) const BOUND: Duration = Duration::from_secs(40);
 
 /// The hash of the token `TOKEN-ID`, as the manager would send it.
-pub fn token(id: &str) -> String {
+pub(crate) fn token(id: &str) -> String {
     format!("token-{id}")
 }
 
 /// A grant for the VNC server at `port` of this machine.
-pub fn grant(id: &str, port: u16) -> Value {
+pub(crate) fn grant(id: &str, port: u16) -> Value {
     let hash = sluice_proxy::values::TokenHash::of(&token(id)).to_string();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     json!({
@@ -32,16 +32,16 @@ pub fn grant(id: &str, port: u16) -> Value {
 }
 
 /// A running proxy; ended when dropped.
-pub struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     folder: TempDir,
-    pub address: SocketAddr,
-    pub slice: Value,
+    pub(crate) address: SocketAddr,
+    pub(crate) slice: Value,
 }
 
 impl Proxy {
     /// With these grants and further fields of the slice.
-    pub fn start(grants: &[Value], more: Value) -> Self {
+    pub(crate) fn start(grants: &[Value], more: Value) -> Self {
         let address = free();
         let mut slice = json!({
             "listen": [address], "hosts": ["localhost", "127.0.0.1"], "grants": grants,
@@ -71,7 +71,7 @@ impl Proxy {
     }
 
     /// Brings the slice as it is now into force.
-    pub fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         let before = self.log().matches("configuration in force").count();
         fs::write(self.path("slice.json"), self.slice.to_string()).unwrap();
         self.signal(Signal::SIGHUP);
@@ -79,7 +79,7 @@ impl Proxy {
     }
 
     /// Its report.
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let before = self.reports().len();
         self.signal(Signal::SIGUSR1);
         let report = Wait::until_some(BOUND, "a report", || self.reports().get(before).cloned());
@@ -98,7 +98,7 @@ impl Proxy {
     }
 
     /// All that it said.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
@@ -124,6 +124,6 @@ impl Drop for Proxy {
 }
 
 /// An address of the loopback that was free a moment ago.
-pub fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

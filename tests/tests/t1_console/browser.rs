@@ -34,8 +34,9 @@ fn a_person_sees_types_pastes_loses_the_network_and_goes_on() {
     let host = authority.server("host-7.cloud.internal");
     let folder = tempfile::tempdir().unwrap();
     let mut qemu = Qemu::start(folder.path(), &[Server::Tls(&host, Some("secret"))]);
+    let port = qemu.ports[0];
     let encrypted = |id: &str, view_only: bool| {
-        let mut grant = grant(id, qemu.ports[0]);
+        let mut grant = grant(id, port);
         grant["backend"]["unencrypted"] = json!("refuse");
         grant["backend"]["password"] = json!("secret");
         grant["backend"]["tls"] = json!({ "authorities": authority.pem, "name": "host-7.cloud.internal" });

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_lab::Wait;
@@ -28,7 +27,7 @@ const FLAGS: &[&str] = &[
 ];
 
 /// A running Chromium; killed when dropped.
-pub struct Chromium {
+pub(crate) struct Chromium {
     child: Child,
     pipe: RefCell<Pipe>,
     _profile: TempDir,
@@ -43,13 +42,13 @@ struct Pipe {
 }
 
 /// One page of it.
-pub struct Tab<'a> {
+pub(crate) struct Tab<'a> {
     browser: &'a Chromium,
     session: String,
 }
 
 impl Chromium {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
         // it wants its pipe on descriptors 3 and 4, which a shell can arrange
         let script = r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#;
@@ -69,7 +68,7 @@ impl Chromium {
     }
 
     /// A new page at `address`.
-    pub fn open(&self, address: &str) -> Tab<'_> {
+    pub(crate) fn open(&self, address: &str) -> Tab<'_> {
         let target = self.call("", "Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = self.call("", "Target.attachToTarget", attach)["sessionId"].clone();
@@ -125,7 +124,7 @@ impl Tab<'_> {
     }
 
     /// The value of a JavaScript expression.
-    pub fn value(&self, expression: &str) -> Value {
+    pub(crate) fn value(&self, expression: &str) -> Value {
         let ask = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", ask);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
@@ -133,7 +132,7 @@ impl Tab<'_> {
     }
 
     /// Waits until an expression is true.
-    pub fn until(&self, expression: &str) {
+    pub(crate) fn until(&self, expression: &str) {
         if let Err(error) = Wait::until(BOUND, expression, || self.value(expression) == true) {
             let page = self.value("document.body.innerText + '\\n' + document.body.dataset.state");
             panic!("{error}\nthe page says:\n{}", page.as_str().unwrap_or_default());
@@ -141,12 +140,12 @@ impl Tab<'_> {
     }
 
     /// Waits until the screen is shown.
-    pub fn shows_the_screen(&self) {
+    pub(crate) fn shows_the_screen(&self) {
         self.until("document.body?.dataset.state === 'shown'");
     }
 
     /// Waits until the page says `text` where it says why nothing is shown.
-    pub fn says(&self, text: &str) {
+    pub(crate) fn says(&self, text: &str) {
         self.until(&format!(
             "!document.getElementById('notice').hidden && document.getElementById('notice').innerText.includes({})",
             json!(text)
@@ -154,7 +153,7 @@ impl Tab<'_> {
     }
 
     /// Presses keys as a person does: letters, digits and spaces.
-    pub fn type_keys(&self, text: &str) {
+    pub(crate) fn type_keys(&self, text: &str) {
         for character in text.chars() {
             let (code, key) = match character {
                 ' ' => ("Space".to_owned(), 32),
@@ -177,19 +176,13 @@ impl Tab<'_> {
     }
 
     /// A picture of the page, PNG in base64.
-    pub fn picture(&self) -> String {
+    pub(crate) fn picture(&self) -> String {
         let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
         answer["data"].as_str().unwrap().to_owned()
     }
 
     /// Another address in the same page.
-    pub fn go(&self, address: &str) {
+    pub(crate) fn go(&self, address: &str) {
         self.call("Page.navigate", json!({ "url": address }));
-    }
-
-    /// Waits for a while in which nothing is expected to happen.
-    pub fn rest(&self, time: Duration) {
-        let wait = format!("new Promise((done) => setTimeout(() => done(true), {}))", time.as_millis());
-        self.value(&wait);
     }
 }

@@ -18,7 +18,7 @@ use crate::bench::{BOUND, token};
 
 /// What came of asking for a screen.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The proxy's note about the session, and the screen's description.
     Shown(Value, Vec<u8>),
     /// The close frame.
@@ -26,7 +26,7 @@ pub enum Outcome {
 }
 
 /// Opens the console of `grant` and tells what came of it.
-pub async fn look(proxy: SocketAddr, grant: &str) -> Outcome {
+pub(crate) async fn look(proxy: SocketAddr, grant: &str) -> Outcome {
     let (status, answer, cookie) =
         post(TcpStream::connect(proxy).await.unwrap(), proxy, "http", grant).await;
     assert_eq!(status, 200, "{answer}");
@@ -55,7 +55,7 @@ pub async fn look(proxy: SocketAddr, grant: &str) -> Outcome {
 }
 
 /// `POST session` with the token of `grant`: status, answer, cookie.
-pub async fn post(
+pub(crate) async fn post(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     host: SocketAddr,
     scheme: &str,
@@ -80,7 +80,7 @@ pub async fn post(
 }
 
 /// Opens TLS to the proxy, trusting `authority`, with this version alone; the certificate it showed.
-pub async fn tls(
+pub(crate) async fn tls(
     proxy: SocketAddr,
     authority: &str,
     version: &'static SupportedProtocolVersion,

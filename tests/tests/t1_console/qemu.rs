@@ -13,10 +13,10 @@ use crate::bench::BOUND;
 use crate::certificates::Signed;
 
 /// What the guest prints first.
-pub const GREETING: &str = "Sluice console test. Type: ";
+pub(crate) const GREETING: &str = "Sluice console test. Type: ";
 
 /// A VNC server of the machine.
-pub enum Server<'a> {
+pub(crate) enum Server<'a> {
     /// Security type None.
     Open,
     /// VNC authentication with this password.
@@ -26,17 +26,17 @@ pub enum Server<'a> {
 }
 
 /// A running machine; killed when dropped.
-pub struct Qemu {
+pub(crate) struct Qemu {
     child: Child,
     monitor: BufReader<UnixStream>,
     folder: PathBuf,
     /// Ports of its VNC servers, in the order given.
-    pub ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
 }
 
 impl Qemu {
     /// Starts it with all its files in `folder`, and waits until the guest has spoken.
-    pub fn start(folder: &Path, servers: &[Server<'_>]) -> Self {
+    pub(crate) fn start(folder: &Path, servers: &[Server<'_>]) -> Self {
         let image = folder.join("guest.img");
         fs::write(&image, boot_sector()).unwrap();
         let socket = folder.join("qmp");
@@ -66,12 +66,12 @@ impl Qemu {
     }
 
     /// Resets the machine, as a power cycle from its own side.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.command("system_reset", json!({}));
     }
 
     /// The text on the guest's screen, out of its memory: proof of what was typed that no viewer has a part in.
-    pub fn screen(&mut self) -> String {
+    pub(crate) fn screen(&mut self) -> String {
         let file = self.folder.join("memory");
         let area = json!({ "val": 0xb_8000, "size": 80 * 25 * 2, "filename": file });
         self.command("pmemsave", area);
@@ -80,7 +80,7 @@ impl Qemu {
     }
 
     /// Carries out one command of the monitor.
-    pub fn command(&mut self, name: &str, arguments: Value) -> Value {
+    pub(crate) fn command(&mut self, name: &str, arguments: Value) -> Value {
         let line = format!("{}\n", json!({ "execute": name, "arguments": arguments }));
         self.monitor.get_mut().write_all(line.as_bytes()).unwrap();
         loop {
