@@ -21,7 +21,8 @@ fn shown(outcome: Outcome, security: &str) {
     match outcome {
         Outcome::Shown(note, init) => {
             let said = note["security"].as_str().unwrap();
-            assert_eq!(said.split_once(' ').map_or(said, |(_, last)| last), security, "{note}");
+            assert_eq!(said.strip_prefix("TLSv1_3 ").unwrap_or(said), security, "{note}");
+            assert_eq!(note["encrypted"].as_bool(), Some(security.starts_with("X509")), "{note}");
             assert_eq!(&init[..4], [2, 208, 1, 144], "720 x 400: text mode");
             assert!(String::from_utf8_lossy(&init[24..]).contains("QEMU"));
         }

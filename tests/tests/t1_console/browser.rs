@@ -41,6 +41,7 @@ fn a_person_sees_types_pastes_loses_the_network_and_goes_on() {
         grant["backend"]["password"] = json!("secret");
         grant["backend"]["tls"] = json!({ "authorities": authority.pem, "name": "host-7.cloud.internal" });
         grant["view_only"] = json!(view_only);
+        grant["vm"]["id"] = json!("vm-1");
         grant
     };
     let own = authority.server("localhost");
