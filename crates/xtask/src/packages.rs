@@ -74,11 +74,19 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("python3", "test server"),
 ];
 
+/// To test consoles.
+pub(crate) const CONSOLE: &[Package] = &[
+    ("chromium", "the browser in front of a console"),
+    ("qemu-system-x86", "the VNC servers behind it"),
+    ("qemu-utils", "must have the version of qemu-system-x86"),
+];
+
 /// To run benchmarks.
 pub(crate) const BENCH: &[Package] = &[
     ("kea-dhcp4-server", "rival in the DHCP benchmark"),
     ("kea-admin", "perfdhcp, the DHCP load"),
     ("iptables", "rival in the rules benchmark"),
+    ("websockify", "rival in the console benchmark"),
 ];
 
 /// Installs whatever of `groups` is missing.
