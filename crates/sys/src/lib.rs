@@ -10,5 +10,6 @@ pub mod nft;
 pub mod packet;
 mod pairs;
 pub mod process;
+pub mod splice;
 pub mod tap;
 pub mod udp_batch;
