@@ -10,21 +10,21 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long anything may take before a test fails.
-pub const BOUND: Duration = Duration::from_secs(20);
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// A balancer with what it was told last.
-pub struct Bench {
-    pub server: Server,
-    pub slice: Value,
+pub(crate) struct Bench {
+    pub(crate) server: Server,
+    pub(crate) slice: Value,
 }
 
 impl Bench {
     /// A balancer with one rule.
-    pub async fn with(rule: Value) -> Self {
+    pub(crate) async fn with(rule: Value) -> Self {
         Self::of(json!([rule])).await
     }
 
-    pub async fn of(rules: Value) -> Self {
+    pub(crate) async fn of(rules: Value) -> Self {
         let slice = json!({ "balancers": rules });
         let mut bench = Self { server: Server::start(2).unwrap(), slice };
         bench.apply().await.unwrap();
@@ -32,29 +32,29 @@ impl Bench {
     }
 
     /// Brings what `slice` says now into force.
-    pub async fn apply(&mut self) -> Result<(), String> {
+    pub(crate) async fn apply(&mut self) -> Result<(), String> {
         let slice: LbSlice = serde_json::from_value(self.slice.clone()).unwrap();
         self.server.apply(&slice).await
     }
 
     /// The first rule, to be changed.
-    pub fn rule(&mut self) -> &mut Value {
+    pub(crate) fn rule(&mut self) -> &mut Value {
         &mut self.slice["balancers"][0]
     }
 
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         self.server.report()
     }
 
     /// Waits until the first rule has so many members that are well.
-    pub async fn healthy(&self, number: usize) {
+    pub(crate) async fn healthy(&self, number: usize) {
         let is = || self.report().rules[0].members_healthy == number;
         until(is, "members are as well as expected").await;
     }
 }
 
 /// Waits until `condition` holds.
-pub async fn until(condition: impl Fn() -> bool, what: &str) {
+pub(crate) async fn until(condition: impl Fn() -> bool, what: &str) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -64,7 +64,7 @@ pub async fn until(condition: impl Fn() -> bool, what: &str) {
 }
 
 /// A rule at `at` of `mode` with `members` called m1, m2, ...; checks are quick.
-pub fn rule(at: SocketAddr, mode: &str, members: &[SocketAddr]) -> Value {
+pub(crate) fn rule(at: SocketAddr, mode: &str, members: &[SocketAddr]) -> Value {
     let members: Vec<Value> =
         members.iter().enumerate().map(|(number, it)| member(number + 1, *it)).collect();
     json!({
@@ -74,64 +74,64 @@ pub fn rule(at: SocketAddr, mode: &str, members: &[SocketAddr]) -> Value {
 }
 
 /// The member `mNUMBER`.
-pub fn member(number: usize, at: SocketAddr) -> Value {
+pub(crate) fn member(number: usize, at: SocketAddr) -> Value {
     json!({ "id": format!("m{number}"), "address": at.ip(), "port": at.port() })
 }
 
 /// An address on loopback that nobody listens on.
-pub fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// An answer as it came over the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// All values of a header, in order.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(it, _)| it == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.all(name).first().copied()
     }
 
     /// Which server answered.
-    pub fn by(&self) -> &str {
+    pub(crate) fn by(&self) -> &str {
         self.header("x-served-by").unwrap_or("nobody")
     }
 }
 
 /// A client's connection.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Client {
-    pub async fn to(at: SocketAddr) -> Self {
+    pub(crate) async fn to(at: SocketAddr) -> Self {
         let stream = timeout(BOUND, TcpStream::connect(at)).await.unwrap().unwrap();
         Self { stream, read: Vec::new() }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// A request with these header lines, and its answer.
-    pub async fn ask(&mut self, method: &str, path: &str, lines: &[&str]) -> Answer {
+    pub(crate) async fn ask(&mut self, method: &str, path: &str, lines: &[&str]) -> Answer {
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         self.send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n")).await;
         self.answer().await.expect("an answer")
     }
 
     /// The next answer; `None` at the end.
-    pub async fn answer(&mut self) -> Option<Answer> {
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
         timeout(BOUND, self.read_answer()).await.expect("an answer in time")
     }
 
@@ -198,19 +198,19 @@ impl Client {
     }
 
     /// What comes until the end, which may be a reset.
-    pub async fn rest(&mut self) -> Vec<u8> {
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
         timeout(BOUND, async { while self.more().await {} }).await.expect("an end in time");
         std::mem::take(&mut self.read)
     }
 }
 
 /// One request over a connection of its own.
-pub async fn ask(at: SocketAddr, method: &str, path: &str, lines: &[&str]) -> Answer {
+pub(crate) async fn ask(at: SocketAddr, method: &str, path: &str, lines: &[&str]) -> Answer {
     let mut client = Client::to(at).await;
     client.ask(method, path, &[lines, &["Connection: close"]].concat()).await
 }
 
 /// GET over a connection of its own.
-pub async fn get(at: SocketAddr, path: &str) -> Answer {
+pub(crate) async fn get(at: SocketAddr, path: &str) -> Answer {
     ask(at, "GET", path, &[]).await
 }

@@ -37,7 +37,8 @@ impl Pair {
         let mut rule = rule(ours, mode, &members);
         rule.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let bench = Bench::with(rule).await;
-        let haproxy = Haproxy::start(theirs, &format!("{lines}\n{}", servers(&members, options))).await;
+        let haproxy =
+            Haproxy::start(theirs, &format!("{lines}\n{}", servers(&members, options))).await;
         Self { origins, ours, theirs, bench, _haproxy: haproxy }
     }
 
@@ -113,7 +114,8 @@ async fn round_robin_and_the_clients_address() {
 
 #[tokio::test]
 async fn methods_bodies_and_statuses_pass() {
-    let pair = Pair::http(json!({ "forwarded_headers": false }), " balance roundrobin", PLAIN).await;
+    let pair =
+        Pair::http(json!({ "forwarded_headers": false }), " balance roundrobin", PLAIN).await;
     pair.alike("POST", "/form", &["Content-Length: 0"]).await;
     pair.alike("DELETE", "/thing", &[]).await;
     pair.alike("PROPFIND", "/dav", &["Depth: 1"]).await;
@@ -149,7 +151,8 @@ async fn weights_count_alike() {
         format!(" server m{} {} weight {weight}\n", number + 1, members[number])
     };
     let lines = weighted(0, 4) + &weighted(1, 1) + &weighted(2, 3);
-    let _haproxy = Haproxy::start(theirs, &format!(" mode http\n balance roundrobin\n{lines}")).await;
+    let _haproxy =
+        Haproxy::start(theirs, &format!(" mode http\n balance roundrobin\n{lines}")).await;
     for at in [ours, theirs] {
         let mut shares = [0; 3];
         for _ in 0..40 {
@@ -181,12 +184,9 @@ async fn a_cookie_is_inserted_once_and_obeyed() {
 
 #[tokio::test]
 async fn an_indirect_cookie_is_hidden_from_members() {
-    let pair = Pair::http(
-        lb_cookie(json!({ "indirect": true })),
-        " cookie SRV insert indirect",
-        COOKIE,
-    )
-    .await;
+    let pair =
+        Pair::http(lb_cookie(json!({ "indirect": true })), " cookie SRV insert indirect", COOKIE)
+            .await;
     let seen = pair.alike("GET", "/", &["Cookie: a=1; SRV=m2; b=2"]).await;
     assert_eq!(seen.by, "m2");
     assert!(seen.request.contains(&"cookie: a=1; b=2".to_owned()), "{seen:?}");
@@ -206,12 +206,9 @@ async fn nocache_postonly_and_domains() {
     assert_eq!(seen.cookies, ["SRV=m1; path=/; domain=a.example; domain=b.example"]);
     assert_eq!(seen.cache, ["private"]);
     assert_eq!(nocache.alike("GET", "/", &["Cookie: SRV=m1"]).await.cache, Vec::<String>::new());
-    let postonly = Pair::http(
-        lb_cookie(json!({ "postonly": true })),
-        " cookie SRV insert postonly",
-        COOKIE,
-    )
-    .await;
+    let postonly =
+        Pair::http(lb_cookie(json!({ "postonly": true })), " cookie SRV insert postonly", COOKIE)
+            .await;
     assert_eq!(postonly.alike("GET", "/", &[]).await.cookies, Vec::<String>::new());
     let posted = postonly.alike("POST", "/", &["Content-Length: 0"]).await;
     assert_eq!(posted.cookies, ["SRV=m2; path=/"]);
@@ -284,7 +281,8 @@ async fn source_keeps_a_client_with_one_member() {
 
 #[tokio::test]
 async fn least_connections_prefers_the_idle() {
-    let pair = Pair::http(json!({ "algorithm": "least-connections" }), " balance leastconn", PLAIN).await;
+    let pair =
+        Pair::http(json!({ "algorithm": "least-connections" }), " balance leastconn", PLAIN).await;
     for at in [pair.ours, pair.theirs] {
         // two requests that are not finished hold two members
         let mut held = Vec::new();

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::bench::BOUND;
 
 /// A running HAProxy.
-pub struct Haproxy {
+pub(crate) struct Haproxy {
     child: Child,
     _dir: TempDir,
 }
@@ -23,7 +23,7 @@ impl Drop for Haproxy {
 
 impl Haproxy {
     /// HAProxy with one `listen` section at `at`; `lines` follow its bind line.
-    pub async fn start(at: SocketAddr, lines: &str) -> Self {
+    pub(crate) async fn start(at: SocketAddr, lines: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("haproxy.cfg");
         let text = format!(
@@ -53,7 +53,7 @@ impl Haproxy {
 }
 
 /// `server` lines for members m1, m2, ..., each with `options`.
-pub fn servers(members: &[SocketAddr], options: &str) -> String {
+pub(crate) fn servers(members: &[SocketAddr], options: &str) -> String {
     let line = |(number, at): (usize, &SocketAddr)| {
         let options = options.replace("NAME", &format!("m{}", number + 1));
         format!(" server m{} {at} {options}\n", number + 1)

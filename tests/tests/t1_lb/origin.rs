@@ -13,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// A server; gone, with its connections, when dropped.
-pub struct Origin {
-    pub at: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) at: SocketAddr,
     /// Connections accepted.
-    pub accepted: Arc<AtomicUsize>,
+    pub(crate) accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -28,11 +28,11 @@ impl Drop for Origin {
 
 impl Origin {
     /// An HTTP server that says who it is and what it was asked.
-    pub async fn http(name: &str) -> Self {
+    pub(crate) async fn http(name: &str) -> Self {
         Self::http_at(name, "127.0.0.1:0".parse().unwrap()).await
     }
 
-    pub async fn http_at(name: &str, at: SocketAddr) -> Self {
+    pub(crate) async fn http_at(name: &str, at: SocketAddr) -> Self {
         let name = name.to_owned();
         let app = Router::new().fallback(move |request: Request| {
             let name = name.clone();
@@ -53,7 +53,10 @@ impl Origin {
     }
 
     /// A server that does `each` with every connection.
-    pub async fn serve<F>(at: SocketAddr, each: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    pub(crate) async fn serve<F>(
+        at: SocketAddr,
+        each: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -75,7 +78,7 @@ impl Origin {
     }
 
     /// A server that says its name and then repeats what it hears, until the client has said all.
-    pub async fn echo(name: &'static str) -> Self {
+    pub(crate) async fn echo(name: &'static str) -> Self {
         Self::serve("127.0.0.1:0".parse().unwrap(), move |mut stream| async move {
             if stream.write_all(name.as_bytes()).await.is_err() {
                 return;
@@ -91,11 +94,11 @@ impl Origin {
     }
 
     /// Servers m1, m2, ...
-    pub async fn three() -> [Self; 3] {
+    pub(crate) async fn three() -> [Self; 3] {
         [Self::http("m1").await, Self::http("m2").await, Self::http("m3").await]
     }
 
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 }
@@ -121,7 +124,8 @@ async fn tell(name: &str, request: Request) -> Response<Body> {
     let headers = answer.headers_mut();
     headers.insert("x-served-by", HeaderValue::from_str(name).unwrap());
     if what == "set" {
-        headers.append("set-cookie", HeaderValue::from_str(&format!("{value}; path=/app")).unwrap());
+        headers
+            .append("set-cookie", HeaderValue::from_str(&format!("{value}; path=/app")).unwrap());
     }
     answer
 }

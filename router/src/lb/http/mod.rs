@@ -5,7 +5,7 @@
 
 mod answers;
 mod body;
-mod cookie;
+pub mod cookie;
 mod forward;
 pub mod framing;
 mod guard;
