@@ -5,6 +5,7 @@ pub mod compile;
 pub mod desk;
 pub mod dhcp;
 pub mod dns;
+pub mod lb;
 mod slice_file;
 
 pub use appliance::{DHCP, DNS, Router};

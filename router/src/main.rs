@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sluice_api::Finding;
-use sluice_router::{Router, SliceArgs, desk, dhcp, dns};
+use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb};
 
 /// The configuration has errors.
 const UNSOUND: u8 = 3;
@@ -56,6 +56,8 @@ enum Command {
     Dhcp(SliceArgs),
     /// Serve DNS without an agent, on a desk or a test bench
     Dns(SliceArgs),
+    /// Balance load without an agent, on a desk or a test bench
+    Lb(lb::desk::LbArgs),
 }
 
 #[derive(Subcommand)]
@@ -64,6 +66,8 @@ enum Service {
     Dhcp,
     /// The name service
     Dns,
+    /// The load balancer
+    Lb,
 }
 
 fn main() -> ExitCode {
@@ -94,6 +98,10 @@ fn run(command: Command) -> Result<ExitCode> {
             log_to_stderr();
             dns::desk::run(&args)?;
         }
+        Command::Lb(args) => {
+            log_to_stderr();
+            lb::desk::run(&args)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -104,6 +112,7 @@ fn serve(service: &Service) -> Result<()> {
     match service {
         Service::Dhcp => Ok(dhcp::process::run()?),
         Service::Dns => Ok(dns::service::run()?),
+        Service::Lb => Ok(lb::service::run()?),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod model;
 pub mod nft;
 pub mod packet;
 pub mod process;
+pub mod splice;
 pub mod tap;
 pub mod udp_batch;
 
