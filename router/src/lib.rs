@@ -6,6 +6,7 @@ pub mod desk;
 pub mod dhcp;
 pub mod dns;
 mod slice_file;
+pub mod vpn;
 
 pub use appliance::{DHCP, DNS, Router};
 pub use slice_file::SliceArgs;
