@@ -3,7 +3,9 @@
 //! [`l2tp`] and [`ppp`] are pure: bytes and time in, actions out. [`lns`] is the server that they make together.
 //! Keys, encryption and negotiation are an IKE daemon's, which [`ike`] drives.
 
+pub mod ike;
 pub mod l2tp;
+pub mod lns;
 pub mod ppp;
 mod wire;
 
@@ -26,6 +28,12 @@ impl Random {
         let mut bytes = [0; N];
         (self.0)(&mut bytes);
         bytes
+    }
+
+    /// A source of its own, seeded by this one.
+    pub fn fork(&mut self) -> Self {
+        let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::from_seed(self.bytes());
+        Self::new(move |bytes| rand::Rng::fill_bytes(&mut rng, bytes))
     }
 
     /// A random number that is not 0.

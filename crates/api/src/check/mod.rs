@@ -7,6 +7,7 @@ mod guests;
 mod links;
 mod networks;
 mod routes;
+pub mod vpn;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};

@@ -4,5 +4,7 @@
 //! convert forward inside this crate only.
 
 mod v1;
+#[path = "v2/vpn.rs"]
+pub mod vpn;
 
 pub use v1::*;

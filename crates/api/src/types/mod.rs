@@ -3,6 +3,7 @@
 //! Guarantees: a value of one of these types is valid; decoding is the check, so no later code asks again.
 //! Not here: anything that needs two values to judge (a gateway inside its network), which is `check`'s task.
 
+mod blob;
 mod host;
 mod link;
 mod mac;
@@ -11,15 +12,18 @@ mod net;
 mod number;
 mod secret;
 mod text;
+mod vpn;
 
+pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
 pub use host::HostAddress;
 pub use link::LinkName;
 pub use mac::MacAddr;
 pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
-    CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds, Mtu, Port,
-    ProbeCount, VlanId,
+    CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
+    LifetimeSeconds, Mtu, Port, ProbeCount, VlanId,
 };
 pub use secret::Secret;
 pub use text::InvalidValue;
+pub use vpn::{ClientRange, DhGroup, IkeId, VpnUserName};

@@ -101,6 +101,11 @@ ranged!(
     /// DHCP lease time in seconds. Below a minute clients would renew all the time; 4294967295 is "for ever" (RFC 2131 3.3).
     LeaseSeconds(u32), "lease time", 60_u32, u32::MAX, "must be 60 to 4294967295 seconds"
 );
+ranged!(
+    /// How long a security association lives, in seconds. Below a minute peers would do nothing but negotiate; what lives
+    /// longer than a week has lost its keys' freshness.
+    LifetimeSeconds(u32), "lifetime", 60_u32, 604_800_u32, "must be 60 to 604800 seconds"
+);
 
 ranged!(
     /// Probes of a diagnostic.
@@ -174,6 +179,13 @@ impl Default for CaptureSeconds {
     fn default() -> Self {
         Self(10)
     }
+}
+
+impl LifetimeSeconds {
+    /// A day: the guide's for IKE.
+    pub const DAY: Self = Self(86_400);
+    /// An hour: the guide's for ESP.
+    pub const HOUR: Self = Self(3600);
 }
 
 impl LeaseSeconds {

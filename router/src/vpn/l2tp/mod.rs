@@ -19,11 +19,11 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub use datagram::{Control, Data, Datagram, Malformed, decode, encode_data};
-pub use lns::{Lns, Settings};
+pub use lns::{Dropped, Lns, Settings};
 pub use message::{End, ErrorCode, StopReason};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// UDP port of both ends (RFC 2661 8.1).
 pub const PORT: u16 = 1701;

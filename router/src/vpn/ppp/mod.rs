@@ -22,7 +22,7 @@ pub use link::{Link, Opened, Output, Settings};
 pub use packet::decode_frame;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// What is in a frame (assigned numbers of PPP).
 pub mod protocol {

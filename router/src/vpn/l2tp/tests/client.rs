@@ -10,24 +10,24 @@ use super::super::{Action, Datagram, Lns, Peer, decode};
 
 /// One client with one tunnel and one call.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) peer: Peer,
+pub(in crate::vpn) struct Client {
+    pub(in crate::vpn) peer: Peer,
     channel: Channel,
     /// Its id of the tunnel and of the call.
-    pub(super) id: u16,
+    pub(in crate::vpn) id: u16,
     /// The server's, once known.
-    pub(super) tunnel: u16,
-    pub(super) session: u16,
+    pub(in crate::vpn) tunnel: u16,
+    pub(in crate::vpn) session: u16,
     /// Types of messages it got, in order.
-    pub(super) heard: Vec<Kind>,
+    pub(in crate::vpn) heard: Vec<Kind>,
     /// What a stop or disconnect said: result and error code.
-    pub(super) ended: Option<(u16, u16)>,
-    pub(super) gave_up: bool,
+    pub(in crate::vpn) ended: Option<(u16, u16)>,
+    pub(in crate::vpn) gave_up: bool,
     secret: Option<Vec<u8>>,
 }
 
 /// What a client says first, as xl2tpd does.
-pub(super) fn start_request(id: u16, challenge: Option<&[u8]>) -> Vec<u8> {
+pub(in crate::vpn) fn start_request(id: u16, challenge: Option<&[u8]>) -> Vec<u8> {
     let writer = Writer::message(Kind::StartRequest.number())
         .pair(kind::PROTOCOL_VERSION, &[1, 0])
         .pair(kind::FRAMING_CAPABILITIES, &[0, 0, 0, 3])
@@ -45,11 +45,11 @@ pub(super) fn start_request(id: u16, challenge: Option<&[u8]>) -> Vec<u8> {
 
 impl Client {
     /// A client that has said its first word.
-    pub(super) fn new(peer: Peer, id: u16) -> Self {
+    pub(in crate::vpn) fn new(peer: Peer, id: u16) -> Self {
         Self::with_secret(peer, id, None)
     }
 
-    pub(super) fn with_secret(peer: Peer, id: u16, secret: Option<&[u8]>) -> Self {
+    pub(in crate::vpn) fn with_secret(peer: Peer, id: u16, secret: Option<&[u8]>) -> Self {
         let mut channel = Channel::default();
         channel.send(0, start_request(id, secret.map(|_| &b"client's challenge"[..])));
         Self {
@@ -65,11 +65,11 @@ impl Client {
         }
     }
 
-    pub(super) fn datagrams(&mut self, now: Duration) -> Vec<Vec<u8>> {
+    pub(in crate::vpn) fn datagrams(&mut self, now: Duration) -> Vec<Vec<u8>> {
         self.channel.transmit(now, self.tunnel)
     }
 
-    pub(super) fn tick(&mut self, now: Duration) -> Option<Vec<u8>> {
+    pub(in crate::vpn) fn tick(&mut self, now: Duration) -> Option<Vec<u8>> {
         match self.channel.tick(now, self.tunnel) {
             Ok(repeated) => repeated,
             Err(Silent) => {
@@ -79,7 +79,7 @@ impl Client {
         }
     }
 
-    pub(super) fn receive(&mut self, now: Duration, bytes: &[u8]) {
+    pub(in crate::vpn) fn receive(&mut self, now: Duration, bytes: &[u8]) {
         let Ok(Datagram::Control(control)) = decode(bytes) else { panic!("{bytes:02x?}") };
         assert_eq!(control.tunnel, self.id);
         for body in self.channel.receive(now, &control) {
@@ -116,11 +116,11 @@ impl Client {
     }
 
     /// Says something in the tunnel.
-    pub(super) fn say(&mut self, session: u16, body: Vec<u8>) {
+    pub(in crate::vpn) fn say(&mut self, session: u16, body: Vec<u8>) {
         self.channel.send(session, body);
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(in crate::vpn) fn stop(&mut self) {
         let writer = Writer::message(Kind::Stop.number())
             .pair(kind::ASSIGNED_TUNNEL, &self.id.to_be_bytes())
             .pair(kind::RESULT_CODE, &[0, 1]);
@@ -128,21 +128,21 @@ impl Client {
     }
 }
 
-pub(super) fn incoming_request(session: u16) -> Vec<u8> {
+pub(in crate::vpn) fn incoming_request(session: u16) -> Vec<u8> {
     Writer::message(Kind::IncomingRequest.number())
         .pair(kind::ASSIGNED_SESSION, &session.to_be_bytes())
         .pair(15, &1_u32.to_be_bytes())
         .finish()
 }
 
-pub(super) fn incoming_connected() -> Vec<u8> {
+pub(in crate::vpn) fn incoming_connected() -> Vec<u8> {
     Writer::message(Kind::IncomingConnected.number())
         .pair(24, &100_000_000_u32.to_be_bytes())
         .pair(19, &1_u32.to_be_bytes())
         .finish()
 }
 
-pub(super) fn disconnect(session: u16) -> Vec<u8> {
+pub(in crate::vpn) fn disconnect(session: u16) -> Vec<u8> {
     Writer::message(Kind::CallDisconnect.number())
         .pair(kind::RESULT_CODE, &[0, 3, 0, 0, b'b', b'y', b'e'])
         .pair(kind::ASSIGNED_SESSION, &session.to_be_bytes())
@@ -150,7 +150,7 @@ pub(super) fn disconnect(session: u16) -> Vec<u8> {
 }
 
 /// Passes datagrams until nobody has any; everything else that the server put out.
-pub(super) fn converse(server: &mut Lns, clients: &mut [Client], now: Duration) -> Vec<Action> {
+pub(in crate::vpn) fn converse(server: &mut Lns, clients: &mut [Client], now: Duration) -> Vec<Action> {
     let mut all = Vec::new();
     for _ in 0..100 {
         let mut quiet = true;

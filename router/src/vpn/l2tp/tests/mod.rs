@@ -4,7 +4,7 @@
 
 mod attributes;
 mod calls;
-mod client;
+pub(in crate::vpn) mod client;
 mod datagrams;
 mod hostile;
 mod lossy;
@@ -15,18 +15,18 @@ use std::time::Duration;
 use super::*;
 use crate::vpn::Random;
 
-pub(super) fn seconds(seconds: u64) -> Duration {
+pub(in crate::vpn) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// A peer behind the NAT that all of them share: only the mark tells them apart.
-pub(super) fn peer(mark: u32) -> Peer {
+pub(in crate::vpn) fn peer(mark: u32) -> Peer {
     let remote = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 9), PORT);
     Peer { mark, remote, local: Ipv4Addr::new(198, 51, 100, 10) }
 }
 
 /// Predictable, and never the same twice.
-pub(super) fn random() -> Random {
+pub(in crate::vpn) fn random() -> Random {
     let mut state = 1_u64;
     Random::new(move |bytes| {
         for byte in bytes {
@@ -41,7 +41,7 @@ pub(super) fn server() -> Lns {
 }
 
 /// Lets time pass until nothing is to come; panics when that takes too long.
-pub(super) fn run_out(server: &mut Lns) -> (Duration, Vec<Action>) {
+pub(in crate::vpn) fn run_out(server: &mut Lns) -> (Duration, Vec<Action>) {
     let (mut last, mut all) = (Duration::ZERO, Vec::new());
     while let Some(at) = server.deadline() {
         assert!(at < seconds(4000), "it never ends");

@@ -12,10 +12,10 @@ use super::super::protocol;
 
 /// The client's LCP: takes what it is asked for, except methods that it cannot do.
 #[derive(Debug)]
-pub(super) struct ClientLcp {
+pub(in crate::vpn) struct ClientLcp {
     /// Values of the authentication option that it can do, the preferred one first.
-    pub(super) can: Vec<Vec<u8>>,
-    pub(super) asked: Option<Vec<u8>>,
+    pub(in crate::vpn) can: Vec<Vec<u8>>,
+    pub(in crate::vpn) asked: Option<Vec<u8>>,
 }
 
 impl Protocol for ClientLcp {
@@ -53,9 +53,9 @@ impl Protocol for ClientLcp {
 
 /// The client's IPCP: asks with zeros and takes what it is told.
 #[derive(Debug)]
-pub(super) struct ClientIpcp {
-    pub(super) values: Vec<(u8, [u8; 4])>,
-    pub(super) server: Option<Ipv4Addr>,
+pub(in crate::vpn) struct ClientIpcp {
+    pub(in crate::vpn) values: Vec<(u8, [u8; 4])>,
+    pub(in crate::vpn) server: Option<Ipv4Addr>,
 }
 
 impl Default for ClientIpcp {
@@ -97,28 +97,28 @@ impl Protocol for ClientIpcp {
 
 /// A client's link.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) lcp: Automaton<ClientLcp>,
-    pub(super) ipcp: Automaton<ClientIpcp>,
+pub(in crate::vpn) struct Client {
+    pub(in crate::vpn) lcp: Automaton<ClientLcp>,
+    pub(in crate::vpn) ipcp: Automaton<ClientIpcp>,
     name: String,
     password: String,
     pap_at: Option<Duration>,
     /// What success or failure said.
-    pub(super) verdict: Option<(bool, String)>,
+    pub(in crate::vpn) verdict: Option<(bool, String)>,
     /// What it rejected or was rejected: protocol numbers.
-    pub(super) rejected: Vec<u16>,
+    pub(in crate::vpn) rejected: Vec<u16>,
     out: Vec<Vec<u8>>,
     /// The answer to the last challenge of MS-CHAPv2, and the challenge.
     exchange: Option<([u8; 16], [u8; 24])>,
 }
 
-pub(super) const PAP: [u8; 2] = [0xc0, 0x23];
-pub(super) const MD5: [u8; 3] = [0xc2, 0x23, 0x05];
-pub(super) const MS: [u8; 3] = [0xc2, 0x23, 0x81];
+pub(in crate::vpn) const PAP: [u8; 2] = [0xc0, 0x23];
+pub(in crate::vpn) const MD5: [u8; 3] = [0xc2, 0x23, 0x05];
+pub(in crate::vpn) const MS: [u8; 3] = [0xc2, 0x23, 0x81];
 const PEERS: [u8; 16] = *b"peer's challenge";
 
 impl Client {
-    pub(super) fn new(can: &[&[u8]], name: &str, password: &str) -> Self {
+    pub(in crate::vpn) fn new(can: &[&[u8]], name: &str, password: &str) -> Self {
         let can = can.iter().map(|value| value.to_vec()).collect();
         let mut client = Self {
             lcp: Automaton::new(ClientLcp { can, asked: None }),
@@ -138,25 +138,25 @@ impl Client {
         client
     }
 
-    pub(super) fn frames(&mut self) -> Vec<Vec<u8>> {
+    pub(in crate::vpn) fn frames(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.out)
     }
 
-    pub(super) fn push(&mut self, frame: Vec<u8>) {
+    pub(in crate::vpn) fn push(&mut self, frame: Vec<u8>) {
         self.out.push(frame);
     }
 
     /// True when it has an address and knows the server's.
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::vpn) fn is_up(&self) -> bool {
         self.ipcp.is_opened()
     }
 
-    pub(super) fn address(&self) -> Option<Ipv4Addr> {
+    pub(in crate::vpn) fn address(&self) -> Option<Ipv4Addr> {
         let value = |(kind, value): &(u8, [u8; 4])| (*kind == 3).then(|| Ipv4Addr::from(*value));
         self.ipcp.protocol.values.iter().find_map(value)
     }
 
-    pub(super) fn receive(&mut self, now: Duration, frame: &[u8]) {
+    pub(in crate::vpn) fn receive(&mut self, now: Duration, frame: &[u8]) {
         let Some((number, content)) = decode_frame(frame) else { return };
         let Some(packet) = Packet::decode(content) else { return };
         match number {
@@ -215,7 +215,7 @@ impl Client {
     }
 
     /// True when the server has shown that it knows the password too.
-    pub(super) fn server_is_proved(&self) -> bool {
+    pub(in crate::vpn) fn server_is_proved(&self) -> bool {
         let (Some((challenge, response)), Some((true, said))) = (&self.exchange, &self.verdict)
         else {
             return false;
@@ -260,14 +260,14 @@ impl Client {
         self.out.push(encode_frame(protocol::PAP, &packet));
     }
 
-    pub(super) fn tick(&mut self, now: Duration) {
+    pub(in crate::vpn) fn tick(&mut self, now: Duration) {
         self.lcp.tick(now);
         self.ipcp.tick(now);
         self.pap(now);
         self.follow(now);
     }
 
-    pub(super) fn close(&mut self, now: Duration) {
+    pub(in crate::vpn) fn close(&mut self, now: Duration) {
         self.lcp.close(now, "bye");
         self.follow(now);
     }

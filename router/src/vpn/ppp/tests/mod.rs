@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod client;
+pub(in crate::vpn) mod client;
 mod hostile;
 mod lossy;
 mod phases;
@@ -54,7 +54,7 @@ pub(super) fn settings(methods: &[Method]) -> Settings {
 }
 
 /// Predictable, and never the same twice.
-pub(super) fn random(seed: u8) -> Random {
+pub(in crate::vpn) fn random(seed: u8) -> Random {
     let mut state = u64::from(seed) + 1;
     Random::new(move |bytes| {
         for byte in bytes {
@@ -76,6 +76,6 @@ pub(super) fn sent(outputs: &[Output]) -> Vec<Vec<u8>> {
     outputs.iter().filter_map(frame).collect()
 }
 
-pub(super) fn seconds(seconds: u64) -> Duration {
+pub(in crate::vpn) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
