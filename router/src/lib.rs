@@ -7,6 +7,7 @@ pub mod dhcp;
 pub mod dns;
 pub mod lb;
 mod slice_file;
+pub mod vpn;
 
 pub use appliance::{DHCP, DNS, Router};
 pub use slice_file::SliceArgs;

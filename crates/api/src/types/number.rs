@@ -110,6 +110,11 @@ ranged!(
     /// Place of a rule in an access control list (guide 11.19.4).
     AclNumber(u16), "rule number", 1_u16, u16::MAX, "must be 1 to 65535"
 );
+ranged!(
+    /// How long a security association lives, in seconds. Below a minute peers would do nothing but negotiate; what lives
+    /// longer than a week has lost its keys' freshness.
+    LifetimeSeconds(u32), "lifetime", 60_u32, 604_800_u32, "must be 60 to 604800 seconds"
+);
 
 ranged!(
     /// Probes of a diagnostic.
@@ -183,6 +188,13 @@ impl Default for CaptureSeconds {
     fn default() -> Self {
         Self(10)
     }
+}
+
+impl LifetimeSeconds {
+    /// A day: the guide's for IKE.
+    pub const DAY: Self = Self(86_400);
+    /// An hour: the guide's for ESP.
+    pub const HOUR: Self = Self(3600);
 }
 
 impl LeaseSeconds {

@@ -13,6 +13,7 @@ mod router;
 mod ssvm;
 mod traffic;
 mod vpc;
+pub mod vpn;
 
 pub use appliance::{ApplianceConfig, ConfigVersion, Control};
 pub use dns::DnsConfig;
