@@ -6,6 +6,7 @@
 pub mod files;
 pub mod kernel;
 pub mod model;
+pub mod neighbour;
 pub mod nft;
 pub mod packet;
 mod pairs;

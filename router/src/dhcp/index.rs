@@ -5,41 +5,19 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use dhcproto::v4::DhcpOption;
 use sluice_api::config::ClasslessRoute;
-use sluice_api::types::{Cidr, HostName, LeaseSeconds, LinkName, MacAddr};
+use sluice_api::types::{Cidr, LeaseSeconds, LinkName, MacAddr};
 
-use super::options;
+use super::options::{CLASSLESS_ROUTES_MS, Encoded};
 use super::slice::{DhcpSlice, NetworkSlice, Reservation};
-
-/// One option, or several of the same code (RFC 3396), as bytes on the wire.
-#[derive(Clone, Debug)]
-pub(crate) struct Encoded {
-    pub(crate) code: u8,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Encoded {
-    /// Encodes `value`, split in parts of 255 bytes where it is longer (RFC 3396 5).
-    pub(crate) fn new(code: u8, value: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(value.len() + 2);
-        for part in value.chunks(usize::from(u8::MAX)) {
-            bytes.push(code);
-            bytes.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
-            bytes.extend_from_slice(part);
-        }
-        Self { code, bytes }
-    }
-
-    fn addresses(code: u8, addresses: &[Ipv4Addr]) -> Self {
-        Self::new(code, &addresses.iter().flat_map(Ipv4Addr::octets).collect::<Vec<_>>())
-    }
-}
 
 /// One guest, ready to be answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
     pub(crate) address: Ipv4Addr,
-    pub(crate) hostname: HostName,
+    /// Option 12.
+    pub(crate) hostname: Option<Encoded>,
 }
 
 /// One network, ready to answer from.
@@ -101,7 +79,8 @@ impl Network {
 
 impl Lease {
     fn new(guest: &Reservation) -> Self {
-        Self { address: guest.address, hostname: guest.hostname.clone() }
+        let hostname = DhcpOption::Hostname(guest.hostname.as_str().to_owned());
+        Self { address: guest.address, hostname: Encoded::new(&hostname) }
     }
 }
 
@@ -112,45 +91,50 @@ fn timing(lease: LeaseSeconds) -> Vec<Encoded> {
         u32::MAX => (whole, whole),
         _ => (whole / 2, whole - whole / 8),
     };
-    [
-        (options::LEASE_TIME, whole),
-        (options::RENEWAL_TIME, renew),
-        (options::REBINDING_TIME, rebind),
-    ]
-    .map(|(code, seconds)| Encoded::new(code, &seconds.to_be_bytes()))
-    .into()
+    let options = [
+        DhcpOption::AddressLeaseTime(whole),
+        DhcpOption::Renewal(renew),
+        DhcpOption::Rebinding(rebind),
+    ];
+    options.iter().filter_map(Encoded::new).collect()
 }
 
 fn network_options(slice: &NetworkSlice) -> Vec<Encoded> {
-    let routes = classless_routes(slice.gateway, &slice.routes);
-    let mut options = vec![
-        Encoded::addresses(options::SUBNET_MASK, slice.cidr.ipv4_mask().as_slice()),
-        Encoded::addresses(options::ROUTER, &[slice.gateway]),
-        Encoded::addresses(options::RESOLVERS, &slice.resolvers),
-        Encoded::new(options::CLASSLESS_ROUTES, &routes),
-        Encoded::new(options::MTU, &slice.mtu.get().to_be_bytes()),
-        Encoded::new(options::DOMAIN, slice.domain.as_str().as_bytes()),
+    let routes = Encoded::new(&classless_routes(slice.gateway, &slice.routes));
+    // its content is the same under the other number
+    let routes_ms =
+        routes.as_ref().map(|routes| Encoded::raw(CLASSLESS_ROUTES_MS, &routes.value()));
+    let broadcast = match slice.cidr.last() {
+        IpAddr::V4(last) => Some(DhcpOption::BroadcastAddr(last)),
+        IpAddr::V6(_) => None,
+    };
+    let first = [
+        DhcpOption::SubnetMask(slice.cidr.ipv4_mask().unwrap_or(Ipv4Addr::BROADCAST)),
+        DhcpOption::Router(vec![slice.gateway]),
+        DhcpOption::DomainNameServer(slice.resolvers.clone()),
     ];
-    if let IpAddr::V4(last) = slice.cidr.last() {
-        options.push(Encoded::addresses(options::BROADCAST, &[last]));
-    }
-    options.push(Encoded::new(options::CLASSLESS_ROUTES_MS, &routes));
-    options.retain(|option| !option.bytes.is_empty());
-    options
+    let later = [
+        DhcpOption::InterfaceMtu(slice.mtu.get()),
+        DhcpOption::DomainName(slice.domain.as_str().to_owned()),
+    ];
+    let encoded =
+        |options: &[DhcpOption]| -> Vec<_> { options.iter().filter_map(Encoded::new).collect() };
+    [
+        encoded(&first),
+        Vec::from_iter(routes),
+        encoded(&later),
+        encoded(broadcast.as_slice()),
+        Vec::from_iter(routes_ms),
+    ]
+    .concat()
 }
 
-/// RFC 3442: prefix length, the significant bytes of the network, next hop. The default route goes first, because a client
-/// that takes this option must ignore option 3.
-fn classless_routes(gateway: Ipv4Addr, routes: &[ClasslessRoute]) -> Vec<u8> {
-    let mut bytes = vec![0];
-    bytes.extend(gateway.octets());
-    for route in routes {
-        if let Some(network) = route.destination.as_ipv4() {
-            let prefix = network.prefix();
-            bytes.push(prefix);
-            bytes.extend(network.network().octets().iter().take(usize::from(prefix).div_ceil(8)));
-            bytes.extend(route.via.octets());
-        }
-    }
-    bytes
+/// RFC 3442. The default route goes first, because a client that takes this option must ignore option 3.
+fn classless_routes(gateway: Ipv4Addr, routes: &[ClasslessRoute]) -> DhcpOption {
+    let default = "0.0.0.0/0".parse().ok().map(|all| (all, gateway));
+    let each = routes.iter().filter_map(|route| {
+        let network = route.destination.as_ipv4()?;
+        Some((network.to_string().parse().ok()?, route.via))
+    });
+    DhcpOption::ClasslessStaticRoute(default.into_iter().chain(each).collect())
 }

@@ -7,12 +7,13 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use dhcproto::v4::DhcpOption;
 use sluice_api::types::{LinkName, MacAddr};
 
 use super::counters::Counters;
 use super::index::{Index, Lease, Network};
-use super::options;
-use super::reply::{Head, ReplyKind, Writer};
+use super::options::Encoded;
+use super::reply::{Boot, Head, ReplyKind, Writer};
 use super::slice::DhcpSlice;
 use super::state::State;
 use super::wire::{Kind, Malformed, Message, decode};
@@ -327,7 +328,7 @@ impl Query<'_> {
         };
         let mut writer = self.writer(kind, self.guest.address, ciaddr);
         if let [lease, rest @ ..] = self.network.timing.as_slice() {
-            writer.raw(&lease.bytes);
+            writer.add(lease);
             writer.all_asked(rest);
         }
         self.parameters(&mut writer);
@@ -349,27 +350,26 @@ impl Query<'_> {
     fn nak(&self, why: NakReason) -> Built {
         let none = Ipv4Addr::UNSPECIFIED;
         let mut writer = self.writer(ReplyKind::Nak, none, none);
-        writer.value(options::MESSAGE, why.text().as_bytes());
-        if self.message.is_relayed() {
-            writer.set_broadcast();
+        if let Some(text) = Encoded::new(&DhcpOption::Message(why.text().to_owned())) {
+            writer.add(&text);
         }
         self.built(ReplyKind::Nak, writer, Destination::Broadcast)
     }
 
     fn writer(&self, kind: ReplyKind, yiaddr: Ipv4Addr, ciaddr: Ipv4Addr) -> Writer<'_> {
         let (server, mtu) = (self.network.server, self.network.mtu);
-        Writer::new(self.message, &Head { kind, server, yiaddr, ciaddr, mtu })
+        let broadcast = kind == ReplyKind::Nak && self.message.is_relayed();
+        let boot = Boot::default();
+        Writer::new(self.message, &Head { kind, server, yiaddr, ciaddr, boot, mtu, broadcast })
     }
 
     /// The options that do not depend on having a lease. The mask is always given: without it an address is of no use.
     fn parameters(&self, writer: &mut Writer<'_>) {
         if let [mask, rest @ ..] = self.network.options.as_slice() {
-            writer.raw(&mask.bytes);
+            writer.add(mask);
             writer.all_asked(rest);
         }
-        if self.message.asked.is_none_or(|asked| asked.contains(options::HOST_NAME)) {
-            writer.value(options::HOST_NAME, self.guest.hostname.as_str().as_bytes());
-        }
+        writer.all_asked(&self.guest.hostname);
     }
 
     fn to_hardware(&self, address: Ipv4Addr) -> Destination {

@@ -6,6 +6,7 @@
 mod host;
 mod link;
 mod mac;
+mod metadata;
 mod name;
 mod net;
 mod number;
@@ -17,6 +18,7 @@ mod version;
 pub use host::HostAddress;
 pub use link::LinkName;
 pub use mac::MacAddr;
+pub use metadata::{MetadataKey, MetadataValue, PublicKey};
 pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
