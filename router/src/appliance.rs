@@ -41,8 +41,8 @@ impl Appliance for Router {
         BTreeMap::from([
             (DHCP, ServiceSlice::of(&dhcp::slice(config))),
             (DNS, ServiceSlice::of(&dns::slice(config))),
-            (METADATA, ServiceSlice::of(&metadata::slice(config))),
-            (PASSWORD, ServiceSlice::of(&password::slice(config))),
+            (METADATA, ServiceSlice::of(&metadata::slice(config, |_| None))),
+            (PASSWORD, ServiceSlice::of(&password::slice(config, |_| None))),
         ])
     }
 

@@ -145,6 +145,21 @@ fn names_that_the_operator_sends_elsewhere_are_forwarded_but_never_the_guests_ow
 }
 
 #[test]
+fn a_guest_on_two_networks_of_a_domain_is_found_by_its_near_address_first() {
+    let mut slice: serde_json::Value = serde_json::from_str(SLICE).unwrap();
+    let vm = |address| serde_json::json!({ "name": "both", "address": address });
+    slice["networks"][1]["hosts"] = serde_json::json!([vm("10.2.7.7")]);
+    slice["networks"][2]["hosts"] = serde_json::json!([vm("10.3.0.140")]);
+    let bench = Bench::new(&slice.to_string());
+    let asked = |client: &str, local: &str| {
+        let reply = bench.send(&query("both.cs2.cloud.internal.", RecordType::A), client, local);
+        answers(&reply.unwrap())
+    };
+    assert_eq!(asked("10.2.7.9", "10.2.0.1"), ["10.2.7.7", "10.3.0.140"]);
+    assert_eq!(asked("10.3.0.140", "10.3.0.129"), ["10.3.0.140", "10.2.7.7"]);
+}
+
+#[test]
 fn named_networks_behind_guests_are_answered_and_others_are_not() {
     let mut slice: serde_json::Value = serde_json::from_str(SLICE).unwrap();
     slice["networks"][0]["clients"] = serde_json::json!(["10.50.0.0/24"]);

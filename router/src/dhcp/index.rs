@@ -18,6 +18,8 @@ pub(crate) struct Lease {
     pub(crate) address: Ipv4Addr,
     /// Option 12.
     pub(crate) hostname: Option<Encoded>,
+    /// It is the VM's way to the rest of the world.
+    pub(crate) default_nic: bool,
 }
 
 /// One network, ready to answer from.
@@ -31,6 +33,9 @@ pub(crate) struct Network {
     pub(crate) timing: Vec<Encoded>,
     /// The others but for the host name, most needed first: what comes last is left out of a reply that is too full.
     pub(crate) options: Vec<Encoded>,
+    /// The same for NICs by which their VM does not reach the rest of the world: a second default route, resolver or domain
+    /// would be one too many.
+    pub(crate) options_aside: Vec<Encoded>,
     pub(crate) guests: HashMap<MacAddr, Lease>,
 }
 
@@ -66,7 +71,8 @@ impl Network {
             lease: slice.lease_seconds,
             mtu: slice.mtu.get(),
             timing: timing(slice.lease_seconds),
-            options: network_options(slice),
+            options: network_options(slice, true),
+            options_aside: network_options(slice, false),
             guests: slice.guests.iter().map(|guest| (guest.mac, Lease::new(guest))).collect(),
         }
     }
@@ -80,7 +86,8 @@ impl Network {
 impl Lease {
     fn new(guest: &Reservation) -> Self {
         let hostname = DhcpOption::Hostname(guest.hostname.as_str().to_owned());
-        Self { address: guest.address, hostname: Encoded::new(&hostname) }
+        let (address, default_nic) = (guest.address, guest.default_nic);
+        Self { address, hostname: Encoded::new(&hostname), default_nic }
     }
 }
 
@@ -99,8 +106,10 @@ fn timing(lease: LeaseSeconds) -> Vec<Encoded> {
     options.iter().filter_map(Encoded::new).collect()
 }
 
-fn network_options(slice: &NetworkSlice) -> Vec<Encoded> {
-    let routes = Encoded::new(&classless_routes(slice.gateway, &slice.routes));
+/// `outward` for NICs that are their VM's way to the rest of the world.
+fn network_options(slice: &NetworkSlice, outward: bool) -> Vec<Encoded> {
+    let gateway = outward.then_some(slice.gateway);
+    let routes = Encoded::new(&classless_routes(gateway, &slice.routes));
     // its content is the same under the other number
     let routes_ms =
         routes.as_ref().map(|routes| Encoded::raw(CLASSLESS_ROUTES_MS, &routes.value()));
@@ -108,21 +117,23 @@ fn network_options(slice: &NetworkSlice) -> Vec<Encoded> {
         IpAddr::V4(last) => Some(DhcpOption::BroadcastAddr(last)),
         IpAddr::V6(_) => None,
     };
-    let first = [
-        DhcpOption::SubnetMask(slice.cidr.ipv4_mask().unwrap_or(Ipv4Addr::BROADCAST)),
-        DhcpOption::Router(vec![slice.gateway]),
-        DhcpOption::DomainNameServer(slice.resolvers.clone()),
-    ];
-    let later = [
-        DhcpOption::InterfaceMtu(slice.mtu.get()),
-        DhcpOption::DomainName(slice.domain.as_str().to_owned()),
-    ];
-    let encoded =
-        |options: &[DhcpOption]| -> Vec<_> { options.iter().filter_map(Encoded::new).collect() };
+    let mask = DhcpOption::SubnetMask(slice.cidr.ipv4_mask().unwrap_or(Ipv4Addr::BROADCAST));
+    let world = || {
+        [
+            DhcpOption::Router(vec![slice.gateway]),
+            DhcpOption::DomainNameServer(slice.resolvers.clone()),
+        ]
+    };
+    let domain = || DhcpOption::DomainName(slice.domain.as_str().to_owned());
+    let encoded = |options: &[DhcpOption]| -> Vec<_> {
+        options.iter().filter_map(Encoded::new).collect()
+    };
     [
-        encoded(&first),
+        encoded(&[mask]),
+        if outward { encoded(&world()) } else { Vec::new() },
         Vec::from_iter(routes),
-        encoded(&later),
+        encoded(&[DhcpOption::InterfaceMtu(slice.mtu.get())]),
+        if outward { encoded(&[domain()]) } else { Vec::new() },
         encoded(broadcast.as_slice()),
         Vec::from_iter(routes_ms),
     ]
@@ -130,8 +141,8 @@ fn network_options(slice: &NetworkSlice) -> Vec<Encoded> {
 }
 
 /// RFC 3442. The default route goes first, because a client that takes this option must ignore option 3.
-fn classless_routes(gateway: Ipv4Addr, routes: &[ClasslessRoute]) -> DhcpOption {
-    let default = "0.0.0.0/0".parse().ok().map(|all| (all, gateway));
+fn classless_routes(gateway: Option<Ipv4Addr>, routes: &[ClasslessRoute]) -> DhcpOption {
+    let default = gateway.and_then(|gateway| Some(("0.0.0.0/0".parse().ok()?, gateway)));
     let each = routes.iter().filter_map(|route| {
         let network = route.destination.as_ipv4()?;
         Some((network.to_string().parse().ok()?, route.via))

@@ -365,7 +365,9 @@ impl Query<'_> {
 
     /// The options that do not depend on having a lease. The mask is always given: without it an address is of no use.
     fn parameters(&self, writer: &mut Writer<'_>) {
-        if let [mask, rest @ ..] = self.network.options.as_slice() {
+        let (network, outward) = (self.network, self.guest.default_nic);
+        let options = if outward { &network.options } else { &network.options_aside };
+        if let [mask, rest @ ..] = options.as_slice() {
             writer.add(mask);
             writer.all_asked(rest);
         }

@@ -49,6 +49,18 @@ pub struct Reservation {
     pub address: Ipv4Addr,
     /// Option 12.
     pub hostname: HostName,
+    /// It is given the default route, the resolvers and the domain; a VM has one such NIC. Default: true.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub default_nic: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The DHCP process's part of `config`; the same configuration gives the same slice.
@@ -87,6 +99,11 @@ fn link_mtu(config: &RouterDocument, name: &LinkName) -> Mtu {
 
 impl From<&Guest> for Reservation {
     fn from(guest: &Guest) -> Self {
-        Self { mac: guest.mac, address: guest.address, hostname: guest.hostname.clone() }
+        Self {
+            mac: guest.mac,
+            address: guest.address,
+            hostname: guest.hostname.clone(),
+            default_nic: guest.default_nic,
+        }
     }
 }

@@ -141,20 +141,36 @@ impl Core<'_> {
 
     fn node(&self, view: &View, node: &Node, out: &mut [u8]) -> Verdict {
         match node {
-            Node::One(record) => self.records(view, std::slice::from_ref(record), out),
+            Node::One(record) => self.records(view, [record], out),
+            Node::Several(records) => self.several(view, records, out),
             Node::Router => self.records(view, &self.request.network.router, out),
             Node::Apex(index) => {
                 view.zone(*index).map_or(Verdict::Drop, |zone| self.apex(zone, out))
             }
-            Node::Empty => self.records(view, &[], out),
+            Node::Empty => self.records(view, [], out),
         }
     }
 
+    /// The address in the asker's own network first: clients that take one take that.
+    fn several(&self, view: &View, records: &[Record], out: &mut [u8]) -> Verdict {
+        let network = self.request.network;
+        let is_own =
+            |record: &&Record| record.ipv4().is_some_and(|address| network.holds(address));
+        let own = records.iter().filter(is_own);
+        let others = records.iter().filter(|record| !is_own(record));
+        self.records(view, own.chain(others), out)
+    }
+
     /// Those of `records` that are asked for, or "nothing of this type".
-    fn records(&self, view: &View, records: &[Record], out: &mut [u8]) -> Verdict {
+    fn records<'r>(
+        &self,
+        view: &View,
+        records: impl IntoIterator<Item = &'r Record>,
+        out: &mut [u8],
+    ) -> Verdict {
         let Some(mut reply) = self.reply(out) else { return Verdict::Drop };
         let mut found = false;
-        for record in records.iter().filter(|record| self.asks_for(record.rtype)) {
+        for record in records.into_iter().filter(|record| self.asks_for(record.rtype)) {
             reply.record(Section::Answer, &[&record.bytes]);
             found = true;
         }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::config::{GuestNetwork, Link, RouterDocument};
+use sluice_api::config::{ForwardZone, GuestNetwork, Link, RouterDocument};
 use sluice_api::types::{Cidr, DomainName, HostName, LinkName};
 
 /// Port of DNS (RFC 1035 4.2).
@@ -130,13 +130,22 @@ impl Default for Settings {
 
 /// The DNS part of `config`.
 pub fn slice(config: &RouterDocument) -> DnsSlice {
+    let dns = &config.role.dns;
     DnsSlice {
         router: config.role.hostname.clone(),
         networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
-        upstreams: config.role.dns.upstreams.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect(),
-        forward: Vec::new(),
-        settings: Settings::default(),
+        upstreams: sockets(&dns.upstreams),
+        forward: dns.forward_zones.iter().map(of_zone).collect(),
+        settings: Settings { mixed_case: dns.mixed_case, ..Settings::default() },
     }
+}
+
+fn sockets(resolvers: &[IpAddr]) -> Vec<SocketAddr> {
+    resolvers.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect()
+}
+
+fn of_zone(zone: &ForwardZone) -> DnsForward {
+    DnsForward { zone: zone.zone.clone(), upstreams: sockets(&zone.upstreams) }
 }
 
 fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
@@ -153,8 +162,8 @@ fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
         domain: network.domain.clone(),
         cidr: network.cidr,
         hosts: network.guests.iter().map(host).collect(),
-        upstreams: Vec::new(),
-        clients: Vec::new(),
+        upstreams: sockets(&network.dns.upstreams),
+        clients: network.dns.clients.clone(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! networks may share. Names of the router's other domains are refused to them and never sent to upstreams.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sluice_api::types::{Cidr, DomainName, HostName};
 
@@ -47,6 +47,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether `address` is one of the network's own guests'.
+    pub(super) fn holds(&self, address: Ipv4Addr) -> bool {
+        self.listen.iter().any(|listen| listen.clients.contains(address.into()))
+    }
+
     /// Whether a query from `client` to `local` is one of this network's own.
     pub fn admits(&self, local: IpAddr, client: IpAddr) -> bool {
         let here = self.listen.iter().find(|listen| listen.address == local);
@@ -263,7 +268,7 @@ fn add_guests(view: &mut View, authority: &Authority<'_>, network: &DnsNetwork) 
     let labels = reverse_zones(&network.cidr).1;
     for host in &network.hosts {
         let Some(name) = Name::of_host(&host.name, &network.domain) else { continue };
-        view.add(&name, Node::One(Record::of_address(host.address.into(), authority.ttl)));
+        view.add_guest(&name, Record::of_address(host.address.into(), authority.ttl));
         view.add_pointer(host.address, labels, &name, authority.ttl);
     }
     for listen in &network.listen {

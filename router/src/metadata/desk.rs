@@ -17,7 +17,7 @@ struct Desk<'a> {
 
 impl desk::Desk for Desk<'_> {
     fn load(&mut self) -> Result<()> {
-        process::apply(&self.web, &self.args.load(slice)?);
+        process::apply(&self.web, &self.args.load(|config| slice(config, |_| None))?);
         Ok(())
     }
 

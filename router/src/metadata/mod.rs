@@ -14,4 +14,4 @@ mod slice;
 mod token;
 mod tree;
 
-pub use slice::{MetadataGuest, MetadataNetwork, MetadataSlice, SERVICE_ADDRESS, UserData, slice};
+pub use slice::{MetadataGuest, MetadataNetwork, MetadataSlice, SERVICE_ADDRESS, slice};

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sluice_api::RouterConfig;
-use sluice_api::config::GuestNetwork;
+use serde::{Deserialize, Serialize};
+use sluice_api::RouterDocument;
+use sluice_api::config::{GuestNetwork, TokenPolicy};
 use sluice_api::types::{
-    Cidr, DomainName, HostName, LinkName, MacAddr, MetadataKey, MetadataValue, PublicKey,
+    BlobDigest, Cidr, DomainName, HostName, LinkName, MacAddr, MetadataKey, MetadataValue,
+    PublicKey, SecretBytes,
 };
 
 use super::guest::{Guest, Network};
@@ -31,9 +30,9 @@ const PORT: u16 = 80;
 pub struct MetadataSlice {
     /// Networks served, at most one per link.
     pub networks: Vec<MetadataNetwork>,
-    /// User data by digest.
+    /// User data by digest; they hold secrets often enough.
     #[serde(default)]
-    pub user_data: BTreeMap<String, UserData>,
+    pub user_data: BTreeMap<BlobDigest, SecretBytes>,
     /// Port to answer on. Default 80; another one lets a desk run without rights.
     #[serde(default = "default_port")]
     pub port: u16,
@@ -93,34 +92,10 @@ pub struct MetadataGuest {
     pub extra: BTreeMap<MetadataKey, MetadataValue>,
     /// Digest of its user data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_data: Option<String>,
+    pub user_data: Option<BlobDigest>,
     /// It is answered only with a session token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_token: bool,
-}
-
-/// User data, base64 in a slice; they hold secrets often enough to be printed as hidden.
-#[derive(Clone, PartialEq, Eq)]
-pub struct UserData(pub Bytes);
-
-impl std::fmt::Debug for UserData {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-impl Serialize for UserData {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for UserData {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        let bytes = STANDARD.decode(text.as_ref()).map_err(serde::de::Error::custom)?;
-        Ok(Self(bytes.into()))
-    }
 }
 
 impl MetadataSlice {
@@ -135,17 +110,30 @@ impl MetadataSlice {
 
     /// The guests as they are looked up.
     pub(super) fn directory(&self) -> Directory<Guest> {
+        let shared: BTreeMap<_, _> = self
+            .user_data
+            .iter()
+            .map(|(digest, bytes)| (digest, Bytes::from_owner(Shared(bytes.clone()))))
+            .collect();
         let mut directory = Directory::default();
         for network in &self.networks {
             let common = Arc::new(Network { cidr: network.cidr, domain: network.domain.clone() });
             for guest in &network.guests {
-                let found = guest.user_data.as_ref().and_then(|digest| self.user_data.get(digest));
-                let user_data = found.map(|found| found.0.clone());
-                let entry = entry(guest, common.clone(), user_data);
+                let user_data = guest.user_data.as_ref().and_then(|digest| shared.get(digest));
+                let entry = entry(guest, common.clone(), user_data.cloned());
                 directory.enter(&network.link, guest.mac, guest.addresses.iter().copied(), entry);
             }
         }
         directory
+    }
+}
+
+/// User data as a body that many answers share; wiped with the last of them.
+struct Shared(SecretBytes);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.reveal()
     }
 }
 
@@ -168,36 +156,67 @@ fn entry(guest: &MetadataGuest, network: Arc<Network>, user_data: Option<Bytes>)
     }
 }
 
-/// The metadata process's part of `config`; the same configuration gives the same slice.
-pub fn slice(config: &RouterConfig) -> MetadataSlice {
-    let networks = config.networks.iter().map(of_network).collect();
-    MetadataSlice { networks, user_data: BTreeMap::new(), port: PORT }
+/// The metadata process's part of `config`, with the bytes that `blob` gives; the same configuration gives the same slice.
+///
+/// User data that `blob` does not have are left out: the guest is told that there are none.
+pub fn slice(
+    config: &RouterDocument,
+    blob: impl Fn(&BlobDigest) -> Option<SecretBytes>,
+) -> MetadataSlice {
+    let networks = &config.role.networks;
+    let named = networks.iter().flat_map(|network| &network.guests);
+    let digests: BTreeSet<_> = named.filter_map(|guest| guest.metadata.user_data).collect();
+    MetadataSlice {
+        networks: networks.iter().map(|network| of_network(config, network)).collect(),
+        user_data: digests.iter().filter_map(|digest| Some((*digest, blob(digest)?))).collect(),
+        port: PORT,
+    }
 }
 
-fn of_network(network: &GuestNetwork) -> MetadataNetwork {
+fn of_network(config: &RouterDocument, network: &GuestNetwork) -> MetadataNetwork {
     MetadataNetwork {
         link: network.link.clone(),
         cidr: network.cidr,
         listen: vec![network.gateway, SERVICE_ADDRESS],
         domain: network.domain.clone(),
-        guests: network.guests.iter().filter_map(|guest| of_guest(network, guest)).collect(),
+        guests: network.guests.iter().map(|guest| of_guest(config, network, guest)).collect(),
     }
 }
 
-fn of_guest(network: &GuestNetwork, guest: &sluice_api::config::Guest) -> Option<MetadataGuest> {
-    Some(MetadataGuest {
+fn of_guest(
+    config: &RouterDocument,
+    network: &GuestNetwork,
+    guest: &sluice_api::config::Guest,
+) -> MetadataGuest {
+    let metadata = &guest.metadata;
+    let addresses = std::iter::once(&guest.address).chain(&guest.secondary_addresses);
+    MetadataGuest {
         mac: guest.mac,
-        addresses: vec![guest.address],
+        addresses: addresses.copied().collect(),
         hostname: guest.hostname.clone(),
-        instance_id: guest.id.as_str().parse().ok()?,
-        vm_id: None,
-        availability_zone: "default".parse().ok()?,
-        service_offering: None,
-        cloud_identifier: None,
-        public_address: network.source_nat.as_ref().map(|nat| nat.address),
-        public_keys: Vec::new(),
-        extra: BTreeMap::new(),
-        user_data: None,
-        needs_token: false,
-    })
+        instance_id: metadata.instance_id.clone().unwrap_or_else(|| (&guest.id).into()),
+        vm_id: metadata.vm_id.clone(),
+        availability_zone: metadata
+            .availability_zone
+            .clone()
+            .unwrap_or_else(MetadataValue::default_zone),
+        service_offering: metadata.service_offering.clone(),
+        cloud_identifier: metadata.cloud_identifier.clone(),
+        public_address: public_address(config, network, guest),
+        public_keys: metadata.public_keys.clone(),
+        extra: metadata.extra.clone(),
+        user_data: metadata.user_data,
+        needs_token: metadata.tokens == TokenPolicy::Required,
+    }
+}
+
+/// By which the world sees the guest: its own public address, or that of its network.
+fn public_address(
+    config: &RouterDocument,
+    network: &GuestNetwork,
+    guest: &sluice_api::config::Guest,
+) -> Option<Ipv4Addr> {
+    let mut all = config.role.static_nat.iter();
+    let own = all.find(|nat| nat.network == network.id && nat.guest == guest.address);
+    own.map(|nat| nat.public).or_else(|| network.source_nat.as_ref().map(|nat| nat.address))
 }

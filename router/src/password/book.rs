@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use sluice_api::types::{ObjectId, Secret};
+use sluice_api::types::{BlobDigest, ObjectId, Secret};
 
 use super::sealed::{Safe, Sealed};
 
@@ -35,14 +35,14 @@ pub enum Given {
 pub(super) struct Incoming<'a> {
     pub(super) guest: &'a ObjectId,
     /// Tells one password from another without showing it.
-    pub(super) digest: &'a str,
+    pub(super) digest: &'a BlobDigest,
     pub(super) secret: &'a Secret,
     pub(super) valid: Duration,
 }
 
 #[derive(Debug)]
 struct Entry {
-    digest: String,
+    digest: BlobDigest,
     /// None once it was acknowledged or its time was over.
     secret: Option<Sealed>,
     expires: Duration,
@@ -82,7 +82,7 @@ impl Book {
         let mut complete = true;
         let mut old = std::mem::take(&mut self.entries);
         for incoming in passwords {
-            let kept = old.remove(incoming.guest).filter(|entry| entry.digest == incoming.digest);
+            let kept = old.remove(incoming.guest).filter(|entry| entry.digest == *incoming.digest);
             let entry = kept.or_else(|| self.enter(now, &incoming));
             complete &= entry.is_some();
             if let Some(entry) = entry {
@@ -94,7 +94,7 @@ impl Book {
 
     fn enter(&self, now: Duration, incoming: &Incoming<'_>) -> Option<Entry> {
         Some(Entry {
-            digest: incoming.digest.to_owned(),
+            digest: *incoming.digest,
             secret: Some(self.safe.seal(incoming.secret)?),
             expires: now.saturating_add(incoming.valid),
             given: Given::Waiting,

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::config::{Guest, GuestNetwork};
-use sluice_api::types::{LinkName, MacAddr, ObjectId, Secret};
+use sluice_api::types::{BlobDigest, LinkName, MacAddr, ObjectId, Secret, SecretBytes};
 
 use super::book::Incoming;
 use crate::endpoint::Endpoint;
@@ -15,6 +15,8 @@ use crate::web::{Directory, endpoints};
 
 /// Port of the protocol.
 const PORT: u16 = 8080;
+/// Longest password in bytes.
+const LONGEST: usize = 256;
 
 /// Everything the password process needs of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +65,7 @@ pub struct PasswordGuest {
 #[serde(deny_unknown_fields)]
 pub struct Password {
     /// Tells it from the one before.
-    pub digest: String,
+    pub digest: BlobDigest,
     /// The password.
     pub secret: Secret,
     /// How long it waits, in seconds from when this process first hears of it.
@@ -107,22 +109,52 @@ impl PasswordSlice {
     }
 }
 
-/// The password process's part of `config`; the same configuration gives the same slice.
-pub fn slice(config: &RouterConfig) -> PasswordSlice {
-    let networks = config.networks.iter().map(of_network).collect();
-    PasswordSlice { networks, port: PORT }
-}
-
-fn of_network(network: &GuestNetwork) -> PasswordNetwork {
+/// The password process's part of `config`, with the bytes that `blob` gives; the same configuration gives the same slice.
+///
+/// A password that `blob` does not have, or not in the form that it must have, is left out.
+pub fn slice(
+    config: &RouterDocument,
+    blob: impl Fn(&BlobDigest) -> Option<SecretBytes>,
+) -> PasswordSlice {
     let of_guest = |guest: &Guest| PasswordGuest {
         id: guest.id.clone(),
         mac: guest.mac,
-        addresses: vec![guest.address],
-        password: None,
+        addresses: std::iter::once(guest.address).chain(guest.secondary_addresses.clone()).collect(),
+        password: guest.metadata.password.as_ref().and_then(|password| {
+            Some(Password {
+                digest: password.blob,
+                secret: secret(&blob(&password.blob)?)?,
+                valid_seconds: password.valid_seconds.get(),
+            })
+        }),
     };
-    PasswordNetwork {
+    let of_network = |network: &GuestNetwork| PasswordNetwork {
         link: network.link.clone(),
         listen: vec![network.gateway],
         guests: network.guests.iter().map(of_guest).collect(),
+    };
+    PasswordSlice { networks: config.role.networks.iter().map(of_network).collect(), port: PORT }
+}
+
+/// The password behind the first line, which is there to make the digest of no use to whoever guesses.
+fn secret(blob: &SecretBytes) -> Option<Secret> {
+    let (_, password) = blob.reveal_text()?.split_once('\n')?;
+    let password = password.strip_suffix('\n').unwrap_or(password);
+    let usable = (1..=LONGEST).contains(&password.len()) && !password.contains(char::is_control);
+    usable.then(|| Secret::new(password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_line_behind_the_random_one() {
+        let of = |text: &str| secret(&SecretBytes::new(text)).map(|it| it.reveal().to_owned());
+        assert_eq!(of("4f1d\nhunter2").as_deref(), Some("hunter2"));
+        assert_eq!(of("4f1d\nhunter2\n").as_deref(), Some("hunter2"));
+        for bad in ["hunter2", "4f1d\n", "4f1d\na\nb", "4f1d\na\u{7}b", &format!("x\n{:300}", "")] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
     }
 }

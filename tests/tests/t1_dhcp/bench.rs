@@ -57,6 +57,7 @@ pub(crate) fn reservation((mac_text, address, name): (&str, &str, &str)) -> Rese
         mac: mac(mac_text),
         address: address.parse().unwrap(),
         hostname: name.parse().unwrap(),
+        default_nic: true,
     }
 }
 

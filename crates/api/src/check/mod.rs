@@ -5,6 +5,7 @@
 mod control;
 mod guests;
 mod links;
+mod metadata;
 mod networks;
 mod policy_rules;
 mod proxy;

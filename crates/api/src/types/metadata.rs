@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ObjectId;
 use super::text::text_value;
 
 /// Name of a metadata value, such as `cloud-domain`: 1 to 63 lower-case letters, digits and inner hyphens; it becomes part
@@ -30,8 +31,23 @@ text_value!(
 );
 
 impl MetadataKey {
-    /// Keys that the router answers from what it knows itself.
-    const KEPT: [&'static str; 4] = ["user-data", "meta-data", "api", "public-keys"];
+    /// Keys that have fields of their own, or that the router answers from what it knows itself.
+    const KEPT: [&'static str; 14] = [
+        "api",
+        "availability-zone",
+        "cloud-identifier",
+        "dynamic",
+        "instance-id",
+        "local-hostname",
+        "local-ipv4",
+        "meta-data",
+        "public-hostname",
+        "public-ipv4",
+        "public-keys",
+        "service-offering",
+        "user-data",
+        "vm-id",
+    ];
 
     fn check(text: &str) -> Result<String, &'static str> {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -65,6 +81,20 @@ impl MetadataValue {
     /// The value as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl MetadataValue {
+    /// The availability zone of a cloud that names none.
+    pub fn default_zone() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+/// Every id is a short line of plain letters.
+impl From<&ObjectId> for MetadataValue {
+    fn from(id: &ObjectId) -> Self {
+        Self(id.as_str().to_owned())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Guarantees: a value of one of these types is valid; decoding is the check, so no later code asks again.
 //! Not here: anything that needs two values to judge (a gateway inside its network), which is `check`'s task.
 
+mod blob;
 mod host;
 mod link;
 mod mac;
@@ -15,6 +16,7 @@ mod secret;
 mod text;
 mod version;
 
+pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
 pub use host::HostAddress;
 pub use link::LinkName;
 pub use mac::MacAddr;
@@ -23,7 +25,7 @@ pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
     AclNumber, CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
-    Mtu, Port, ProbeCount, RouteTable, VlanId,
+    Mtu, PasswordSeconds, Port, ProbeCount, RouteTable, VlanId,
 };
 pub use ports::PortRange;
 pub use secret::Secret;

@@ -53,6 +53,7 @@ fn ten_thousand_guests_are_each_answered() {
                 mac: MacAddr::from_bytes([2, 0, 0, 0, high, low]).unwrap(),
                 address: Ipv4Addr::from(0x0a01_1000 + number),
                 hostname: format!("vm{number}").parse().unwrap(),
+                default_nic: true,
             }
         })
         .collect();

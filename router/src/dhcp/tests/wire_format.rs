@@ -50,6 +50,21 @@ fn a_client_that_does_not_say_gets_everything() {
 }
 
 #[test]
+fn a_second_nic_is_not_given_a_second_way_out() {
+    let mut slice = example();
+    slice.networks[0].guests[0].default_nic = false;
+    let outcome = send(&mut Server::new(&slice), &client(MessageType::Discover, VM1, &[]));
+    let (offer, _) = reply(outcome);
+    // neither router, resolver nor domain
+    assert_eq!(codes(&offer), [1, 12, 26, 28, 51, 53, 54, 58, 59, 121, 249]);
+    let routes = DhcpOption::ClasslessStaticRoute(vec![(
+        "10.9.0.0/16".parse().unwrap(),
+        ip("10.1.1.254"),
+    )]);
+    assert_eq!(offer.opts().get(OptionCode::ClasslessStaticRoute), Some(&routes));
+}
+
+#[test]
 fn the_old_windows_number_carries_the_same_routes() {
     let (_, bytes) = offer(Some(&[249]), &[]);
     let routes = [249, 12, 0, 10, 1, 1, 1, 16, 10, 9, 10, 1, 1, 254];

@@ -99,7 +99,8 @@ fn slice() -> Result<DhcpSlice> {
 
 fn reservation(number: u16) -> Result<Reservation> {
     let mac: MacAddr = mac_text(number).parse()?;
-    Ok(Reservation { mac, address: address(number), hostname: format!("vm{number}").parse()? })
+    let hostname = format!("vm{number}").parse()?;
+    Ok(Reservation { mac, address: address(number), hostname, default_nic: true })
 }
 
 /// Kea at its fastest for this job: leases in memory only, one thread for one core, errors alone logged.
