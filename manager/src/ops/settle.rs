@@ -1,6 +1,6 @@
 //! The end of a change: each touched appliance gets the configuration that follows, with a higher number if it differs.
 
-use sluice_api::config::{Guest, GuestMetadata, RouterDocument};
+use sluice_api::config::{Guest, GuestDhcp, GuestMetadata, RouterDocument};
 use sluice_api::types::{Generation, ObjectId};
 use sluice_api::{Digest, Finding};
 use sqlx::SqliteConnection;
@@ -148,6 +148,7 @@ async fn network_model(
         secondary_addresses: Vec::new(),
         hostname,
         default_nic: true,
+        dhcp: GuestDhcp::default(),
         metadata: GuestMetadata::default(),
     };
     Ok(NetworkModel {

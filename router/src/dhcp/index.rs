@@ -3,14 +3,14 @@
 //! Built once per configuration, in time proportional to the guests; a look-up costs the same for one guest and for 10,000.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use dhcproto::v4::DhcpOption;
-use sluice_api::config::ClasslessRoute;
-use sluice_api::types::{Cidr, LeaseSeconds, LinkName, MacAddr};
+use sluice_api::types::{Cidr, LinkName, MacAddr};
 
-use super::options::{CLASSLESS_ROUTES_MS, Encoded};
+use super::options::Encoded;
 use super::slice::{DhcpSlice, NetworkSlice, Reservation};
+use super::told::{HOST_NAME, Told};
 
 /// One guest, ready to be answered.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct Lease {
     pub(crate) address: Ipv4Addr,
     /// Option 12.
     pub(crate) hostname: Option<Encoded>,
-    /// It is the VM's way to the rest of the world.
-    pub(crate) default_nic: bool,
+    default_nic: bool,
+    own: Option<Box<Told>>,
 }
 
 /// One network, ready to answer from.
@@ -27,15 +27,9 @@ pub(crate) struct Lease {
 pub(crate) struct Network {
     pub(crate) cidr: Cidr,
     pub(crate) server: Ipv4Addr,
-    pub(crate) lease: LeaseSeconds,
     pub(crate) mtu: u16,
-    /// Options 51, 58 and 59: only for whom has a lease.
-    pub(crate) timing: Vec<Encoded>,
-    /// The others but for the host name, most needed first: what comes last is left out of a reply that is too full.
-    pub(crate) options: Vec<Encoded>,
-    /// The same for NICs by which their VM does not reach the rest of the world: a second default route, resolver or domain
-    /// would be one too many.
-    pub(crate) options_aside: Vec<Encoded>,
+    outward: Told,
+    aside: Told,
     pub(crate) guests: HashMap<MacAddr, Lease>,
 }
 
@@ -52,28 +46,36 @@ impl Index {
         self.0.get(link)
     }
 
-    /// True when `mac` has the address in this index that it has in `other`.
-    pub(crate) fn agrees(&self, other: &Self, mac: MacAddr) -> bool {
-        let ours = self.address(mac);
-        ours.is_some() && ours == other.address(mac)
+    /// True when `mac` has the address on `link` in this index that it has there in `other`.
+    pub(crate) fn agrees(&self, other: &Self, link: &LinkName, mac: MacAddr) -> bool {
+        let ours = self.address(link, mac);
+        ours.is_some() && ours == other.address(link, mac)
     }
 
-    fn address(&self, mac: MacAddr) -> Option<Ipv4Addr> {
-        self.0.values().find_map(|network| network.guests.get(&mac)).map(|guest| guest.address)
+    fn address(&self, link: &LinkName, mac: MacAddr) -> Option<Ipv4Addr> {
+        self.network(link)?.guests.get(&mac).map(|guest| guest.address)
     }
 }
 
 impl Network {
     fn new(slice: &NetworkSlice) -> Self {
+        let guest = |guest| Lease::new(slice, guest);
         Self {
             cidr: slice.cidr,
             server: slice.gateway,
-            lease: slice.lease_seconds,
             mtu: slice.mtu.get(),
-            timing: timing(slice.lease_seconds),
-            options: network_options(slice, true),
-            options_aside: network_options(slice, false),
-            guests: slice.guests.iter().map(|guest| (guest.mac, Lease::new(guest))).collect(),
+            outward: Told::of_network(slice, true),
+            aside: Told::of_network(slice, false),
+            guests: slice.guests.iter().map(|it| (it.mac, guest(it))).collect(),
+        }
+    }
+
+    /// What `guest` is told besides its address.
+    pub(crate) fn told<'a>(&'a self, guest: &'a Lease) -> &'a Told {
+        match &guest.own {
+            Some(own) => own,
+            None if guest.default_nic => &self.outward,
+            None => &self.aside,
         }
     }
 
@@ -84,68 +86,15 @@ impl Network {
 }
 
 impl Lease {
-    fn new(guest: &Reservation) -> Self {
+    fn new(slice: &NetworkSlice, guest: &Reservation) -> Self {
         let hostname = DhcpOption::Hostname(guest.hostname.as_str().to_owned());
-        let (address, default_nic) = (guest.address, guest.default_nic);
-        Self { address, hostname: Encoded::new(&hostname), default_nic }
+        let mut configured = slice.options.iter().chain(&guest.dhcp.options);
+        let other = configured.any(|option| option.code.get() == HOST_NAME);
+        Self {
+            address: guest.address,
+            hostname: Encoded::new(&hostname).filter(|_| !other),
+            default_nic: guest.default_nic,
+            own: Told::of_guest(slice, guest),
+        }
     }
-}
-
-/// Lease time, T1 at a half and T2 at seven eighths of it (RFC 2131 4.4.5); "for ever" is for ever in all three.
-fn timing(lease: LeaseSeconds) -> Vec<Encoded> {
-    let whole = lease.get();
-    let (renew, rebind) = match whole {
-        u32::MAX => (whole, whole),
-        _ => (whole / 2, whole - whole / 8),
-    };
-    let options = [
-        DhcpOption::AddressLeaseTime(whole),
-        DhcpOption::Renewal(renew),
-        DhcpOption::Rebinding(rebind),
-    ];
-    options.iter().filter_map(Encoded::new).collect()
-}
-
-/// `outward` for NICs that are their VM's way to the rest of the world.
-fn network_options(slice: &NetworkSlice, outward: bool) -> Vec<Encoded> {
-    let gateway = outward.then_some(slice.gateway);
-    let routes = Encoded::new(&classless_routes(gateway, &slice.routes));
-    // its content is the same under the other number
-    let routes_ms =
-        routes.as_ref().map(|routes| Encoded::raw(CLASSLESS_ROUTES_MS, &routes.value()));
-    let broadcast = match slice.cidr.last() {
-        IpAddr::V4(last) => Some(DhcpOption::BroadcastAddr(last)),
-        IpAddr::V6(_) => None,
-    };
-    let mask = DhcpOption::SubnetMask(slice.cidr.ipv4_mask().unwrap_or(Ipv4Addr::BROADCAST));
-    let world = || {
-        [
-            DhcpOption::Router(vec![slice.gateway]),
-            DhcpOption::DomainNameServer(slice.resolvers.clone()),
-        ]
-    };
-    let domain = || DhcpOption::DomainName(slice.domain.as_str().to_owned());
-    let encoded = |options: &[DhcpOption]| -> Vec<_> {
-        options.iter().filter_map(Encoded::new).collect()
-    };
-    [
-        encoded(&[mask]),
-        if outward { encoded(&world()) } else { Vec::new() },
-        Vec::from_iter(routes),
-        encoded(&[DhcpOption::InterfaceMtu(slice.mtu.get())]),
-        if outward { encoded(&[domain()]) } else { Vec::new() },
-        encoded(broadcast.as_slice()),
-        Vec::from_iter(routes_ms),
-    ]
-    .concat()
-}
-
-/// RFC 3442. The default route goes first, because a client that takes this option must ignore option 3.
-fn classless_routes(gateway: Option<Ipv4Addr>, routes: &[ClasslessRoute]) -> DhcpOption {
-    let default = gateway.and_then(|gateway| Some(("0.0.0.0/0".parse().ok()?, gateway)));
-    let each = routes.iter().filter_map(|route| {
-        let network = route.destination.as_ipv4()?;
-        Some((network.to_string().parse().ok()?, route.via))
-    });
-    DhcpOption::ClasslessStaticRoute(default.into_iter().chain(each).collect())
 }

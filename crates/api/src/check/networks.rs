@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Scope;
+use super::{Scope, dhcp};
 use crate::config::{GuestNetwork, LinkRole, RouterConfig, SourceNat};
 
 pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
@@ -24,6 +24,7 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
             source_nat(scope, index, nat);
         }
         handed_out_routes(scope, index, network);
+        dhcp::check(scope, index, network);
     }
     name_service(scope, router);
 }

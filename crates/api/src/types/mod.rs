@@ -4,6 +4,7 @@
 //! Not here: anything that needs two values to judge (a gateway inside its network), which is `check`'s task.
 
 mod blob;
+mod dhcp;
 mod host;
 mod link;
 mod mac;
@@ -17,6 +18,7 @@ mod text;
 mod version;
 
 pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
+pub use dhcp::{BootFile, HexBytes, OptionText};
 pub use host::HostAddress;
 pub use link::LinkName;
 pub use mac::MacAddr;
@@ -25,7 +27,7 @@ pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
     AclNumber, CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
-    Mtu, PasswordSeconds, Port, ProbeCount, RouteTable, VlanId,
+    Mtu, OptionCode, PasswordSeconds, Port, ProbeCount, RouteTable, VlanId,
 };
 pub use ports::PortRange;
 pub use secret::Secret;

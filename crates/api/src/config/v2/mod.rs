@@ -1,6 +1,7 @@
 //! Version 2 of the configuration: one head for every appliance, and a part for its role.
 
 mod appliance;
+mod dhcp;
 mod dns;
 mod firewall;
 mod link;
@@ -16,6 +17,7 @@ mod traffic;
 mod vpc;
 
 pub use appliance::{ApplianceConfig, ConfigVersion, Control};
+pub use dhcp::{DhcpBoot, DhcpOption, DhcpValue, GuestDhcp};
 pub use dns::{DnsConfig, ForwardZone, NetworkDns};
 pub use firewall::{EgressRule, FirewallRule};
 pub use link::{Attachment, Link, LinkRole};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{GuestMetadata, NetworkDns};
+use super::{DhcpBoot, DhcpOption, GuestDhcp, GuestMetadata, NetworkDns};
 use crate::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId};
 
 /// One guest network on one guest link.
@@ -80,6 +80,12 @@ pub struct DhcpConfig {
     /// Option 121 (RFC 3442); the default route is added by the server, since clients that honour 121 ignore option 3.
     #[serde(default)]
     pub routes: Vec<ClasslessRoute>,
+    /// Further options, and others in place of the above; at most 32. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<DhcpOption>,
+    /// Where guests boot from that boot from the network. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<DhcpBoot>,
 }
 
 impl Default for DhcpConfig {
@@ -89,6 +95,8 @@ impl Default for DhcpConfig {
             resolvers: Vec::new(),
             mtu: None,
             routes: Vec::new(),
+            options: Vec::new(),
+            boot: None,
         }
     }
 }
@@ -129,6 +137,9 @@ pub struct Guest {
     /// domain. Default: true.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub default_nic: bool,
+    /// What DHCP tells it otherwise than the network's other guests. Default: nothing.
+    #[serde(default, skip_serializing_if = "GuestDhcp::is_empty")]
+    pub dhcp: GuestDhcp,
     /// What the guest is told about itself. Default: what follows from the above.
     #[serde(default, skip_serializing_if = "GuestMetadata::is_empty")]
     pub metadata: GuestMetadata,
