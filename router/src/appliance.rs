@@ -8,12 +8,17 @@ use sluice_api::boot::Role;
 use sluice_sys::model::Desired;
 use sluice_sys::process::Capability;
 
-use crate::{compile, dhcp, dns};
+use crate::{compile, dhcp, dns, metadata, password};
 
 /// The DHCP service.
 pub const DHCP: ServiceName = ServiceName("dhcp");
 /// The name service.
 pub const DNS: ServiceName = ServiceName("dns");
+
+/// The metadata service.
+pub const METADATA: ServiceName = ServiceName("metadata");
+/// The password server.
+pub const PASSWORD: ServiceName = ServiceName("password");
 
 /// The virtual router.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,15 +41,20 @@ impl Appliance for Router {
         BTreeMap::from([
             (DHCP, ServiceSlice::of(&dhcp::slice(config))),
             (DNS, ServiceSlice::of(&dns::slice(config))),
+            (METADATA, ServiceSlice::of(&metadata::slice(config, |_| None))),
+            (PASSWORD, ServiceSlice::of(&password::slice(config, |_| None))),
         ])
     }
 
     fn privileges(&self, service: ServiceName) -> Privileges {
         // users of the image; nothing else on the box has them
-        if service == DHCP {
-            let capabilities = vec![Capability::NetBindService, Capability::NetRaw];
-            return Privileges { user: 64_001, capabilities };
-        }
-        Privileges { user: 64_002, capabilities: vec![Capability::NetBindService] }
+        let (user, capabilities) = match service {
+            DHCP => (64_001, vec![Capability::NetBindService, Capability::NetRaw]),
+            DNS => (64_002, vec![Capability::NetBindService]),
+            METADATA => (64_003, vec![Capability::NetBindService]),
+            // the password server, whose port is above 1024
+            _ => (64_004, Vec::new()),
+        };
+        Privileges { user, capabilities }
     }
 }

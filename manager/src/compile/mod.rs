@@ -128,7 +128,7 @@ pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterDocum
     let router = RouterConfig {
         hostname: hostname(&model.appliance)?,
         networks,
-        dns: DnsConfig { upstreams: model.resolvers.clone() },
+        dns: DnsConfig { upstreams: model.resolvers.clone(), ..DnsConfig::default() },
         public_addresses: Vec::new(),
         firewall: Vec::new(),
         egress_rules: Vec::new(),

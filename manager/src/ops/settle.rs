@@ -1,6 +1,6 @@
 //! The end of a change: each touched appliance gets the configuration that follows, with a higher number if it differs.
 
-use sluice_api::config::{Guest, RouterDocument};
+use sluice_api::config::{Guest, GuestDhcp, GuestMetadata, RouterDocument};
 use sluice_api::types::{Generation, ObjectId};
 use sluice_api::{Digest, Finding};
 use sqlx::SqliteConnection;
@@ -145,7 +145,11 @@ async fn network_model(
         id: nic.id,
         mac: nic.mac,
         address: nic.address,
+        secondary_addresses: Vec::new(),
         hostname,
+        default_nic: true,
+        dhcp: GuestDhcp::default(),
+        metadata: GuestMetadata::default(),
     };
     Ok(NetworkModel {
         id: network.id.clone(),

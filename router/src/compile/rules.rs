@@ -31,6 +31,8 @@ const SOURCE_NAT: i32 = 100;
 
 const DHCP_SERVER: Port = Port::fixed(67);
 const DNS: Port = Port::fixed(53);
+const METADATA: Port = Port::fixed(80);
+const PASSWORD: Port = Port::fixed(8080);
 
 pub(super) fn table(config: &RouterDocument) -> Table {
     let policy = policy::policy(config);
@@ -144,6 +146,8 @@ fn input(config: &RouterDocument, policy: Vec<Rule>) -> Vec<Rule> {
         accept("input/dhcp", [guests(), udp_to(DHCP_SERVER)]),
         accept("input/dns-udp", [guests(), udp_to(DNS)]),
         accept("input/dns-tcp", [guests(), tcp_to(DNS)]),
+        accept("input/metadata", [guests(), tcp_to(METADATA)]),
+        accept("input/password", [guests(), tcp_to(PASSWORD)]),
         accept("input/ping", [guests(), icmp([IcmpType::ECHO_REQUEST])]),
         accept("input/ping-v6", [guests(), icmp([IcmpType::ECHO_REQUEST_V6])]),
     ]);

@@ -1,5 +1,7 @@
 //! Links: names, MACs, VLANs and addresses are each used once, and a VLAN's trunk can carry it.
 
+use std::net::IpAddr;
+
 use super::Scope;
 use crate::config::{Attachment, Link, LinkRole};
 use crate::types::{Cidr, LinkName, VlanId};
@@ -31,6 +33,7 @@ pub(super) fn check(scope: &mut Scope<'_>) {
     for (index, link) in links.iter().enumerate() {
         attachment(scope, index, link);
         trunk_is_bare(scope, index, link);
+        leaves_metadata_alone(scope, index, link);
     }
     addresses(scope);
 }
@@ -68,6 +71,19 @@ fn attachment(scope: &mut Scope<'_>, index: usize, link: &Link) {
     } else if link.mtu > carrier.mtu {
         let reason = format!("MTU {} is larger than {} of trunk {trunk}", link.mtu, carrier.mtu);
         scope.error(format!("links[{index}].mtu"), "mtu", reason);
+    }
+}
+
+/// Where guests ask for their metadata: the router answers there on every guest link.
+const METADATA: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 254));
+
+fn leaves_metadata_alone(scope: &mut Scope<'_>, index: usize, link: &Link) {
+    for (position, address) in link.addresses.iter().enumerate() {
+        if address.ip() == METADATA {
+            let path = format!("links[{index}].addresses[{position}]");
+            let reason = format!("{METADATA} is where guests find their metadata on every link");
+            scope.error(path, "reserved-address", reason);
+        }
     }
 }
 

@@ -3,8 +3,10 @@
 //! Run by the manager before it pushes and by the appliance before it touches anything; both get the same answer.
 
 mod control;
+mod dhcp;
 mod guests;
 mod links;
+mod metadata;
 mod networks;
 mod policy_rules;
 mod proxy;

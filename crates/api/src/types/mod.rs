@@ -4,9 +4,11 @@
 //! Not here: anything that needs two values to judge (a gateway inside its network), which is `check`'s task.
 
 mod blob;
+mod dhcp;
 mod host;
 mod link;
 mod mac;
+mod metadata;
 mod name;
 mod net;
 mod number;
@@ -17,14 +19,16 @@ mod version;
 mod vpn;
 
 pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
+pub use dhcp::{BootFile, HexBytes, OptionText};
 pub use host::HostAddress;
 pub use link::LinkName;
 pub use mac::MacAddr;
+pub use metadata::{MetadataKey, MetadataValue, PublicKey};
 pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
     AclNumber, CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
-    LifetimeSeconds, Mtu, Port, ProbeCount, RouteTable, VlanId,
+    LifetimeSeconds, Mtu, OptionCode, PasswordSeconds, Port, ProbeCount, RouteTable, VlanId,
 };
 pub use ports::PortRange;
 pub use secret::Secret;

@@ -102,6 +102,14 @@ ranged!(
     LeaseSeconds(u32), "lease time", 60_u32, u32::MAX, "must be 60 to 4294967295 seconds"
 );
 ranged!(
+    /// Number of a DHCP option; 0 and 255 are padding and end (RFC 2132 3).
+    OptionCode(u8), "DHCP option", 1_u8, 254_u8, "must be 1 to 254"
+);
+ranged!(
+    /// How long a guest's password waits to be fetched, in seconds: a minute to 30 days.
+    PasswordSeconds(u32), "time of a password", 60_u32, 2_592_000_u32, "must be 60 to 2592000 seconds"
+);
+ranged!(
     /// Number of a routing table of ours. The kernel's own tables (253 to 255) and the low numbers that administrators give
     /// by hand are left alone.
     RouteTable(u32), "routing table", 1000_u32, 1999_u32, "must be 1000 to 1999"
@@ -200,4 +208,10 @@ impl LifetimeSeconds {
 impl LeaseSeconds {
     /// A day: long enough to survive a night without its router.
     pub const DAY: Self = Self(86_400);
+}
+
+impl Default for PasswordSeconds {
+    fn default() -> Self {
+        Self(86_400)
+    }
 }

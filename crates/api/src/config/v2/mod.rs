@@ -1,9 +1,11 @@
 //! Version 2 of the configuration: one head for every appliance, and a part for its role.
 
 mod appliance;
+mod dhcp;
 mod dns;
 mod firewall;
 mod link;
+mod metadata;
 mod network;
 mod proxy;
 mod public;
@@ -16,9 +18,11 @@ mod vpc;
 pub mod vpn;
 
 pub use appliance::{ApplianceConfig, ConfigVersion, Control};
-pub use dns::DnsConfig;
+pub use dhcp::{DhcpBoot, DhcpOption, DhcpValue, GuestDhcp};
+pub use dns::{DnsConfig, ForwardZone, NetworkDns};
 pub use firewall::{EgressRule, FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
+pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
 pub use network::{ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, SourceNat};
 pub use proxy::ProxyConfig;
 pub use public::{ForwardProtocol, PortForward, PublicAddress, StaticNat};

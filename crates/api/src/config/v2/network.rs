@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{DhcpBoot, DhcpOption, GuestDhcp, GuestMetadata, NetworkDns};
 use crate::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId};
 
 /// One guest network on one guest link.
@@ -33,6 +34,9 @@ pub struct GuestNetwork {
     /// DHCP settings of the network.
     #[serde(default)]
     pub dhcp: DhcpConfig,
+    /// What of the name service is the network's own. Default: nothing.
+    #[serde(default, skip_serializing_if = "NetworkDns::is_empty")]
+    pub dns: NetworkDns,
     /// The guests; one that is not listed gets no DHCP answer. Default: none.
     #[serde(default)]
     pub guests: Vec<Guest>,
@@ -76,6 +80,12 @@ pub struct DhcpConfig {
     /// Option 121 (RFC 3442); the default route is added by the server, since clients that honour 121 ignore option 3.
     #[serde(default)]
     pub routes: Vec<ClasslessRoute>,
+    /// Further options, and others in place of the above; at most 32. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<DhcpOption>,
+    /// Where guests boot from that boot from the network. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<DhcpBoot>,
 }
 
 impl Default for DhcpConfig {
@@ -85,6 +95,8 @@ impl Default for DhcpConfig {
             resolvers: Vec::new(),
             mtu: None,
             routes: Vec::new(),
+            options: Vec::new(),
+            boot: None,
         }
     }
 }
@@ -110,13 +122,36 @@ pub struct ClasslessRoute {
 pub struct Guest {
     /// Id of the guest NIC, unique in the configuration.
     pub id: ObjectId,
-    /// Its address on the wire, unique in the configuration.
+    /// Its address on the wire, unique in the network.
     pub mac: MacAddr,
     /// Its address, unique in the network.
     #[schema(value_type = String, example = "10.1.1.23")]
     pub address: Ipv4Addr,
-    /// Its name, unique in the domain; options 12 and DNS.
+    /// Further addresses that the guest sets up itself, unique in the network; at most 64. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub secondary_addresses: Vec<Ipv4Addr>,
+    /// Its name, unique in the network; options 12 and DNS. One VM's NICs in networks of one domain share it.
     pub hostname: HostName,
+    /// The NIC by which the VM reaches the rest of the world: only such a one is given a default route, resolvers and a
+    /// domain. Default: true.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub default_nic: bool,
+    /// What DHCP tells it otherwise than the network's other guests. Default: nothing.
+    #[serde(default, skip_serializing_if = "GuestDhcp::is_empty")]
+    pub dhcp: GuestDhcp,
+    /// What the guest is told about itself. Default: what follows from the above.
+    #[serde(default, skip_serializing_if = "GuestMetadata::is_empty")]
+    pub metadata: GuestMetadata,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl GuestNetwork {
