@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice};
+use sluice_agent::{Appliance, Blobs, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_sys::model::Desired;
@@ -28,7 +28,7 @@ impl Appliance for Router {
         compile::desired(config)
     }
 
-    fn services(&self, config: &RouterDocument) -> BTreeMap<ServiceName, ServiceSlice> {
+    fn services(&self, config: &RouterDocument, _: &Blobs) -> BTreeMap<ServiceName, ServiceSlice> {
         // a router without guest networks has nobody to serve
         if config.role.networks.is_empty() {
             return BTreeMap::new();
@@ -39,12 +39,12 @@ impl Appliance for Router {
         ])
     }
 
-    fn privileges(&self, service: ServiceName) -> Privileges {
+    fn service(&self, service: ServiceName) -> ServiceSpec {
         // users of the image; nothing else on the box has them
         if service == DHCP {
-            let capabilities = vec![Capability::NetBindService, Capability::NetRaw];
-            return Privileges { user: 64_001, capabilities };
+            let capabilities = [Capability::NetBindService, Capability::NetRaw];
+            return ServiceSpec::own(64_001).with_capabilities(capabilities);
         }
-        Privileges { user: 64_002, capabilities: vec![Capability::NetBindService] }
+        ServiceSpec::own(64_002).with_capabilities([Capability::NetBindService])
     }
 }

@@ -3,6 +3,7 @@
 //! Guarantees: a value of one of these types is valid; decoding is the check, so no later code asks again.
 //! Not here: anything that needs two values to judge (a gateway inside its network), which is `check`'s task.
 
+mod blob;
 mod host;
 mod link;
 mod mac;
@@ -14,6 +15,7 @@ mod secret;
 mod text;
 mod version;
 
+pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
 pub use host::HostAddress;
 pub use link::LinkName;
 pub use mac::MacAddr;
