@@ -1,7 +1,7 @@
 //! What a service is: which program, as whom, with which rights, files and limits, and when it counts as ready.
 //!
 //! Guarantees: what is not said is not there. A service of ours is this same binary with the control channel of
-//! [`super::protocol`]; a daemon of others is any program, which is ready when a socket of its own is there.
+//! [`super::protocol`]; a daemon of others is any program, which is ready when it listens on a socket of its own.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub enum Program {
 pub enum Readiness {
     /// It takes slices over the control channel and says of each when it is in force.
     Protocol,
-    /// It is ready when this socket exists. It is told nothing: its files are all the configuration it gets from us, and
+    /// It is ready when it listens on this socket. It is told nothing: its files are all the configuration it gets from us, and
     /// some service of ours speaks to the socket. Another slice does not restart it.
     Socket(PathBuf),
 }

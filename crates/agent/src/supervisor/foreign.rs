@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use sluice_api::report::ServiceState;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -25,10 +27,22 @@ impl Worker {
         socket: &Path,
         jobs: &mut mpsc::Receiver<Job>,
     ) -> End {
+        let end = self.follow(&mut running, socket, jobs).await;
+        // its children are of no use without it
+        signal(&running, Signal::SIGKILL);
+        end
+    }
+
+    async fn follow(
+        &mut self,
+        running: &mut Running,
+        socket: &Path,
+        jobs: &mut mpsc::Receiver<Job>,
+    ) -> End {
         let late = Instant::now() + PATIENCE;
         let mut ready = false;
         loop {
-            if !ready && socket.exists() {
+            if !ready && answers(socket).await {
                 ready = true;
                 self.in_force();
             }
@@ -40,7 +54,7 @@ impl Worker {
                 () = sleep(LOOK_EVERY), if !ready => {}
                 job = jobs.recv() => {
                     let Some(job) = job else {
-                        goodbye(&mut running).await;
+                        goodbye(running).await;
                         return End::Dismissed;
                     };
                     self.adopt(job);
@@ -63,15 +77,27 @@ impl Worker {
     }
 }
 
-/// Asks the daemon to end, so that it can tell its peers.
-async fn goodbye(running: &mut Running) {
-    // 0 and 1 are no daemon's
-    let pid = i32::try_from(running.launched.pid).ok().filter(|pid| *pid > 1);
-    let Some(pid) = pid else { return };
-    let asked =
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
-    if asked.is_ok() {
-        // what does not go by itself is killed when it is dropped
-        let _late = tokio::time::timeout(FAREWELL, &mut running.launched.exit).await;
+/// Whether somebody listens there. A file alone says nothing: a daemon that was killed leaves its socket behind.
+async fn answers(socket: &Path) -> bool {
+    match tokio::time::timeout(LOOK_EVERY, tokio::net::UnixStream::connect(socket)).await {
+        Ok(Ok(_)) => true,
+        // one of datagrams, which cannot be asked
+        Ok(Err(error)) => error.raw_os_error() == Some(nix::errno::Errno::EPROTOTYPE as i32),
+        // so many wait there that it must be listening
+        Err(_) => true,
     }
+}
+
+/// Asks the daemon to end, so that it can tell its peers; what does not go by itself is killed.
+async fn goodbye(running: &mut Running) {
+    signal(running, Signal::SIGTERM);
+    let _late = tokio::time::timeout(FAREWELL, &mut running.launched.exit).await;
+}
+
+/// To the daemon and its children, which are a process group.
+fn signal(running: &Running, signal: Signal) {
+    // 0 and 1 are no daemon's
+    let Some(pid) = i32::try_from(running.launched.pid).ok().filter(|pid| *pid > 1) else { return };
+    // nobody left is as good
+    let _gone = killpg(Pid::from_raw(pid), signal);
 }

@@ -132,6 +132,7 @@ impl Restriction {
     /// change of credentials (`commit_creds`), and the filters come last because they forbid what comes before them.
     fn enter(&mut self) -> io::Result<()> {
         close_others()?;
+        own_group()?;
         limits::set(&self.limits)?;
         limits::give_way()?;
         self.group.enter()?;
@@ -192,6 +193,13 @@ fn close_others() -> io::Result<()> {
 
 /// CLOSE_RANGE_CLOEXEC of close_range(2).
 const CLOEXEC: libc::c_int = 1 << 2;
+
+/// A process group of its own, so that its children can be ended with it.
+fn own_group() -> io::Result<()> {
+    // SAFETY: plain numbers.
+    #[allow(unsafe_code)]
+    check(unsafe { libc::setpgid(0, 0) })
+}
 
 fn no_new_privileges() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)
