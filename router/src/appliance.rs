@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice};
+use sluice_agent::{Appliance, Blobs, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_sys::model::Desired;
@@ -33,7 +33,7 @@ impl Appliance for Router {
         compile::desired(config)
     }
 
-    fn services(&self, config: &RouterDocument) -> BTreeMap<ServiceName, ServiceSlice> {
+    fn services(&self, config: &RouterDocument, _: &Blobs) -> BTreeMap<ServiceName, ServiceSlice> {
         // a router without guest networks has nobody to serve
         if config.role.networks.is_empty() {
             return BTreeMap::new();
@@ -46,7 +46,7 @@ impl Appliance for Router {
         ])
     }
 
-    fn privileges(&self, service: ServiceName) -> Privileges {
+    fn service(&self, service: ServiceName) -> ServiceSpec {
         // users of the image; nothing else on the box has them
         let (user, capabilities) = match service {
             DHCP => (64_001, vec![Capability::NetBindService, Capability::NetRaw]),
@@ -55,6 +55,6 @@ impl Appliance for Router {
             // the password server, whose port is above 1024
             _ => (64_004, Vec::new()),
         };
-        Privileges { user, capabilities }
+        ServiceSpec::own(user).with_capabilities(capabilities)
     }
 }

@@ -40,7 +40,7 @@ fn agree(differences: Vec<Option<String>>) {
 }
 
 fn services(config: &RouterDocument) -> BTreeMap<String, serde_json::Value> {
-    let slices = Router.services(config).into_iter();
+    let slices = Router.services(config, &sluice_agent::Blobs::none()).into_iter();
     slices
         .map(|(name, slice)| (name.to_string(), serde_json::from_str(slice.json().get()).unwrap()))
         .collect()

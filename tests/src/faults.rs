@@ -220,7 +220,7 @@ impl Services for FakeServices {
     }
 }
 
-/// What goes wrong with files; operations count from 1.
+/// What goes wrong with files; writes and removals count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFault {
     /// Nothing.
@@ -285,5 +285,23 @@ impl Files for FaultyFiles {
             die();
         }
         Ok(())
+    }
+
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.fault {
+            FileFault::Fail(at) if at == number => return Err(std::io::ErrorKind::Other.into()),
+            FileFault::KillBefore(at) | FileFault::Torn(at) if at == number => die(),
+            _ => {}
+        }
+        sluice_sys::files::remove(&self.dir, name)?;
+        if self.fault == FileFault::KillAfter(number) {
+            die();
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        sluice_sys::files::list(&self.dir)
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_sys::kernel::{Changes, Kernel, RealKernel, Wake};
 use sluice_sys::model::{Keys, MAIN_TABLE, RouteEntry, Step, SysctlKey};
 use sluice_sys::nft::{self, Element, Ident, Script, Set, SetType, Table, early};
-use sluice_sys::process::{Sandbox, spawn};
+use sluice_sys::process::{Sandbox, View, spawn};
 use tokio::io::AsyncReadExt;
 
 fn link(name: &str) -> LinkName {
@@ -400,11 +401,11 @@ async fn change(kernel: &RealKernel, table: Table, what: &str) -> (Script, Durat
 }
 
 fn sandbox(program: &str, arguments: &[&str]) -> Sandbox {
+    let tools = View::libraries().reading(["/usr", "/bin", "/proc"]);
     Sandbox {
-        program: program.into(),
         arguments: arguments.iter().map(Into::into).collect(),
-        user: 64_001,
-        capabilities: Vec::new(),
+        view: tools,
+        ..Sandbox::new(program, 64_001)
     }
 }
 
@@ -427,7 +428,8 @@ fn a_sandboxed_process_makes_no_namespaces_and_keeps_nothing_open() {
     nix::fcntl::fcntl(&leaked, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
     let said = runtime().block_on(async {
         let (_ours, theirs) = UnixStream::pair().unwrap();
-        let mut child = spawn(&sandbox("/usr/bin/perl", &["-e", LOOK]), theirs.into()).unwrap();
+        let mut child =
+            spawn(&sandbox("/usr/bin/perl", &["-e", LOOK]), OwnedFd::from(theirs).into()).unwrap();
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
         said
@@ -443,7 +445,8 @@ fn a_sandboxed_process_ends_with_the_thread_that_started_it() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let pid = std::thread::spawn(move || {
         runtime().block_on(async {
-            let child = spawn(&sandbox("/bin/sleep", &["1000"]), theirs.into()).unwrap();
+            let child =
+                spawn(&sandbox("/bin/sleep", &["1000"]), OwnedFd::from(theirs).into()).unwrap();
             let pid = child.id().unwrap();
             // as if the agent were killed: nobody is left to end the child
             std::mem::forget(child);

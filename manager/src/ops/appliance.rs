@@ -157,5 +157,6 @@ pub async fn boot_document(
         appliance: appliance.id,
         control,
         identity: issued.identity,
+        seal_key: None,
     })
 }

@@ -89,6 +89,7 @@ impl Single {
                 bail!("not pending, but {current:?}\n{}", self.lab.state().await)
             }
             ConfirmAnswer::Failed { reason } => bail!("cannot commit: {reason}"),
+            ConfirmAnswer::Unknown => bail!("an answer of a newer appliance"),
         }
     }
 }

@@ -183,6 +183,9 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         appliance: agent.id.clone(),
         role: Role::Router,
         firmware: "simulated".to_owned(),
+        build: None,
+        contract_versions: vec![1],
+        capabilities: Vec::new(),
         uptime_seconds: 1,
         phase,
         current: kept.current.as_ref().map(reported),
@@ -191,6 +194,7 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         services: Vec::new(),
         repairs: Vec::new(),
         alarms: kept.alarms.clone(),
+        missing_blobs: Vec::new(),
     })
 }
 
@@ -214,10 +218,10 @@ async fn push(
     };
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => 200,
-        Answer::Stale { .. } | Answer::Changed { .. } => 409,
+        Answer::Stale { .. } | Answer::Changed { .. } | Answer::MissingBlobs { .. } => 409,
         Answer::Busy(_) => 503,
         Answer::Rejected { .. } => 422,
-        Answer::Failed { .. } => 500,
+        Answer::Failed { .. } | Answer::Unknown => 500,
     };
     (StatusCode::from_u16(status).unwrap(), Json(json!(answer)))
 }

@@ -197,7 +197,11 @@ mod tests {
             let secret = SecretBytes::new(bytes.clone());
             assert_eq!(format!("{secret:?}"), "(hidden)");
             let text = serde_json::to_string(&secret).unwrap();
-            assert_eq!(serde_json::from_str::<SecretBytes>(&text).unwrap().reveal(), bytes, "{text}");
+            assert_eq!(
+                serde_json::from_str::<SecretBytes>(&text).unwrap().reveal(),
+                bytes,
+                "{text}"
+            );
         }
         assert_eq!(serde_json::to_string(&SecretBytes::new(*b"foob")).unwrap(), "\"Zm9vYg==\"");
         for bad in ["\"a\"", "\"ab$=\"", "\"=\"", "\"a===\"", "1"] {

@@ -1,6 +1,7 @@
 //! Version 2 of the configuration: one head for every appliance, and a part for its role.
 
 mod appliance;
+mod blobs;
 mod dhcp;
 mod dns;
 mod firewall;

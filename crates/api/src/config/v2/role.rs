@@ -2,6 +2,7 @@
 //!
 //! Guarantees: an appliance that decodes a configuration with its own part refuses every other role by its name.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
 
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 use super::{ApplianceConfig, ProxyConfig, RouterConfig, SsvmConfig};
 use crate::boot::Role;
 use crate::check::Scope;
+use crate::types::BlobDigest;
 
 /// A role's part of a configuration.
 pub trait Part:
@@ -22,6 +24,9 @@ pub trait Part:
 
     /// Reports what is wrong or doubtful in it.
     fn check(&self, scope: &mut Scope<'_>);
+
+    /// The blobs that it names.
+    fn blobs(&self) -> BTreeSet<BlobDigest>;
 }
 
 /// The part of any role, for whoever handles configurations of all of them.
@@ -73,6 +78,10 @@ macro_rules! part {
             fn check(&self, scope: &mut Scope<'_>) {
                 (**self).check(scope);
             }
+
+            fn blobs(&self) -> BTreeSet<BlobDigest> {
+                (**self).blobs()
+            }
         }
 
         impl From<$part> for AnyPart {
@@ -111,6 +120,14 @@ impl Part for AnyPart {
             Self::Router(config) => config.check(scope),
             Self::Proxy(config) => config.check(scope),
             Self::Ssvm(config) => config.check(scope),
+        }
+    }
+
+    fn blobs(&self) -> BTreeSet<BlobDigest> {
+        match self {
+            Self::Router(config) => config.blobs(),
+            Self::Proxy(config) => config.blobs(),
+            Self::Ssvm(config) => config.blobs(),
         }
     }
 }

@@ -1,0 +1,34 @@
+//! Which blobs a configuration names: what it needs beside itself, and what the appliance keeps.
+
+use std::collections::BTreeSet;
+
+use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig, SsvmConfig};
+use crate::types::BlobDigest;
+
+impl<P: Part> ApplianceConfig<P> {
+    /// Every blob that it names.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        self.role.blobs()
+    }
+}
+
+impl RouterConfig {
+    /// Every blob that a router's part names.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        BTreeSet::new()
+    }
+}
+
+impl ProxyConfig {
+    /// Every blob that a console proxy's part names.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        BTreeSet::new()
+    }
+}
+
+impl SsvmConfig {
+    /// Every blob that a secondary storage VM's part names.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        BTreeSet::new()
+    }
+}
