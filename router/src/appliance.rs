@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sluice_agent::{Appliance, Blobs, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
+use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
 use sluice_sys::process::Capability;
 
@@ -14,7 +15,6 @@ use crate::{compile, dhcp, dns, metadata, password};
 pub const DHCP: ServiceName = ServiceName("dhcp");
 /// The name service.
 pub const DNS: ServiceName = ServiceName("dns");
-
 /// The metadata service.
 pub const METADATA: ServiceName = ServiceName("metadata");
 /// The password server.
@@ -33,16 +33,21 @@ impl Appliance for Router {
         compile::desired(config)
     }
 
-    fn services(&self, config: &RouterDocument, _: &Blobs) -> BTreeMap<ServiceName, ServiceSlice> {
+    fn services(
+        &self,
+        config: &RouterDocument,
+        blobs: &Blobs,
+    ) -> BTreeMap<ServiceName, ServiceSlice> {
         // a router without guest networks has nobody to serve
         if config.role.networks.is_empty() {
             return BTreeMap::new();
         }
+        let blob = |digest: &BlobDigest| blobs.get(digest).cloned();
         BTreeMap::from([
             (DHCP, ServiceSlice::of(&dhcp::slice(config))),
             (DNS, ServiceSlice::of(&dns::slice(config))),
-            (METADATA, ServiceSlice::of(&metadata::slice(config, |_| None))),
-            (PASSWORD, ServiceSlice::of(&password::slice(config, |_| None))),
+            (METADATA, ServiceSlice::of(&metadata::slice(config, blob))),
+            (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
         ])
     }
 

@@ -82,7 +82,8 @@ impl Service for Storage {
 
 /// The report as counters.
 fn counted(report: &Report) -> BTreeMap<String, u64> {
-    let states = ["waiting", "uploading", "fetching", "retrying", "placing", "deleting", "done", "failed"];
+    let states =
+        ["waiting", "uploading", "fetching", "retrying", "placing", "deleting", "done", "failed"];
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let mut counters: BTreeMap<String, u64> = states
         .into_iter()

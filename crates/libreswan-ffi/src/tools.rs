@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest output that is read, in bytes; a thousand connections print a megabyte.
 const LONGEST: u64 = 4 << 20;
 
+/// Code of a program that nobody waited for any longer.
+const NOT_ENDED: i32 = -2;
+
 /// Exit codes of whack and addconn (`RC_` in libreswan's sources, the same since 3.x).
 mod code {
     /// There is no such connection.
@@ -27,7 +30,7 @@ mod code {
 /// What a program printed, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// Exit code; -1 when a signal ended it.
+    /// Exit code; -1 when a signal ended it, -2 when it had not ended.
     pub code: i32,
     /// What it printed.
     pub lines: Vec<String>,
@@ -73,7 +76,7 @@ impl Tools {
         let socket = self.run.join("pluto.ctl");
         let mut command = self.command("addconn");
         command.arg("--ctlsocket").arg(socket).arg("--config").arg(file).arg(name.as_str());
-        done(run("addconn", command).await?)
+        done(run("addconn", command, PATIENCE).await?)
     }
 
     /// Ends and forgets a connection (`ipsec delete`).
@@ -81,10 +84,12 @@ impl Tools {
         self.whack(&["--name", name.as_str(), "--delete"]).await.and_then(done)
     }
 
-    /// Begins a connection and does not wait for it (`ipsec up --asynchronous`).
-    pub async fn up(&self, name: &Name) -> Result<(), ToolError> {
-        let arguments = ["--name", name.as_str(), "--initiate", "--asynchronous"];
-        self.whack(&arguments).await.and_then(done)
+    /// Begins a connection and waits for what comes of it (`ipsec up`); what pluto says of it is the only place where a
+    /// failure is named. Gives up waiting, not trying, after `patience`.
+    pub async fn up(&self, name: &Name, patience: Duration) -> Result<Output, ToolError> {
+        let arguments = ["--name", name.as_str(), "--initiate"];
+        let output = self.whack_for(&arguments, patience).await?;
+        if output.code == code::UNKNOWN_NAME { Err(ToolError::UnknownName) } else { Ok(output) }
     }
 
     /// Ends a connection's associations (`ipsec down`).
@@ -119,9 +124,20 @@ impl Tools {
     }
 
     async fn whack(&self, arguments: &[&str]) -> Result<Output, ToolError> {
+        let output = self.whack_for(arguments, PATIENCE).await?;
+        if output.code == NOT_ENDED {
+            return Err(ToolError::Run {
+                program: "whack",
+                source: io::ErrorKind::TimedOut.into(),
+            });
+        }
+        Ok(output)
+    }
+
+    async fn whack_for(&self, arguments: &[&str], patience: Duration) -> Result<Output, ToolError> {
         let mut command = self.command("whack");
         command.arg("--rundir").arg(&self.run).args(arguments);
-        let output = run("whack", command).await?;
+        let output = run("whack", command, patience).await?;
         if output.code == code::WHACK_PROBLEM { Err(ToolError::Unreachable) } else { Ok(output) }
     }
 
@@ -133,31 +149,37 @@ impl Tools {
     }
 }
 
-async fn run(program: &'static str, mut command: Command) -> Result<Output, ToolError> {
+/// Runs `command` for so long; what it printed until then, when it has not ended.
+async fn run(
+    program: &'static str,
+    mut command: Command,
+    patience: Duration,
+) -> Result<Output, ToolError> {
     let failed = |source| ToolError::Run { program, source };
     let mut child = command.spawn().map_err(failed)?;
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let whole = async {
-        let (out, err) = tokio::join!(text(out), text(err));
-        let status = child.wait().await?;
-        Ok(Output { code: status.code().unwrap_or(-1), lines: lines(&out?, &err?) })
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let whole = {
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let read = async { tokio::try_join!(fill(stdout, &mut out), fill(stderr, &mut err)) };
+        tokio::time::timeout(patience, async { read.await.and(child.wait().await) }).await
     };
-    match tokio::time::timeout(PATIENCE, whole).await {
-        Ok(output) => output.map_err(failed),
-        Err(_) => Err(failed(io::ErrorKind::TimedOut.into())),
-    }
+    let code = match whole {
+        Ok(status) => status.map_err(failed)?.code().unwrap_or(-1),
+        Err(_) => NOT_ENDED,
+    };
+    Ok(Output { code, lines: lines(&out, &err) })
 }
 
-async fn text(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
-    let mut bytes = Vec::new();
+async fn fill(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
     if let Some(pipe) = pipe {
-        pipe.take(LONGEST).read_to_end(&mut bytes).await?;
+        pipe.take(LONGEST).read_to_end(into).await?;
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(())
 }
 
 /// Non-empty lines, without the numbers that older releases put before them.
-fn lines(out: &str, err: &str) -> Vec<String> {
+fn lines(out: &[u8], err: &[u8]) -> Vec<String> {
+    let (out, err) = (String::from_utf8_lossy(out), String::from_utf8_lossy(err));
     let numbered = |line: &str| {
         let (first, rest) = line.split_at_checked(4)?;
         let number = first.ends_with(' ') && first.bytes().take(3).all(|b| b.is_ascii_digit());
@@ -191,7 +213,8 @@ mod tests {
         assert!(matches!(unknown, Err(ToolError::UnknownName)));
         let down = done(output(33, "ERROR: ipsec whack: connect(pluto_ctl) failed"));
         assert!(matches!(down, Err(ToolError::Unreachable)));
-        let words = "\"s2s-good\": failed to add connection: IKE DH algorithm 'modp1024' is not supported";
+        let words =
+            "\"s2s-good\": failed to add connection: IKE DH algorithm 'modp1024' is not supported";
         match done(output(56, words)) {
             Err(ToolError::Refused(reason)) => assert_eq!(reason, words),
             other => panic!("{other:?}"),
@@ -200,7 +223,7 @@ mod tests {
 
     #[test]
     fn numbers_of_older_releases_are_taken_off() {
-        let found = lines("006 #2: \"a\", type=ESP\n\n#3: \"b\"\n", "10 x\n");
+        let found = lines(b"006 #2: \"a\", type=ESP\n\n#3: \"b\"\n", b"10 x\n");
         assert_eq!(found, ["#2: \"a\", type=ESP", "#3: \"b\"", "10 x"]);
     }
 

@@ -51,10 +51,22 @@ mod tests {
     #[test]
     fn words_of_libreswan_5_2() {
         for (line, expected) in [
-            ("\"a\" #1: authentication failed: no PSK found for '198.51.100.10'", Meaning::Authentication),
-            ("\"a\" #2: ignoring IKE_SA_INIT response containing NO_PROPOSAL_CHOSEN notification (Message ID 0; message payloads N, missing SA,KE,Ni)", Meaning::IkeProposal),
-            ("\"a\" #1: ERROR: asynchronous network error report on eth0 (198.51.100.10:500), complainant 198.51.100.20: Connection refused [errno 111, origin ICMP type 3 code 3 (not authenticated)]", Meaning::NoAnswer),
-            ("\"a\" #5: IKE_SA_INIT_I: 60 seconds timeout exceeded after 7 retransmits.", Meaning::NoAnswer),
+            (
+                "\"a\" #1: authentication failed: no PSK found for '198.51.100.10'",
+                Meaning::Authentication,
+            ),
+            (
+                "\"a\" #2: ignoring IKE_SA_INIT response containing NO_PROPOSAL_CHOSEN notification (Message ID 0; message payloads N, missing SA,KE,Ni)",
+                Meaning::IkeProposal,
+            ),
+            (
+                "\"a\" #1: ERROR: asynchronous network error report on eth0 (198.51.100.10:500), complainant 198.51.100.20: Connection refused [errno 111, origin ICMP type 3 code 3 (not authenticated)]",
+                Meaning::NoAnswer,
+            ),
+            (
+                "\"a\" #5: IKE_SA_INIT_I: 60 seconds timeout exceeded after 7 retransmits.",
+                Meaning::NoAnswer,
+            ),
         ] {
             assert_eq!(meaning(line), Some((Some("a"), expected)), "{line}");
         }

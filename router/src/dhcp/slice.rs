@@ -4,9 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use sluice_api::RouterDocument;
-use sluice_api::config::{
-    ClasslessRoute, DhcpBoot, DhcpOption, Guest, GuestDhcp, GuestNetwork,
-};
+use sluice_api::config::{ClasslessRoute, DhcpBoot, DhcpOption, Guest, GuestDhcp, GuestNetwork};
 use sluice_api::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu};
 
 /// Everything the DHCP process needs of one configuration.

@@ -156,7 +156,8 @@ fn encode(code: OptionCode, value: &DhcpValue) -> Option<Encoded> {
         }
         DhcpValue::Routes(routes) => raw(&Encoded::new(&classless_routes(None, routes))?.value()),
         DhcpValue::Names(names) => {
-            let names = names.iter().filter_map(|name| dhcproto::Name::from_ascii(name.as_str()).ok());
+            let names =
+                names.iter().filter_map(|name| dhcproto::Name::from_ascii(name.as_str()).ok());
             raw(&Encoded::new(&DhcpOption::DomainSearch(names.collect()))?.value())
         }
     }

@@ -154,8 +154,7 @@ impl Core<'_> {
     /// The address in the asker's own network first: clients that take one take that.
     fn several(&self, view: &View, records: &[Record], out: &mut [u8]) -> Verdict {
         let network = self.request.network;
-        let is_own =
-            |record: &&Record| record.ipv4().is_some_and(|address| network.holds(address));
+        let is_own = |record: &&Record| record.ipv4().is_some_and(|address| network.holds(address));
         let own = records.iter().filter(is_own);
         let others = records.iter().filter(|record| !is_own(record));
         self.records(view, own.chain(others), out)

@@ -146,7 +146,9 @@ mod tests {
 
     fn push(book: &mut Book, now: u64, text: &str) {
         let secret = Secret::new(text);
-        let incoming = Incoming { guest: &vm1(), digest: text, secret: &secret, valid: at(3600) };
+        let digest = BlobDigest::of(text.as_bytes());
+        let incoming =
+            Incoming { guest: &vm1(), digest: &digest, secret: &secret, valid: at(3600) };
         assert!(book.replace(at(now), [incoming]));
     }
 

@@ -17,7 +17,8 @@ struct Desk<'a> {
 
 impl desk::Desk for Desk<'_> {
     fn load(&mut self) -> Result<()> {
-        process::apply(&self.web, &self.args.load(|config| slice(config, |_| None))?).map_err(Error::msg)
+        process::apply(&self.web, &self.args.load(|config| slice(config, |_| None))?)
+            .map_err(Error::msg)
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {

@@ -119,7 +119,9 @@ pub fn slice(
     let of_guest = |guest: &Guest| PasswordGuest {
         id: guest.id.clone(),
         mac: guest.mac,
-        addresses: std::iter::once(guest.address).chain(guest.secondary_addresses.clone()).collect(),
+        addresses: std::iter::once(guest.address)
+            .chain(guest.secondary_addresses.clone())
+            .collect(),
         password: guest.metadata.password.as_ref().and_then(|password| {
             Some(Password {
                 digest: password.blob,

@@ -51,10 +51,8 @@ impl Fetcher {
     pub fn new(policy: &FetchPolicy) -> Result<Self, String> {
         // the first caller in the process sets it; any other choice would be this one as well
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let addresses = AddressPolicy {
-            allowed: policy.allowed.clone(),
-            refused: policy.refused.clone(),
-        };
+        let addresses =
+            AddressPolicy { allowed: policy.allowed.clone(), refused: policy.refused.clone() };
         let addresses = Arc::new(addresses);
         let proxy = policy.proxy.as_ref().map(|proxy| proxy.reveal().to_owned());
         let proxy_url = proxy.as_deref().map(Url::parse).transpose();

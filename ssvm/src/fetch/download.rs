@@ -29,7 +29,12 @@ pub struct Download {
 enum Body {
     Closed,
     /// One answer; `skip` bytes of it are known already; `end` is the source's end as far as it is known.
-    Stream { response: Response, skip: u64, until: Option<u64>, then: Option<SourceUrl> },
+    Stream {
+        response: Response,
+        skip: u64,
+        until: Option<u64>,
+        then: Option<SourceUrl>,
+    },
     /// Ranges in parallel, to the end of the source.
     Pieces(Pieces),
     Ended,

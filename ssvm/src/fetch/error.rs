@@ -70,10 +70,13 @@ impl FetchError {
     pub const fn worth_a_retry(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
-            Self::Broken { .. } | Self::CutOff { .. } | Self::Changed | Self::Protocol { .. } => true,
-            Self::Address(_) | Self::Port { .. } | Self::Redirect { .. } | Self::TooLarge { .. } => {
-                false
+            Self::Broken { .. } | Self::CutOff { .. } | Self::Changed | Self::Protocol { .. } => {
+                true
             }
+            Self::Address(_)
+            | Self::Port { .. }
+            | Self::Redirect { .. }
+            | Self::TooLarge { .. } => false,
         }
     }
 

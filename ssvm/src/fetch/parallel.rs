@@ -57,7 +57,9 @@ async fn piece(
     }
     match answer.range {
         Some(range) if range.first == first && range.last == last => {}
-        Some(_) => return Err(FetchError::Protocol { what: "another range than the one asked for" }),
+        Some(_) => {
+            return Err(FetchError::Protocol { what: "another range than the one asked for" });
+        }
         // If-Range: the whole source is sent when it is no longer the same
         None => return Err(FetchError::Changed),
     }

@@ -32,7 +32,8 @@ mod tests {
         let read = |text| ContentRange::parse(text).map(|r| (r.first, r.last, r.total));
         assert_eq!(read("bytes 0-99/1000"), Some((0, 99, Some(1000))));
         assert_eq!(read("bytes 5-5/*"), Some((5, 5, None)));
-        for text in ["bytes 9-5/10", "bytes 0-10/10", "bytes */10", "items 0-1/2", "", "bytes 0-1"] {
+        for text in ["bytes 9-5/10", "bytes 0-10/10", "bytes */10", "items 0-1/2", "", "bytes 0-1"]
+        {
             assert_eq!(read(text), None, "{text}");
         }
     }

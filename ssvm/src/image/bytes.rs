@@ -32,6 +32,16 @@ impl Bytes for [u8] {
     }
 }
 
+impl Bytes for Vec<u8> {
+    fn length(&self) -> Option<u64> {
+        self.as_slice().length()
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Gap> {
+        self.as_slice().read(at, into)
+    }
+}
+
 fn copy(from: &[u8], at: u64, into: &mut [u8]) -> Option<()> {
     let start = usize::try_from(at).ok()?;
     let end = start.checked_add(into.len())?;

@@ -21,7 +21,8 @@ const MARKS: [(u64, &[u8], &str); 6] = [
 pub(super) fn inspect(image: &dyn Bytes) -> Result<Inspection, Judgement> {
     let length = image.length().ok_or(Judgement::NotYet)?;
     if length < SMALLEST {
-        let detail = format!("{length} bytes are too few for a disk, which has at least {SMALLEST}");
+        let detail =
+            format!("{length} bytes are too few for a disk, which has at least {SMALLEST}");
         return refuse(RefusalCode::TooSmall, detail);
     }
     ensure(length.is_multiple_of(512), "a raw disk's length must be a multiple of 512 bytes")?;

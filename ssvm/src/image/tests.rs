@@ -2,7 +2,7 @@ use super::*;
 use samples::Sample;
 
 fn judged(sample: &Sample) -> Result<Inspection, Judgement> {
-    inspect(sample.bytes.as_slice(), Wanted { format: sample.declared, most_virtual: None })
+    inspect(&sample.bytes, Wanted { format: sample.declared, most_virtual: None })
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn every_hostile_image_is_refused_for_its_own_reason() {
 #[test]
 fn a_disk_larger_than_allowed_is_refused() {
     let wanted = Wanted { format: None, most_virtual: Some(samples::DISK - 1) };
-    match inspect(samples::qcow2(3).as_slice(), wanted) {
+    match inspect(&samples::qcow2(3), wanted) {
         Err(Judgement::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::VirtualSize),
         other => panic!("{other:?}"),
     }
@@ -56,7 +56,13 @@ fn a_part_of_a_sound_image_is_not_judged() {
 /// The sooner the better: what names another file is refused before more than its header has arrived.
 #[test]
 fn what_is_refused_for_its_header_is_refused_by_its_head() {
-    for name in ["qcow2-backing-file", "qcow2-external-data", "vhd-differencing", "vmdk-extent-path", "page-as-long-as-a-disk"] {
+    for name in [
+        "qcow2-backing-file",
+        "qcow2-external-data",
+        "vhd-differencing",
+        "vmdk-extent-path",
+        "page-as-long-as-a-disk",
+    ] {
         let sample = samples::hostile().into_iter().find(|sample| sample.name == name).unwrap();
         let bytes = sample.bytes.get(..sample.bytes.len().min(1 << 16)).unwrap();
         let found = inspect(&Head { bytes }, Wanted::default());

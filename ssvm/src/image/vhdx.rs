@@ -18,10 +18,7 @@ pub(super) type Guid = [u8; 16];
 
 const fn guid(first: u32, second: u16, third: u16, rest: [u8; 8]) -> Guid {
     let (a, b, c, r) = (first.to_le_bytes(), second.to_le_bytes(), third.to_le_bytes(), rest);
-    [
-        a[0], a[1], a[2], a[3], b[0], b[1], c[0], c[1], r[0], r[1], r[2], r[3], r[4], r[5], r[6],
-        r[7],
-    ]
+    [a[0], a[1], a[2], a[3], b[0], b[1], c[0], c[1], r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]]
 }
 
 pub(super) const BLOCK_TABLE: Guid =
@@ -154,7 +151,9 @@ fn sums_up(block: &Block) -> bool {
 /// Bit by bit: 136 KiB an image are not worth a table.
 pub(super) fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
     let one = |sum: u32, byte: u8| {
-        (0..8).fold(sum ^ u32::from(byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg())
+        })
     };
     !bytes.fold(u32::MAX, one)
 }

@@ -88,9 +88,9 @@ impl<'a> Attempt<'a> {
         let fed = self.feed(sender).await;
         match pass.await {
             Ok(Ok(passed)) => Ok(passed),
-            Ok(Err(PassError::Abandoned)) => Err(fed.err().unwrap_or_else(|| {
-                Trouble::Again(Failure::from(&PassError::Abandoned), None)
-            })),
+            Ok(Err(PassError::Abandoned)) => Err(fed
+                .err()
+                .unwrap_or_else(|| Trouble::Again(Failure::from(&PassError::Abandoned), None))),
             Ok(Err(error @ PassError::Disk { .. })) => Err(Trouble::Store(Failure::from(&error))),
             Ok(Err(error)) => Err(Trouble::End(End::Failed(Failure::from(&error)))),
             Err(error) => {

@@ -140,8 +140,14 @@ impl Engine {
             }
             State::Fetching { .. } | State::Placing { .. } => {
                 let shared = Arc::clone(&self.shared);
-                let worker =
-                    Worker::new(shared, job.clone(), record, Arc::clone(&view), stopped, upload.clone());
+                let worker = Worker::new(
+                    shared,
+                    job.clone(),
+                    record,
+                    Arc::clone(&view),
+                    stopped,
+                    upload.clone(),
+                );
                 Some(tokio::spawn(worker.run_after(old)))
             }
         };

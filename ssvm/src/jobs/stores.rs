@@ -117,8 +117,10 @@ impl Stores {
     /// From now on these; what did not change stays as it is.
     pub(super) fn set(&self, owner: &ObjectId, slices: &[StoreSlice]) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = |slice: &StoreSlice| entries.get(&slice.id).filter(|e| e.slice == *slice).cloned();
-        let of = |slice: &StoreSlice| kept(slice).unwrap_or_else(|| Arc::new(self.make(owner, slice)));
+        let kept =
+            |slice: &StoreSlice| entries.get(&slice.id).filter(|e| e.slice == *slice).cloned();
+        let of =
+            |slice: &StoreSlice| kept(slice).unwrap_or_else(|| Arc::new(self.make(owner, slice)));
         *entries = slices.iter().map(|slice| (slice.id.clone(), of(slice))).collect();
     }
 

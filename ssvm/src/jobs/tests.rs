@@ -54,7 +54,12 @@ impl World {
     }
 }
 
-async fn until(engine: &Engine, id: &str, what: &str, holds: impl Fn(&JobReport) -> bool) -> JobReport {
+async fn until(
+    engine: &Engine,
+    id: &str,
+    what: &str,
+    holds: impl Fn(&JobReport) -> bool,
+) -> JobReport {
     let waiting = async {
         loop {
             let report = engine.report().jobs.into_iter().find(|job| job.id.as_str() == id);
@@ -205,7 +210,8 @@ async fn a_job_that_is_no_longer_wanted_leaves_nothing() {
     upload.piece(piece, stream(&samples::raw()[..100_000])).await.unwrap();
     assert_eq!(world.parts(), ["j-1.source"]);
     engine.apply(&slice(world.folder.path(), &[job("j-2", "db")])).await.unwrap();
-    let gone = || world.parts().is_empty() && !world.folder.path().join("journal/jobs/j-1.json").exists();
+    let gone =
+        || world.parts().is_empty() && !world.folder.path().join("journal/jobs/j-1.json").exists();
     let waiting = async {
         while !gone() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -153,7 +153,8 @@ struct Packed {
 impl Pass {
     fn begin(plan: Plan) -> Result<Self, PassError> {
         let path = plan.workspace.folder.join(&plan.source);
-        let file = plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
+        let file =
+            plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
         let source = Output::new(file, plan.taken)?;
         plan.gauge.taken.store(0, Ordering::Relaxed);
         Ok(Self { plan, source, taken: 0, noted: 0, stage: Stage::Head(Vec::new()), looks: 0 })
@@ -178,11 +179,7 @@ impl Pass {
         Ok(())
     }
 
-    fn take(
-        &mut self,
-        bytes: &Bytes,
-        checkpoint: &mut Checkpoint<'_>,
-    ) -> Result<(), PassError> {
+    fn take(&mut self, bytes: &Bytes, checkpoint: &mut Checkpoint<'_>) -> Result<(), PassError> {
         let at = self.taken;
         self.through(bytes)?;
         if self.keeps() {
@@ -246,8 +243,12 @@ impl Pass {
         let Stage::Head(head) = &mut self.stage else { return Ok(()) };
         let head = Bytes::from(std::mem::take(head));
         self.stage = match unpack::sniff(&head) {
-            None => Stage::Plain(Lanes::new(&with(&self.plan, &[Algorithm::Sha256, Algorithm::Sha512]))),
-            Some(compression) => Stage::Packed(Box::new(Packed::begin(&self.plan, compression, &head)?)),
+            None => {
+                Stage::Plain(Lanes::new(&with(&self.plan, &[Algorithm::Sha256, Algorithm::Sha512])))
+            }
+            Some(compression) => {
+                Stage::Packed(Box::new(Packed::begin(&self.plan, compression, &head)?))
+            }
         };
         // once more, now that it is known where they go
         self.taken -= u64::try_from(head.len()).unwrap_or(0);
@@ -322,8 +323,10 @@ impl Packed {
     fn begin(plan: &Plan, compression: Compression, head: &[u8]) -> Result<Self, PassError> {
         let unpacker = Unpacker::new(compression, head, plan.unpack_bytes)?;
         let path = plan.workspace.folder.join(&plan.unpacked);
-        let file = plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
-        let fallback: &[Algorithm] = if plan.checksum.is_none() { &[Algorithm::Sha256] } else { &[] };
+        let file =
+            plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
+        let fallback: &[Algorithm] =
+            if plan.checksum.is_none() { &[Algorithm::Sha256] } else { &[] };
         Ok(Self {
             unpacker,
             source: Lanes::new(&with(plan, fallback)),

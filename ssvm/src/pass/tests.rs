@@ -111,7 +111,10 @@ fn a_pass_that_was_cut_off_is_taken_up_at_its_last_checkpoint() {
         let passed = pass(small(folder.path(), taken), rest, step, true).0.unwrap();
         assert_eq!(passed.source_size, source.len() as u64);
         assert!(std::fs::read(folder.path().join(&passed.part)).unwrap() == image);
-        assert_eq!(passed.sha256, crate::checksum::hex(&<sha2::Sha256 as sha2::Digest>::digest(&image)));
+        assert_eq!(
+            passed.sha256,
+            crate::checksum::hex(&<sha2::Sha256 as sha2::Digest>::digest(&image))
+        );
     }
 }
 

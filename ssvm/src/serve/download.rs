@@ -126,10 +126,7 @@ fn unsatisfied(size: u64) -> Result<Response<Body>, Answer> {
     build(builder.header(CONTENT_RANGE, format!("bytes */{size}")), Body::empty())
 }
 
-fn build(
-    builder: axum::http::response::Builder,
-    body: Body,
-) -> Result<Response<Body>, Answer> {
+fn build(builder: axum::http::response::Builder, body: Body) -> Result<Response<Body>, Answer> {
     builder.body(body).map_err(|error| Answer::new(500, "internal", error.to_string()))
 }
 
@@ -190,7 +187,10 @@ mod tests {
 
     #[test]
     fn a_name_cannot_break_out_of_its_header() {
-        assert_eq!(disposition("a\"\r\nx: y/../é.qcow2"), "attachment; filename=\"a___x__y_..__.qcow2\"");
+        assert_eq!(
+            disposition("a\"\r\nx: y/../é.qcow2"),
+            "attachment; filename=\"a___x__y_..__.qcow2\""
+        );
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Server {
         for (address, acceptor) in &wanted {
             if !self.is_open(*address) {
                 let bound = TcpListener::bind(address).await;
-                let listener = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                let listener =
+                    bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
                 fresh.insert(*address, (listener, acceptor.clone()));
             }
         }
@@ -138,12 +139,7 @@ fn configured(tls: &Tls) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(
-    listener: TcpListener,
-    acceptor: Acceptor,
-    slots: Arc<Semaphore>,
-    router: Router,
-) {
+async fn accept(listener: TcpListener, acceptor: Acceptor, slots: Arc<Semaphore>, router: Router) {
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {

@@ -27,7 +27,9 @@ pub(super) fn asked(header: Option<&str>, size: u64) -> Asked {
         (Ok(first), Err(_)) if last.trim().is_empty() => Asked::Part(first, size - 1),
         (Err(_), Ok(0)) if first.trim().is_empty() => Asked::Beyond,
         (Err(_), Ok(_)) if first.trim().is_empty() && size == 0 => Asked::Beyond,
-        (Err(_), Ok(last)) if first.trim().is_empty() => Asked::Part(size - last.min(size), size - 1),
+        (Err(_), Ok(last)) if first.trim().is_empty() => {
+            Asked::Part(size - last.min(size), size - 1)
+        }
         _ => Asked::Whole,
     }
 }

@@ -71,10 +71,10 @@ fn of_permission(slice: &StorageSlice, permission: &Permission) -> Option<String
     match permission {
         Permission::Upload { job, .. } => {
             let job = slice.jobs.iter().find(|other| other.id == *job);
-            let waits = job.is_some_and(|job| {
-                matches!(job.what, What::Import { source: Source::Upload, .. })
-            });
-            (!waits).then(|| "permission.upload.job: no job of that id waits for an upload".to_owned())
+            let waits = job
+                .is_some_and(|job| matches!(job.what, What::Import { source: Source::Upload, .. }));
+            (!waits)
+                .then(|| "permission.upload.job: no job of that id waits for an upload".to_owned())
         }
         Permission::Download { store, .. } => {
             let known = slice.stores.iter().any(|other| other.id == *store);
@@ -116,9 +116,18 @@ mod tests {
             (|v| v["journal"] = "a".into(), "journal: must be"),
             (|v| v["stores"][0]["full_percent"] = 0.into(), "stores[0].full_percent"),
             (|v| v["stores"][0]["kind"]["directory"]["path"] = "a".into(), "stores[0].kind"),
-            (|v| v["stores"][0]["id"] = "other".into(), "jobs[0].what.store: there is no store nfs-1"),
-            (|v| v["stores"][0]["read_only"] = true.into(), "jobs[0].what.store: store nfs-1 is read"),
-            (|v| v["grants"][0]["permission"]["upload"]["job"] = "x".into(), "grants[0].permission"),
+            (
+                |v| v["stores"][0]["id"] = "other".into(),
+                "jobs[0].what.store: there is no store nfs-1",
+            ),
+            (
+                |v| v["stores"][0]["read_only"] = true.into(),
+                "jobs[0].what.store: store nfs-1 is read",
+            ),
+            (
+                |v| v["grants"][0]["permission"]["upload"]["job"] = "x".into(),
+                "grants[0].permission",
+            ),
             (
                 |v| {
                     let job = v["jobs"][0].clone();

@@ -59,9 +59,9 @@ impl Place {
     /// Its file name without extension.
     pub const fn name(&self) -> &ObjectId {
         match self {
-            Self::Template { name, .. } | Self::Volume { name, .. } | Self::Snapshot { name, .. } => {
-                name
-            }
+            Self::Template { name, .. }
+            | Self::Volume { name, .. }
+            | Self::Snapshot { name, .. } => name,
         }
     }
 
@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_place_never_leads_out_of_the_store() {
-        for text in ["", "volumes/1/2/../x", "volumes/1/2", "template/tmpl/a/1/x", "/volumes/1/2/x"] {
+        for text in ["", "volumes/1/2/../x", "volumes/1/2", "template/tmpl/a/1/x", "/volumes/1/2/x"]
+        {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
     }

@@ -85,7 +85,8 @@ impl DirectoryStore {
         match self.filesystem {
             Some(wanted) if u64::from(wanted) != state.kind => {
                 let (kind, path) = (state.kind, self.root.display());
-                Err(self.gone(format!("{path} is a file system of type {kind:#x}, not {wanted:#x}")))
+                Err(self
+                    .gone(format!("{path} is a file system of type {kind:#x}, not {wanted:#x}")))
             }
             _ => Ok(()),
         }

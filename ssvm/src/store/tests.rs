@@ -68,7 +68,11 @@ impl World {
                 if path.is_dir() && path.ends_with(".sluice") {
                     continue;
                 }
-                if path.is_dir() { walk(&path, found) } else { found.push(path.display().to_string()) }
+                if path.is_dir() {
+                    walk(&path, found)
+                } else {
+                    found.push(path.display().to_string())
+                }
             }
         }
         let mut found = Vec::new();
@@ -122,7 +126,9 @@ fn an_object_has_the_names_and_records_that_others_look_for() {
     let names = [".web.sluice.json", "template.properties", "web.qcow2"];
     assert_eq!(world.objects(), names.map(|name| format!("{folder}/{name}")));
     let text = std::fs::read_to_string(world.path().join(folder).join(names[1])).unwrap();
-    for line in ["filename=web.qcow2", "id=201", "qcow2=true", "qcow2.virtualsize=1048576", "size=5"] {
+    for line in
+        ["filename=web.qcow2", "id=201", "qcow2=true", "qcow2.virtualsize=1048576", "size=5"]
+    {
         assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
     }
     let mut opened = [0; 5];
@@ -216,7 +222,8 @@ fn a_read_only_store_is_read_and_nothing_else() {
 #[test]
 fn a_full_store_begins_nothing() {
     let world = World::new();
-    let store = world.on(Arc::new(RealDisk), StoreSlice { full_percent: 0, ..slice(&world.path()) });
+    let store =
+        world.on(Arc::new(RealDisk), StoreSlice { full_percent: 0, ..slice(&world.path()) });
     std::fs::create_dir(world.path()).unwrap();
     store.probe().unwrap();
     assert!(matches!(store.workspace(), Err(StoreError::Full { .. })));
@@ -232,15 +239,16 @@ fn publishing_is_completed_after_a_failure_at_any_point() {
         let world = World::new();
         let store = world.store();
         world.part(&store, b"bytes");
-        let faulty = world.on(
-            Arc::new(FaultyDisk::new(Arc::new(RealDisk), good)),
-            slice(&world.path()),
-        );
+        let faulty =
+            world.on(Arc::new(FaultyDisk::new(Arc::new(RealDisk), good)), slice(&world.path()));
         let first = faulty.publish("part", &manifest("j-1"));
         let visible = store.find(&place());
         assert!(matches!(visible, Ok(_) | Err(StoreError::NotFound { .. })), "{visible:?}");
         if visible.is_ok() {
-            assert_eq!(std::fs::read(world.path().join("template/tmpl/2/201/web.qcow2")).unwrap(), b"bytes");
+            assert_eq!(
+                std::fs::read(world.path().join("template/tmpl/2/201/web.qcow2")).unwrap(),
+                b"bytes"
+            );
         }
         store.publish("part", &manifest("j-1")).unwrap();
         assert_eq!(world.objects().len(), 3, "after {good} changes");
@@ -260,10 +268,8 @@ fn deleting_is_completed_after_a_failure_at_any_point() {
         let store = world.store();
         world.part(&store, b"bytes");
         store.publish("part", &manifest("j-1")).unwrap();
-        let faulty = world.on(
-            Arc::new(FaultyDisk::new(Arc::new(RealDisk), good)),
-            slice(&world.path()),
-        );
+        let faulty =
+            world.on(Arc::new(FaultyDisk::new(Arc::new(RealDisk), good)), slice(&world.path()));
         let first = faulty.delete(&place());
         store.delete(&place()).unwrap();
         assert_eq!(world.objects(), Vec::<String>::new(), "after {good} changes");

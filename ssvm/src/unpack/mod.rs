@@ -129,15 +129,10 @@ impl Unpacker {
     /// For a source that begins with `head` and may take `memory` bytes to unpack.
     ///
     /// Errors: it needs more memory, or something besides itself.
-    pub fn new(
-        compression: Compression,
-        head: &[u8],
-        memory: u64,
-    ) -> Result<Self, UnpackError> {
+    pub fn new(compression: Compression, head: &[u8], memory: u64) -> Result<Self, UnpackError> {
         needs::fits(compression, head, memory)?;
-        let members = |decoder: Box<dyn DecodeV2 + Send>| {
-            Inner::Members(Members::new(compression, decoder))
-        };
+        let members =
+            |decoder: Box<dyn DecodeV2 + Send>| Inner::Members(Members::new(compression, decoder));
         let inner = match compression {
             Compression::Gzip => members(Box::new(GzipDecoder::new())),
             Compression::Bzip2 => members(Box::new(BzDecoder::new())),

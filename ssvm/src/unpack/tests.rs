@@ -76,13 +76,8 @@ fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, UnpackError> {
     unpacked_in(bytes, 10_000, MEMORY)
 }
 
-const ALL: [Compression; 5] = [
-    Compression::Gzip,
-    Compression::Bzip2,
-    Compression::Xz,
-    Compression::Zstd,
-    Compression::Zip,
-];
+const ALL: [Compression; 5] =
+    [Compression::Gzip, Compression::Bzip2, Compression::Xz, Compression::Zstd, Compression::Zip];
 
 #[tokio::test]
 async fn what_was_packed_comes_out_whatever_the_pieces() {
@@ -110,7 +105,8 @@ async fn concatenated_members_are_one_source() {
     let xz = packed(Compression::Xz, first).await;
     let padded = [xz, vec![0; 8], packed(Compression::Xz, second).await].concat();
     assert!(unpacked(&padded).unwrap() == plain, "padding between xz streams");
-    let skippable = [b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec(), packed(Compression::Zstd, &plain).await];
+    let skippable =
+        [b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec(), packed(Compression::Zstd, &plain).await];
     assert!(unpacked(&skippable.concat()).unwrap() == plain, "a skippable frame of zstd");
 }
 
@@ -127,7 +123,10 @@ async fn what_is_cut_off_or_followed_by_something_is_refused() {
         assert!(unpacked(&flipped).map_or(true, |whole| whole != plain), "{compression} flipped");
         assert!(unpacked(&flipped).is_err(), "{compression} flipped");
         if compression != Compression::Zip {
-            assert!(unpacked(&[bytes, b"more".to_vec()].concat()).is_err(), "{compression} and more");
+            assert!(
+                unpacked(&[bytes, b"more".to_vec()].concat()).is_err(),
+                "{compression} and more"
+            );
         }
     }
 }
@@ -140,7 +139,8 @@ async fn memory_is_bounded_before_anything_is_unpacked() {
     let error = unpacked_in(&xz, 100, 8 << 20).unwrap_err().to_string();
     assert_eq!(error, "xz needs 64 MiB of memory, limit 8 MiB");
     let long = [CParameter::window_log(27)];
-    let zstd = packed!(ZstdEncoder::with_quality_and_params(Vec::new(), Level::Default, &long), &plain);
+    let zstd =
+        packed!(ZstdEncoder::with_quality_and_params(Vec::new(), Level::Default, &long), &plain);
     assert!(unpacked(&zstd).unwrap() == plain, "128 MiB fit into 160");
     let error = unpacked_in(&zstd, 100, 8 << 20).unwrap_err().to_string();
     assert_eq!(error, "zstd needs 128 MiB of memory, limit 8 MiB");

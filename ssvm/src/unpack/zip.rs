@@ -92,10 +92,8 @@ impl Zip {
         buffer.advance(self.filled);
         let done = decoder.decode(&mut taken, &mut buffer);
         self.filled = buffer.written_len();
-        let done = done.map_err(|source| UnpackError::Broken {
-            compression: Compression::Zip,
-            source,
-        })?;
+        let done =
+            done.map_err(|source| UnpackError::Broken { compression: Compression::Zip, source })?;
         if done {
             self.state = State::Tail(Vec::new());
         }

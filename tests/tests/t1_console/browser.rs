@@ -39,7 +39,8 @@ fn a_person_sees_types_pastes_loses_the_network_and_goes_on() {
         let mut grant = grant(id, port);
         grant["backend"]["unencrypted"] = json!("refuse");
         grant["backend"]["password"] = json!("secret");
-        grant["backend"]["tls"] = json!({ "authorities": authority.pem, "name": "host-7.cloud.internal" });
+        grant["backend"]["tls"] =
+            json!({ "authorities": authority.pem, "name": "host-7.cloud.internal" });
         grant["view_only"] = json!(view_only);
         grant["vm"]["id"] = json!("vm-1");
         grant
@@ -89,7 +90,11 @@ fn a_person_sees_types_pastes_loses_the_network_and_goes_on() {
     // the network goes away and comes back
     network.cut(true);
     tab.until("document.body.dataset.state === 'reconnecting'");
-    assert_eq!(tab.value("document.querySelector('#stage canvas') === null"), true, "no frozen picture");
+    assert_eq!(
+        tab.value("document.querySelector('#stage canvas') === null"),
+        true,
+        "no frozen picture"
+    );
     network.cut(false);
     let back = Instant::now();
     tab.shows_the_screen();
@@ -120,7 +125,11 @@ fn a_guest_that_is_power_cycled_shows_its_new_screen() {
     tab.shows_the_screen();
     qemu.reset();
     guest_says(&mut qemu, GREETING);
-    assert_eq!(tab.value("document.body.dataset.state"), "shown", "a reset from inside ends nothing");
+    assert_eq!(
+        tab.value("document.body.dataset.state"),
+        "shown",
+        "a reset from inside ends nothing"
+    );
     drop(qemu);
     tab.says("Reconnecting");
     let again = tempfile::tempdir().unwrap();
@@ -154,7 +163,9 @@ impl Network {
                     continue;
                 }
                 let Ok(onward) = TcpStream::connect(proxy) else { continue };
-                open.lock().unwrap().extend([stream.try_clone().unwrap(), onward.try_clone().unwrap()]);
+                open.lock()
+                    .unwrap()
+                    .extend([stream.try_clone().unwrap(), onward.try_clone().unwrap()]);
                 carry(stream.try_clone().unwrap(), onward.try_clone().unwrap());
                 carry(onward, stream);
             }

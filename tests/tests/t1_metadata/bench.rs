@@ -12,7 +12,8 @@ use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 pub(crate) const VM1: &str = "02:00:0a:01:01:17";
 pub(crate) const VM2: &str = "02:00:0a:01:01:18";
-pub(crate) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG8QJQ0mT2m2c0w5N1nqvGm5c1gJ0i4k6XqVn9rW0h2a";
+pub(crate) const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG8QJQ0mT2m2c0w5N1nqvGm5c1gJ0i4k6XqVn9rW0h2a";
 pub(crate) const USER_DATA: &str = "#cloud-config\nruncmd: [ date ]\n";
 
 pub(crate) fn link(name: &str) -> LinkName {

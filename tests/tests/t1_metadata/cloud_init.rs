@@ -35,7 +35,8 @@ fn run(bench: &Bench, source: &str) -> Value {
     let file = file.display().to_string();
     let output = bench.first.command(["python3", &file, source]).run().unwrap();
     let line = output.stdout.lines().find_map(|line| line.strip_prefix("FOUND "));
-    serde_json::from_str(line.unwrap_or_else(|| panic!("{}{}", output.stdout, output.stderr))).unwrap()
+    serde_json::from_str(line.unwrap_or_else(|| panic!("{}{}", output.stdout, output.stderr)))
+        .unwrap()
 }
 
 #[test]

@@ -69,7 +69,8 @@ fn a_slow_head_is_cut_off_and_a_long_one_refused() {
             assert!(taken < 5000, "{taken} kB of a head were taken");
             let mut many = connect();
             many.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-            let _cut = (0..1000).try_for_each(|number| many.write_all(format!("h{number}: 1\r\n").as_bytes()));
+            let _cut = (0..1000)
+                .try_for_each(|number| many.write_all(format!("h{number}: 1\r\n").as_bytes()));
             let _cut = many.write_all(b"\r\n");
             let refused = rest(many);
             assert!(refused.is_empty() || refused.contains(" 431 "), "{refused}");

@@ -75,7 +75,10 @@ fn who_takes_anothers_address_is_not_given_its_password() {
     bench.second.address(&crate::bench::link("eth0"), own).unwrap();
     assert_eq!(say(&bench.second, "send_my_password"), (0, String::new()));
     let counters = bench.counters("password");
-    assert_eq!((&counters["passwords_waiting"], &counters["strangers_mac"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&counters["passwords_waiting"], &counters["strangers_mac"]),
+        (&1.into(), &1.into())
+    );
     // neither is who takes an address that nobody has
     bench.second.ip(["addr", "flush", "dev", "eth0"]).unwrap();
     let nobody = "10.1.1.99/24".parse().unwrap();

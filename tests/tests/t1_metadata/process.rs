@@ -42,7 +42,8 @@ impl Agent {
         loop {
             let mut line = String::new();
             self.from.read_line(&mut line).unwrap();
-            let said = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            let said =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             if wanted(&said) {
                 return said;
             }

@@ -16,7 +16,10 @@ fn a_guest_reads_its_own_data_at_both_addresses() {
         assert_eq!(at("/latest/user-data"), ok(USER_DATA));
         assert_eq!(at("/latest/meta-data/public-keys"), ok(&format!("{KEY} ann\n{KEY}")));
         assert_eq!(at("/2009-04-04/meta-data/hostname"), ok("vm1.cs1.cloud.internal"));
-        assert_eq!(at("/2009-04-04/meta-data/public-keys/0/openssh-key"), ok(&format!("{KEY} ann")));
+        assert_eq!(
+            at("/2009-04-04/meta-data/public-keys/0/openssh-key"),
+            ok(&format!("{KEY} ann"))
+        );
         assert_eq!(at("/latest/meta-data/nothing").0, 404);
     }
     let listing = get(&bench.first, "/latest/meta-data/").1;

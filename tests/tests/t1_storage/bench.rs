@@ -46,8 +46,7 @@ impl Bench {
                 "connect_seconds": 2, "silence_seconds": 3, "range_bytes": 262_144 },
             "limits": { "checkpoint_bytes": 262_144 },
         });
-        let mut bench =
-            Self { service: None, web: None, ns, _topology: topology, folder, slice };
+        let mut bench = Self { service: None, web: None, ns, _topology: topology, folder, slice };
         bench.nginx();
         bench
     }
@@ -179,14 +178,16 @@ impl Bench {
     }
 
     pub(crate) fn done(&mut self, id: &str) -> Value {
-        let ended = self.until(id, "the end", |job| job["state"] == "done" || job["state"] == "failed");
+        let ended =
+            self.until(id, "the end", |job| job["state"] == "done" || job["state"] == "failed");
         assert_eq!(ended["state"], "done", "{ended:#}");
         ended
     }
 
     /// Waits for a job's failure; returns code and reason.
     pub(crate) fn failed(&mut self, id: &str) -> (String, String) {
-        let ended = self.until(id, "the end", |job| job["state"] == "done" || job["state"] == "failed");
+        let ended =
+            self.until(id, "the end", |job| job["state"] == "done" || job["state"] == "failed");
         assert_eq!(ended["state"], "failed", "{ended:#}");
         let text = |name: &str| ended["failure"][name].as_str().unwrap().to_owned();
         (text("code"), text("reason"))

@@ -49,7 +49,8 @@ fn bytes_of_two_states_of_a_source_are_never_joined() {
     let (old, new) = (noise(2 << 20), noise(3 << 20));
     let after = new.clone();
     start(&bench.ns, "192.0.2.10:90", move |request, stream| {
-        let (bytes, etag) = if request.number < 3 { (&old, "\"old\"") } else { (&after, "\"new\"") };
+        let (bytes, etag) =
+            if request.number < 3 { (&old, "\"old\"") } else { (&after, "\"new\"") };
         range(request, stream, bytes, etag);
     });
     job(&mut bench, 90);
@@ -93,7 +94,9 @@ fn errors_of_the_server_are_waited_out_and_refusals_are_not() {
     job(&mut bench, 90);
     bench.start();
     bench.done("j-1");
-    bench.change(|slice| slice["jobs"] = vec![import("j-2", 2, &format!("http://{WEB}/gone"))].into());
+    bench.change(|slice| {
+        slice["jobs"] = vec![import("j-2", 2, &format!("http://{WEB}/gone"))].into()
+    });
     let (code, reason) = bench.failed("j-2");
     assert_eq!((code.as_str(), reason.as_str()), ("source-status", "the server answered 404"));
 }

@@ -41,7 +41,9 @@ fn curl_fetches_the_whole_and_goes_on_with_ranges() {
     let file_text = file.to_str().unwrap();
     let heads = bench.curl(&["-D", "-", "-o", file_text, &url]).stdout;
     assert!(std::fs::read(&file).unwrap() == disk);
-    for line in ["accept-ranges: bytes", "content-length: 2097152", "x-content-type-options: nosniff"] {
+    for line in
+        ["accept-ranges: bytes", "content-length: 2097152", "x-content-type-options: nosniff"]
+    {
         assert!(heads.lines().any(|other| other.trim() == line), "{line} in {heads}");
     }
     assert!(heads.contains("filename=\"web__server_.raw\""), "{heads}");

@@ -39,9 +39,8 @@ fn interrupted(name: &str, packed: bool) {
     let mut kills = 0;
     bench.start();
     for stop in [1 << 20, 3 << 20, 5 << 20] {
-        let before = bench.until("j-1", "some progress", |job| {
-            taken(job) >= stop || job["state"] == "done"
-        });
+        let before =
+            bench.until("j-1", "some progress", |job| taken(job) >= stop || job["state"] == "done");
         if before["state"] == "done" {
             break;
         }
@@ -52,7 +51,8 @@ fn interrupted(name: &str, packed: bool) {
         assert!(kept > 0 && lost <= UNDER_WAY, "{kept} of {} kept", taken(&before));
         assert!(!bench.object(1, "web.raw").exists(), "nothing is half-visible");
         bench.start();
-        let again = bench.until("j-1", "a byte more", |job| taken(job) > kept || job["state"] == "done");
+        let again =
+            bench.until("j-1", "a byte more", |job| taken(job) > kept || job["state"] == "done");
         let fetched = again["fetched"].as_u64().unwrap();
         assert!(fetched + kept <= length + UNDER_WAY, "{fetched} fetched after {kept} were kept");
     }
@@ -94,8 +94,17 @@ fn the_desk_command_goes_on_where_it_was_interrupted() {
     let store_text = store.to_str().unwrap();
     let url = format!("http://{WEB}:82/disk");
     let words = [
-        program.to_str().unwrap(), "import", &url, "--store", store_text, "--place",
-        "template/tmpl/2/201/web", "--port", "82", "--format", "raw",
+        program.to_str().unwrap(),
+        "import",
+        &url,
+        "--store",
+        store_text,
+        "--place",
+        "template/tmpl/2/201/web",
+        "--port",
+        "82",
+        "--format",
+        "raw",
     ];
     let mut first = bench.ns.spawn(words).unwrap();
     let part = store.join(".sluice/parts/desk/desk.source");

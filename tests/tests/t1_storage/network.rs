@@ -52,10 +52,21 @@ fn nothing_inside_is_reached_by_address_by_redirect_or_by_name() {
     bench.serve("disk", &noise(2 << 20));
     bench.serve("latest", &noise(2 << 20));
     let words = [
-        "dnsmasq", "-k", "-C", "/dev/null", "--no-resolv", "--no-hosts", "--user=root",
-        "--listen-address=192.0.2.20", "--bind-interfaces", "--pid-file=", "--log-facility=-",
-        "--address=/metadata.test/169.254.169.254", "--address=/local.test/127.0.0.1",
-        "--address=/web.test/192.0.2.10", "--address=/private.test/10.7.0.1",
+        "dnsmasq",
+        "-k",
+        "-C",
+        "/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--user=root",
+        "--listen-address=192.0.2.20",
+        "--bind-interfaces",
+        "--pid-file=",
+        "--log-facility=-",
+        "--address=/metadata.test/169.254.169.254",
+        "--address=/local.test/127.0.0.1",
+        "--address=/web.test/192.0.2.10",
+        "--address=/private.test/10.7.0.1",
     ];
     let mut resolver = bench.ns.spawn(words).unwrap();
     resolver.says("started", super::bench::BOUND).unwrap();

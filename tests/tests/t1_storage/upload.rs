@@ -20,7 +20,13 @@ fn ready(test: &str) -> Bench {
 }
 
 /// curl with the token; returns status, the header asked for, and what was said.
-fn ask(bench: &Bench, method: &str, path: &str, headers: &[&str], body: Option<&str>) -> (u16, String) {
+fn ask(
+    bench: &Bench,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: Option<&str>,
+) -> (u16, String) {
     let url = format!("http://{HERE}{path}");
     let bearer = format!("Authorization: Bearer {TOKEN}");
     let mut words = vec!["-D", "-", "-H", &bearer, "-H", "Tus-Resumable: 1.0.0"];
@@ -31,7 +37,12 @@ fn ask(bench: &Bench, method: &str, path: &str, headers: &[&str], body: Option<&
     }
     words.extend(headers.iter().flat_map(|header| ["-H", header]));
     if let Some(body) = body {
-        words.extend(["-H", "Content-Type: application/offset+octet-stream", "--data-binary", body]);
+        words.extend([
+            "-H",
+            "Content-Type: application/offset+octet-stream",
+            "--data-binary",
+            body,
+        ]);
     }
     words.push(&url);
     let said = bench.curl(&words).stdout;
@@ -102,7 +113,11 @@ fn an_upload_needs_its_grant_and_keeps_to_it() {
     assert_eq!(status(&[&tus[..], &[&url]].concat()), "401");
     let other = ["-H", "Authorization: Bearer somebody-elses"];
     assert_eq!(status(&[&tus[..], &other, &[&url]].concat()), "404");
-    assert_eq!(ask(&bench, "POST", "/upload", &["Upload-Length: 4194305"], None).0, 413, "over quota");
+    assert_eq!(
+        ask(&bench, "POST", "/upload", &["Upload-Length: 4194305"], None).0,
+        413,
+        "over quota"
+    );
     assert_eq!(ask(&bench, "POST", "/upload", &["Tus-Resumable: 0.2.2"], None).0, 412);
     assert_eq!(ask(&bench, "HEAD", "/upload/j-2", &[], None).0, 404, "another job's");
     assert_eq!(ask(&bench, "POST", "/upload", &["Upload-Length: 25"], None).0, 201);
@@ -117,9 +132,11 @@ fn an_upload_needs_its_grant_and_keeps_to_it() {
 #[test]
 fn the_page_has_all_that_it_needs_and_lets_nothing_else_in() {
     let bench = ready("page");
-    for (path, kind) in
-        [("/upload", "text/html"), ("/upload/page.js", "text/javascript"), ("/upload/page.css", "text/css")]
-    {
+    for (path, kind) in [
+        ("/upload", "text/html"),
+        ("/upload/page.js", "text/javascript"),
+        ("/upload/page.css", "text/css"),
+    ] {
         let (status, said) = ask(&bench, "GET", path, &[], None);
         assert_eq!(status, 200, "{said}");
         assert!(header(&said, "content-type").unwrap().starts_with(kind), "{said}");

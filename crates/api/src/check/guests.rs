@@ -74,9 +74,7 @@ fn all<'a, K>(
 }
 
 /// Every address of every guest.
-fn addresses(
-    networks: &[GuestNetwork],
-) -> impl Iterator<Item = (Within<'_, Ipv4Addr>, At)> {
+fn addresses(networks: &[GuestNetwork]) -> impl Iterator<Item = (Within<'_, Ipv4Addr>, At)> {
     networks.iter().enumerate().flat_map(|(index, network)| {
         network.guests.iter().enumerate().flat_map(move |(position, guest)| {
             let at = move |field| At { network: index, guest: position, field };

@@ -285,7 +285,8 @@ impl Check<'_> {
             }
             let earlier = vpn.remote_access.iter().take(index);
             if let Some(other) = earlier.clone().find(|other| other.range.overlaps(range)) {
-                let reason = format!("{range} overlaps {} of remote access {}", other.range, other.id);
+                let reason =
+                    format!("{range} overlaps {} of remote access {}", other.range, other.id);
                 self.error(path(), "overlap", reason);
             }
         }
@@ -367,24 +368,86 @@ mod tests {
     fn each_rule_finds_its_fault() {
         type Change = fn(&mut serde_json::Value);
         let cases: [(Change, &str); 19] = [
-            (|v| v["connections"][0]["address"] = "198.51.100.11".into(), "connections[0].address not-own-address"),
-            (|v| v["connections"][0]["local_networks"] = serde_json::json!([]), "connections[0].local_networks no-network"),
-            (|v| v["connections"][0]["gateway"]["networks"] = serde_json::json!(["10.1.0.0/16"]), "connections[0].gateway.networks[0] overlap"),
-            (|v| v["connections"][0]["gateway"]["networks"] = serde_json::json!(["10.1.2.0/24"]), "remote_access[0].range overlap"),
-            (|v| v["connections"][0]["gateway"]["networks"] = serde_json::json!(["2001:db8::/32"]), "connections[0].gateway.networks[0] family"),
-            (|v| v["connections"][0]["gateway"]["networks"] = serde_json::json!(["192.0.2.0/24"]), "connections[0].gateway.networks[0] public-network"),
-            (|v| v["connections"][0]["gateway"]["address"] = "198.51.100.10".into(), "connections[0].gateway.address own-address"),
-            (|v| _ = v["connections"][0]["gateway"].as_object_mut().unwrap().remove("address"), "connections[0].gateway.address missing-field"),
-            (|v| v["connections"][0]["gateway"]["ike"]["encryption"] = "3des".into(), "connections[0].gateway.ike.encryption obsolete-algorithm"),
-            (|v| v["connections"][0]["gateway"]["ike"]["group"] = 2.into(), "connections[0].gateway.ike.group obsolete-algorithm"),
-            (|v| v["connections"][0]["gateway"]["esp"]["hash"] = "md5".into(), "connections[0].gateway.esp.hash obsolete-algorithm"),
-            (|v| v["connections"][0]["gateway"]["esp"]["encryption"] = "aes256-gcm".into(), "connections[0].gateway.esp.hash algorithm-mismatch"),
-            (|v| v["remote_access"][0]["range"] = "10.1.1.200-10.1.1.210".into(), "remote_access[0].range overlap"),
-            (|v| v["remote_access"][0]["networks"] = serde_json::json!(["net-2"]), "remote_access[0].networks[0] unknown-network"),
-            (|v| v["remote_access"][0]["users"][1] = v["remote_access"][0]["users"][0].clone(), "remote_access[0].users[1].name duplicate-user"),
-            (|v| v["remote_access"][0]["authentication"] = serde_json::json!([]), "remote_access[0].authentication missing-field"),
-            (|v| v["remote_access"][0]["dns"] = serde_json::json!(["10.0.0.1", "10.0.0.2", "10.0.0.3"]), "remote_access[0].dns too-many"),
-            (|v| v["remote_access"][0]["address"] = "198.51.100.99".into(), "remote_access[0].address not-own-address"),
+            (
+                |v| v["connections"][0]["address"] = "198.51.100.11".into(),
+                "connections[0].address not-own-address",
+            ),
+            (
+                |v| v["connections"][0]["local_networks"] = serde_json::json!([]),
+                "connections[0].local_networks no-network",
+            ),
+            (
+                |v| v["connections"][0]["gateway"]["networks"] = serde_json::json!(["10.1.0.0/16"]),
+                "connections[0].gateway.networks[0] overlap",
+            ),
+            (
+                |v| v["connections"][0]["gateway"]["networks"] = serde_json::json!(["10.1.2.0/24"]),
+                "remote_access[0].range overlap",
+            ),
+            (
+                |v| {
+                    v["connections"][0]["gateway"]["networks"] =
+                        serde_json::json!(["2001:db8::/32"])
+                },
+                "connections[0].gateway.networks[0] family",
+            ),
+            (
+                |v| {
+                    v["connections"][0]["gateway"]["networks"] = serde_json::json!(["192.0.2.0/24"])
+                },
+                "connections[0].gateway.networks[0] public-network",
+            ),
+            (
+                |v| v["connections"][0]["gateway"]["address"] = "198.51.100.10".into(),
+                "connections[0].gateway.address own-address",
+            ),
+            (
+                |v| _ = v["connections"][0]["gateway"].as_object_mut().unwrap().remove("address"),
+                "connections[0].gateway.address missing-field",
+            ),
+            (
+                |v| v["connections"][0]["gateway"]["ike"]["encryption"] = "3des".into(),
+                "connections[0].gateway.ike.encryption obsolete-algorithm",
+            ),
+            (
+                |v| v["connections"][0]["gateway"]["ike"]["group"] = 2.into(),
+                "connections[0].gateway.ike.group obsolete-algorithm",
+            ),
+            (
+                |v| v["connections"][0]["gateway"]["esp"]["hash"] = "md5".into(),
+                "connections[0].gateway.esp.hash obsolete-algorithm",
+            ),
+            (
+                |v| v["connections"][0]["gateway"]["esp"]["encryption"] = "aes256-gcm".into(),
+                "connections[0].gateway.esp.hash algorithm-mismatch",
+            ),
+            (
+                |v| v["remote_access"][0]["range"] = "10.1.1.200-10.1.1.210".into(),
+                "remote_access[0].range overlap",
+            ),
+            (
+                |v| v["remote_access"][0]["networks"] = serde_json::json!(["net-2"]),
+                "remote_access[0].networks[0] unknown-network",
+            ),
+            (
+                |v| v["remote_access"][0]["users"][1] = v["remote_access"][0]["users"][0].clone(),
+                "remote_access[0].users[1].name duplicate-user",
+            ),
+            (
+                |v| v["remote_access"][0]["authentication"] = serde_json::json!([]),
+                "remote_access[0].authentication missing-field",
+            ),
+            (
+                |v| {
+                    v["remote_access"][0]["dns"] =
+                        serde_json::json!(["10.0.0.1", "10.0.0.2", "10.0.0.3"])
+                },
+                "remote_access[0].dns too-many",
+            ),
+            (
+                |v| v["remote_access"][0]["address"] = "198.51.100.99".into(),
+                "remote_access[0].address not-own-address",
+            ),
             (|v| v["remote_access"][0]["id"] = "c-1".into(), "remote_access[0].id duplicate-vpn"),
         ];
         for (change, expected) in cases {

@@ -100,8 +100,14 @@ mod tests {
         for bad in ["", "1", "0x01", "zz", "01 02", &"00".repeat(513)] {
             assert!(bad.parse::<HexBytes>().is_err(), "{bad}");
         }
-        assert!("x".repeat(127).parse::<BootFile>().is_ok() && "x".repeat(128).parse::<BootFile>().is_err());
-        assert!("x".repeat(255).parse::<OptionText>().is_ok() && "x".repeat(256).parse::<OptionText>().is_err());
+        assert!(
+            "x".repeat(127).parse::<BootFile>().is_ok()
+                && "x".repeat(128).parse::<BootFile>().is_err()
+        );
+        assert!(
+            "x".repeat(255).parse::<OptionText>().is_ok()
+                && "x".repeat(256).parse::<OptionText>().is_err()
+        );
         assert!("a\0b".parse::<OptionText>().is_err());
     }
 }

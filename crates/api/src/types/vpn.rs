@@ -57,7 +57,9 @@ impl VpnUserName {
         if first && text.len() <= 64 && text.bytes().all(good) {
             return Ok(text.to_owned());
         }
-        Err("must begin with a letter or digit and have 1 to 64 letters, digits or characters of `@ + = . _ -`")
+        Err(
+            "must begin with a letter or digit and have 1 to 64 letters, digits or characters of `@ + = . _ -`",
+        )
     }
 }
 
@@ -173,7 +175,9 @@ impl utoipa::ToSchema for ClientRange {}
 
 /// A Diffie-Hellman group by its number (IANA, "IKEv2 Transform Type 4"): 2 and 5 are MODP of 1024 and 1536 bits, 14 to 18
 /// of 2048 to 8192, 19 to 21 the NIST curves of 256, 384 and 521 bits, 31 is Curve25519.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct DhGroup(u8);
 

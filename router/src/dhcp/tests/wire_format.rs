@@ -57,10 +57,8 @@ fn a_second_nic_is_not_given_a_second_way_out() {
     let (offer, _) = reply(outcome);
     // neither router, resolver nor domain
     assert_eq!(codes(&offer), [1, 12, 26, 28, 51, 53, 54, 58, 59, 121, 249]);
-    let routes = DhcpOption::ClasslessStaticRoute(vec![(
-        "10.9.0.0/16".parse().unwrap(),
-        ip("10.1.1.254"),
-    )]);
+    let routes =
+        DhcpOption::ClasslessStaticRoute(vec![("10.9.0.0/16".parse().unwrap(), ip("10.1.1.254"))]);
     assert_eq!(offer.opts().get(OptionCode::ClasslessStaticRoute), Some(&routes));
 }
 
@@ -108,7 +106,9 @@ fn configured_options_are_handed_through_and_a_guest_s_own_win() {
     for message in [&vm1, &vm2] {
         let servers = DhcpOption::NtpServers(vec![ip("192.0.2.1"), ip("192.0.2.2")]);
         assert_eq!(get(message, 42), Some(servers));
-        let Some(DhcpOption::DomainSearch(search)) = get(message, 119) else { panic!("{message:?}") };
+        let Some(DhcpOption::DomainSearch(search)) = get(message, 119) else {
+            panic!("{message:?}")
+        };
         assert_eq!(search.iter().map(ToString::to_string).collect::<Vec<_>>(), names);
         assert_eq!(get(message, 43), Some(DhcpOption::VendorExtensions(vec![1, 4, 0, 0, 0, 2])));
         assert_eq!(get(message, 26), Some(DhcpOption::InterfaceMtu(1450)));

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChildName, ChildState, Connection, ConnectionName, SaState, Start, Trouble, TroubleKind};
+use super::{
+    ChildName, ChildState, Connection, ConnectionName, SaState, Start, Trouble, TroubleKind,
+};
 
 /// Pauses between attempts: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -251,9 +253,11 @@ impl Kept {
     }
 
     fn pfs(&self) -> Pfs {
-        let wanted = self.connection.children.iter().any(|child| {
-            child.esp.proposals.iter().any(|proposal| proposal.group.is_some())
-        });
+        let wanted = self
+            .connection
+            .children
+            .iter()
+            .any(|child| child.esp.proposals.iter().any(|proposal| proposal.group.is_some()));
         let proved = self.children().any(|child| child.installed && child.group.is_some());
         match (wanted, proved) {
             (false, _) => Pfs::Off,

@@ -79,9 +79,11 @@ pub struct Capabilities {
 impl Capabilities {
     /// What of `connection` cannot be done, by name; empty when everything can.
     pub fn lacks(&self, connection: &Connection) -> Vec<String> {
-        let proposals = connection.ike.proposals.iter().chain(
-            connection.children.iter().flat_map(|child| &child.esp.proposals),
-        );
+        let proposals = connection
+            .ike
+            .proposals
+            .iter()
+            .chain(connection.children.iter().flat_map(|child| &child.esp.proposals));
         let mut lacking = BTreeSet::new();
         for proposal in proposals {
             if !self.encryption.contains(&proposal.encryption) {

@@ -89,7 +89,7 @@ pub(super) enum Signal {
 /// One protocol's negotiation.
 #[derive(Debug)]
 pub(super) struct Automaton<P> {
-    pub(super) protocol: P,
+    pub(in crate::vpn) protocol: P,
     state: State,
     /// Id of our last request.
     id: u8,

@@ -63,7 +63,8 @@ fn described(ovf: &str) -> Vec<u8> {
 
 fn besides(name: &str, kind: u8, bytes: &[u8]) -> Vec<u8> {
     let ovf = ovf("disk.vmdk", "");
-    let plain = [file("vm.ovf", ovf.as_bytes()), file("disk.vmdk", &disk())];
+    let disk_bytes = disk();
+    let plain = [file("vm.ovf", ovf.as_bytes()), file("disk.vmdk", &disk_bytes)];
     let [description, disk] = plain;
     tar(&[description, disk, Member { name, kind, bytes }])
 }
@@ -75,7 +76,8 @@ pub(super) fn hostile() -> Vec<Sample> {
     let hostile_disk = tar(&[file("vm.ovf", plain.as_bytes()), file("disk.vmdk", &parent)]);
     let backed = super::with(super::qcow2(3), 8, &200_u64.to_be_bytes());
     let not_vmdk = tar(&[file("vm.ovf", plain.as_bytes()), file("disk.vmdk", &backed)]);
-    let entity = plain.replace("<ovf:Envelope", "<!DOCTYPE x [<!ENTITY a SYSTEM \"/etc/shadow\">]><ovf:Envelope");
+    let entity = plain
+        .replace("<ovf:Envelope", "<!DOCTYPE x [<!ENTITY a SYSTEM \"/etc/shadow\">]><ovf:Envelope");
     let parent_ref = plain.replace("ovf:diskId", "ovf:parentRef=\"d0\" ovf:diskId");
     let disk_first = tar(&[file("disk.vmdk", &disk()), file("vm.ovf", plain.as_bytes())]);
     let sum = super::with(ova("disk.vmdk"), 150, b"7");
@@ -91,7 +93,11 @@ pub(super) fn hostile() -> Vec<Sample> {
         bad("ova-names-a-file-outside", Code::ArchivePath, described(&ovf("/etc/shadow", ""))),
         bad("ova-names-a-url", Code::ArchivePath, described(&ovf("http://10.0.0.1/x", ""))),
         bad("ova-names-what-is-not-there", Code::ArchivePath, described(&ovf("other.vmdk", ""))),
-        bad("ova-compressed-disk", Code::Compressed, described(&ovf("disk.vmdk", "ovf:compression=\"gzip\""))),
+        bad(
+            "ova-compressed-disk",
+            Code::Compressed,
+            described(&ovf("disk.vmdk", "ovf:compression=\"gzip\"")),
+        ),
         bad("ova-document-type", Code::ArchivePath, described(&entity)),
         bad("ova-parent", Code::Parent, described(&parent_ref)),
         bad("ova-no-xml", Code::Malformed, described("<a><b></a>")),

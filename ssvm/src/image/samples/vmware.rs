@@ -43,22 +43,31 @@ pub(super) fn hostile() -> Vec<Sample> {
     let whole = || vmdk(&descriptor("monolithicSparse", "disk.vmdk"));
     let external = |file: &str| vmdk(&descriptor("monolithicSparse", file));
     let two = format!("SPARSE \"disk.vmdk\"\nRW {SECTORS} SPARSE \"b.vmdk\"");
-    let footer_missing = with(
-        with(whole(), 56, &u64::MAX.to_le_bytes()),
-        8,
-        &(0x1_0003_u32).to_le_bytes(),
-    );
+    let footer_missing =
+        with(with(whole(), 56, &u64::MAX.to_le_bytes()), 8, &(0x1_0003_u32).to_le_bytes());
     vec![
-        bad("vmdk-description-alone", Code::ExternalExtent, descriptor("monolithicFlat", "/etc/shadow").into_bytes()),
+        bad(
+            "vmdk-description-alone",
+            Code::ExternalExtent,
+            descriptor("monolithicFlat", "/etc/shadow").into_bytes(),
+        ),
         bad("vmdk-flat", Code::ExternalExtent, vmdk(&descriptor("monolithicFlat", "disk.vmdk"))),
         bad("vmdk-flat-extent", Code::ExternalExtent, edited("SPARSE", "FLAT")),
         bad("vmdk-extent-path", Code::ExternalExtent, external("/dev/vda")),
         bad("vmdk-extent-parent-path", Code::ExternalExtent, external("../other.vmdk")),
         bad("vmdk-extent-url", Code::ExternalExtent, external("nbd:10.0.0.1:10809")),
         bad("vmdk-two-extents", Code::ExternalExtent, edited("SPARSE \"disk.vmdk\"", &two)),
-        bad("vmdk-change-tracking", Code::ExternalExtent, edited("CID=12345678", "changeTrackPath=\"/etc/x\"")),
+        bad(
+            "vmdk-change-tracking",
+            Code::ExternalExtent,
+            edited("CID=12345678", "changeTrackPath=\"/etc/x\""),
+        ),
         bad("vmdk-parent", Code::Parent, edited("parentCID=ffffffff", "parentCID=00000001")),
-        bad("vmdk-parent-hint", Code::Parent, edited("CID=12345678", "parentFileNameHint=\"/etc/x\"")),
+        bad(
+            "vmdk-parent-hint",
+            Code::Parent,
+            edited("CID=12345678", "parentFileNameHint=\"/etc/x\""),
+        ),
         // QEMU opens the extents of a description whose header has no capacity
         bad("vmdk-no-capacity", Code::Malformed, with(whole(), 12, &0_u64.to_le_bytes())),
         bad("vmdk-two-sizes", Code::Malformed, with(whole(), 12, &(SECTORS * 2).to_le_bytes())),
@@ -67,6 +76,10 @@ pub(super) fn hostile() -> Vec<Sample> {
         bad("vmdk-footer-missing", Code::Truncated, footer_missing),
         bad("vmdk-esx", Code::Unsupported, with(whole(), 0, b"COWD")),
         bad("vmdk-cut-off", Code::Truncated, cut(whole(), 21 * SECTOR)),
-        bad("vmdk-table-beyond", Code::Truncated, with(whole(), 21 * SECTOR, &u32::MAX.to_le_bytes())),
+        bad(
+            "vmdk-table-beyond",
+            Code::Truncated,
+            with(whole(), 21 * SECTOR, &u32::MAX.to_le_bytes()),
+        ),
     ]
 }

@@ -103,7 +103,13 @@ fn slice() -> Result<DhcpSlice> {
 fn reservation(number: u16) -> Result<Reservation> {
     let mac: MacAddr = mac_text(number).parse()?;
     let hostname = format!("vm{number}").parse()?;
-    Ok(Reservation { mac, address: address(number), hostname, default_nic: true, dhcp: GuestDhcp::default() })
+    Ok(Reservation {
+        mac,
+        address: address(number),
+        hostname,
+        default_nic: true,
+        dhcp: GuestDhcp::default(),
+    })
 }
 
 /// Kea at its fastest for this job: leases in memory only, one thread for one core, errors alone logged.

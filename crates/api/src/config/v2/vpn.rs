@@ -129,9 +129,7 @@ pub enum IkeVersion {
 }
 
 /// Encryption algorithms.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encryption {
     /// AES-CBC, 128 bits (RFC 3602).
@@ -172,9 +170,7 @@ impl Encryption {
 }
 
 /// Hash algorithms, used as HMAC.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hash {
     /// HMAC-MD5-96 (RFC 2403); obsolete.
@@ -251,9 +247,7 @@ pub enum TunnelInternet {
 }
 
 /// How a user proves who it is, within IPsec.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authentication {
     /// MS-CHAPv2 (RFC 2759).

@@ -7,7 +7,7 @@ use sluice_api::config::vpn::IkeVersion;
 
 use super::names;
 use crate::vpn::ike::{
-    Child, ChildName, ChildState, Connection, ConnectionName, Mode, Selector, SaState, SharedKey,
+    Child, ChildName, ChildState, Connection, ConnectionName, Mode, SaState, Selector, SharedKey,
 };
 
 /// `load-conn`.
@@ -285,12 +285,8 @@ struct ChildSa {
 /// What charon says of one connection; `None` when it is none of ours.
 pub(super) fn state((name, sa): (String, IkeSa)) -> Option<SaState> {
     let name = ConnectionName::of_daemon(&name)?;
-    let algorithms = joined([
-        Some(sized(sa.encr_alg, sa.encr_keysize)),
-        sa.integ_alg,
-        sa.prf_alg,
-        sa.dh_group,
-    ]);
+    let algorithms =
+        joined([Some(sized(sa.encr_alg, sa.encr_keysize)), sa.integ_alg, sa.prf_alg, sa.dh_group]);
     let mut children: Vec<_> = sa.child_sas.into_values().map(child_state).collect();
     children.sort_by(|one, other| (&one.name, one.number).cmp(&(&other.name, other.number)));
     Some(SaState {

@@ -44,12 +44,7 @@ pub struct Strongswan {
 impl Strongswan {
     /// The engine; nothing is connected before the first call.
     pub fn new(socket: &Path) -> Self {
-        Self {
-            socket: socket.to_owned(),
-            client: None,
-            troubles: Arc::default(),
-            listener: None,
-        }
+        Self { socket: socket.to_owned(), client: None, troubles: Arc::default(), listener: None }
     }
 
     async fn client(&mut self) -> Result<&mut rsvici::Client, EngineError> {

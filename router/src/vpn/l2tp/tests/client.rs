@@ -150,7 +150,11 @@ pub(in crate::vpn) fn disconnect(session: u16) -> Vec<u8> {
 }
 
 /// Passes datagrams until nobody has any; everything else that the server put out.
-pub(in crate::vpn) fn converse(server: &mut Lns, clients: &mut [Client], now: Duration) -> Vec<Action> {
+pub(in crate::vpn) fn converse(
+    server: &mut Lns,
+    clients: &mut [Client],
+    now: Duration,
+) -> Vec<Action> {
     let mut all = Vec::new();
     for _ in 0..100 {
         let mut quiet = true;

@@ -5,7 +5,6 @@
 mod world;
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use super::*;
 use crate::vpn::ppp::tests::client::{MS, PAP};
