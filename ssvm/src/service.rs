@@ -78,6 +78,10 @@ impl Service for Storage {
     fn counters(&self) -> BTreeMap<String, u64> {
         counted(&self.report())
     }
+
+    fn report(&self) -> serde_json::Value {
+        serde_json::to_value(Self::report(self)).unwrap_or_default()
+    }
 }
 
 /// The report as counters.
