@@ -119,7 +119,7 @@ pub fn inspect(image: &dyn Bytes, wanted: Wanted) -> Result<Inspection, Judgemen
         let detail = format!("declared {declared}, found {format}");
         return Err(Refusal::new(RefusalCode::FormatMismatch, detail).into());
     }
-    let found = one(image, format)?;
+    let found = inspect_as(image, format)?;
     match wanted.most_virtual {
         Some(most) if found.virtual_size > most => {
             let detail = format!("a disk of {} bytes, limit {most}", found.virtual_size);
@@ -129,7 +129,10 @@ pub fn inspect(image: &dyn Bytes, wanted: Wanted) -> Result<Inspection, Judgemen
     }
 }
 
-fn one(image: &dyn Bytes, format: Format) -> Result<Inspection, Judgement> {
+/// Judges an image that is known to be of `format`, or nothing at all.
+///
+/// Errors: as [`inspect`].
+pub fn inspect_as(image: &dyn Bytes, format: Format) -> Result<Inspection, Judgement> {
     match format {
         Format::Qcow2 => qcow2::inspect(image),
         Format::Raw => raw::inspect(image),

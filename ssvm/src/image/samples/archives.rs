@@ -26,17 +26,24 @@ pub fn tar(members: &[Member<'_>]) -> Vec<u8> {
         put(&mut header, 0, member.name.as_bytes());
         put(&mut header, 100, b"0000644\0");
         put(&mut header, 124, format!("{:011o}\0", member.bytes.len()).as_bytes());
-        put(&mut header, 148, b"        ");
         put(&mut header, 156, &[member.kind]);
         put(&mut header, 257, b"ustar\x0000");
-        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-        put(&mut header, 148, format!("{sum:06o}\0 ").as_bytes());
+        sum_up(&mut header);
         archive.extend(header);
         archive.extend(member.bytes);
         archive.resize(archive.len().next_multiple_of(512), 0);
     }
     archive.resize(archive.len() + 1024, 0);
     archive
+}
+
+/// The headers of an archive, as far as one follows the other.
+pub(super) fn sum_up(archive: &mut [u8]) {
+    for header in archive.chunks_exact_mut(512).filter(|block| block.get(257..262) == Some(b"ustar")) {
+        put(header, 148, b"        ");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        put(header, 148, format!("{sum:06o}\0 ").as_bytes());
+    }
 }
 
 fn ovf(href: &str, extra: &str) -> String {
