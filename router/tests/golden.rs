@@ -33,6 +33,17 @@ fn compared(path: &Path, made: &str) -> Option<String> {
     (kept != made).then(|| format!("{}:\n--- kept\n{kept}--- made\n{made}", path.display()))
 }
 
+/// What the subsystems contradict each other in, and what the kernel would refuse or nothing would ever come to.
+fn sound(case: &Path, config: &RouterDocument) {
+    let merged = sluice_router::compile::merged(config);
+    assert_eq!(merged.conflicts, [], "{}", case.display());
+    for table in merged.desired.tables.values() {
+        let faults = sluice_sys::nft::faults(table);
+        let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(faults.is_empty(), "{}: {}", case.display(), text.join("; "));
+    }
+}
+
 fn agree(differences: Vec<Option<String>>) {
     let differences: Vec<String> = differences.into_iter().flatten().collect();
     let text = differences.join("\n");
@@ -62,6 +73,7 @@ async fn configurations_compile_to_what_is_kept() {
     let mut differences = Vec::new();
     for case in cases("golden") {
         let config = desk::load_sound(&case.join("config.json")).unwrap();
+        sound(&case, &config);
         let plan = desk::change(None, &config).await.unwrap();
         let slices = serde_json::to_string_pretty(&services(&config)).unwrap() + "\n";
         differences.push(compared(&case.join("plan.txt"), &plan.to_string()));

@@ -10,6 +10,7 @@ pub mod boot;
 mod causes;
 mod diagnostics;
 pub mod engine;
+pub mod fragment;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;

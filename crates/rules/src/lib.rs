@@ -11,6 +11,7 @@ pub mod early;
 mod echo;
 pub mod eval;
 mod expr;
+mod faults;
 mod ident;
 mod key;
 mod observe;
@@ -28,6 +29,7 @@ pub use expr::{
     AddressKind, CtState, CtStatus, Direction, Expr, Ipsec, IpsecWay, LinkSelector, MarkPlace,
     MarkValue, Net, Per, Ports, RejectWith, Spread, Targets, Verdict,
 };
+pub use faults::{Fault, faults};
 pub use ident::{Ident, RuleId};
 pub use key::Key;
 pub use observe::{

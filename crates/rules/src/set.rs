@@ -200,6 +200,12 @@ impl Set {
         self
     }
 
+    /// True when the two can hold the same elements.
+    pub fn has_form_of(&self, other: &Self) -> bool {
+        let form = |set: &Self| (set.key.clone(), set.value.clone(), set.interval, set.counter);
+        form(self) == form(other)
+    }
+
     /// True for a map.
     pub fn is_map(&self) -> bool {
         !self.value.is_empty()

@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::LinkRole;
 use sluice_sys::model::SysctlKey;
 
-pub(super) fn sysctls(config: &RouterDocument) -> BTreeMap<SysctlKey, String> {
+use super::skeleton::Slot;
+
+pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
+    Fragment { sysctls: sysctls(config), ..Fragment::new("settings") }
+}
+
+fn sysctls(config: &RouterDocument) -> BTreeMap<SysctlKey, String> {
     let mut all = sluice_agent::boot::settings();
     let ipv6 = config.links.iter().any(|link| {
         link.role == LinkRole::Guest && link.addresses.iter().any(|address| address.ip().is_ipv6())

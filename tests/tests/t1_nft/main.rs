@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
+mod agree;
 mod chains;
+mod echo;
 mod everything;
 mod foreign;
 mod sets;

@@ -15,7 +15,7 @@ pub(crate) fn ours() -> TableId {
 
 /// The nft of the tests: that of the template where `SLUICE_NFT` names it, else the machine's.
 pub(crate) fn program() -> String {
-    std::env::var("SLUICE_NFT").unwrap_or_else(|_| "nft".to_owned())
+    std::env::var("SLUICE_NFT").unwrap_or_else(|_| "/usr/sbin/nft".to_owned())
 }
 
 pub(crate) struct World {

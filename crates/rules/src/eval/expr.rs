@@ -189,8 +189,8 @@ fn state(run: &Run<'_>) -> CtState {
     match &run.seen {
         Seen::Tracked(tracking) => tracking.state,
         Seen::Never => CtState::Untracked,
-        // so the kernel answers before tracking
-        Seen::NotYet(_) => CtState::Invalid,
+        // so the kernel answers before tracking too
+        Seen::NotYet(_) | Seen::Invalid => CtState::Invalid,
     }
 }
 

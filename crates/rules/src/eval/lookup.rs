@@ -16,9 +16,9 @@ pub(super) fn find<'t>(
     holding(table.sets.get(set)?, &key)
 }
 
-/// True when the packet has every part of the key.
+/// True when the kernel can look the key up: a link that there is not has an empty name, which is in no set.
 pub(super) fn has(run: &Run<'_>, key: &[Key]) -> bool {
-    key.iter().all(|part| value(run, *part).is_some())
+    key.iter().all(|part| matches!(part, Key::Iif | Key::Oif) || value(run, *part).is_some())
 }
 
 /// The element of a set that holds a key of single values.

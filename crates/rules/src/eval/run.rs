@@ -69,6 +69,8 @@ pub(super) enum Passed {
 pub(super) enum Seen {
     NotYet(Tracking),
     Never,
+    /// It fits no connection, so nothing is known of one.
+    Invalid,
     Tracked(Tracking),
 }
 
@@ -89,6 +91,10 @@ pub(super) struct Run<'a> {
     pub(super) oif: Option<LinkName>,
     pub(super) seen: Seen,
     pub(super) translates: Translates,
+    /// The connection's destination is settled, translated or not.
+    pub(super) destination_settled: bool,
+    /// The connection's source is settled.
+    pub(super) source_settled: bool,
     pub(super) destination: Option<Translation>,
     pub(super) source: Option<Translation>,
     pub(super) helper: Option<Ident>,
@@ -110,14 +116,14 @@ impl<'a> Run<'a> {
     pub(super) fn tracking(&self) -> Option<&Tracking> {
         match &self.seen {
             Seen::Tracked(tracking) => Some(tracking),
-            Seen::NotYet(_) | Seen::Never => None,
+            Seen::NotYet(_) | Seen::Never | Seen::Invalid => None,
         }
     }
 
     pub(super) fn tracking_mut(&mut self) -> Option<&mut Tracking> {
         match &mut self.seen {
             Seen::Tracked(tracking) => Some(tracking),
-            Seen::NotYet(_) | Seen::Never => None,
+            Seen::NotYet(_) | Seen::Never | Seen::Invalid => None,
         }
     }
 

@@ -78,6 +78,8 @@ pub fn evaluate(
         oif: None,
         seen: Seen::NotYet(tracking),
         translates: Translates::Nothing,
+        destination_settled: false,
+        source_settled: false,
         destination: None,
         source: None,
         helper: None,
@@ -245,7 +247,11 @@ impl<'a> Run<'a> {
 
     fn track(&mut self) {
         if let Seen::NotYet(tracking) = &self.seen {
-            self.seen = Seen::Tracked(tracking.clone());
+            self.seen = match tracking.state {
+                CtState::Invalid => Seen::Invalid,
+                CtState::Untracked => Seen::Never,
+                _ => Seen::Tracked(tracking.clone()),
+            };
         }
     }
 
@@ -257,22 +263,24 @@ impl<'a> Run<'a> {
             self.follow(&tracking, destinations);
             return Passed::On;
         }
-        let done = if destinations { &self.destination } else { &self.source };
-        if done.is_some() {
+        let settled =
+            if destinations { &mut self.destination_settled } else { &mut self.source_settled };
+        // what is settled once is not asked for again, such as when a packet comes back by loopback
+        if std::mem::replace(settled, true) {
             return Passed::On;
         }
         self.translates = if destinations { Translates::Destination } else { Translates::Source };
+        let mut passed = Passed::On;
         for place in chains {
-            let passed = self.base(*place);
+            passed = self.base(*place);
             let done = if destinations { &self.destination } else { &self.source };
             if passed != Passed::On || done.is_some() {
-                self.translates = Translates::Nothing;
-                self.rewrite(destinations);
-                return passed;
+                break;
             }
         }
         self.translates = Translates::Nothing;
-        Passed::On
+        self.rewrite(destinations);
+        passed
     }
 
     /// Gives the packet the end that was decided on, and its connection the status.

@@ -4,24 +4,24 @@
 //! needs an ingress rule of its list; what leaves it may go while the list has no egress rule, and needs one when it has;
 //! a private gateway without a list lets nothing pass. Connections within one tier need no rule.
 
-use std::collections::BTreeSet;
-
+use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::{Acl, AclAction, AclDirection, AclRule, Vpc};
 use sluice_api::types::{LinkName, ObjectId};
 use sluice_sys::nft::{
-    Chain, CtState, Element, ElementValue, Expr, Ident, Key, Rule, RuleId, Set, SetType, Verdict,
+    Element, ElementValue, Expr, Ident, Key, Rule, RuleId, Set, SetType, Verdict,
 };
 
-use super::Policy;
 use super::firewall::combine;
 use super::traffic::{self, View};
+use super::words::{discard, new};
+use crate::compile::skeleton::Slot;
 
-pub(super) fn add(policy: &mut Policy, config: &RouterDocument, vpc: &Vpc) {
+pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument, vpc: &Vpc) {
     for acl in &vpc.acls {
         add_list(policy, acl);
     }
-    policy.chains.insert(nothing(), Chain { hook: None, rules: vec![last("acl/nothing-passes")] });
+    policy.chain(nothing(), vec![discard("acl/nothing-passes", [])]);
     let mut leaving = Vec::new();
     let mut entering = Vec::new();
     for tier in &config.role.networks {
@@ -38,22 +38,21 @@ pub(super) fn add(policy: &mut Policy, config: &RouterDocument, vpc: &Vpc) {
         entering
             .push(element(&gateway.link, Verdict::Goto(chain("acl-in").unwrap_or_else(nothing))));
     }
-    policy.sets.extend([
-        (by_source(), Set::map([SetType::Link], [SetType::Verdict]).mapping(leaving)),
-        (by_destination(), Set::map([SetType::Link], [SetType::Verdict]).mapping(entering)),
-        (same_tier(), Set::of([SetType::Link, SetType::Link]).with(turns(config))),
-    ]);
-    let new = || Expr::CtState(BTreeSet::from([CtState::New]));
+    let map = || Set::map([SetType::Link], [SetType::Verdict]);
+    policy.set(by_source(), map().mapping(leaving));
+    policy.set(by_destination(), map().mapping(entering));
+    policy.set(same_tier(), Set::of([SetType::Link, SetType::Link]).with(turns(config)));
     let asked = |id, key, map| Rule {
         id: RuleId::fixed(id),
         exprs: vec![new(), Expr::Vmap(vec![key], map)],
     };
     let within = [new(), Expr::In(vec![Key::Iif, Key::Oif], same_tier())];
-    policy.forward.extend([
+    let rules = [
         Rule::verdict(RuleId::fixed("forward/same-tier"), within, Verdict::Accept),
         asked("forward/acl-out", Key::Iif, by_source()),
         asked("forward/acl-in", Key::Oif, by_destination()),
-    ]);
+    ];
+    policy.rules(Slot::ForwardPolicy, rules);
 }
 
 fn by_source() -> Ident {
@@ -85,11 +84,7 @@ fn turns(config: &RouterDocument) -> impl Iterator<Item = Element> {
     links.map(|link| Element::from([link.clone().into(), link.clone().into()]))
 }
 
-fn last(id: &'static str) -> Rule {
-    Rule::verdict(RuleId::fixed(id), [], Verdict::Drop)
-}
-
-fn add_list(policy: &mut Policy, acl: &Acl) {
+fn add_list(policy: &mut Fragment<Slot>, acl: &Acl) {
     let mut sorted: Vec<&AclRule> = acl.rules.iter().collect();
     sorted.sort_by_key(|rule| rule.number);
     let of = |direction| sorted.iter().filter(move |rule| rule.direction == direction);
@@ -98,15 +93,15 @@ fn add_list(policy: &mut Policy, acl: &Acl) {
         .flat_map(|rule| rules(acl, rule, Expr::Destination, Verdict::Return))
         .collect();
     if !leaving.is_empty() {
-        leaving.push(last("acl/no-egress-rule"));
+        leaving.push(discard("acl/no-egress-rule", []));
     }
     let mut entering: Vec<Rule> = of(AclDirection::Ingress)
         .flat_map(|rule| rules(acl, rule, Expr::Source, Verdict::Accept))
         .collect();
-    entering.push(last("acl/no-ingress-rule"));
+    entering.push(discard("acl/no-ingress-rule", []));
     for (prefix, rules) in [("acl-out", leaving), ("acl-in", entering)] {
         if let Some(name) = name(prefix, &acl.id) {
-            policy.chains.insert(name, Chain { hook: None, rules });
+            policy.chain(name, rules);
         }
     }
 }

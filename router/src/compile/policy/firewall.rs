@@ -7,19 +7,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::{
     EgressPolicy, EgressRule, FirewallRule, GuestNetwork, LinkRole, PortForward,
 };
 use sluice_sys::nft::{
-    Chain, CtState, CtStatus, Element, ElementValue, Expr, Ident, IpVersion, Key, LinkSelector,
-    Net, Rule, RuleId, Set, SetType, Verdict,
+    CtStatus, Element, ElementValue, Expr, Ident, IpVersion, Key, LinkSelector, Net, Rule, RuleId,
+    Set, SetType, Verdict,
 };
 
-use super::Policy;
 use super::traffic::{self, View};
+use super::words::new;
+use crate::compile::skeleton::Slot;
 
-pub(super) fn add(policy: &mut Policy, config: &RouterDocument) {
+pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     public(policy, config);
     egress(policy, config);
 }
@@ -32,16 +34,8 @@ fn by_link() -> Ident {
     Ident::fixed("egress-by-link")
 }
 
-fn new() -> Expr {
-    Expr::CtState(BTreeSet::from([CtState::New]))
-}
-
-fn chain(rules: Vec<Rule>) -> Chain {
-    Chain { hook: None, rules }
-}
-
 /// Connections from outside: to a guest behind a public address, or to the address itself.
-fn public(policy: &mut Policy, config: &RouterDocument) {
+fn public(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     restricted(policy, &config.role.port_forwards);
     let mut rules: BTreeMap<Ipv4Addr, Vec<Rule>> = BTreeMap::new();
     for rule in &config.role.firewall {
@@ -52,24 +46,22 @@ fn public(policy: &mut Policy, config: &RouterDocument) {
         let Some(name) = address_chain(address) else { continue };
         let verdict = ElementValue::Verdict(Verdict::Jump(name.clone()));
         elements.push((Element::from([address.into()]), Element::from([verdict])));
-        policy.chains.insert(name, chain(rules));
+        policy.chain(name, rules);
     }
-    policy
-        .sets
-        .insert(by_address(), Set::map([SetType::Ipv4], [SetType::Verdict]).mapping(elements));
+    policy.set(by_address(), Set::map([SetType::Ipv4], [SetType::Verdict]).mapping(elements));
     let judged = || Expr::Vmap(vec![Key::OriginalDestinationV4], by_address());
     let translated = Expr::CtStatus(BTreeSet::from([CtStatus::Dnat]));
-    policy.forward.extend([
+    let rules = [
         Rule {
             id: RuleId::fixed("forward/firewall"),
             exprs: vec![new(), translated.clone(), judged()],
         },
         Rule::verdict(RuleId::fixed("forward/not-let-in"), [new(), translated], Verdict::Drop),
-    ]);
+    ];
+    policy.rules(Slot::ForwardPolicy, rules);
     let icmp = Expr::Protocol(BTreeSet::from([sluice_sys::nft::Protocol::ICMP]));
-    policy
-        .input
-        .push(Rule { id: RuleId::fixed("input/firewall"), exprs: vec![icmp, new(), judged()] });
+    let rule = Rule { id: RuleId::fixed("input/firewall"), exprs: vec![icmp, new(), judged()] };
+    policy.rules(Slot::InputPolicy, [rule]);
 }
 
 /// `fw-198-51-100-11`; always valid, and never longer than that of the longest address.
@@ -103,13 +95,13 @@ pub(super) fn combine(
 }
 
 /// Forwards with a list of sources: who is not on it is dropped before the firewall is asked.
-fn restricted(policy: &mut Policy, forwards: &[PortForward]) {
+fn restricted(policy: &mut Fragment<Slot>, forwards: &[PortForward]) {
     for forward in forwards.iter().filter(|forward| !forward.sources.is_empty()) {
         let Some(name) = sources_set(forward) else { continue };
         let spans = forward.sources.iter().filter_map(super::span_v4);
         let elements =
             sluice_sys::nft::merged(spans).into_iter().map(|span| Element::from([span.into()]));
-        policy.sets.insert(name.clone(), Set::of([SetType::Ipv4]).interval().with(elements));
+        policy.set(name.clone(), Set::of([SetType::Ipv4]).interval().with(elements));
         let matches = [
             new(),
             Expr::OriginalDestination(Net::Host(forward.public.into())),
@@ -119,11 +111,8 @@ fn restricted(policy: &mut Policy, forwards: &[PortForward]) {
             ),
             Expr::Source(Net::NotSet(IpVersion::V4, name)),
         ];
-        policy.forward.push(Rule::verdict(
-            RuleId::of("forward-sources", &forward.id),
-            matches,
-            Verdict::Drop,
-        ));
+        let id = RuleId::of("forward-sources", &forward.id);
+        policy.rules(Slot::ForwardPolicy, [Rule::verdict(id, matches, Verdict::Drop)]);
     }
 }
 
@@ -132,7 +121,7 @@ fn sources_set(forward: &PortForward) -> Option<Ident> {
 }
 
 /// Connections of guests: the exceptions of their network, then its policy.
-fn egress(policy: &mut Policy, config: &RouterDocument) {
+fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     let mut elements = Vec::new();
     for network in &config.role.networks {
         let own = config.role.egress_rules.iter().filter(|rule| rule.network == network.id);
@@ -143,17 +132,16 @@ fn egress(policy: &mut Policy, config: &RouterDocument) {
         let name = Ident::of_link("egress", &network.link);
         let verdict = ElementValue::Verdict(Verdict::Jump(name.clone()));
         elements.push((Element::from([network.link.clone().into()]), Element::from([verdict])));
-        policy.chains.insert(name, chain(rules));
+        policy.chain(name, rules);
     }
-    policy.sets.insert(by_link(), Set::map([SetType::Link], [SetType::Verdict]).mapping(elements));
+    policy.set(by_link(), Set::map([SetType::Link], [SetType::Verdict]).mapping(elements));
     let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
-    policy.sets.insert(
-        public_links(),
-        Set::of([SetType::Link]).with(links.map(|link| Element::from([link.name.clone().into()]))),
-    );
+    let links = links.map(|link| [link.name.clone().into()].into());
+    policy.set(public_links(), Set::of([SetType::Link]).with(links));
     let outward = Expr::Oif(LinkSelector::Set(public_links()));
     let asked = vec![new(), outward, Expr::Vmap(vec![Key::Iif], by_link())];
-    policy.forward.push(Rule { id: RuleId::fixed("forward/egress-rules"), exprs: asked });
+    let rule = Rule { id: RuleId::fixed("forward/egress-rules"), exprs: asked };
+    policy.rules(Slot::ForwardPolicy, [rule]);
 }
 
 fn public_links() -> Ident {

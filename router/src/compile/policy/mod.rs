@@ -8,31 +8,16 @@ mod firewall;
 mod nat;
 mod traffic;
 
-use std::collections::BTreeMap;
-
+use sluice_agent::fragment::Fragment;
 use sluice_api::types::Cidr;
 use sluice_api::{Digest, RouterDocument};
-use sluice_sys::nft::{Chain, Ident, Rule, RuleId, Set, Span};
+use sluice_sys::nft::{Ident, RuleId, Span};
 
-/// What policy adds to the one table, by the slot of the chain that it goes into.
-#[derive(Default)]
-pub(super) struct Policy {
-    /// In the input chain, after the services of guests.
-    pub(super) input: Vec<Rule>,
-    /// In the forward chain, after replies and before the egress policy.
-    pub(super) forward: Vec<Rule>,
-    /// Of destinations.
-    pub(super) nat_prerouting: Vec<Rule>,
-    /// Of sources, before the networks' source NAT.
-    pub(super) nat_postrouting: Vec<Rule>,
-    /// Chains that are jumped to.
-    pub(super) chains: BTreeMap<Ident, Chain>,
-    /// Sets and maps.
-    pub(super) sets: BTreeMap<Ident, Set>,
-}
+use super::skeleton::Slot;
+use super::words;
 
-pub(super) fn policy(config: &RouterDocument) -> Policy {
-    let mut policy = Policy::default();
+pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
+    let mut policy = Fragment::new("policy");
     nat::add(&mut policy, config);
     match &config.role.vpc {
         Some(vpc) => acl::add(&mut policy, config, vpc),

@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 
+use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::{PortForward, StaticNat};
 use sluice_api::types::{LinkName, Port, PortRange};
@@ -13,16 +14,16 @@ use sluice_sys::nft::{
     SetType, Span,
 };
 
-use super::Policy;
 use super::traffic::l4;
+use crate::compile::skeleton::Slot;
 
 /// Ports of a forward that moves to other ports each become an element of their own.
 type Forwarded = (Element, Entry);
 
-pub(super) fn add(policy: &mut Policy, config: &RouterDocument) {
+pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     destinations(policy);
     sources(policy);
-    policy.sets.extend([
+    policy.table.sets.extend([
         (exact(), Set::map(PORT_KEY, [SetType::Ipv4, SetType::Port]).filled(moved(config))),
         (ranges(), Set::map(PORT_KEY, [SetType::Ipv4]).interval().filled(kept(config))),
         (inward(), Set::map([SetType::Ipv4], [SetType::Ipv4]).filled(static_in(config))),
@@ -70,9 +71,9 @@ fn hairpins() -> Ident {
 }
 
 /// Static NAT comes before port forwarding; the check lets no address have both.
-fn destinations(policy: &mut Policy) {
+fn destinations(policy: &mut Fragment<Slot>) {
     let by_address = Expr::DnatMap(IpVersion::V4, vec![Key::DestinationV4], inward());
-    policy.nat_prerouting.push(rule("nat/static-in", [], by_address));
+    policy.rules(Slot::StaticIn, [rule("nat/static-in", [], by_address)]);
     for l4 in [L4::Tcp, L4::Udp] {
         let key = || vec![Key::DestinationV4, Key::L4, Key::DestinationPort];
         let (one, range) = match l4 {
@@ -80,17 +81,18 @@ fn destinations(policy: &mut Policy) {
             L4::Udp => ("nat/forward-udp", "nat/forward-range-udp"),
         };
         let transport = || [Expr::L4([l4].into())];
-        policy.nat_prerouting.extend([
+        let rules = [
             rule(one, transport(), Expr::DnatMap(IpVersion::V4, key(), exact())),
             rule(range, transport(), Expr::DnatMap(IpVersion::V4, key(), ranges())),
-        ]);
+        ];
+        policy.rules(Slot::Forwards, rules);
     }
 }
 
 /// Before source NAT: a guest with a public address of its own has that as source on the public side, and nowhere else.
-fn sources(policy: &mut Policy) {
+fn sources(policy: &mut Fragment<Slot>) {
     let turned = [Expr::CtStatus([CtStatus::Dnat].into())];
-    policy.nat_postrouting.extend([
+    let rules = [
         rule(
             "nat/hairpin",
             turned,
@@ -101,7 +103,8 @@ fn sources(policy: &mut Policy) {
             [],
             Expr::SnatMap(IpVersion::V4, vec![Key::Iif, Key::SourceV4, Key::Oif], outward()),
         ),
-    ]);
+    ];
+    policy.rules(Slot::SourceStatic, rules);
 }
 
 fn rule(id: &'static str, matches: impl IntoIterator<Item = Expr>, action: Expr) -> Rule {
