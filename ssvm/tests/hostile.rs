@@ -96,7 +96,7 @@ fn write_the_corpus() {
         let format = Format::ALL.into_iter().find(|f| sample.name.starts_with(f.as_str()));
         let Some(format) = format else { continue };
         let recipe = image::recipe(&sample.bytes);
-        if recipe.len() > 4096 {
+        if recipe.len() > 8192 {
             continue;
         }
         let folder = folder(&format!("image_{format}"));

@@ -168,7 +168,7 @@ impl Check<'_> {
     fn esp(&mut self, policy: &EspPolicy, path: &str) {
         let EspPolicy { encryption, hash, pfs, .. } = policy;
         self.obsolete(encryption.is_obsolete(), "3DES", format!("{path}.encryption"));
-        let md5 = hash.is_some_and(|hash| hash.is_obsolete());
+        let md5 = hash.is_some_and(crate::config::vpn::Hash::is_obsolete);
         self.obsolete(md5, "MD5", format!("{path}.hash"));
         self.group(*pfs, format!("{path}.pfs"));
         let reason = match (encryption.has_integrity(), hash) {
