@@ -57,8 +57,8 @@ fn again(args: &ServeArgs, console: &mut Console) {
 
 fn load(args: &ServeArgs) -> Result<ConsoleSlice> {
     let path = &args.slice;
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let unread = || format!("{} is not a slice of the console service", path.display());
     if path.extension().is_some_and(|extension| extension == "toml") {
         return toml::from_str(&text).with_context(unread);

@@ -211,7 +211,9 @@ impl ConsoleSlice {
     /// What is wrong between its values; `None` when it is sound.
     pub fn complaint(&self) -> Option<String> {
         if self.hosts.is_empty() {
-            return Some("hosts: at least one name is needed, or nobody could open the page".into());
+            return Some(
+                "hosts: at least one name is needed, or nobody could open the page".into(),
+            );
         }
         if !self.redirect.is_empty() && self.certificates.is_empty() {
             return Some("redirect: there is no certificate for HTTPS to redirect to".into());

@@ -206,7 +206,11 @@ impl PathPrefix {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
         let path = text.trim_end_matches('/');
         let sound = text.starts_with('/') && path.bytes().all(fits) && !path.contains("//");
-        if sound { Ok(path.to_owned()) } else { Err("must begin with / and have letters, digits, -, . and _") }
+        if sound {
+            Ok(path.to_owned())
+        } else {
+            Err("must begin with / and have letters, digits, -, . and _")
+        }
     }
 
     /// What of `path` is below; `None` when it is elsewhere. The prefix itself, without a slash, is "".

@@ -91,7 +91,8 @@ impl Door {
     ) -> Result<BTreeMap<(SocketAddr, Kind), Open>, String> {
         let mut new = BTreeMap::new();
         for (address, kind) in wanted.filter(|key| !open.contains_key(key)) {
-            let listener = bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            let listener =
+                bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
             let task = tokio::spawn(Arc::clone(self).accept(listener, kind)).abort_handle();
             new.insert((address, kind), Open { task });
         }

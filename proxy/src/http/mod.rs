@@ -74,7 +74,12 @@ impl Shared {
     }
 
     /// The browser behind a request for `grant`.
-    fn asker(&self, peer: Peer, headers: &HeaderMap, grant: Option<&sluice_api::types::ObjectId>) -> Asker {
+    fn asker(
+        &self,
+        peer: Peer,
+        headers: &HeaderMap,
+        grant: Option<&sluice_api::types::ObjectId>,
+    ) -> Asker {
         let browser: Option<BrowserId> = grant.and_then(|grant| {
             let cookies = headers.get_all(header::COOKIE).into_iter();
             self.browsers.load().find(grant, cookies.filter_map(|value| value.to_str().ok()))

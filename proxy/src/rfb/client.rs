@@ -16,18 +16,26 @@ const MAX_SCREENS: u8 = 16;
 /// Encodings that may be announced: those of noVNC, without XVP (-309) and without extended mouse buttons (-316), which
 /// would change the length of pointer messages in a way that only the server's own stream tells.
 const ENCODINGS: &[i32] = &[
-    0, 1, 2, 5, 6, 7, 16, 21, 50,   // raw, CopyRect, RRE, Hextile, zlib, Tight, ZRLE, JPEG, H.264
-    -223, // desktop size
-    -224, // last rectangle
-    -239, // cursor
-    -258, // QEMU extended key event
-    -260, // TightPNG
-    -261, // QEMU LED state
-    -307, // desktop name
-    -308, // extended desktop size
-    -312, // fence
-    -313, // continuous updates
-    0x574d_5664, // VMware cursor
+    0,
+    1,
+    2,
+    5,
+    6,
+    7,
+    16,
+    21,
+    50,             // raw, CopyRect, RRE, Hextile, zlib, Tight, ZRLE, JPEG, H.264
+    -223,           // desktop size
+    -224,           // last rectangle
+    -239,           // cursor
+    -258,           // QEMU extended key event
+    -260,           // TightPNG
+    -261,           // QEMU LED state
+    -307,           // desktop name
+    -308,           // extended desktop size
+    -312,           // fence
+    -313,           // continuous updates
+    0x574d_5664,    // VMware cursor
     -1_063_131_698, // extended clipboard, 0xc0a1e5ce
 ];
 
@@ -192,9 +200,7 @@ fn head(head: &[u8], rule: Rule) -> Result<Head, ClientError> {
         SET_ENCODINGS => Ok(encodings(head)?),
         CUT_TEXT => cut_text(head, rule),
         FENCE => counted(head, Kind::Other, "fence", (8, 1, 9), MAX_FENCE),
-        SET_DESKTOP_SIZE => {
-            counted(head, Kind::Change, "desktop size", (6, 16, 8), MAX_SCREENS)
-        }
+        SET_DESKTOP_SIZE => counted(head, Kind::Change, "desktop size", (6, 16, 8), MAX_SCREENS),
         QEMU => match head.get(1) {
             None => Ok(Head::Needs(2)),
             Some(&QEMU_KEY) => fixed(Kind::Input, 12),

@@ -90,7 +90,10 @@ fn of_every_list_in_every_order_the_strongest_allowed_is_taken_and_no_byte_too_m
     for offered in &lists {
         for (allowed, expected) in [
             (only(&ALL), [Security::X509Plain, Security::VncAuthentication, Security::None]),
-            (plain_rules(), [Security::VncAuthentication, Security::VncAuthentication, Security::None]),
+            (
+                plain_rules(),
+                [Security::VncAuthentication, Security::VncAuthentication, Security::None],
+            ),
         ] {
             let has = |number| offered.contains(&number);
             let best = match (has(19), has(2), has(1)) {
@@ -102,9 +105,15 @@ fn of_every_list_in_every_order_the_strongest_allowed_is_taken_and_no_byte_too_m
                     let (outcome, ..) = talk(allowed, &script(&[V38, &[count], offered]));
                     let refused = outcome.unwrap_err();
                     if count == 0 {
-                        assert!(matches!(refused, HandshakeError::Broken(_)), "a reason is missing");
+                        assert!(
+                            matches!(refused, HandshakeError::Broken(_)),
+                            "a reason is missing"
+                        );
                     } else {
-                        assert_eq!(refused, HandshakeError::NoSecurity { offered: offered.clone() });
+                        assert_eq!(
+                            refused,
+                            HandshakeError::NoSecurity { offered: offered.clone() }
+                        );
                     }
                     continue;
                 }
@@ -148,8 +157,14 @@ fn inside_vencrypt_too_the_strongest_allowed_is_taken() {
     let (security, sent) = chosen(rules(), &[259, 260, 261, 262], OK).unwrap();
     assert_eq!(security, Security::X509Plain);
     let expected = script(&[
-        V38, &[19], &[0, 2], &262_u32.to_be_bytes(), b"<tls>",
-        &[0, 0, 0, 8, 0, 0, 0, 6], b"operatorsecret", &[1],
+        V38,
+        &[19],
+        &[0, 2],
+        &262_u32.to_be_bytes(),
+        b"<tls>",
+        &[0, 0, 0, 8, 0, 0, 0, 6],
+        b"operatorsecret",
+        &[1],
     ]);
     assert_eq!(sent, expected, "the password is said inside TLS");
     let no_user = Rules { user: None, ..rules() };
@@ -325,7 +340,11 @@ mod client {
 
     #[test]
     fn view_only_leaves_out_whatever_could_change_something() {
-        let mixed: Vec<u8> = changing().into_iter().zip(showing().into_iter().cycle()).flat_map(|(one, other)| [one, other].concat()).collect();
+        let mixed: Vec<u8> = changing()
+            .into_iter()
+            .zip(showing().into_iter().cycle())
+            .flat_map(|(one, other)| [one, other].concat())
+            .collect();
         let (out, seen) = pass(VIEW, &mixed);
         let expected: Vec<u8> = showing().into_iter().cycle().take(6).flatten().collect();
         assert_eq!(out, expected);
@@ -346,7 +365,8 @@ mod client {
 
     #[test]
     fn encodings_that_nobody_here_can_parse_are_not_announced() {
-        let (out, _) = pass(FREE, &encodings(&[7, -309, -26, -316, 0, -258, -305, -259, 0x574d_5664]));
+        let (out, _) =
+            pass(FREE, &encodings(&[7, -309, -26, -316, 0, -258, -305, -259, 0x574d_5664]));
         assert_eq!(out, encodings(&[7, -26, 0, -258, 0x574d_5664]));
         let (none, _) = pass(FREE, &encodings(&[]));
         assert_eq!(none, encodings(&[]));

@@ -125,9 +125,7 @@ fn no_screen(error: &BackendError) -> &'static str {
         BackendError::Handshake(
             HandshakeError::NoSecurity { .. } | HandshakeError::NoSubtype { .. },
         ) => "The VM's screen offers no way that is secure enough.",
-        BackendError::Handshake(HandshakeError::Broken(_)) => {
-            "The VM's screen broke the protocol."
-        }
+        BackendError::Handshake(HandshakeError::Broken(_)) => "The VM's screen broke the protocol.",
         BackendError::Untrusted(_) | BackendError::Trust(_) => {
             "The VM host's certificate is not the expected one."
         }

@@ -100,11 +100,7 @@ async fn left(socket: &mut WebSocket) -> End {
 }
 
 /// Tells the page what it shows, and speaks RFB with it up to the screen's description; returns what came after.
-async fn greet(
-    socket: &mut WebSocket,
-    note: Message,
-    init: &ServerInit,
-) -> Result<Vec<u8>, End> {
+async fn greet(socket: &mut WebSocket, note: Message, init: &ServerInit) -> Result<Vec<u8>, End> {
     send(socket, note).await?;
     send(socket, Message::binary(BrowserHandshake::greeting().to_vec())).await?;
     let mut handshake = BrowserHandshake::default();

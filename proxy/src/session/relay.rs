@@ -192,7 +192,8 @@ impl<W: AsyncWrite + Unpin> Input<'_, W> {
                 Ok(messages) => messages,
                 Err(end) => return end,
             };
-            let wait = paced(&mut pace, self.grant().map(|it| it.limits.messages_per_second), messages);
+            let wait =
+                paced(&mut pace, self.grant().map(|it| it.limits.messages_per_second), messages);
             if !wait.is_zero() {
                 sleep(wait).await;
             }

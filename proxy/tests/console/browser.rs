@@ -30,7 +30,13 @@ impl Browser {
     /// On the page of the service at `server`.
     pub(crate) fn at(server: SocketAddr) -> Self {
         let from = server.ip();
-        Self { server, from, origin: format!("http://{server}"), host: server.to_string(), cookies: BTreeMap::new() }
+        Self {
+            server,
+            from,
+            origin: format!("http://{server}"),
+            host: server.to_string(),
+            cookies: BTreeMap::new(),
+        }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -40,12 +46,18 @@ impl Browser {
     }
 
     fn cookie_line(&self) -> String {
-        let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<_> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         pairs.join("; ")
     }
 
     /// Any request; status, head and body.
-    pub(crate) async fn request(&self, line: &str, more: &str, body: &str) -> (u16, String, String) {
+    pub(crate) async fn request(
+        &self,
+        line: &str,
+        more: &str,
+        body: &str,
+    ) -> (u16, String, String) {
         let (host, origin, cookies) = (&self.host, &self.origin, self.cookie_line());
         let head = format!(
             "{line} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nCookie: {cookies}\r\n{more}Content-Length: {}\r\nConnection: close\r\n\r\n",
@@ -83,7 +95,8 @@ impl Browser {
 
     /// Opens the WebSocket of a grant, or says which status it was refused with.
     pub(crate) async fn open(&self, grant: &str) -> Result<Socket, StatusCode> {
-        let mut request = format!("ws://{}/screen/{grant}", self.host).into_client_request().unwrap();
+        let mut request =
+            format!("ws://{}/screen/{grant}", self.host).into_client_request().unwrap();
         let headers = request.headers_mut();
         headers.insert("origin", self.origin.parse().unwrap());
         headers.insert("cookie", self.cookie_line().parse().unwrap());
@@ -114,7 +127,8 @@ impl Socket {
     pub(crate) async fn expect(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let Message::Binary(got) = self.next().await else { panic!("an end instead of bytes") };
-            bytes = bytes.strip_prefix(&got[..]).unwrap_or_else(|| panic!("{got:?}, not {bytes:?}"));
+            bytes =
+                bytes.strip_prefix(&got[..]).unwrap_or_else(|| panic!("{got:?}, not {bytes:?}"));
         }
     }
 
@@ -150,7 +164,9 @@ impl Socket {
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.next().await {
-                Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.to_string()),
+                Message::Close(Some(frame)) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
                 Message::Binary(_) => {}
                 other => panic!("{other:?} instead of a reason"),
             }

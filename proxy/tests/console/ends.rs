@@ -19,7 +19,10 @@ async fn bytes_go_both_ways_and_are_counted() {
     let mut browser = world.browser();
     let (status, leave) = browser.ask(&token("g-1")).await;
     assert_eq!(status, 200);
-    assert_eq!((leave["vm"].as_str(), leave["screen"].as_str()), (Some("web server"), Some("screen/g-1")));
+    assert_eq!(
+        (leave["vm"].as_str(), leave["screen"].as_str()),
+        (Some("web server"), Some("screen/g-1"))
+    );
     let mut socket = browser.open("g-1").await.unwrap();
     let note = socket.note("session").await;
     assert_eq!((note["encrypted"].as_bool(), note["viewers"].as_u64()), (Some(false), Some(1)));
@@ -33,7 +36,10 @@ async fn bytes_go_both_ways_and_are_counted() {
     assert!(pulse["round_trip_ms"].as_u64() >= Some(1), "{pulse}");
     let report = world.report();
     let session = &report["sessions"][0];
-    assert_eq!((session["user"].as_str(), session["from"].as_str()), (Some("alice"), Some("127.0.0.1")));
+    assert_eq!(
+        (session["user"].as_str(), session["from"].as_str()),
+        (Some("alice"), Some("127.0.0.1"))
+    );
     assert_eq!(session["from_browser"], KEY.len());
     assert_eq!(session["to_browser"], 6);
     assert_eq!(session["security"], "none");
@@ -167,7 +173,10 @@ async fn a_screen_that_is_away_is_said_so_and_found_again() {
     let mut browser = world.browser();
     browser.ask(&token("g-1")).await;
     let (code, reason) = browser.open("g-1").await.unwrap().closed().await;
-    assert_eq!((code, reason.as_str()), (4102, "screen-unreachable: The VM's screen cannot be reached."));
+    assert_eq!(
+        (code, reason.as_str()),
+        (4102, "screen-unreachable: The VM's screen cannot be reached.")
+    );
     let back = tokio::net::TcpListener::bind(address).await.unwrap();
     let serve = async {
         let (mut stream, _) = back.accept().await.unwrap();
@@ -198,7 +207,10 @@ async fn a_port_that_is_another_vms_now_shows_nothing() {
     let mut browser = world.browser();
     browser.ask(&token("g-1")).await;
     let (code, reason) = browser.open("g-1").await.unwrap().closed().await;
-    assert_eq!((code, reason.as_str()), (4203, "screen-wrong: Another VM's screen is at this VM's place."));
+    assert_eq!(
+        (code, reason.as_str()),
+        (4203, "screen-wrong: Another VM's screen is at this VM's place.")
+    );
     world.slice["grants"][0]["backend"]["desktop_name"] = json!("vm");
     world.apply().unwrap();
     world.viewer().await;

@@ -36,7 +36,11 @@ async fn each_way_to_be_no_vnc_server_has_its_answer() {
         (vec![v38, &[1, 1]], 4204, "screen-security"),
         (vec![v38, &[3, 1, 16, 30]], 4204, "screen-security"),
         (vec![v38, &[0, 0, 0, 0, 4, b'b', b'u', b's', b'y']], 4102, "screen-refused"),
-        (vec![v38, &[1, 2], &[7; 16], &[0, 0, 0, 1, 0, 0, 0, 2, b'n', b'o']], 4201, "screen-credentials"),
+        (
+            vec![v38, &[1, 2], &[7; 16], &[0, 0, 0, 1, 0, 0, 0, 2, b'n', b'o']],
+            4201,
+            "screen-credentials",
+        ),
         (vec![v38, &[255]], 4102, "screen-lost"),
         (vec![], 4102, "screen-lost"),
     ] {

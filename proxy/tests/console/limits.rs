@@ -128,7 +128,10 @@ async fn two_may_look_at_one_vm_and_are_told_of_each_other() {
     second.send(KEY).await;
     expect(&mut server, KEY).await;
     let mut rest = [0; 1];
-    assert!(timeout(Duration::from_millis(50), server.read(&mut rest)).await.is_err(), "undisturbed");
+    assert!(
+        timeout(Duration::from_millis(50), server.read(&mut rest)).await.is_err(),
+        "undisturbed"
+    );
 }
 
 #[tokio::test]

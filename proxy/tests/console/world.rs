@@ -49,7 +49,8 @@ impl World {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let slice = json!({ "listen": [address], "hosts": ["localhost", "127.0.0.1"], "grants": grants });
+        let slice =
+            json!({ "listen": [address], "hosts": ["localhost", "127.0.0.1"], "grants": grants });
         let mut world = Self { console: Console::new().unwrap(), slice, address };
         world.apply().unwrap();
         world
@@ -57,7 +58,8 @@ impl World {
 
     /// Brings the slice as it is now into force.
     pub(crate) fn apply(&mut self) -> Result<(), String> {
-        let slice = serde_json::from_value(self.slice.clone()).map_err(|error| error.to_string())?;
+        let slice =
+            serde_json::from_value(self.slice.clone()).map_err(|error| error.to_string())?;
         self.console.take(&slice)
     }
 

@@ -21,7 +21,8 @@ fn shown(outcome: Outcome, security: &str) {
     match outcome {
         Outcome::Shown(note, init) => {
             let said = note["security"].as_str().unwrap();
-            assert_eq!(said.split_once(' ').map_or(said, |(_, last)| last), security, "{note}");
+            assert_eq!(said.strip_prefix("TLSv1_3 ").unwrap_or(said), security, "{note}");
+            assert_eq!(note["encrypted"].as_bool(), Some(security.starts_with("X509")), "{note}");
             assert_eq!(&init[..4], [2, 208, 1, 144], "720 x 400: text mode");
             assert!(String::from_utf8_lossy(&init[24..]).contains("QEMU"));
         }
@@ -49,21 +50,42 @@ async fn every_way_that_qemu_authenticates_is_spoken_and_every_wrong_one_refused
     ];
     let qemu = Qemu::start(folder.path(), &servers);
     let [open, password, tls, both] = qemu.ports[..] else { panic!("{:?}", qemu.ports) };
-    let trust = |authority: &Authority, name: &str| json!({ "authorities": authority.pem, "name": name });
+    let trust =
+        |authority: &Authority, name: &str| json!({ "authorities": authority.pem, "name": name });
     let right = trust(&authority, "host-7.cloud.internal");
     let pin = sluice_proxy::values::Fingerprint::of(&signed.der).to_string();
     let wrong_pin = sluice_proxy::values::Fingerprint::of(b"another").to_string();
     let cases = [
         ("none", open, json!({ "unencrypted": "anything" }), Ok("none")),
-        ("none-refused", open, json!({ "unencrypted": "password", "password": "secret" }), Err(4204)),
-        ("vnc", password, json!({ "unencrypted": "password", "password": "secret" }), Ok("VNC authentication")),
-        ("vnc-wrong", password, json!({ "unencrypted": "password", "password": "wrong" }), Err(4201)),
+        (
+            "none-refused",
+            open,
+            json!({ "unencrypted": "password", "password": "secret" }),
+            Err(4204),
+        ),
+        (
+            "vnc",
+            password,
+            json!({ "unencrypted": "password", "password": "secret" }),
+            Ok("VNC authentication"),
+        ),
+        (
+            "vnc-wrong",
+            password,
+            json!({ "unencrypted": "password", "password": "wrong" }),
+            Err(4201),
+        ),
         ("vnc-refused", password, json!({ "password": "secret" }), Err(4204)),
         ("x509", tls, json!({ "tls": right }), Ok("X509None")),
         ("x509-ca", tls, json!({ "tls": trust(&other, "host-7.cloud.internal") }), Err(4202)),
         ("x509-name", tls, json!({ "tls": trust(&authority, "host-8.cloud.internal") }), Err(4202)),
         ("x509-pin", tls, json!({ "tls": { "pin": pin, "name": "host-7" } }), Ok("X509None")),
-        ("x509-wrong-pin", tls, json!({ "tls": { "pin": wrong_pin, "name": "host-7" } }), Err(4202)),
+        (
+            "x509-wrong-pin",
+            tls,
+            json!({ "tls": { "pin": wrong_pin, "name": "host-7" } }),
+            Err(4202),
+        ),
         ("x509-plain", tls, json!({ "unencrypted": "anything" }), Err(4204)),
         ("both", both, json!({ "tls": right, "password": "secret" }), Ok("X509Vnc")),
         ("both-wrong", both, json!({ "tls": right, "password": "wrong" }), Err(4201)),
@@ -88,9 +110,7 @@ async fn every_way_that_qemu_authenticates_is_spoken_and_every_wrong_one_refused
 async fn browsers_get_tls_1_2_and_1_3_and_a_new_certificate_without_a_restart() {
     let authority = Authority::new();
     let (first, second) = (authority.server("localhost"), authority.server("localhost"));
-    let certificate = |signed: &crate::certificates::Signed| {
-        json!([{ "chain": signed.chain, "key": signed.key }])
-    };
+    let certificate = |signed: &crate::certificates::Signed| json!([{ "chain": signed.chain, "key": signed.key }]);
     let redirect = crate::bench::free();
     let more = json!({ "certificates": certificate(&first), "redirect": [redirect] });
     let mut proxy = Proxy::start(&[grant("g-1", 1)], more);

@@ -90,7 +90,11 @@ impl Proxy {
         let log = self.log();
         // a line is whole when its end is there
         let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
+        whole
+            .lines()
+            .filter(|line| line.starts_with('{'))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     fn signal(&self, signal: Signal) {

@@ -39,8 +39,10 @@ fn a_person_sees_types_pastes_loses_the_network_and_goes_on() {
         let mut grant = grant(id, port);
         grant["backend"]["unencrypted"] = json!("refuse");
         grant["backend"]["password"] = json!("secret");
-        grant["backend"]["tls"] = json!({ "authorities": authority.pem, "name": "host-7.cloud.internal" });
+        grant["backend"]["tls"] =
+            json!({ "authorities": authority.pem, "name": "host-7.cloud.internal" });
         grant["view_only"] = json!(view_only);
+        grant["vm"]["id"] = json!("vm-1");
         grant
     };
     let own = authority.server("localhost");
@@ -77,18 +79,24 @@ fn a_person_sees_types_pastes_loses_the_network_and_goes_on() {
     guest_says(&mut qemu, "chromium 1 2");
     assert!(!qemu.screen().contains("intruder"), "{}", qemu.screen());
 
-    // text that no keyboard has, by QEMU's clipboard to the other viewer, who only looks
-    tab.value("document.getElementById('text').value = 'Grüße, 日本, 10 €'; document.getElementById('paste').click()");
+    // text that no keyboard has, by QEMU's clipboard to another page, which must first have said that it takes Unicode
     let reader = Proxy::start(&[encrypted("g-3", false)], json!({}));
     let other = chromium.open(&format!("http://{}/#{}", reader.address, token("g-3")));
     other.shows_the_screen();
-    tab.value("document.getElementById('paste').click()");
-    other.until("document.getElementById('text').value === 'Grüße, 日本, 10 €'");
+    let pasted = Wait::until(BOUND, "the pasted text", || {
+        tab.value("document.getElementById('text').value = 'Grüße, 日本, 10 €'; document.getElementById('paste').click()");
+        other.soon("document.getElementById('text').value === 'Grüße, 日本, 10 €'")
+    });
+    pasted.unwrap();
 
     // the network goes away and comes back
     network.cut(true);
     tab.until("document.body.dataset.state === 'reconnecting'");
-    assert_eq!(tab.value("document.querySelector('#stage canvas') === null"), true, "no frozen picture");
+    assert_eq!(
+        tab.value("document.querySelector('#stage canvas') === null"),
+        true,
+        "no frozen picture"
+    );
     network.cut(false);
     let back = Instant::now();
     tab.shows_the_screen();
@@ -119,7 +127,11 @@ fn a_guest_that_is_power_cycled_shows_its_new_screen() {
     tab.shows_the_screen();
     qemu.reset();
     guest_says(&mut qemu, GREETING);
-    assert_eq!(tab.value("document.body.dataset.state"), "shown", "a reset from inside ends nothing");
+    assert_eq!(
+        tab.value("document.body.dataset.state"),
+        "shown",
+        "a reset from inside ends nothing"
+    );
     drop(qemu);
     tab.says("Reconnecting");
     let again = tempfile::tempdir().unwrap();
@@ -153,7 +165,9 @@ impl Network {
                     continue;
                 }
                 let Ok(onward) = TcpStream::connect(proxy) else { continue };
-                open.lock().unwrap().extend([stream.try_clone().unwrap(), onward.try_clone().unwrap()]);
+                open.lock()
+                    .unwrap()
+                    .extend([stream.try_clone().unwrap(), onward.try_clone().unwrap()]);
                 carry(stream.try_clone().unwrap(), onward.try_clone().unwrap());
                 carry(onward, stream);
             }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_lab::Wait;
@@ -137,6 +138,11 @@ impl Tab<'_> {
             let page = self.value("document.body.innerText + '\\n' + document.body.dataset.state");
             panic!("{error}\nthe page says:\n{}", page.as_str().unwrap_or_default());
         }
+    }
+
+    /// Whether an expression becomes true within a moment.
+    pub(crate) fn soon(&self, expression: &str) -> bool {
+        Wait::until(Duration::from_secs(1), expression, || self.value(expression) == true).is_ok()
     }
 
     /// Waits until the screen is shown.

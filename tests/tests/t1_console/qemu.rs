@@ -60,7 +60,8 @@ impl Qemu {
         qemu.said();
         qemu.command("qmp_capabilities", json!({}));
         qemu.ports = qemu.vnc_ports(servers.len());
-        let spoken = Wait::until(BOUND, "the guest's greeting", || qemu.screen().contains(GREETING));
+        let spoken =
+            Wait::until(BOUND, "the guest's greeting", || qemu.screen().contains(GREETING));
         spoken.unwrap_or_else(|error| panic!("{error}\n{}", log(folder)));
         qemu
     }
@@ -122,7 +123,8 @@ fn log(folder: &Path) -> String {
 }
 
 fn vnc(command: &mut Command, folder: &Path, number: usize, server: &Server<'_>) {
-    let mut words = format!("127.0.0.1:0,to=500,id=vnc{number},share=force-shared,power-control=on");
+    let mut words =
+        format!("127.0.0.1:0,to=500,id=vnc{number},share=force-shared,power-control=on");
     let password = match server {
         Server::Open => None,
         Server::Password(password) => Some(*password),
