@@ -70,6 +70,10 @@ impl Service for Console {
     fn counters(&self) -> BTreeMap<String, u64> {
         self.report().counters()
     }
+
+    fn report(&self) -> serde_json::Value {
+        serde_json::to_value(Self::report(self)).unwrap_or_default()
+    }
 }
 
 /// Serves until the agent closes the control channel on standard input.

@@ -64,6 +64,13 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("unbound", "upstream resolver in tests, rival in benchmarks"),
     ("dnsperf", "DNS load in tests and benchmarks"),
     ("tcpdump", "reads captured packets"),
+    ("nginx-light", "web server that images are fetched from in tests"),
+    ("qemu-utils", "qemu-img, which makes images in tests"),
+    ("zstd", "packs images in tests"),
+    ("xz-utils", "packs images in tests"),
+    ("bzip2", "packs images in tests"),
+    ("zip", "packs images in tests"),
+    ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
 ];
 

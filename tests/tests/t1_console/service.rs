@@ -51,12 +51,11 @@ async fn the_service_shows_screens_from_its_sandbox_and_ends_with_the_agent() {
     let qemu = Qemu::start(folder.path(), &[Server::Open]);
     let (ours, theirs) = UnixStream::pair().unwrap();
     let sandbox = Sandbox {
-        program: sluice_tests::bin("sluice-proxy"),
         arguments: ["service", "console"].map(Into::into).into(),
-        user: 64_011,
         capabilities: vec![Capability::NetBindService],
+        ..Sandbox::new(sluice_tests::bin("sluice-proxy"), 64_011)
     };
-    let mut child = spawn(&sandbox, OwnedFd::from(theirs)).unwrap();
+    let mut child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();
     let mut agent = Agent::new(ours);
     let address = free();
     let mut slice = json!({
