@@ -108,8 +108,7 @@ pub fn faults(table: &Table) -> BTreeSet<Fault> {
 
 fn rule_faults(table: &Table, rule: &Rule, faults: &mut BTreeSet<Fault>) {
     let mut asks = |set: &Ident, key: &[SetType], values: &[&[SetType]]| {
-        let fits =
-            |set: &Set| set.key == key && values.contains(&set.value.as_slice());
+        let fits = |set: &Set| set.key == key && values.contains(&set.value.as_slice());
         match table.sets.get(set) {
             None => faults.insert(Fault::NoSet(set.clone())),
             Some(is) if !fits(is) => faults.insert(Fault::OtherTypes(set.clone())),

@@ -365,6 +365,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, clippy::semicolon_if_nothing_returned)] // a table of cases
     fn each_rule_finds_its_fault() {
         type Change = fn(&mut serde_json::Value);
         let cases: [(Change, &str); 19] = [

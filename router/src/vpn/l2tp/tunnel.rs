@@ -180,9 +180,10 @@ impl Tunnel {
 
     fn connected(&mut self, context: &mut Context<'_>, fields: &Fields) {
         if let Some(expected) = self.expected
-            && !fields.response.is_some_and(|given| same_bytes(&given, &expected)) {
-                return self.stop(context, StopReason::NotAuthorized, "wrong tunnel secret");
-            }
+            && !fields.response.is_some_and(|given| same_bytes(&given, &expected))
+        {
+            return self.stop(context, StopReason::NotAuthorized, "wrong tunnel secret");
+        }
         self.state = State::Established { since: context.now, empty: Some(context.now) };
         context.out.push(Action::TunnelUp {
             tunnel: self.id,
