@@ -53,12 +53,12 @@ fn qcow2() {
 
 #[test]
 fn vhd() {
-    replay(Format::Vhd, 1);
+    replay(Format::Vhd, 97);
 }
 
 #[test]
 fn vhdx() {
-    replay(Format::Vhdx, 7);
+    replay(Format::Vhdx, 397);
 }
 
 #[test]

@@ -431,7 +431,10 @@ mod tests {
                 "remote_access[0].networks[0] unknown-network",
             ),
             (
-                |v| v["remote_access"][0]["users"][1] = v["remote_access"][0]["users"][0].clone(),
+                |v| {
+                    let same = v["remote_access"][0]["users"][0].clone();
+                    v["remote_access"][0]["users"].as_array_mut().unwrap().push(same);
+                },
                 "remote_access[0].users[1].name duplicate-user",
             ),
             (
