@@ -24,6 +24,14 @@ pub enum Error {
         /// The rule that it breaks.
         reason: String,
     },
+    /// A description states another value for what cannot change (422).
+    #[error("{field}: {reason}")]
+    Fixed {
+        /// The field.
+        field: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
     /// There is no such object (404).
     #[error("there is no {kind} {name}")]
     NotFound {
@@ -152,9 +160,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(findings) if findings.iter().any(|f| f.code == "syntax") => "malformed",
-            Self::Malformed(_) | Self::Invalid { .. } | Self::Refused { status: 422, .. } => {
-                "invalid"
-            }
+            Self::Malformed(_) | Self::Invalid { .. } | Self::Fixed { .. } => "invalid",
+            Self::Refused { status: 422, .. } => "invalid",
             Self::NotFound { .. } => "not-found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::Conflict { .. } => "conflict",
@@ -203,6 +210,7 @@ impl Error {
             }
             Self::Refused { .. } => "docs/findings.md says what each code means and what to do",
             Self::Invalid { .. }
+            | Self::Fixed { .. }
             | Self::Rejected(_)
             | Self::Store(_)
             | Self::Corrupt { .. }
@@ -221,6 +229,7 @@ impl Error {
             Self::Invalid { field, .. } | Self::Conflict { field, .. } => {
                 (Some((*field).to_owned()), Vec::new())
             }
+            Self::Fixed { field, .. } => (Some(field.clone()), Vec::new()),
             _ => (None, Vec::new()),
         };
         let message = match self {

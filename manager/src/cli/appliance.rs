@@ -16,6 +16,7 @@ use sluice_api::report::LogPage;
 
 use super::client::{Client, Failure};
 use super::diagnostics::{self, ArpingArgs, CaptureArgs, PingArgs, TracerouteArgs};
+use super::kinds::Appliances;
 use super::object::{self, segment};
 use super::output;
 use super::table::Column;
@@ -24,13 +25,8 @@ use crate::model::view::AppliancePlan;
 /// What can be done with an appliance.
 #[derive(Debug, Subcommand)]
 pub(super) enum ApplianceCommand {
-    /// List all.
-    List,
-    /// Show one, with the NICs that its machine must have.
-    Show {
-        /// Its id.
-        appliance: String,
-    },
+    #[command(flatten)]
+    Object(Appliances),
     /// The configuration that it should have.
     Config {
         /// Its id.
@@ -40,6 +36,13 @@ pub(super) enum ApplianceCommand {
     Status {
         /// Its id.
         appliance: String,
+    },
+    /// What its services say of themselves now: members, sessions, jobs.
+    Report {
+        /// Its id.
+        appliance: String,
+        /// Only this service, such as `dhcp`.
+        service: Option<String>,
     },
     /// Set where it is reached, such as a forwarded port of the lab; without an address, its control address.
     Endpoint {
@@ -56,11 +59,6 @@ pub(super) enum ApplianceCommand {
     Arping(ArpingArgs),
     /// Have it capture packets on a link, into a pcap file.
     Capture(CaptureArgs),
-    /// Forget one whose network is deleted and whose machine is destroyed.
-    Delete {
-        /// Its id.
-        appliance: String,
-    },
 }
 
 /// Arguments of `boot-document`.
@@ -86,15 +84,6 @@ pub(super) struct LogArgs {
     follow: bool,
 }
 
-const COLUMNS: &[Column] = &[
-    ("ID", "/id"),
-    ("ROLE", "/role"),
-    ("ZONE", "/zone"),
-    ("NETWORK", "/network"),
-    ("CONTROL", "/control"),
-    ("ENDPOINT", "/endpoint"),
-];
-
 pub(super) fn path(appliance: &str, rest: &str) -> String {
     format!("/v1/appliances/{}{rest}", segment(appliance))
 }
@@ -105,11 +94,8 @@ pub(super) async fn run(
     command: ApplianceCommand,
 ) -> Result<ExitCode, Failure> {
     match command {
-        ApplianceCommand::List => {
-            object::list(json, &client.get("/v1/appliances").await?, COLUMNS);
-        }
-        ApplianceCommand::Show { appliance } => {
-            object::show(json, &client.get(&path(&appliance, "")).await?);
+        ApplianceCommand::Object(Appliances(command)) => {
+            object::run(client, json, command).await?;
         }
         ApplianceCommand::Config { appliance } => {
             let config: ApplianceConfig = client.get(&path(&appliance, "/config")).await?;
@@ -118,6 +104,9 @@ pub(super) async fn run(
         }
         ApplianceCommand::Status { appliance } => {
             object::show(json, &client.get(&path(&appliance, "/status")).await?);
+        }
+        ApplianceCommand::Report { appliance, service } => {
+            report(client, json, &appliance, service.as_deref()).await?;
         }
         ApplianceCommand::Endpoint { appliance, address } => {
             let body = json!({ "address": address });
@@ -130,13 +119,36 @@ pub(super) async fn run(
         }
         ApplianceCommand::Arping(args) => return diagnostics::arping(client, json, &args).await,
         ApplianceCommand::Capture(args) => diagnostics::capture(client, json, &args).await?,
-        ApplianceCommand::Delete { appliance } => {
-            let path = path(&appliance, "");
-            let gone = client.change(Method::DELETE, &path, None::<&Value>).await?;
-            object::deleted(json, "appliance", &gone);
-        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+const SERVICES: &[Column] = &[
+    ("SERVICE", "/name"),
+    ("STATE", "/state"),
+    ("GENERATION", "/generation"),
+    ("RESTARTS", "/restarts"),
+    ("REPORT", "/report"),
+];
+
+async fn report(
+    client: &Client,
+    json: bool,
+    appliance: &str,
+    service: Option<&str>,
+) -> Result<(), Failure> {
+    let Some(service) = service else {
+        object::list(json, &client.get(&path(appliance, "/reports")).await?, SERVICES);
+        return Ok(());
+    };
+    let rest = format!("/reports/{}", segment(service));
+    let found: Value = client.get(&path(appliance, &rest)).await?;
+    let report = found.get("report").filter(|report| !report.is_null());
+    match report.filter(|_| !json) {
+        Some(report) => object::show(false, report),
+        None => object::show(json, &found),
+    }
+    Ok(())
 }
 
 pub(super) async fn plan(client: &Client, json: bool, appliance: &str) -> Result<(), Failure> {

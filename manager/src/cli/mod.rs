@@ -6,10 +6,10 @@
 
 mod appliance;
 mod apply;
-mod args;
 mod client;
 mod diagnostics;
 pub mod exit;
+mod kinds;
 mod object;
 mod output;
 mod status;
@@ -22,10 +22,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::appliance::ApplianceCommand;
-use self::args::{GuestArgs, NetworkArgs, PhysicalNetworkArgs, PublicRangeArgs, ZoneArgs};
-use self::args::{GuestChanges, NetworkChanges, NoChanges, PhysicalNetworkChanges, ZoneChanges};
 use self::client::Client;
-use self::object::{GUESTS, NETWORKS, ObjectCommand, PHYSICAL_NETWORKS, PUBLIC_RANGES, ZONES};
+use self::kinds::Kinds;
 
 pub use self::client::Failure;
 
@@ -52,21 +50,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Zones: resolvers, default and control addresses.
-    #[command(subcommand)]
-    Zone(ObjectCommand<ZoneArgs, ZoneChanges>),
-    /// Physical networks and their guest VLANs.
-    #[command(subcommand)]
-    PhysicalNetwork(ObjectCommand<PhysicalNetworkArgs, PhysicalNetworkChanges>),
-    /// Ranges of public addresses.
-    #[command(subcommand)]
-    PublicRange(ObjectCommand<PublicRangeArgs, NoChanges>),
-    /// Isolated guest networks, each behind its own router.
-    #[command(subcommand)]
-    Network(ObjectCommand<NetworkArgs, NetworkChanges>),
-    /// Guests.
-    #[command(subcommand)]
-    Guest(ObjectCommand<GuestArgs, GuestChanges>),
+    #[command(flatten)]
+    Object(Kinds),
     /// System VMs.
     #[command(subcommand)]
     Appliance(ApplianceCommand),
@@ -87,7 +72,7 @@ enum Command {
     Logs(appliance::LogArgs),
     /// Everything taken from a pool, with owner and state.
     Allocations {
-        /// Only this pool, such as `public:pr-1`.
+        /// Only this pool, such as `public:z-1`.
         #[arg(long)]
         pool: Option<String>,
     },
@@ -119,13 +104,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let (client, json) = (Client::new(&cli.manager)?, cli.json);
     let client = &client;
     match cli.command {
-        Command::Zone(command) => object::run(client, json, &ZONES, command).await?,
-        Command::PhysicalNetwork(command) => {
-            object::run(client, json, &PHYSICAL_NETWORKS, command).await?;
-        }
-        Command::PublicRange(command) => object::run(client, json, &PUBLIC_RANGES, command).await?,
-        Command::Network(command) => object::run(client, json, &NETWORKS, command).await?,
-        Command::Guest(command) => object::run(client, json, &GUESTS, command).await?,
+        Command::Object(Kinds(command)) => object::run(client, json, command).await?,
         Command::Appliance(command) => return appliance::run(client, json, command).await,
         Command::Status(args) => return status::run(client, json, &args).await,
         Command::Apply(args) => apply::apply(client, json, &args).await?,

@@ -1,32 +1,26 @@
 //! A whole cloud from one description: the difference to what there is, as lines and as changes.
 //!
-//! Guarantees: pure comparison; a second run finds nothing to do; what cannot be changed in place is refused with a
-//! reason rather than deleted and made anew, for that would end every connection of the network; what was confirmed by
-//! its digest is what is made. A range or physical network whose items a router has not let go yet is not deleted but
-//! told as waiting: failing would mean that a network and its range could never leave a description together.
+//! Guarantees: a second run finds nothing to do; what cannot be changed in place is refused with a reason rather than
+//! deleted and made anew, for that would end every connection of the network; what was confirmed by its digest is what
+//! is made. What an appliance has not let go yet is not deleted but told as waiting: failing would mean that a network
+//! and its range could never leave a description together.
+//!
+//! The comparison runs inside the transaction and makes what it finds, kind by kind, so that an object is compared when
+//! its parents are there; a dry run is the same without the commit.
 
-mod compare;
-mod waiting;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sluice_api::Digest;
-use sqlx::SqliteConnection;
+use sluice_api::types::ObjectId;
 use utoipa::ToSchema;
 
-use super::{Change, Context};
+use super::Context;
 use crate::error::Error;
-use crate::model::{CloudSpec, Guest, Network, PhysicalNetwork, PublicRange, Zone};
-use crate::store::{guests, networks, zones};
-
-/// What there is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Existing {
-    pub(super) zones: Vec<Zone>,
-    pub(super) physical: Vec<PhysicalNetwork>,
-    pub(super) ranges: Vec<PublicRange>,
-    pub(super) networks: Vec<Network>,
-    pub(super) guests: Vec<Guest>,
-}
+use crate::kinds::zone::Zone;
+use crate::kinds::{AnyKind, KINDS};
+use crate::model::CloudSpec;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -70,34 +64,147 @@ pub(super) async fn apply(
     cloud: &CloudSpec,
     terms: Terms<'_>,
 ) -> Result<CloudReport, Error> {
-    let existing = load(context.conn).await?;
-    let (mut done, mut waiting) = (Vec::new(), Vec::new());
-    for step in compare::differences(&existing, cloud, terms.keep)? {
-        if let Some(reason) = waiting::reason(context, &step.1).await? {
-            waiting.push(reason);
-        } else {
-            Box::pin(super::run_single(context, &step.1)).await?;
-            done.push(step);
+    let findings = cloud.check();
+    if !findings.is_empty() {
+        return Err(Error::Malformed(findings));
+    }
+    context.zones = named_zones(context, cloud).await?;
+    let mut run = Run::default();
+    if !terms.keep && !context.zones.is_empty() {
+        deletions(context, cloud, &mut run).await?;
+    }
+    for kind in KINDS {
+        for spec in cloud.section(&kind.names().section()) {
+            one(context, *kind, spec, &mut run).await?;
+        }
+        if kind.names().section() == "zones" {
+            context.zones = named_zones(context, cloud).await?;
         }
     }
-    let digest = Digest::of(&(&done, &waiting))
+    let Run { changes, waiting } = run;
+    let digest = Digest::of(&(&changes, &waiting))
         .map_err(|error| Error::Corrupt { what: "difference", reason: error.to_string() })?;
     if terms.expect.is_some_and(|expected| expected != &digest) {
         return Err(Error::Moved);
     }
-    let changes = done.into_iter().map(|(line, _)| line).collect();
+    let changes = changes.into_iter().map(|(line, _)| line).collect();
     Ok(CloudReport { changes, waiting, digest })
 }
 
-async fn load(conn: &mut SqliteConnection) -> Result<Existing, Error> {
-    Ok(Existing {
-        zones: zones::zones(conn).await?,
-        physical: zones::physical_networks(conn).await?,
-        ranges: zones::public_ranges(conn).await?,
-        networks: networks::networks(conn, None).await?,
-        guests: guests::guests(conn, None, None).await?,
-    })
+/// What was done so far.
+#[derive(Default)]
+struct Run {
+    /// Each difference with the content that was written.
+    changes: Vec<(CloudChange, Value)>,
+    waiting: Vec<String>,
 }
 
-/// A difference and the change that makes it go away.
-pub(super) type Step = (CloudChange, Change);
+impl Run {
+    fn add(&mut self, sign: char, text: String, content: Value) {
+        self.changes.push((CloudChange { sign, text }, content));
+    }
+}
+
+/// Ids of the zones that the description names and that there are.
+async fn named_zones(context: &mut Context<'_>, cloud: &CloudSpec) -> Result<Vec<ObjectId>, Error> {
+    let named: BTreeSet<&str> = cloud
+        .section("zones")
+        .iter()
+        .filter_map(|zone| zone.get("name").and_then(Value::as_str))
+        .collect();
+    let all = context.all::<Zone>(&[]).await?;
+    Ok(all.into_iter().filter(|zone| named.contains(zone.name.as_str())).map(|z| z.id).collect())
+}
+
+/// Makes one object what the description says of it.
+async fn one(
+    context: &mut Context<'_>,
+    kind: &dyn AnyKind,
+    spec: &Map<String, Value>,
+    run: &mut Run,
+) -> Result<(), Error> {
+    let stated = kind.stated(spec)?;
+    let word = kind.names().word;
+    let name = stated.get("name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
+    let Some(id) = kind.locate(context, &stated).await? else {
+        kind.create(context, Value::Object(spec.clone())).await?;
+        let text = format!("{word} {name}{}", told(&stated));
+        run.add('+', text, Value::Object(stated));
+        return Ok(());
+    };
+    let difference = kind.compare(context, id.clone(), &stated).await?;
+    if difference.patch.is_empty() {
+        return Ok(());
+    }
+    let text = format!("{word} {name} ({})", difference.notes.join(", "));
+    let patch = Value::Object(difference.patch);
+    kind.update(context, id, patch.clone()).await?;
+    run.add('~', text, patch);
+    Ok(())
+}
+
+/// The stated fields of a new object, as far as they fit into a line.
+fn told(stated: &Map<String, Value>) -> String {
+    let short = |(name, value): (&String, &Value)| {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Array(list) => {
+                let parts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+                parts?.join(" ")
+            }
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        (name != "name" && text.len() <= 48).then(|| format!("{name} {text}"))
+    };
+    let parts: Vec<_> = stated.iter().filter_map(short).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// Deletes what the named zones have and the description does not, from the guests outwards.
+async fn deletions(
+    context: &mut Context<'_>,
+    cloud: &CloudSpec,
+    run: &mut Run,
+) -> Result<(), Error> {
+    let zones = context.zones.clone();
+    for kind in KINDS.iter().rev() {
+        if !kind.keys().iter().any(|key| key.field == "zone") {
+            continue;
+        }
+        let mut stays = BTreeSet::new();
+        for spec in cloud.section(&kind.names().section()) {
+            let stated = kind.stated(spec)?;
+            // an ambiguous one is refused where the objects themselves are compared
+            stays.extend(kind.locate(context, &stated).await.ok().flatten());
+        }
+        for zone in &zones {
+            let filter = vec![("zone", zone.to_string())];
+            for object in kind.list(context.conn, filter, None, None).await? {
+                gone(context, *kind, &object, &stays, run).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn gone(
+    context: &mut Context<'_>,
+    kind: &dyn AnyKind,
+    object: &Value,
+    stays: &BTreeSet<ObjectId>,
+    run: &mut Run,
+) -> Result<(), Error> {
+    let text = |field| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let Ok(id) = text("id").parse::<ObjectId>() else { return Ok(()) };
+    if stays.contains(&id) || !kind.prunes(object) {
+        return Ok(());
+    }
+    if let Some(reason) = kind.waits(context, id.clone()).await? {
+        run.waiting.push(reason);
+        return Ok(());
+    }
+    kind.delete(context, id).await?;
+    run.add('-', format!("{} {}", kind.names().word, text("name")), Value::Null);
+    Ok(())
+}

@@ -2,14 +2,14 @@
 
 use sluice_api::Finding;
 use sluice_api::report::{Answer, ConfirmAnswer};
-use sluice_api::types::Generation;
+use sluice_api::types::{BlobDigest, Generation};
 use tracing::{error, info, warn};
 
-use super::PushClient;
 use super::task::{Ready, Rest, RoundError, Task};
+use super::{PushClient, blobs};
 use crate::error::Error;
 use crate::ops;
-use crate::store::appliances;
+use crate::store::{self, wanted};
 
 impl Task {
     /// Sends the wanted configuration, unless something newer is wanted by now.
@@ -19,6 +19,7 @@ impl Task {
         client: &PushClient,
     ) -> Result<Rest, RoundError> {
         let generation = ready.wanted.generation;
+        self.send_blobs(&ready.document, client).await?;
         if !self.note_sent(generation).await? {
             return Ok(Rest::Soon);
         }
@@ -27,9 +28,36 @@ impl Task {
         self.answered(client, answer).await
     }
 
+    /// Sends the blobs that the configuration names and that the appliance did not get from this watch yet.
+    async fn send_blobs(&mut self, document: &str, client: &PushClient) -> Result<(), RoundError> {
+        let named = blobs::named(document);
+        self.sent_blobs.retain(|digest| named.contains(digest));
+        for digest in named {
+            if !self.sent_blobs.contains(&digest) {
+                self.send_blob(digest, client).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn send_blob(
+        &mut self,
+        digest: BlobDigest,
+        client: &PushClient,
+    ) -> Result<(), RoundError> {
+        let kept = store::blobs::get(&mut *self.watch.store().read().await?, &digest).await?;
+        let bytes = kept.ok_or_else(|| Error::Corrupt {
+            what: "configuration",
+            reason: format!("it names blob {digest}, which is not in the store"),
+        })?;
+        client.put_blob(&digest, bytes).await?;
+        self.sent_blobs.insert(digest);
+        Ok(())
+    }
+
     async fn note_sent(&self, generation: Generation) -> Result<bool, Error> {
         let mut transaction = self.watch.store().begin().await?;
-        let current = appliances::note_sent(&mut transaction, self.id.as_str(), generation).await?;
+        let current = wanted::note_sent(&mut transaction, self.id.as_str(), generation).await?;
         transaction.commit().await?;
         Ok(current)
     }
@@ -53,9 +81,10 @@ impl Task {
             Answer::Stale { current } => self.raise(current).await,
             Answer::Changed { generation, .. } => self.raise(generation).await,
             Answer::MissingBlobs { blobs } => {
-                let names: Vec<_> = blobs.iter().map(ToString::to_string).collect();
-                error!(appliance = %self.id, blobs = names.join(" "), "blobs are missing");
-                self.noted(word, Some(names.join("; ")), Rest::Backoff).await
+                for digest in blobs {
+                    self.send_blob(digest, client).await?;
+                }
+                self.noted(word, None, Rest::Soon).await
             }
             Answer::Unknown => self.noted(word, None, Rest::Backoff).await,
             Answer::Rejected { findings } => {

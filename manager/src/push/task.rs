@@ -1,11 +1,12 @@
 //! The watch over one appliance: ask, decide, act (in `act`), note, wait.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_api::report::{Phase, StatusReport};
-use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{ApplianceConfig, Digest};
+use sluice_api::types::{ApplianceId, BlobDigest, Generation};
+use sluice_api::Digest;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -14,8 +15,10 @@ use super::retry::{Backoff, jittered};
 use super::watch::Watch;
 use super::{Look, PushClient, PushError, chain};
 use crate::error::Error;
-use crate::store::{ApplianceRow, Observation};
-use crate::store::{allocations, appliances, observations};
+use crate::kinds::appliance::{Appliance, object_id};
+use crate::kinds::dynamic;
+use crate::store::objects::ALL;
+use crate::store::{MachineRow, Observation, allocations, observations, wanted};
 
 /// Wait before an appliance that is at work is asked again.
 const SOON: Duration = Duration::from_millis(300);
@@ -64,7 +67,8 @@ pub(super) enum Rest {
 
 /// What is wanted, ready to be sent.
 pub(super) struct Ready {
-    pub(super) row: ApplianceRow,
+    pub(super) appliance: Appliance,
+    pub(super) machine: MachineRow,
     pub(super) wanted: Wanted,
     pub(super) document: String,
 }
@@ -78,6 +82,8 @@ pub(super) struct Task {
     known: bool,
     /// What is wrong with the appliance's certificate.
     certificate_alarm: Option<String>,
+    /// Digests of blobs that the appliance has from this watch.
+    pub(super) sent_blobs: BTreeSet<BlobDigest>,
 }
 
 impl Task {
@@ -85,7 +91,8 @@ impl Task {
         let settings = watch.settings();
         let backoff = Backoff::new(settings.retry, settings.retry_most);
         let seen = Observation::default();
-        Self { watch, id, wake, backoff, seen, known: false, certificate_alarm: None }
+        let sent_blobs = BTreeSet::new();
+        Self { watch, id, wake, backoff, seen, known: false, certificate_alarm: None, sent_blobs }
     }
 
     /// Watches until the appliance is gone.
@@ -112,15 +119,22 @@ impl Task {
 
     async fn round(&mut self) -> Result<Rest, RoundError> {
         let Some(ready) = self.ready().await? else { return Ok(Rest::Gone) };
-        if ready.row.certificate_until.is_none() {
+        if ready.machine.certificate_until.is_none() {
             // there cannot be a machine yet, so there is nobody to ask
             return Ok(Rest::Poll);
         }
-        let client = self.watch.client(&ready.row.appliance)?;
+        let client = self.watch.client(&ready.appliance)?;
         let look = client.look().await?;
         self.certificate_alarm = self.renew(&look, &client).await;
         self.reported(&look).await?;
         let status = look.status;
+        if status.current.is_none() {
+            // a new machine has nothing of the old one
+            self.sent_blobs.clear();
+        }
+        for digest in &status.missing_blobs {
+            self.send_blob(*digest, &client).await?;
+        }
         match decide(&ready.wanted, &status) {
             Next::Rest => self.settled(&status).await,
             Next::Wait => Ok(Rest::Soon),
@@ -137,15 +151,18 @@ impl Task {
             self.seen = observations::read(&mut conn, id).await?.unwrap_or_default();
             self.known = true;
         }
-        let row = appliances::appliances(&mut conn, Some(id)).await?.pop();
-        let wanted = appliances::wanted(&mut conn, id).await?;
-        let (Some(row), Some(stored)) = (row, wanted) else { return Ok(None) };
-        let corrupt = |reason: String| Error::Corrupt { what: "configuration", reason };
-        let config: ApplianceConfig =
-            serde_json::from_str(&stored.config).map_err(|error| corrupt(error.to_string()))?;
-        let digest = Digest::of(&config).map_err(|error| corrupt(error.to_string()))?;
-        let wanted = Wanted { generation: config.generation, digest };
-        Ok(Some(Ready { row, wanted, document: stored.config }))
+        let key = object_id(&self.id);
+        let appliance = dynamic::load(&mut conn, &[("id", key.as_str())], ALL).await?.pop();
+        let machine = wanted::machine(&mut conn, id).await?;
+        let stored = wanted::wanted(&mut conn, id).await?;
+        let (Some(appliance), Some(machine), Some(stored)) = (appliance, machine, stored) else {
+            return Ok(None);
+        };
+        let generation = Generation::try_from(stored.generation)
+            .map_err(|error| Error::Corrupt { what: "generation", reason: error.to_string() })?;
+        let digest = Digest::of_bytes(stored.config.as_bytes());
+        let wanted = Wanted { generation, digest };
+        Ok(Some(Ready { appliance, machine, wanted, document: stored.config }))
     }
 
     /// Notes what the appliance says of itself.
@@ -238,7 +255,7 @@ impl Task {
         client.renew(&issued.identity).await?;
         let mut transaction = self.watch.store().begin().await?;
         let id = self.id.as_str();
-        appliances::set_certificate(&mut transaction, id, issued.until).await?;
+        wanted::set_certificate(&mut transaction, id, issued.until).await?;
         transaction.commit().await?;
         info!(appliance = %self.id, "certificate renewed");
         Ok(())

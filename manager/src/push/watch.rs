@@ -18,9 +18,9 @@ use super::task::Task;
 use super::{PushClient, PushError, chain};
 use crate::ca::Authority;
 use crate::error::Error;
-use crate::model::Appliance;
+use crate::kinds::appliance::Appliance;
 use crate::store::Store;
-use crate::store::{appliances, requests};
+use crate::store::{requests, wanted};
 
 /// How often things are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +126,7 @@ impl Watch {
             requests::purge(&mut transaction).await?;
             transaction.commit().await?;
         }
-        let ids = appliances::ids(&mut *self.inner.store.read().await?).await?;
+        let ids = wanted::ids(&mut *self.inner.store.read().await?).await?;
         for id in ids {
             let mut tasks = self.tasks();
             if !tasks.contains_key(id.as_str()) {

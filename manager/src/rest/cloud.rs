@@ -5,12 +5,13 @@
 use axum::extract::State;
 use serde::Deserialize;
 use sluice_api::Digest;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::reply::{Reply, shown};
 use super::request::{Body, Query, RequestId};
-use crate::error::Problem;
+use crate::alloc::PoolName;
+use crate::error::{Error, Problem};
 use crate::model::{Allocation, CloudSpec};
 use crate::ops::{Change, CloudReport};
 use crate::store::allocations as taken;
@@ -32,7 +33,7 @@ pub(super) struct How {
 }
 
 /// Makes the zones that the description names what it says, in one transaction.
-#[utoipa::path(post, path = "/v1/cloud", tag = "cloud", request_body = CloudSpec,
+#[utoipa::path(post, path = "/v1/cloud", tag = "cloud", request_body = Description,
     params(How, ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = CloudReport), (status = "4XX", body = Problem),
         (status = 507, body = Problem, description = "a pool is exhausted")))]
@@ -43,6 +44,10 @@ pub(super) async fn apply(
     Body(cloud): Body<CloudSpec>,
 ) -> Reply {
     let How { dry_run, keep, expect } = how;
+    let findings = cloud.check();
+    if !findings.is_empty() {
+        return Err(Error::Malformed(findings).into());
+    }
     app.change(request, Change::Apply { cloud, keep, dry_run, expect }).await
 }
 
@@ -51,15 +56,16 @@ pub(super) async fn apply(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// Only this pool, such as `public:pr-1`.
-    pool: Option<String>,
+    /// Only this pool, such as `public:z-1`.
+    #[param(value_type = Option<String>)]
+    pool: Option<PoolName>,
 }
 
 /// Everything that is taken from a pool, with its owner and state.
 #[utoipa::path(get, path = "/v1/allocations", tag = "cloud", params(Which),
     responses((status = 200, body = Vec<Allocation>)))]
 pub(super) async fn allocations(State(app): State<App>, Query(which): Query<Which>) -> Reply {
-    Ok(shown(&taken::list(&mut *app.read().await?, which.pool.as_deref()).await?))
+    Ok(shown(&taken::list(&mut *app.read().await?, which.pool.as_ref()).await?))
 }
 
 /// Answers when the store can be read.
@@ -69,3 +75,8 @@ pub(super) async fn health(State(app): State<App>) -> Reply {
     sqlx::query("SELECT 1").execute(&mut *app.read().await?).await?;
     Ok(shown(&serde_json::json!({ "healthy": true })))
 }
+
+/// The schema of a description, which the list of kinds fills in.
+#[derive(ToSchema)]
+#[allow(dead_code)] // it is a name only
+pub(super) struct Description {}

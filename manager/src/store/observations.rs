@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sluice_api::report::{Phase, PlanSummary, Timing};
 use sluice_api::types::Generation;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::Row as _;
 
 use super::row::{from_json, number, optional_number, to_json, to_word};
+use super::{Conn, Row};
 use crate::error::Error;
 use crate::model::ApplianceStatus;
 
@@ -41,7 +41,7 @@ pub fn now() -> i64 {
 }
 
 /// Writes what was seen of an appliance that still exists.
-pub async fn write(conn: &mut SqliteConnection, id: &str, seen: &Observation) -> Result<(), Error> {
+pub async fn write(conn: &mut Conn, id: &str, seen: &Observation) -> Result<(), Error> {
     let plan = seen.plan.as_ref().map(|plan| to_json(plan, "plan")).transpose()?;
     let timing = seen.timing.as_ref().map(|timing| to_json(timing, "timing")).transpose()?;
     sqlx::query(
@@ -72,7 +72,7 @@ pub async fn write(conn: &mut SqliteConnection, id: &str, seen: &Observation) ->
 }
 
 /// What was last seen of an appliance, if anything was.
-pub async fn read(conn: &mut SqliteConnection, id: &str) -> Result<Option<Observation>, Error> {
+pub async fn read(conn: &mut Conn, id: &str) -> Result<Option<Observation>, Error> {
     let row = sqlx::query("SELECT * FROM observations WHERE appliance = $1")
         .bind(id)
         .fetch_optional(conn)
@@ -80,7 +80,7 @@ pub async fn read(conn: &mut SqliteConnection, id: &str) -> Result<Option<Observ
     row.as_ref().map(observation).transpose()
 }
 
-fn observation(row: &SqliteRow) -> Result<Observation, Error> {
+fn observation(row: &Row) -> Result<Observation, Error> {
     let text = |column| row.try_get::<Option<String>, _>(column);
     let phase = text("phase")?
         .map(|word| from_json::<Phase>(&format!("\"{word}\""), "phase"))
@@ -102,14 +102,12 @@ fn observation(row: &SqliteRow) -> Result<Observation, Error> {
 }
 
 /// Wanted against reported, by appliance; `id` narrows it to one.
-pub async fn status(
-    conn: &mut SqliteConnection,
-    id: Option<&str>,
-) -> Result<Vec<ApplianceStatus>, Error> {
+pub async fn status(conn: &mut Conn, id: Option<&str>) -> Result<Vec<ApplianceStatus>, Error> {
     let rows = sqlx::query(
-        "SELECT a.id, a.role, a.wanted_generation, a.certificate_until, o.*
-         FROM appliances a LEFT JOIN observations o ON o.appliance = a.id
-         WHERE $1 IS NULL OR a.id = $1 ORDER BY a.id",
+        "SELECT a.id, a.role, w.generation AS wanted, w.certificate_until, o.*
+         FROM appliances a JOIN wanted w ON w.appliance = a.id
+             LEFT JOIN observations o ON o.appliance = a.id
+         WHERE $1 IS NULL OR a.id = $1 ORDER BY length(a.id), a.id",
     )
     .bind(id)
     .fetch_all(conn)
@@ -117,9 +115,9 @@ pub async fn status(
     rows.iter().map(read_status).collect()
 }
 
-fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
+fn read_status(row: &Row) -> Result<ApplianceStatus, Error> {
     let seen = observation(row)?;
-    let wanted = number(row, "wanted_generation")?;
+    let wanted = number(row, "wanted")?;
     let issued: Option<i64> = row.try_get("certificate_until")?;
     let seen = if issued.is_none() { not_booted() } else { seen };
     let settled = seen.phase == Some(Phase::InForce) && seen.reported == Some(wanted);

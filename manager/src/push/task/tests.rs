@@ -13,7 +13,7 @@ const CLOUD: &str = include_str!("../../../../examples/first-network.toml");
 /// The watch of the example's router, on a store of its own.
 async fn task(folder: &std::path::Path) -> Task {
     let path = folder.join("m.db");
-    let store = Store::open(&path).await.unwrap();
+    let store = Store::open(&path.as_path().into()).await.unwrap();
     let cloud = toml::from_str(CLOUD).unwrap();
     let change = Change::Apply { cloud, keep: false, dry_run: false, expect: None };
     ops::execute(&store, None, &change).await.unwrap();

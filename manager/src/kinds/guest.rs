@@ -1,0 +1,309 @@
+//! Guests: an address and a MAC each, and a line in their router's configuration.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sluice_api::config::{GuestDhcp, GuestMetadata};
+use sluice_api::types::{ApplianceId, HostName, MacAddr, ObjectId};
+use sqlx::Row as _;
+use utoipa::ToSchema;
+
+use super::appliance::take_mac;
+use super::network::Network;
+use super::public_ip::ipv4;
+use super::zone::Zone;
+use super::{Column, Context, Key, Kind, Names, dynamic};
+use crate::alloc::{Pool, PoolClass, PoolName};
+use crate::error::Error;
+use crate::store::{Row, allocations, objects};
+
+/// A guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = GuestMachine)]
+pub struct Guest {
+    /// Never used again once deleted.
+    pub id: ObjectId,
+    /// Id of its zone.
+    pub zone: ObjectId,
+    /// Host name.
+    pub name: HostName,
+    /// Its NICs; the first is the one it was created with.
+    pub nics: Vec<Nic>,
+}
+
+/// A guest's NIC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Nic {
+    /// Also its id in the router's configuration.
+    pub id: ObjectId,
+    /// Id of its network.
+    pub network: ObjectId,
+    /// Its address on the wire.
+    pub mac: MacAddr,
+    /// Its address.
+    #[schema(value_type = String)]
+    pub address: Ipv4Addr,
+}
+
+/// A guest with a NIC in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuestSpec {
+    /// Zone of the network, by name or id; needed when networks of several zones share a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<ObjectId>,
+    /// Network, by name or id.
+    pub network: ObjectId,
+    /// Its host name, unique in the network.
+    pub name: HostName,
+    /// Its address. Default: a free one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "10.1.1.23")]
+    pub address: Option<Ipv4Addr>,
+    /// Address of its NIC. Default: a free, locally administered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+}
+
+/// Changes to a guest; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuestPatch {
+    /// New host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<HostName>,
+}
+
+impl Kind for Guest {
+    const NAMES: Names =
+        Names { word: "guest", plural: "guests", prefix: "g", about: "Guests and their addresses" };
+    const KEYS: &'static [Key] = &[Key::to("zone", "zone"), Key::named("network", "network")];
+    const COLUMNS: &'static [Column] = &[
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("NETWORK", "/nics/0/network"),
+        ("ADDRESS", "/nics/0/address"),
+        ("MAC", "/nics/0/mac"),
+    ];
+
+    type Spec = GuestSpec;
+    type Patch = GuestPatch;
+
+    fn id(&self) -> ObjectId {
+        self.id.clone()
+    }
+
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    async fn create(
+        context: &mut Context<'_>,
+        id: ObjectId,
+        spec: GuestSpec,
+    ) -> Result<Self, Error> {
+        let network = network_of(context, spec.zone.as_ref(), &spec.network).await?;
+        free_name(context, &network, &spec.name).await?;
+        let nic: ObjectId = objects::next_id(context.conn, "nic")
+            .await?
+            .parse()
+            .map_err(|error| Error::Corrupt { what: "id", reason: format!("{error}") })?;
+        let address = take_address(context, &network, &nic, spec.address).await?;
+        let taken = context.taken(nic.as_str(), "guest NIC", network.router.as_ref());
+        let mac = take_mac(context, spec.mac, taken).await?;
+        let nics = vec![Nic { id: nic.clone(), network: network.id, mac, address }];
+        Ok(Self { id, zone: network.zone, name: spec.name, nics })
+    }
+
+    async fn created(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        for (position, nic) in (0_i64..).zip(&self.nics) {
+            insert_nic(context, self, position, nic).await?;
+        }
+        Ok(())
+    }
+
+    async fn update(&mut self, context: &mut Context<'_>, patch: GuestPatch) -> Result<(), Error> {
+        let Some(new) = patch.name.filter(|new| *new != self.name) else { return Ok(()) };
+        for nic in &self.nics {
+            let network: Network = context.get(&nic.network).await?;
+            free_name(context, &network, &new).await?;
+        }
+        sqlx::query("UPDATE nics SET hostname = $2 WHERE guest = $1")
+            .bind(self.id.as_str())
+            .bind(new.as_str())
+            .execute(&mut *context.conn)
+            .await?;
+        self.name = new;
+        Ok(())
+    }
+
+    /// Its addresses are free once its router confirmed a configuration without it.
+    async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        for nic in &self.nics {
+            allocations::release(context.conn, nic.id.as_str()).await?;
+        }
+        Ok(())
+    }
+
+    async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
+        let mut routers = Vec::with_capacity(self.nics.len());
+        for nic in &self.nics {
+            routers.extend(context.get::<Network>(&nic.network).await?.router);
+        }
+        Ok(routers)
+    }
+
+    /// The one of that name in the network.
+    async fn locate(
+        context: &mut Context<'_>,
+        spec: &Map<String, Value>,
+    ) -> Result<Option<Self>, Error> {
+        let part = |field: &str| spec.get(field).and_then(Value::as_str);
+        let (zone, network) = (
+            part("zone").and_then(|t| t.parse().ok()),
+            part("network").and_then(|t| t.parse().ok()),
+        );
+        let Some(network) = network else { return Ok(None) };
+        let network: Network = match network_of(context, zone.as_ref(), &network).await {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            found => found?,
+        };
+        let row = sqlx::query("SELECT guest FROM nics WHERE network = $1 AND hostname = $2")
+            .bind(network.id.as_str())
+            .bind(part("name").unwrap_or_default())
+            .fetch_optional(&mut *context.conn)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let id: String = row.try_get("guest")?;
+        let found = dynamic::load(context.conn, &[("id", &id)], objects::ALL).await?.pop();
+        Ok(found)
+    }
+
+    fn as_spec(&self) -> Result<Map<String, Value>, Error> {
+        let mut fields = dynamic::common_fields(self)?;
+        if let Some(nic) = self.nics.first() {
+            fields.insert("network".to_owned(), nic.network.as_str().into());
+            fields.insert("address".to_owned(), nic.address.to_string().into());
+            fields.insert("mac".to_owned(), nic.mac.to_string().into());
+        }
+        Ok(fields)
+    }
+}
+
+async fn network_of(
+    context: &mut Context<'_>,
+    zone: Option<&ObjectId>,
+    name: &ObjectId,
+) -> Result<Network, Error> {
+    let zone = match zone {
+        Some(name) => Some(context.find::<Zone>(None, name).await?.id),
+        None => None,
+    };
+    context.find(zone.as_ref(), name).await
+}
+
+async fn insert_nic(
+    context: &mut Context<'_>,
+    guest: &Guest,
+    position: i64,
+    nic: &Nic,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO nics (id, guest, network, position, hostname, mac, address)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(nic.id.as_str())
+    .bind(guest.id.as_str())
+    .bind(nic.network.as_str())
+    .bind(position)
+    .bind(guest.name.as_str())
+    .bind(nic.mac.to_string())
+    .bind(nic.address.to_string())
+    .execute(&mut *context.conn)
+    .await?;
+    Ok(())
+}
+
+async fn free_name(
+    context: &mut Context<'_>,
+    network: &Network,
+    name: &HostName,
+) -> Result<(), Error> {
+    let found = sqlx::query("SELECT guest FROM nics WHERE network = $1 AND hostname = $2")
+        .bind(network.id.as_str())
+        .bind(name.as_str())
+        .fetch_optional(&mut *context.conn)
+        .await?;
+    if found.is_none() {
+        return Ok(());
+    }
+    let reason = format!("there is a guest {name} in network {} already", network.name);
+    Err(Error::Conflict { field: "name", reason })
+}
+
+async fn take_address(
+    context: &mut Context<'_>,
+    network: &Network,
+    nic: &ObjectId,
+    asked: Option<Ipv4Addr>,
+) -> Result<Ipv4Addr, Error> {
+    let pool = Pool::hosts(network.cidr).without(i64::from(u32::from(network.gateway)));
+    let name = PoolName::within(PoolClass::Guest, &network.id);
+    let taken = context.taken(nic.as_str(), "guest address", network.router.as_ref());
+    let Some(address) = asked else {
+        let found = allocations::take_any(context.conn, &name, &pool, taken).await?;
+        return ipv4(found.ok_or_else(|| Error::Exhausted {
+            pool: format!("the addresses of network {}", network.name),
+        })?);
+    };
+    usable(network, address)?;
+    if allocations::take(context.conn, &name, i64::from(u32::from(address)), taken).await? {
+        return Ok(address);
+    }
+    Err(Error::Conflict { field: "address", reason: format!("{address} is taken") })
+}
+
+fn usable(network: &Network, address: Ipv4Addr) -> Result<(), Error> {
+    let invalid = |reason| Err(Error::Invalid { field: "address", reason });
+    if !network.cidr.usable_for_host(IpAddr::V4(address)) {
+        return invalid(format!("{address} is not a host address of {}", network.cidr));
+    }
+    if address == network.gateway {
+        return invalid(format!("{address} is the gateway of network {}", network.name));
+    }
+    Ok(())
+}
+
+/// The NICs in a network with their host names, by address: what its router serves.
+pub async fn served(
+    conn: &mut crate::store::Conn,
+    network: &ObjectId,
+) -> Result<Vec<sluice_api::config::Guest>, Error> {
+    let rows = sqlx::query("SELECT id, hostname, mac, address FROM nics WHERE network = $1")
+        .bind(network.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(served_nic).collect()
+}
+
+fn served_nic(row: &Row) -> Result<sluice_api::config::Guest, Error> {
+    fn part<T: std::str::FromStr>(row: &Row, column: &'static str) -> Result<T, Error>
+    where
+        T::Err: ToString,
+    {
+        let text: String = row.try_get(column)?;
+        text.parse()
+            .map_err(|error: T::Err| Error::Corrupt { what: column, reason: error.to_string() })
+    }
+    Ok(sluice_api::config::Guest {
+        id: part(row, "id")?,
+        mac: part(row, "mac")?,
+        address: part(row, "address")?,
+        secondary_addresses: Vec::new(),
+        hostname: part(row, "hostname")?,
+        default_nic: true,
+        dhcp: GuestDhcp::default(),
+        metadata: GuestMetadata::default(),
+    })
+}
