@@ -213,11 +213,26 @@ CREATE TABLE configurations (
     at         BIGINT NOT NULL,
     actor      TEXT   NOT NULL,
     reason     TEXT   NOT NULL,
+    -- what became of it on the appliance: a word, for whom it may concern, and when
+    outcome    TEXT,
+    detail     TEXT,
+    findings   TEXT,
+    settled    BIGINT,
     PRIMARY KEY (appliance, generation)
 );
 INSERT INTO configurations (appliance, generation, digest, document, at, actor, reason)
 SELECT id, wanted_generation, wanted_digest, wanted_config, 0, 'default', 'before history was kept'
 FROM was_appliances;
+
+-- configurations that an appliance had and this store never gave, from the moment that somebody decided about them
+CREATE TABLE found_configurations (
+    appliance  TEXT   NOT NULL,
+    generation BIGINT NOT NULL,
+    digest     TEXT   NOT NULL,
+    document   TEXT   NOT NULL,
+    at         BIGINT NOT NULL,
+    PRIMARY KEY (appliance, generation, digest)
+);
 
 -- which of them is wanted, apart from the object itself: other writers, other rows
 CREATE TABLE wanted (
@@ -226,7 +241,9 @@ CREATE TABLE wanted (
     digest            TEXT   NOT NULL,
     sent_generation   BIGINT,
     certificate_until BIGINT,
-    seal_key          TEXT
+    seal_key          TEXT,
+    -- the content is an older one or a found one, kept until a change of the model says otherwise
+    pinned            TEXT
 );
 INSERT INTO wanted (appliance, generation, digest, sent_generation, certificate_until)
 SELECT id, wanted_generation, wanted_digest, sent_generation, certificate_until FROM was_appliances;
@@ -242,7 +259,8 @@ CREATE TABLE observations (
     timing              TEXT,
     since               BIGINT NOT NULL,
     shown_until         BIGINT,
-    alarms              TEXT
+    alarms              TEXT,
+    looked              BIGINT NOT NULL DEFAULT 0
 );
 INSERT INTO observations (appliance, reachable, reported_generation, phase, last_answer, detail,
     plan, timing, since, shown_until, alarms)

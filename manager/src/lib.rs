@@ -7,6 +7,7 @@
 pub mod alloc;
 pub mod ca;
 pub mod cli;
+pub mod code;
 pub mod compile;
 pub mod error;
 pub mod kinds;

@@ -18,8 +18,8 @@ use super::client::{Client, Failure};
 use super::diagnostics::{self, ArpingArgs, CaptureArgs, PingArgs, TracerouteArgs};
 use super::kinds::Appliances;
 use super::object::{self, segment};
-use super::output;
 use super::table::Column;
+use super::{exit, output, waiting};
 use crate::model::view::AppliancePlan;
 
 /// What can be done with an appliance.
@@ -50,6 +50,48 @@ pub(super) enum ApplianceCommand {
         appliance: String,
         /// Address and port.
         address: Option<SocketAddr>,
+    },
+    /// Every configuration that it was ever to have: number, what became of it, who wanted it and why.
+    History {
+        /// Its id.
+        appliance: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// The differences between two of its configurations, or between one and what it has.
+    Diff {
+        /// Its id.
+        appliance: String,
+        /// The earlier: a number, or `found` for what it has now.
+        #[arg(long)]
+        from: String,
+        /// The later. Default: what is wanted now.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Make the content of an earlier configuration what is wanted, under a new number.
+    Rollback {
+        /// Its id.
+        appliance: String,
+        /// Number of the earlier configuration.
+        #[arg(long)]
+        to: u64,
+    },
+    /// Look at it now, and send what is wanted even if it was undone before.
+    Push {
+        /// Its id.
+        appliance: String,
+    },
+    /// Send what is wanted over a configuration that this store never gave.
+    Overwrite {
+        /// Its id.
+        appliance: String,
+    },
+    /// Keep a configuration that this store never gave.
+    Adopt {
+        /// Its id.
+        appliance: String,
     },
     /// Have it send echo requests to an address; exit code 1 when none is answered.
     Ping(PingArgs),
@@ -95,7 +137,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     match command {
         ApplianceCommand::Object(Appliances(command)) => {
-            object::run(client, json, command).await?;
+            return object::run(client, json, command).await;
         }
         ApplianceCommand::Config { appliance } => {
             let config: ApplianceConfig = client.get(&path(&appliance, "/config")).await?;
@@ -113,6 +155,25 @@ pub(super) async fn run(
             let path = path(&appliance, "/endpoint");
             object::show(json, &client.change(Method::PUT, &path, Some(&body)).await?);
         }
+        ApplianceCommand::History { appliance, limit } => {
+            let path = path(&appliance, &format!("/generations?limit={limit}"));
+            object::list(json, &client.get(&path).await?, HISTORY);
+        }
+        ApplianceCommand::Diff { appliance, from, to } => {
+            return diff(client, json, &appliance, &from, to.as_deref()).await;
+        }
+        ApplianceCommand::Rollback { appliance, to } => {
+            return decide(client, json, &appliance, "rollback", &json!({ "to": to })).await;
+        }
+        ApplianceCommand::Push { appliance } => {
+            client.done(Method::POST, &path(&appliance, "/push")).await?;
+        }
+        ApplianceCommand::Overwrite { appliance } => {
+            return decide(client, json, &appliance, "overwrite", &json!({})).await;
+        }
+        ApplianceCommand::Adopt { appliance } => {
+            return decide(client, json, &appliance, "adopt", &json!({})).await;
+        }
         ApplianceCommand::Ping(args) => return diagnostics::ping(client, json, &args).await,
         ApplianceCommand::Traceroute(args) => {
             return diagnostics::traceroute(client, json, &args).await;
@@ -121,6 +182,53 @@ pub(super) async fn run(
         ApplianceCommand::Capture(args) => diagnostics::capture(client, json, &args).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+const HISTORY: &[Column] = &[
+    ("GENERATION", "/generation"),
+    ("STATE", "/state"),
+    ("WANTED", "/wanted_at"),
+    ("SETTLED", "/settled_at"),
+    ("BY", "/actor"),
+    ("REASON", "/reason"),
+    ("DETAIL", "/detail"),
+];
+
+async fn decide(
+    client: &Client,
+    json: bool,
+    appliance: &str,
+    what: &str,
+    body: &Value,
+) -> Result<ExitCode, Failure> {
+    let path = path(appliance, &format!("/{what}"));
+    let answer: Value = client.change(Method::POST, &path, Some(body)).await?;
+    waiting::changed(client, json, &answer, || object::show(json, &answer)).await
+}
+
+/// Exit code 10 when there is a difference.
+async fn diff(
+    client: &Client,
+    json: bool,
+    appliance: &str,
+    from: &str,
+    to: Option<&str>,
+) -> Result<ExitCode, Failure> {
+    let to = to.map(|to| format!("&to={}", segment(to))).unwrap_or_default();
+    let path = path(appliance, &format!("/diff?from={}{to}", segment(from)));
+    let found: Vec<Value> = client.get(&path).await?;
+    if json {
+        object::show(true, &json!(found));
+    }
+    for one in found.iter().filter(|_| !json) {
+        let text = |field| one.get(field).map(ToString::to_string).unwrap_or_default();
+        let place = one.get("path").and_then(Value::as_str).unwrap_or_default();
+        output::line(&format!("{place}: {} -> {}", text("old"), text("new")));
+    }
+    if found.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::from(exit::DIFFERENT))
 }
 
 const SERVICES: &[Column] = &[

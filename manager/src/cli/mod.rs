@@ -14,12 +14,15 @@ mod object;
 mod output;
 mod status;
 mod table;
+mod waiting;
 #[cfg(test)]
 mod tests;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use reqwest::Method;
 
 use self::appliance::ApplianceCommand;
 use self::client::Client;
@@ -44,6 +47,9 @@ pub struct Cli {
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
     json: bool,
+    /// Wait until the change is in force (`status`: until all is), at most so many seconds.
+    #[arg(long, global = true, value_name = "SECONDS")]
+    wait: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,6 +82,8 @@ enum Command {
         #[arg(long)]
         pool: Option<String>,
     },
+    /// Push again from a store that was put back.
+    Resume,
     /// Virtual wires and machines on this computer; needs no manager.
     #[command(subcommand)]
     Lab(sluice_lab::LabCommand),
@@ -102,17 +110,18 @@ pub async fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let (client, json) = (Client::new(&cli.manager)?, cli.json);
-    let client = &client;
+    let client = &client.waiting(cli.wait.map(Duration::from_secs));
     match cli.command {
-        Command::Object(Kinds(command)) => object::run(client, json, command).await?,
+        Command::Object(Kinds(command)) => return object::run(client, json, command).await,
         Command::Appliance(command) => return appliance::run(client, json, command).await,
         Command::Status(args) => return status::run(client, json, &args).await,
-        Command::Apply(args) => apply::apply(client, json, &args).await?,
+        Command::Apply(args) => return apply::apply(client, json, &args).await,
         Command::Diff(args) => return apply::diff(client, json, &args).await,
         Command::Plan { appliance } => appliance::plan(client, json, &appliance).await?,
         Command::BootDocument(args) => appliance::boot_document(client, &args).await?,
         Command::Logs(args) => appliance::logs(client, json, &args).await?,
         Command::Allocations { pool } => object::allocations(client, json, pool).await?,
+        Command::Resume => client.done(Method::POST, "/v1/resume").await?,
         Command::Lab(command) => return lab(command).await,
         Command::Completions { shell } => completions(shell),
     }

@@ -1,11 +1,13 @@
 //! Create, list, show, update, delete: the same for every kind of object.
 
+use std::process::ExitCode;
+
 use reqwest::Method;
 use serde_json::Value;
 
 use super::client::{Client, Failure};
 use super::kinds::{KindCommand, Verb};
-use super::output;
+use super::{output, waiting};
 use super::table::{Column, record, render};
 
 const ALLOCATIONS: &[Column] = &[
@@ -19,33 +21,47 @@ const ALLOCATIONS: &[Column] = &[
 ];
 
 /// Does what `command` says.
-pub(super) async fn run(client: &Client, json: bool, command: KindCommand) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    json: bool,
+    command: KindCommand,
+) -> Result<ExitCode, Failure> {
     let KindCommand { kind, verb } = command;
     let path = kind.names().path();
     let one = |object: &str| format!("{path}/{}", segment(object));
-    match verb {
-        Verb::Create(spec) => show(json, &client.change(Method::POST, &path, Some(&spec)).await?),
+    let (answer, word): (Value, _) = match verb {
         Verb::List(filter) => {
-            let query: Vec<_> =
-                filter.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
-            let query =
-                if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-            list(json, &client.get(&format!("{path}{query}")).await?, kind.columns());
+            list(json, &client.get(&format!("{path}{}", query(&filter))).await?, kind.columns());
+            return Ok(ExitCode::SUCCESS);
         }
-        Verb::Show(object) => show(json, &client.get(&one(&object)).await?),
+        Verb::Show(object) => {
+            show(json, &client.get(&one(&object)).await?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Create(spec) => (client.change(Method::POST, &path, Some(&spec)).await?, None),
         Verb::Update(object, patch) => {
-            show(json, &client.change(Method::PATCH, &one(&object), Some(&patch)).await?);
-        }
-        Verb::Delete(object) => {
-            let gone = client.change(Method::DELETE, &one(&object), None::<&Value>).await?;
-            deleted(json, kind.names().word, &gone);
+            (client.change(Method::PATCH, &one(&object), Some(&patch)).await?, None)
         }
         Verb::Act(object, action, body) => {
             let path = format!("{}/{action}", one(&object));
-            show(json, &client.change(Method::POST, &path, Some(&body)).await?);
+            (client.change(Method::POST, &path, Some(&body)).await?, None)
         }
-    }
-    Ok(())
+        Verb::Delete(object) => {
+            let gone = client.change(Method::DELETE, &one(&object), None::<&Value>).await?;
+            (gone, Some(kind.names().word))
+        }
+    };
+    let told = || match word {
+        Some(word) => deleted(json, word, &answer),
+        None => show(json, &answer),
+    };
+    waiting::changed(client, json, &answer, told).await
+}
+
+fn query(filter: &[(String, String)]) -> String {
+    let parts: Vec<_> =
+        filter.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 
 /// A name as one part of a path: whatever has another meaning there cannot be part of a name anyway.

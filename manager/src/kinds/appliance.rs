@@ -413,7 +413,8 @@ async fn nics(
     appliance.nics = kept;
     for nic in gone {
         let pool = PoolName::of_cloud(PoolClass::Mac);
-        allocations::release_item(context.conn, &pool, mac_number(nic.mac)).await?;
+        let (number, owner) = (mac_number(nic.mac), appliance.id.as_str());
+        allocations::release_item(context.conn, &pool, number, owner).await?;
     }
     for wanted in plugs {
         if appliance.nics.iter().any(|nic| plug(nic).as_ref() == Some(&wanted)) {

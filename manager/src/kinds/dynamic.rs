@@ -366,6 +366,10 @@ fn schemas_of<T: ToSchema>(all: &mut Vec<(String, RefOr<Schema>)>) -> String {
 
 /// A strictly decoded value in its written form.
 fn strict<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, Vec<Finding>> {
+    if !value.is_object() {
+        // serde would take a list's values for the fields in their order
+        return Err(vec![Finding::error("", "invalid-value", "must be an object")]);
+    }
     let bytes = serde_json::to_vec(value).unwrap_or_default();
     let decoded: T = sluice_api::decode::decode(&bytes)?;
     serde_json::to_value(&decoded)
@@ -460,6 +464,12 @@ pub trait AnyKind: Send + Sync {
         id: ObjectId,
         stated: &'a Map<String, Value>,
     ) -> Answer<'a, Difference>;
+    /// Lets go of what a description gives to others.
+    fn yields<'a>(
+        &self,
+        context: &'a mut Context<'_>,
+        stated: &'a Map<String, Value>,
+    ) -> Answer<'a, ()>;
     /// True when a description that does not have `object` means that it is to go.
     fn prunes(&self, object: &Value) -> bool;
     /// What the deletion of `id` waits for.
@@ -623,6 +633,18 @@ impl<K: Kind> AnyKind for Of<K> {
         Box::pin(async move {
             let object = context.get::<K>(&id).await?;
             compare(context, &object, stated).await
+        })
+    }
+
+    fn yields<'a>(
+        &self,
+        context: &'a mut Context<'_>,
+        stated: &'a Map<String, Value>,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            // one that is ambiguous is told where it is compared
+            let Ok(Some(mut object)) = K::locate(context, stated).await else { return Ok(()) };
+            object.yields(context, stated).await
         })
     }
 

@@ -14,7 +14,7 @@ use super::network::Network;
 use super::public_ip::ipv4;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, dynamic};
-use crate::alloc::{Pool, PoolClass, PoolName};
+use crate::alloc::{Pool, PoolClass, PoolName, mac_number};
 use crate::error::Error;
 use crate::store::{Row, allocations, objects};
 
@@ -73,6 +73,13 @@ pub struct GuestPatch {
     /// New host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<HostName>,
+    /// New address of its first NIC; the guest has to renew its lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "10.1.1.23")]
+    pub address: Option<Ipv4Addr>,
+    /// New address on the wire of its first NIC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
 }
 
 impl Kind for Guest {
@@ -124,17 +131,35 @@ impl Kind for Guest {
     }
 
     async fn update(&mut self, context: &mut Context<'_>, patch: GuestPatch) -> Result<(), Error> {
-        let Some(new) = patch.name.filter(|new| *new != self.name) else { return Ok(()) };
-        for nic in &self.nics {
-            let network: Network = context.get(&nic.network).await?;
-            free_name(context, &network, &new).await?;
+        if let Some(new) = patch.name.filter(|new| *new != self.name) {
+            self.rename(context, new).await?;
         }
-        sqlx::query("UPDATE nics SET hostname = $2 WHERE guest = $1")
-            .bind(self.id.as_str())
-            .bind(new.as_str())
-            .execute(&mut *context.conn)
-            .await?;
-        self.name = new;
+        if let Some(address) = patch.address {
+            self.move_address(context, address).await?;
+        }
+        if let Some(mac) = patch.mac {
+            self.move_mac(context, mac).await?;
+        }
+        Ok(())
+    }
+
+    async fn yields(
+        &mut self,
+        context: &mut Context<'_>,
+        stated: &Map<String, Value>,
+    ) -> Result<(), Error> {
+        let Some(nic) = self.nics.first() else { return Ok(()) };
+        let other = |field: &str, own: String| {
+            stated.get(field).and_then(Value::as_str).is_some_and(|text| text != own)
+        };
+        if other("address", nic.address.to_string()) {
+            release_address(context, nic).await?;
+            set_nic(context, nic, "address", &format!("moving {}", nic.id)).await?;
+        }
+        if other("mac", nic.mac.to_string()) {
+            release_mac(context, nic).await?;
+            set_nic(context, nic, "mac", &format!("moving {}", nic.id)).await?;
+        }
         Ok(())
     }
 
@@ -189,6 +214,77 @@ impl Kind for Guest {
         }
         Ok(fields)
     }
+}
+
+impl Guest {
+    async fn rename(&mut self, context: &mut Context<'_>, new: HostName) -> Result<(), Error> {
+        for nic in &self.nics {
+            let network: Network = context.get(&nic.network).await?;
+            free_name(context, &network, &new).await?;
+        }
+        sqlx::query("UPDATE nics SET hostname = $2 WHERE guest = $1")
+            .bind(self.id.as_str())
+            .bind(new.as_str())
+            .execute(&mut *context.conn)
+            .await?;
+        self.name = new;
+        Ok(())
+    }
+
+    async fn move_address(
+        &mut self,
+        context: &mut Context<'_>,
+        new: Ipv4Addr,
+    ) -> Result<(), Error> {
+        let Some(nic) = self.nics.first_mut().filter(|nic| nic.address != new) else {
+            return Ok(());
+        };
+        let network: Network = context.get(&nic.network).await?;
+        take_address(context, &network, &nic.id, Some(new)).await?;
+        release_address(context, nic).await?;
+        nic.address = new;
+        set_nic(context, nic, "address", &new.to_string()).await
+    }
+
+    async fn move_mac(&mut self, context: &mut Context<'_>, new: MacAddr) -> Result<(), Error> {
+        let Some(nic) = self.nics.first_mut().filter(|nic| nic.mac != new) else { return Ok(()) };
+        let network: Network = context.get(&nic.network).await?;
+        let id = nic.id.clone();
+        let taken = context.taken(id.as_str(), "guest NIC", network.router.as_ref());
+        take_mac(context, Some(new), taken).await?;
+        release_mac(context, nic).await?;
+        nic.mac = new;
+        set_nic(context, nic, "mac", &new.to_string()).await
+    }
+}
+
+async fn release_address(context: &mut Context<'_>, nic: &Nic) -> Result<(), Error> {
+    let pool = PoolName::within(PoolClass::Guest, &nic.network);
+    let value = i64::from(u32::from(nic.address));
+    allocations::release_item(context.conn, &pool, value, nic.id.as_str()).await
+}
+
+async fn release_mac(context: &mut Context<'_>, nic: &Nic) -> Result<(), Error> {
+    let pool = PoolName::of_cloud(PoolClass::Mac);
+    allocations::release_item(context.conn, &pool, mac_number(nic.mac), nic.id.as_str()).await
+}
+
+async fn set_nic(
+    context: &mut Context<'_>,
+    nic: &Nic,
+    column: &'static str,
+    value: &str,
+) -> Result<(), Error> {
+    let statement = match column {
+        "mac" => "UPDATE nics SET mac = $2 WHERE id = $1",
+        _ => "UPDATE nics SET address = $2 WHERE id = $1",
+    };
+    sqlx::query(statement)
+        .bind(nic.id.as_str())
+        .bind(value)
+        .execute(&mut *context.conn)
+        .await?;
+    Ok(())
 }
 
 async fn network_of(

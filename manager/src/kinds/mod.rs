@@ -240,6 +240,16 @@ pub trait Kind:
         std::future::ready(Ok(None))
     }
 
+    /// Lets go of what a description gives to others, such as an address that two guests exchange, before any object of
+    /// its kind is changed. `stated` is what the description says of it.
+    fn yields(
+        &mut self,
+        _context: &mut Context<'_>,
+        _stated: &Map<String, Value>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// True when a description that does not have it means that it is to go. What comes and goes with another object
     /// says false.
     fn prunes(&self) -> bool {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 pub use crate::kinds::appliance::{Appliance, ApplianceNic, NicPurpose};
 pub use crate::kinds::guest::{Guest, Nic};
 pub use crate::kinds::network::Network;
+pub use crate::store::observations::LastAnswer;
 
 /// Wanted against reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,9 +29,8 @@ pub struct ApplianceStatus {
     pub reachable: bool,
     /// Where its engine stands.
     pub phase: Option<Phase>,
-    /// Word for its last answer to a push: applied, already, stale, changed, busy, rejected, failed, or
-    /// unreachable, not-booted, internal (the manager itself failed).
-    pub last_answer: Option<String>,
+    /// What the last exchange with it came to.
+    pub last_answer: Option<LastAnswer>,
     /// The reason behind the last answer, for a person.
     pub detail: Option<String>,
     /// What the last push changed.

@@ -8,19 +8,21 @@
 //! The comparison runs inside the transaction and makes what it finds, kind by kind, so that an object is compared when
 //! its parents are there; a dry run is the same without the commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sluice_api::Digest;
 use sluice_api::types::ObjectId;
+use sluice_api::{Digest, Finding};
 use utoipa::ToSchema;
 
 use super::Context;
+use crate::code::ErrorCode;
 use crate::error::Error;
 use crate::kinds::zone::Zone;
 use crate::kinds::{AnyKind, KINDS};
 use crate::model::CloudSpec;
+use crate::model::cloud::called;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -52,8 +54,8 @@ pub struct CloudReport {
 /// How a description is applied.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms<'a> {
-    /// Delete nothing.
-    pub(super) keep: bool,
+    /// Delete what the named zones have and the description does not.
+    pub(super) prune: bool,
     /// Make only the changes with this digest.
     pub(super) expect: Option<&'a Digest>,
 }
@@ -66,30 +68,24 @@ pub(super) async fn apply(
 ) -> Result<CloudReport, Error> {
     let findings = cloud.check();
     if !findings.is_empty() {
-        return Err(Error::Malformed(findings));
+        return Err(Error::Description { code: ErrorCode::Invalid, findings });
     }
     context.zones = named_zones(context, cloud).await?;
     let mut run = Run::default();
-    if !terms.keep && !context.zones.is_empty() {
+    if terms.prune && !context.zones.is_empty() {
         deletions(context, cloud, &mut run).await?;
     }
     for kind in KINDS {
-        for spec in cloud.section(&kind.names().section()) {
-            one(context, *kind, spec, &mut run).await?;
-        }
+        section(context, *kind, cloud, &mut run).await?;
         if kind.names().section() == "zones" {
             context.zones = named_zones(context, cloud).await?;
         }
     }
-    let Run { changes, waiting } = run;
-    let digest = Digest::of(&(&changes, &waiting))
-        .map_err(|error| Error::Corrupt { what: "difference", reason: error.to_string() })?;
-    if terms.expect.is_some_and(|expected| expected != &digest) {
-        return Err(Error::Moved);
-    }
-    let changes = changes.into_iter().map(|(line, _)| line).collect();
-    Ok(CloudReport { changes, waiting, digest })
+    run.report(terms)
 }
+
+/// Most mistakes that are told: more help nobody.
+const MOST: usize = 100;
 
 /// What was done so far.
 #[derive(Default)]
@@ -97,12 +93,87 @@ struct Run {
     /// Each difference with the content that was written.
     changes: Vec<(CloudChange, Value)>,
     waiting: Vec<String>,
+    /// Where each object stands in the description.
+    places: BTreeMap<ObjectId, String>,
+    /// Names of what could not be made: what refers to it is no mistake of its own.
+    failed: BTreeSet<String>,
+    codes: BTreeSet<ErrorCode>,
+    findings: Vec<Finding>,
 }
 
 impl Run {
     fn add(&mut self, sign: char, text: String, content: Value) {
         self.changes.push((CloudChange { sign, text }, content));
     }
+
+    /// Notes a mistake; an error that is none of the description's is passed on.
+    fn wrong(&mut self, place: &str, what: &str, error: Error) -> Result<(), Error> {
+        if matches!(error.code(), ErrorCode::Internal | ErrorCode::Busy) {
+            return Err(error);
+        }
+        if let Error::NotFound { name, .. } = &error
+            && self.failed.contains(name)
+        {
+            return Ok(());
+        }
+        self.codes.insert(error.code());
+        let problem = error.problem();
+        let dot = |field: String| if field.is_empty() { field } else { format!(".{field}") };
+        let path = format!("{place}{}", dot(problem.field.unwrap_or_default()));
+        let reason = format!("{what}: {}", problem.message);
+        self.findings.push(Finding::error(path, &problem.code, reason));
+        Ok(())
+    }
+
+    fn report(self, terms: Terms<'_>) -> Result<CloudReport, Error> {
+        if !self.findings.is_empty() {
+            let only = self.codes.first().filter(|_| self.codes.len() == 1);
+            let code = only.copied().unwrap_or(ErrorCode::Invalid);
+            return Err(Error::Description { code, findings: self.findings });
+        }
+        let Self { changes, waiting, .. } = self;
+        let digest = Digest::of(&(&changes, &waiting))
+            .map_err(|error| Error::Corrupt { what: "difference", reason: error.to_string() })?;
+        if terms.expect.is_some_and(|expected| expected != &digest) {
+            return Err(Error::Moved);
+        }
+        let changes = changes.into_iter().map(|(line, _)| line).collect();
+        Ok(CloudReport { changes, waiting, digest })
+    }
+}
+
+/// Makes the objects of a kind what the description says; a mistake in one leaves the others to be looked at.
+async fn section(
+    context: &mut Context<'_>,
+    kind: &dyn AnyKind,
+    cloud: &CloudSpec,
+    run: &mut Run,
+) -> Result<(), Error> {
+    let section = kind.names().section();
+    let specs = cloud.section(&section);
+    for spec in specs {
+        // what one gives away in the description, another may get
+        let stated = kind.stated(spec);
+        if let Ok(stated) = stated {
+            kind.yields(context, &stated).await?;
+        }
+    }
+    for (number, spec) in specs.iter().enumerate() {
+        if run.findings.len() >= MOST {
+            return Ok(());
+        }
+        let place = format!("{section}[{number}]");
+        sqlx::query("SAVEPOINT described").execute(&mut *context.conn).await?;
+        let touched = context.touched.clone();
+        if let Err(error) = one(context, kind, spec, &place, run).await {
+            sqlx::query("ROLLBACK TO described").execute(&mut *context.conn).await?;
+            context.touched = touched;
+            run.failed.extend(spec.get("name").and_then(Value::as_str).map(str::to_owned));
+            run.wrong(&place, &called(kind.names().word, spec), error)?;
+        }
+        sqlx::query("RELEASE described").execute(&mut *context.conn).await?;
+    }
+    Ok(())
 }
 
 /// Ids of the zones that the description names and that there are.
@@ -121,17 +192,24 @@ async fn one(
     context: &mut Context<'_>,
     kind: &dyn AnyKind,
     spec: &Map<String, Value>,
+    place: &str,
     run: &mut Run,
 ) -> Result<(), Error> {
     let stated = kind.stated(spec)?;
     let word = kind.names().word;
     let name = stated.get("name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
     let Some(id) = kind.locate(context, &stated).await? else {
-        kind.create(context, Value::Object(spec.clone())).await?;
+        let made = kind.create(context, Value::Object(spec.clone())).await?;
+        let id = made.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        run.places.extend(id.map(|id: ObjectId| (id, place.to_owned())));
         let text = format!("{word} {name}{}", told(&stated));
         run.add('+', text, Value::Object(stated));
         return Ok(());
     };
+    if let Some(first) = run.places.insert(id.clone(), place.to_owned()) {
+        let reason = format!("stands in the description twice, first at {first}");
+        return Err(Error::Invalid { field: "name", reason });
+    }
     let difference = kind.compare(context, id.clone(), &stated).await?;
     if difference.patch.is_empty() {
         return Ok(());
@@ -169,7 +247,9 @@ async fn deletions(
 ) -> Result<(), Error> {
     let zones = context.zones.clone();
     for kind in KINDS.iter().rev() {
-        if !kind.keys().iter().any(|key| key.field == "zone") {
+        let zoned = kind.keys().iter().any(|key| key.field == "zone");
+        if !zoned && (kind.names().section() == "zones" || cloud.section(&kind.names().section()).is_empty()) {
+            // of what is in no zone, only the kinds that the description has are its business
             continue;
         }
         let mut stays = BTreeSet::new();
@@ -178,8 +258,12 @@ async fn deletions(
             // an ambiguous one is refused where the objects themselves are compared
             stays.extend(kind.locate(context, &stated).await.ok().flatten());
         }
-        for zone in &zones {
-            let filter = vec![("zone", zone.to_string())];
+        let filters: Vec<_> = if zoned {
+            zones.iter().map(|zone| vec![("zone", zone.to_string())]).collect()
+        } else {
+            vec![Vec::new()]
+        };
+        for filter in filters {
             for object in kind.list(context.conn, filter, None, None).await? {
                 gone(context, *kind, &object, &stays, run).await?;
             }

@@ -6,6 +6,7 @@
 
 mod cloud;
 mod machine;
+mod operate;
 mod settle;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,10 @@ use utoipa::ToSchema;
 
 pub use cloud::{CloudChange, CloudReport};
 pub use machine::boot_document;
-pub use settle::{raise, refresh};
+pub use operate::{
+    Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,
+};
+pub use settle::refresh;
 
 use crate::error::Error;
 use crate::kinds::{self, AnyKind, Context};
@@ -68,8 +72,8 @@ pub enum Change {
     Apply {
         /// What there is to be.
         cloud: CloudSpec,
-        /// Leave alone what the description does not have.
-        keep: bool,
+        /// Delete what the description does not have.
+        prune: bool,
         /// Only say what would change.
         dry_run: bool,
         /// Refuse when what changes has another digest than this.
@@ -180,8 +184,8 @@ async fn run(context: &mut Context<'_>, change: &Change) -> Result<(u16, Value),
             kind(word)?.act(context, object.clone(), action, body.clone()).await?
         }
         Change::SetEndpoint(id, spec) => json!(machine::endpoint(context, id, spec).await?),
-        Change::Apply { cloud, keep, expect, .. } => {
-            let terms = cloud::Terms { keep: *keep, expect: expect.as_ref() };
+        Change::Apply { cloud, prune, expect, .. } => {
+            let terms = cloud::Terms { prune: *prune, expect: expect.as_ref() };
             json!(cloud::apply(context, cloud, terms).await?)
         }
     };

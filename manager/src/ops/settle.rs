@@ -53,7 +53,6 @@ async fn recompile(conn: &mut Conn, appliance: &Appliance, cause: Cause<'_>) -> 
     let mut config = compile::configuration(conn, appliance).await?;
     let digest = digest(&config)?;
     let old = wanted::wanted(conn, id).await?;
-    let generation = old.as_ref().map_or(0, |wanted| wanted.generation);
     if old.is_some_and(|wanted| wanted.digest == digest) {
         return Ok(());
     }
@@ -61,7 +60,7 @@ async fn recompile(conn: &mut Conn, appliance: &Appliance, cause: Cause<'_>) -> 
     if Finding::any_error(&findings) {
         return Err(Error::Rejected(findings));
     }
-    config.generation = after(generation)?;
+    config.generation = after(wanted::highest(conn, id).await?)?;
     write(conn, id, &config, digest, cause).await
 }
 
@@ -89,28 +88,48 @@ async fn write(
     wanted::set(conn, id, &wanted, cause).await
 }
 
-/// Gives the wanted configuration a number above `seen`, which the appliance has from elsewhere (a store that was put
-/// back to an older state); the content stays. Returns false when a higher number is wanted already.
-pub async fn raise(conn: &mut Conn, id: &str, seen: Generation) -> Result<bool, Error> {
-    let Some(wanted) = wanted::wanted(conn, id).await? else { return Ok(false) };
-    if wanted.generation > seen.get() {
-        return Ok(false);
-    }
-    let corrupt = |reason: String| Error::Corrupt { what: "configuration", reason };
-    let mut config: ApplianceConfig =
-        serde_json::from_str(&wanted.config).map_err(|error| corrupt(error.to_string()))?;
-    config.generation = after(seen.get())?;
-    let reason = format!("raised above generation {seen}, which the appliance had from elsewhere");
-    let cause = Cause { actor: ACCOUNT, reason: &reason };
-    write(conn, id, &config, wanted.digest, cause).await?;
-    Ok(true)
+/// An old or a found content as what is wanted from now on.
+pub(super) struct Renewed<'a> {
+    /// The document, whatever its number.
+    pub(super) document: &'a str,
+    /// The new number is above this one too.
+    pub(super) above: Generation,
+    /// Why the content is not what the model makes; none: it is.
+    pub(super) pinned: bool,
+    /// Who wants it, and why.
+    pub(super) cause: Cause<'a>,
 }
 
-/// Compiles every appliance: another build of the manager may make another configuration of the same model.
+/// Makes a document what the appliance should have, under a new number.
+pub(super) async fn renew(
+    conn: &mut Conn,
+    id: &ApplianceId,
+    renewed: &Renewed<'_>,
+) -> Result<Effect, Error> {
+    let corrupt = |reason: String| Error::Corrupt { what: "configuration", reason };
+    let mut config: ApplianceConfig =
+        serde_json::from_str(renewed.document).map_err(|error| corrupt(error.to_string()))?;
+    let findings = config.check();
+    if Finding::any_error(&findings) {
+        return Err(Error::Rejected(findings));
+    }
+    config.generation = Generation::MIN;
+    let digest = digest(&config)?;
+    let highest = wanted::highest(conn, id.as_str()).await?.max(renewed.above.get());
+    config.generation = after(highest)?;
+    write(conn, id.as_str(), &config, digest, renewed.cause).await?;
+    if renewed.pinned {
+        wanted::pin(conn, id.as_str(), renewed.cause.reason).await?;
+    }
+    Ok(Effect { appliance: id.clone(), generation: config.generation })
+}
+
+/// Compiles every appliance: another build of the manager may make another configuration of the same model. One that
+/// was put on an older content stays there.
 pub async fn refresh(store: &Store) -> Result<(), Error> {
     let mut transaction = store.begin().await?;
     let mut context = Context::new(&mut transaction, None);
-    for id in wanted::ids(context.conn).await? {
+    for id in wanted::unpinned(context.conn).await? {
         context.touch(&id);
     }
     settle(&mut context, "another build of the manager".to_owned()).await?;

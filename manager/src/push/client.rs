@@ -125,6 +125,13 @@ impl PushClient {
         self.get("/v1/config").await
     }
 
+    /// The same byte for byte, which is what its digest is of.
+    pub async fn config_text(&self) -> Result<String, PushError> {
+        let (status, body) = self.raw(Method::GET, "/v1/config", Vec::new(), ASK).await?;
+        let text = String::from_utf8(body.to_vec()).ok().filter(|_| status == 200);
+        text.ok_or_else(|| self.unexpected(status, &body))
+    }
+
     /// `GET /v1/logs` after entry number `after`, at most `limit` entries.
     pub async fn logs(&self, after: u64, limit: u32) -> Result<LogPage, PushError> {
         self.get(&format!("/v1/logs?after={after}&limit={limit}")).await

@@ -155,11 +155,11 @@ pub(super) async fn logs(
     Ok(shown(&client.logs(window.after, limit).await.map_err(failed)?))
 }
 
-async fn find(app: &App, id: &ObjectId) -> Result<Appliance, Error> {
+pub(super) async fn find(app: &App, id: &ObjectId) -> Result<Appliance, Error> {
     dynamic::find(&mut *app.read().await?, id).await
 }
 
-async fn wanted(app: &App, id: &ObjectId) -> Result<WantedRow, Error> {
+pub(super) async fn wanted(app: &App, id: &ObjectId) -> Result<WantedRow, Error> {
     let appliance = find(app, id).await?;
     let wanted = wanted::wanted(&mut *app.read().await?, appliance.id.as_str()).await?;
     wanted.ok_or_else(|| missing(id))

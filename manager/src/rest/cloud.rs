@@ -11,7 +11,7 @@ use super::App;
 use super::reply::{Reply, shown};
 use super::request::{Body, Query, RequestId};
 use crate::alloc::PoolName;
-use crate::error::{Error, Problem};
+use crate::error::Problem;
 use crate::model::{Allocation, CloudSpec};
 use crate::ops::{Change, CloudReport};
 use crate::store::allocations as taken;
@@ -24,9 +24,9 @@ pub(super) struct How {
     /// Only say what would change. Default false.
     #[serde(default)]
     dry_run: bool,
-    /// Leave alone what the description does not have. Default false: it is deleted.
+    /// Delete what the zones of the description have and the description does not. Default false: it stays.
     #[serde(default)]
-    keep: bool,
+    prune: bool,
     /// The `digest` of an earlier answer: make exactly those changes, or refuse with `moved`. Default: make whatever
     /// there is to change.
     expect: Option<Digest>,
@@ -43,12 +43,8 @@ pub(super) async fn apply(
     request: RequestId,
     Body(cloud): Body<CloudSpec>,
 ) -> Reply {
-    let How { dry_run, keep, expect } = how;
-    let findings = cloud.check();
-    if !findings.is_empty() {
-        return Err(Error::Malformed(findings).into());
-    }
-    app.change(request, Change::Apply { cloud, keep, dry_run, expect }).await
+    let How { dry_run, prune, expect } = how;
+    app.change(request, Change::Apply { cloud, prune, dry_run, expect }).await
 }
 
 /// Which allocations.

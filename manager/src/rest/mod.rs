@@ -8,6 +8,7 @@
 mod appliances;
 mod cloud;
 mod diagnostics;
+mod generations;
 mod objects;
 mod openapi;
 mod reply;
@@ -58,14 +59,14 @@ pub fn router(app: App, local: bool) -> Router {
         .merge(objects::routes())
         .merge(appliance_routes())
         .route("/v1/cloud", post(cloud::apply))
+        .route("/v1/resume", post(generations::resume))
         .route("/v1/allocations", get(cloud::allocations))
         .route("/v1/status", get(appliances::statuses))
         .route("/v1/health", get(cloud::health))
         .route("/v1/openapi.json", get(openapi::serve))
         .fallback(reply::no_route)
         .method_not_allowed_fallback(reply::no_method)
-        .layer(DefaultBodyLimit::max(sluice_api::MAX_BODY))
-        .layer(from_fn(request::guard_content));
+        .layer(DefaultBodyLimit::max(sluice_api::MAX_BODY));
     let routes = if local { routes.layer(from_fn(request::guard_host)) } else { routes };
     routes.with_state(app)
 }
@@ -78,6 +79,13 @@ fn appliance_routes() -> Router<App> {
         .route("/v1/appliances/{id}/status", get(appliances::status))
         .route("/v1/appliances/{id}/reports", get(appliances::reports))
         .route("/v1/appliances/{id}/reports/{service}", get(appliances::report))
+        .route("/v1/appliances/{id}/generations", get(generations::history))
+        .route("/v1/appliances/{id}/generations/{generation}", get(generations::show))
+        .route("/v1/appliances/{id}/diff", get(generations::diff))
+        .route("/v1/appliances/{id}/rollback", post(generations::rollback))
+        .route("/v1/appliances/{id}/overwrite", post(generations::overwrite))
+        .route("/v1/appliances/{id}/adopt", post(generations::adopt))
+        .route("/v1/appliances/{id}/push", post(generations::push))
         .route("/v1/appliances/{id}/plan", post(appliances::plan))
         .route("/v1/appliances/{id}/logs", get(appliances::logs))
         .route("/v1/appliances/{id}/diagnostics/ping", post(diagnostics::ping))

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 use super::reply::shown;
-use super::{appliances, cloud, diagnostics};
+use super::{appliances, cloud, diagnostics, generations};
 use crate::error::Problem;
 use crate::kinds::{AnyKind, KINDS};
 use crate::model::CloudSpec;
+use crate::ops::Effect;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +25,14 @@ use crate::model::CloudSpec;
         appliances::statuses,
         appliances::reports,
         appliances::report,
+        generations::history,
+        generations::show,
+        generations::diff,
+        generations::rollback,
+        generations::overwrite,
+        generations::adopt,
+        generations::push,
+        generations::resume,
         appliances::plan,
         appliances::logs,
         diagnostics::ping,
@@ -35,7 +44,7 @@ use crate::model::CloudSpec;
         cloud::health,
         serve,
     ),
-    components(schemas(Problem))
+    components(schemas(Problem, Effect))
 )]
 struct Document;
 
@@ -68,6 +77,15 @@ fn put(document: &mut Value, way: &[&str], value: Value) {
 
 fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+/// An object after a change, and when the change is in force.
+fn changed(schema: &str) -> Value {
+    let effects = json!({ "type": "array", "items": reference("Effect") });
+    json!({ "allOf": [
+        reference(schema),
+        { "type": "object", "properties": { "effects": effects }, "required": ["effects"] },
+    ] })
 }
 
 fn content(schema: &Value) -> Value {
@@ -129,7 +147,7 @@ fn all(kind: &dyn AnyKind) -> Value {
         filters.push(parameter("query", key.field, &about));
     }
     list["parameters"] = filters.into();
-    let made = responses("201", &reference(&schemas.object));
+    let made = responses("201", &changed(&schemas.object));
     let mut create = operation(kind, "create", format!("Creates a {}.", names.word), &made);
     create["parameters"] = json!([request_id()]);
     create["requestBody"] = body(&schemas.spec);
@@ -144,6 +162,7 @@ fn single(kind: &dyn AnyKind) -> Value {
     let (word, schemas) = (kind.names().word, kind.schemas());
     let object = responses("200", &reference(&schemas.object));
     let mut show = operation(kind, "show", format!("One {word}."), &object);
+    let object = responses("200", &changed(&schemas.object));
     show["parameters"] = json!([named()]);
     let about = format!("Deletes a {word} that nothing depends on; answers with what it was.");
     let mut delete = operation(kind, "delete", about, &object);

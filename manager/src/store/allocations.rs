@@ -25,7 +25,8 @@ pub struct Taken<'a> {
     pub request: Option<&'a str>,
 }
 
-/// Takes `value`; false when somebody has it, releasing included.
+/// Takes `value`; false when somebody has it, releasing included. What the same appliance gave back in the same change
+/// may be taken again: it goes from the one to the other in one configuration.
 pub async fn take(
     conn: &mut Conn,
     pool: &PoolName,
@@ -34,7 +35,12 @@ pub async fn take(
 ) -> Result<bool, Error> {
     let done = sqlx::query(
         "INSERT INTO allocations (pool, value, owner, purpose, state, appliance, request, since)
-         VALUES ($1, $2, $3, $4, 'allocated', $5, $6, $7) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, 'allocated', $5, $6, $7)
+         ON CONFLICT (pool, value) DO UPDATE SET owner = excluded.owner,
+             purpose = excluded.purpose, state = excluded.state, request = excluded.request,
+             since = excluded.since
+         WHERE allocations.state = 'releasing' AND allocations.release_generation IS NULL
+             AND allocations.appliance = excluded.appliance",
     )
     .bind(pool.to_string())
     .bind(value)
@@ -119,13 +125,20 @@ pub async fn release(conn: &mut Conn, owner: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Begins the release of one item.
-pub async fn release_item(conn: &mut Conn, pool: &PoolName, value: i64) -> Result<(), Error> {
+/// Begins the release of one item that `owner` has.
+pub async fn release_item(
+    conn: &mut Conn,
+    pool: &PoolName,
+    value: i64,
+    owner: &str,
+) -> Result<(), Error> {
     sqlx::query(
-        "UPDATE allocations SET state = 'releasing', since = $3 WHERE pool = $1 AND value = $2",
+        "UPDATE allocations SET state = 'releasing', since = $4
+         WHERE pool = $1 AND value = $2 AND owner = $3",
     )
     .bind(pool.to_string())
     .bind(value)
+    .bind(owner)
     .bind(super::observations::now())
     .execute(conn)
     .await?;

@@ -9,9 +9,11 @@
 
 pub mod allocations;
 pub mod blobs;
+pub mod facts;
 mod location;
 pub mod objects;
 pub mod observations;
+pub mod outcomes;
 pub mod requests;
 mod row;
 #[cfg(test)]
@@ -20,7 +22,8 @@ pub mod wanted;
 
 pub use allocations::Taken;
 pub use location::Location;
-pub use observations::Observation;
+pub use observations::{LastAnswer, Observation};
+pub use outcomes::{GenerationStatus, Outcome};
 pub use requests::StoredAnswer;
 pub use row::is_busy;
 pub(crate) use row::{from_json, to_json};

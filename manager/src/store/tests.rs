@@ -73,11 +73,12 @@ async fn run(store: &Store, asks: &[Ask]) {
             Ask::Release(which) if !model.owners.is_empty() => {
                 let (owner, item) = model.owners.swap_remove(which % model.owners.len());
                 release(&mut conn, &owner).await.unwrap();
+                // as the end of each change does
+                stamp(&mut conn, "r-1", 7).await.unwrap();
                 model.releasing.insert(item);
             }
             Ask::Release(_) => {}
             Ask::Confirm => {
-                stamp(&mut conn, "r-1", 7).await.unwrap();
                 assert_eq!(
                     free(&mut conn, "r-1", 6).await.unwrap(),
                     0,

@@ -93,12 +93,53 @@ pub async fn set(
     .bind(cause.reason.to_owned())
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE wanted SET generation = $2, digest = $3 WHERE appliance = $1")
+    sqlx::query("UPDATE wanted SET generation = $2, digest = $3, pinned = NULL WHERE appliance = $1")
         .bind(id.to_owned())
         .bind(number)
         .bind(wanted.digest.clone())
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Says why the content that is wanted is not what the model makes.
+pub async fn pin(conn: &mut Conn, id: &str, why: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE wanted SET pinned = $2 WHERE appliance = $1")
+        .bind(id)
+        .bind(why)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Appliances whose wanted content is what the model makes.
+pub async fn unpinned(conn: &mut Conn) -> Result<Vec<ApplianceId>, Error> {
+    let rows =
+        sqlx::query("SELECT appliance FROM wanted WHERE pinned IS NULL").fetch_all(conn).await?;
+    rows.iter().map(|row| parsed(row, "appliance")).collect()
+}
+
+/// The highest number that a configuration of this appliance ever had.
+pub async fn highest(conn: &mut Conn, id: &str) -> Result<u64, Error> {
+    let row = sqlx::query(
+        "SELECT COALESCE(max(generation), 0) AS highest FROM configurations WHERE appliance = $1",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    number(&row, "highest")
+}
+
+/// Has the wanted configuration sent again that was undone.
+pub async fn forget_outcome(conn: &mut Conn, id: &str) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE configurations SET outcome = NULL, detail = NULL, findings = NULL, settled = NULL
+         WHERE appliance = $1
+             AND generation = (SELECT generation FROM wanted WHERE appliance = $1)",
+    )
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
