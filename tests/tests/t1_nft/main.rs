@@ -7,6 +7,7 @@ mod agree;
 mod chains;
 mod echo;
 mod everything;
+mod flows;
 mod foreign;
 mod sets;
 mod world;
