@@ -33,7 +33,7 @@ mod slice;
 pub mod stickiness;
 pub mod table;
 mod tcp;
-mod tls;
+pub mod tls;
 
 pub use report::Report;
 pub use server::Server;
