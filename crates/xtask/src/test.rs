@@ -52,7 +52,7 @@ struct Line {
 
 /// Runs the checks, then the tiers.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    packages::ensure(&[packages::BUILD, packages::NAMESPACES])?;
+    packages::ensure(&[packages::BUILD, packages::NAMESPACES, packages::CONSOLE])?;
     nextest::ensure()?;
     components()?;
     checks()?;

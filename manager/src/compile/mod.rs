@@ -10,11 +10,12 @@ mod network;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::config::{
-    ConfigVersion, Control, DnsConfig, EgressPolicy, Guest, LinkRole, Route, RouterConfig,
+    Control, DnsConfig, EgressPolicy, Guest, LinkRole, Route, RouterConfig, RouterDocument,
+    RouterPart,
 };
 use sluice_api::types::{
-    ApplianceId, Cidr, DomainName, Generation, HostName, InterfaceAddress, LeaseSeconds, LinkName,
-    MacAddr, Mtu, ObjectId, VlanId,
+    ApplianceId, Cidr, DomainName, FormatVersion, Generation, HostName, InterfaceAddress,
+    LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
 };
 
 use self::links::Links;
@@ -114,7 +115,7 @@ pub enum CompileError {
 }
 
 /// The configuration of a router, with number `generation`.
-pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterConfig, CompileError> {
+pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterDocument, CompileError> {
     let mut links = Links::new(model)?;
     let mut networks = Vec::with_capacity(model.networks.len());
     let mut routes = control_routes(model, &links.control());
@@ -124,16 +125,26 @@ pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterConfi
         default_route(&mut routes, &outside, network.public.gateway)?;
         networks.push(network::guest_network(network, inside, outside));
     }
-    Ok(RouterConfig {
-        version: ConfigVersion,
+    let router = RouterConfig {
+        hostname: hostname(&model.appliance)?,
+        networks,
+        dns: DnsConfig { upstreams: model.resolvers.clone(), ..DnsConfig::default() },
+        public_addresses: Vec::new(),
+        firewall: Vec::new(),
+        egress_rules: Vec::new(),
+        static_nat: Vec::new(),
+        port_forwards: Vec::new(),
+        vpc: None,
+    };
+    Ok(RouterDocument {
+        version: FormatVersion,
         generation,
         appliance: model.appliance.clone(),
-        hostname: hostname(&model.appliance)?,
         control: Control { link: links.control(), managers: model.managers.clone() },
         links: links.finish(),
         routes,
-        networks,
-        dns: DnsConfig { upstreams: model.resolvers.clone() },
+        policy_rules: Vec::new(),
+        role: RouterPart::Router(router),
     })
 }
 
@@ -156,6 +167,7 @@ fn control_routes(model: &RouterModel, link: &LinkName) -> Vec<Route> {
         link: link.clone(),
         via: Some(IpAddr::V4(gateway)),
         metric: 0,
+        table: None,
     };
     model.managers.iter().filter(|cidr| !own.overlaps(cidr)).map(route).collect()
 }
@@ -169,7 +181,7 @@ fn default_route(
     let destination: Cidr = "0.0.0.0/0".parse()?;
     if !routes.iter().any(|route| route.destination == destination) {
         let via = Some(IpAddr::V4(gateway));
-        routes.push(Route { destination, link: link.clone(), via, metric: 0 });
+        routes.push(Route { destination, link: link.clone(), via, metric: 0, table: None });
     }
     Ok(())
 }

@@ -25,6 +25,10 @@ impl Service for LbService {
     fn counters(&self) -> BTreeMap<String, u64> {
         named(&self.0.report())
     }
+
+    fn report(&self) -> serde_json::Value {
+        serde_json::to_value(self.0.report()).unwrap_or_default()
+    }
 }
 
 /// Serves until the agent closes the control channel on standard input.

@@ -51,12 +51,11 @@ async fn the_service_balances_from_its_sandbox_and_ends_with_the_agent() {
     let (one, two) = (Origin::http("m1").await, Origin::http("m2").await);
     let (ours, theirs) = UnixStream::pair().unwrap();
     let sandbox = Sandbox {
-        program: sluice_tests::bin("sluice-router"),
         arguments: ["service", "lb"].map(Into::into).into(),
-        user: 64_054,
         capabilities: vec![Capability::NetBindService],
+        ..Sandbox::new(sluice_tests::bin("sluice-router"), 64_054)
     };
-    let mut child = spawn(&sandbox, OwnedFd::from(theirs)).unwrap();
+    let mut child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();
     let mut agent = Agent::new(ours);
     let at = free();
     let slice = |members: Value| {

@@ -19,7 +19,7 @@ use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, StatusReport, Timing,
 };
 use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{ApiCode, Digest, RouterConfig};
+use sluice_api::{ApiCode, Digest, RouterDocument};
 use tokio::net::TcpListener;
 
 use super::tls::acceptor;
@@ -33,8 +33,8 @@ pub(crate) struct Exchange {
 
 #[derive(Default)]
 struct Kept {
-    current: Option<RouterConfig>,
-    pending: Option<RouterConfig>,
+    current: Option<RouterDocument>,
+    pending: Option<RouterDocument>,
     pushed: Vec<u64>,
     script: VecDeque<Answer>,
     exchanges: Vec<Exchange>,
@@ -108,7 +108,7 @@ impl Agent {
         self.kept().current.as_ref().map(|config| config.generation.get())
     }
 
-    pub(crate) fn config(&self) -> RouterConfig {
+    pub(crate) fn config(&self) -> RouterDocument {
         self.kept().current.clone().expect("nothing is committed")
     }
 
@@ -168,7 +168,7 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .with_state(agent)
 }
 
-fn reported(config: &RouterConfig) -> Reported {
+fn reported(config: &RouterDocument) -> Reported {
     Reported { generation: config.generation, digest: Digest::of(config).unwrap() }
 }
 
@@ -183,6 +183,9 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         appliance: agent.id.clone(),
         role: Role::Router,
         firmware: "simulated".to_owned(),
+        build: None,
+        contract_versions: vec![1],
+        capabilities: Vec::new(),
         uptime_seconds: 1,
         phase,
         current: kept.current.as_ref().map(reported),
@@ -191,6 +194,7 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         services: Vec::new(),
         repairs: Vec::new(),
         alarms: kept.alarms.clone(),
+        missing_blobs: Vec::new(),
     })
 }
 
@@ -208,21 +212,21 @@ async fn push(
         return (StatusCode::OK, Json(json!(DryRun { plan: plan(), findings: Vec::new() })));
     }
     agent.note(connection, "PUT /v1/config");
-    let answer = match RouterConfig::decode(&body) {
+    let answer = match RouterDocument::decode(&body) {
         Ok((config, _)) => accept(&agent, config),
         Err(findings) => Answer::Rejected { findings },
     };
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => 200,
-        Answer::Stale { .. } | Answer::Changed { .. } => 409,
+        Answer::Stale { .. } | Answer::Changed { .. } | Answer::MissingBlobs { .. } => 409,
         Answer::Busy(_) => 503,
         Answer::Rejected { .. } => 422,
-        Answer::Failed { .. } => 500,
+        Answer::Failed { .. } | Answer::Unknown => 500,
     };
     (StatusCode::from_u16(status).unwrap(), Json(json!(answer)))
 }
 
-fn accept(agent: &Agent, config: RouterConfig) -> Answer {
+fn accept(agent: &Agent, config: RouterDocument) -> Answer {
     let mut kept = agent.kept();
     let generation = config.generation;
     kept.pushed.push(generation.get());

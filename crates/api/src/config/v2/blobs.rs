@@ -1,0 +1,38 @@
+//! Which blobs a configuration names: what it needs beside itself, and what the appliance keeps.
+
+use std::collections::BTreeSet;
+
+use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig, SsvmConfig};
+use crate::types::BlobDigest;
+
+impl<P: Part> ApplianceConfig<P> {
+    /// Every blob that it names.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        self.role.blobs()
+    }
+}
+
+impl RouterConfig {
+    /// Every blob that a router's part names: user data and passwords of guests.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        let guests = self.networks.iter().flat_map(|network| &network.guests);
+        let metadata = guests.map(|guest| &guest.metadata);
+        metadata
+            .flat_map(|one| one.user_data.into_iter().chain(one.password.as_ref().map(|p| p.blob)))
+            .collect()
+    }
+}
+
+impl ProxyConfig {
+    /// Every blob that a console proxy's part names.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        BTreeSet::new()
+    }
+}
+
+impl SsvmConfig {
+    /// Every blob that a secondary storage VM's part names.
+    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        BTreeSet::new()
+    }
+}

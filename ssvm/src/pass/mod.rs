@@ -1,0 +1,408 @@
+//! The one pass over an image: count, hash, unpack, inspect and write, while it arrives.
+//!
+//! Guarantees: every byte of the source goes through once, in order; what is compared and recorded is counted from the very
+//! bytes that are written; zeros become holes; an image that is refused is refused as early as its bytes allow; sizes are
+//! bounded while they grow. What was taken and is durable is told at every checkpoint, so that a pass that is cut off at any
+//! moment is taken up from there: the source's bytes kept in the part are read again, none of them is fetched again.
+//!
+//! A source that is not compressed is its own part. Of a compressed one the part keeps the bytes as they come, for a restart
+//! alone, unless its server could not go on anyway.
+
+mod error;
+mod lanes;
+mod output;
+mod partial;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::Receiver;
+
+pub use error::PassError;
+
+use crate::checksum::{Algorithm, Checksum};
+use crate::image::{self, Inspection, Judgement, Wanted};
+use crate::store::Workspace;
+use crate::unpack::{self, Compression, Unpacker};
+pub(crate) use output::Output;
+pub(crate) use partial::Partial;
+
+use lanes::{Digests, Lanes};
+
+/// Lengths at which an image that is still arriving is looked at.
+const LOOKS: [u64; 3] = [1 << 16, 1 << 20, 4 << 20];
+/// Bytes read at once from a part that is taken up again.
+const AGAIN: usize = 1 << 20;
+
+/// What is to be done with the bytes.
+pub struct Plan {
+    /// Where the parts are.
+    pub workspace: Workspace,
+    /// File name of the part that keeps the source's bytes.
+    pub source: String,
+    /// File name of the part that they are unpacked to.
+    pub unpacked: String,
+    /// Bytes of the source that the part has from before.
+    pub taken: u64,
+    /// What the image must be.
+    pub wanted: Wanted,
+    /// What the source's bytes must hash to.
+    pub checksum: Option<Checksum>,
+    /// Most bytes of the image on the store.
+    pub most: u64,
+    /// Most memory for unpacking.
+    pub unpack_bytes: u64,
+    /// Bytes between two checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Seen by others while it runs.
+    pub gauge: Arc<Gauge>,
+}
+
+/// How far a pass is.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    /// Bytes of the source that went through.
+    pub taken: AtomicU64,
+    /// Bytes of the image, unpacked.
+    pub image: AtomicU64,
+    /// Bytes written to the store, holes left out.
+    pub written: AtomicU64,
+    /// Whether the bytes of a compressed source are worth keeping for a restart.
+    pub keep: AtomicBool,
+}
+
+/// What goes into a pass.
+#[derive(Debug)]
+pub enum Feed {
+    /// The next bytes of the source.
+    Bytes(Bytes),
+    /// There are no more.
+    End,
+}
+
+/// What came out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// File name of the part that is the image, durable.
+    pub part: String,
+    /// What it is.
+    pub image: Inspection,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: String,
+    /// Its digest.
+    pub sha512: String,
+    /// Length of the source.
+    pub source_size: u64,
+    /// Digest of the source.
+    pub source_digest: Checksum,
+    /// How the source was compressed.
+    pub compression: Option<Compression>,
+}
+
+/// Told how many bytes of the source are durable in its part, none when they are not kept; its error ends the pass.
+pub type Checkpoint<'a> = dyn FnMut(Option<u64>) -> Result<(), PassError> + 'a;
+
+/// Runs a pass over what comes out of `feed`; blocks. `checkpoint` is called now and then.
+///
+/// Errors: see [`PassError`]; parts are left as they are.
+pub fn run(
+    plan: Plan,
+    mut feed: Receiver<Feed>,
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<Passed, PassError> {
+    let mut pass = Pass::begin(plan)?;
+    pass.take_up()?;
+    while let Some(next) = feed.blocking_recv() {
+        match next {
+            Feed::Bytes(bytes) => pass.take(&bytes, checkpoint)?,
+            Feed::End => return pass.finish(),
+        }
+    }
+    Err(PassError::Abandoned)
+}
+
+struct Pass {
+    plan: Plan,
+    source: Output,
+    /// Bytes of the source that went through.
+    taken: u64,
+    /// What [`Pass::moved`] was at the last checkpoint.
+    noted: u64,
+    stage: Stage,
+    /// How many of [`LOOKS`] are behind.
+    looks: usize,
+}
+
+enum Stage {
+    /// Too few bytes to tell how the source is compressed.
+    Head(Vec<u8>),
+    Plain(Lanes),
+    Packed(Box<Packed>),
+}
+
+struct Packed {
+    unpacker: Unpacker,
+    source: Lanes,
+    image: Lanes,
+    output: Output,
+}
+
+impl Pass {
+    fn begin(plan: Plan) -> Result<Self, PassError> {
+        let path = plan.workspace.folder.join(&plan.source);
+        let file =
+            plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
+        let source = Output::new(file, plan.taken)?;
+        plan.gauge.taken.store(0, Ordering::Relaxed);
+        Ok(Self { plan, source, taken: 0, noted: 0, stage: Stage::Head(Vec::new()), looks: 0 })
+    }
+
+    /// Reads what the part has from before.
+    fn take_up(&mut self) -> Result<(), PassError> {
+        let file = Arc::clone(self.source.file());
+        while self.taken < self.plan.taken {
+            let left = usize::try_from(self.plan.taken - self.taken).unwrap_or(AGAIN);
+            let mut block = vec![0; left.min(AGAIN)];
+            let read = file.read_at(self.taken, &mut block);
+            let read = read.map_err(PassError::disk("reading the part again"))?;
+            if read < block.len() {
+                return Err(PassError::disk("reading the part again")(std::io::Error::other(
+                    "it is shorter than it was",
+                )));
+            }
+            self.through(&Bytes::from(block))?;
+        }
+        self.noted = self.moved();
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &Bytes, checkpoint: &mut Checkpoint<'_>) -> Result<(), PassError> {
+        let at = self.taken;
+        self.through(bytes)?;
+        if self.keeps() {
+            self.source.write(at, bytes)?;
+        }
+        self.count_written();
+        self.look()?;
+        let moved = self.moved();
+        if moved - self.noted >= self.plan.checkpoint_bytes {
+            self.noted = moved;
+            let durable = if self.keeps() { Some(self.durable()?) } else { None };
+            checkpoint(durable)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that went in and out, by which checkpoints are paced.
+    fn moved(&self) -> u64 {
+        match &self.stage {
+            Stage::Packed(packed) => self.taken.max(packed.output.length()),
+            Stage::Head(_) | Stage::Plain(_) => self.taken,
+        }
+    }
+
+    fn durable(&mut self) -> Result<u64, PassError> {
+        self.source.sync()?;
+        Ok(self.source.length())
+    }
+
+    /// Whether the source's bytes go into the part: always when they are the image.
+    fn keeps(&self) -> bool {
+        match self.stage {
+            Stage::Packed(_) => self.plan.gauge.keep.load(Ordering::Relaxed),
+            Stage::Head(_) | Stage::Plain(_) => true,
+        }
+    }
+
+    fn through(&mut self, bytes: &Bytes) -> Result<(), PassError> {
+        self.taken += u64::try_from(bytes.len()).unwrap_or(0);
+        self.plan.gauge.taken.store(self.taken, Ordering::Relaxed);
+        match &mut self.stage {
+            Stage::Head(head) => {
+                head.extend_from_slice(bytes);
+                if head.len() >= unpack::HEAD { self.decide() } else { Ok(()) }
+            }
+            Stage::Plain(lanes) => {
+                lanes.update(bytes);
+                self.grown(self.taken)
+            }
+            Stage::Packed(packed) => {
+                packed.source.update(bytes);
+                packed.push(bytes, self.plan.most)?;
+                let length = packed.output.length();
+                self.grown(length)
+            }
+        }
+    }
+
+    /// Tells from the first bytes what is to be done with all of them.
+    fn decide(&mut self) -> Result<(), PassError> {
+        let Stage::Head(head) = &mut self.stage else { return Ok(()) };
+        let head = Bytes::from(std::mem::take(head));
+        self.stage = match unpack::sniff(&head) {
+            None => {
+                Stage::Plain(Lanes::new(&with(&self.plan, &[Algorithm::Sha256, Algorithm::Sha512])))
+            }
+            Some(compression) => {
+                Stage::Packed(Box::new(Packed::begin(&self.plan, compression, &head)?))
+            }
+        };
+        // once more, now that it is known where they go
+        self.taken -= u64::try_from(head.len()).unwrap_or(0);
+        self.through(&head)
+    }
+
+    /// The image has reached `length` bytes.
+    fn grown(&mut self, length: u64) -> Result<(), PassError> {
+        if length > self.plan.most {
+            return Err(PassError::TooLarge { limit: self.plan.most });
+        }
+        self.plan.gauge.image.store(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Judges what has arrived, a few times while it is little.
+    fn look(&mut self) -> Result<(), PassError> {
+        let output = match &self.stage {
+            Stage::Packed(packed) => &packed.output,
+            Stage::Head(_) | Stage::Plain(_) => &self.source,
+        };
+        let length = output.length();
+        if LOOKS.get(self.looks).is_none_or(|look| length < *look) {
+            return Ok(());
+        }
+        let so_far = Partial { file: &**output.file(), length, complete: false };
+        let judged = image::inspect(&so_far, self.plan.wanted);
+        self.looks = LOOKS.iter().filter(|look| length >= **look).count();
+        match judged {
+            Ok(_) | Err(Judgement::NotYet) => Ok(()),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn count_written(&self) {
+        let unpacked = match &self.stage {
+            Stage::Packed(packed) => packed.output.written(),
+            Stage::Head(_) | Stage::Plain(_) => 0,
+        };
+        let written = self.source.written() + unpacked;
+        self.plan.gauge.written.store(written, Ordering::Relaxed);
+    }
+
+    fn finish(mut self) -> Result<Passed, PassError> {
+        if matches!(self.stage, Stage::Head(_)) {
+            self.decide()?;
+        }
+        match self.stage {
+            Stage::Head(_) => Err(PassError::Abandoned),
+            Stage::Plain(lanes) => {
+                let digests = lanes.finish();
+                let digest = source_digest(&self.plan, &digests)?;
+                let part = self.plan.source.clone();
+                conclude(&self.plan, self.source, (part, self.taken), &digests, (digest, None))
+            }
+            Stage::Packed(packed) => {
+                let mut packed = *packed;
+                let most = self.plan.most;
+                packed.finish(most)?;
+                let digest = source_digest(&self.plan, &packed.source.finish())?;
+                let compression = Some(packed.unpacker.compression());
+                let digests = packed.image.finish();
+                let part = self.plan.unpacked.clone();
+                let source = (digest, compression);
+                conclude(&self.plan, packed.output, (part, self.taken), &digests, source)
+            }
+        }
+    }
+}
+
+impl Packed {
+    fn begin(plan: &Plan, compression: Compression, head: &[u8]) -> Result<Self, PassError> {
+        let unpacker = Unpacker::new(compression, head, plan.unpack_bytes)?;
+        let path = plan.workspace.folder.join(&plan.unpacked);
+        let file =
+            plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
+        let fallback: &[Algorithm] =
+            if plan.checksum.is_none() { &[Algorithm::Sha256] } else { &[] };
+        Ok(Self {
+            unpacker,
+            source: Lanes::new(&with(plan, fallback)),
+            image: Lanes::new(&[Algorithm::Sha256, Algorithm::Sha512]),
+            output: Output::new(file, 0)?,
+        })
+    }
+
+    fn push(&mut self, bytes: &[u8], most: u64) -> Result<(), PassError> {
+        let (image, output) = (&mut self.image, &mut self.output);
+        self.unpacker.push(bytes, &mut |block| unpacked(image, output, &block, most))
+    }
+
+    fn finish(&mut self, most: u64) -> Result<(), PassError> {
+        let (image, output) = (&mut self.image, &mut self.output);
+        self.unpacker.finish(&mut |block| unpacked(image, output, &block, most))
+    }
+}
+
+/// Takes a block of the image; a bomb ends here, before its next block is made.
+fn unpacked(
+    image: &mut Lanes,
+    output: &mut Output,
+    block: &Bytes,
+    most: u64,
+) -> Result<(), PassError> {
+    image.update(block);
+    output.write(output.length(), block)?;
+    if output.length() > most { Err(PassError::TooLarge { limit: most }) } else { Ok(()) }
+}
+
+/// `algorithms`, and that of the checksum to compare.
+fn with(plan: &Plan, algorithms: &[Algorithm]) -> Vec<Algorithm> {
+    let asked = plan.checksum.as_ref().map(Checksum::algorithm);
+    let mut all: Vec<Algorithm> = algorithms.iter().copied().chain(asked).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The source's digest, which must be the one that was given.
+fn source_digest(plan: &Plan, digests: &Digests) -> Result<Checksum, PassError> {
+    let algorithm = plan.checksum.as_ref().map_or(Algorithm::Sha256, Checksum::algorithm);
+    let found = digests.checksum(algorithm);
+    match &plan.checksum {
+        Some(wanted) if *wanted != found => {
+            Err(PassError::Checksum { wanted: wanted.clone(), found })
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Inspects the complete image and makes it durable.
+fn conclude(
+    plan: &Plan,
+    mut output: Output,
+    (part, source_size): (String, u64),
+    digests: &Digests,
+    (source_digest, compression): (Checksum, Option<Compression>),
+) -> Result<Passed, PassError> {
+    let size = output.complete()?;
+    let whole = Partial { file: &**output.file(), length: size, complete: true };
+    let image = image::inspect(&whole, plan.wanted)?;
+    output.sync()?;
+    plan.gauge.written.fetch_max(output.written(), Ordering::Relaxed);
+    Ok(Passed {
+        part,
+        image,
+        size,
+        sha256: digests.checksum(Algorithm::Sha256).hex().to_owned(),
+        sha512: digests.checksum(Algorithm::Sha512).hex().to_owned(),
+        source_size,
+        source_digest,
+        compression,
+    })
+}
+
+#[cfg(test)]
+mod tests;
