@@ -52,7 +52,7 @@ pub(crate) fn recipe(image: &[u8]) -> Vec<u8> {
 pub(crate) fn image(format: Format, recipe: &[u8]) {
     let mut image = cook(recipe);
     samples::sum_up(&mut image);
-    let whole = inspect_as(image.as_slice(), format);
+    let whole = inspect_as(&image, format);
     assert!(!matches!(whole, Err(Judgement::NotYet)), "a whole image is judged");
     let head = image.get(..image.len() / 2).unwrap_or_default();
     if inspect_as(&Head { bytes: head }, format).is_ok() {

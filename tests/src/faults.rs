@@ -136,8 +136,10 @@ impl Running {
             link.index = 0;
         }
         // nor are the kernel's numbers of rules that were put back the ones they had
-        for chain in seen.tables.values_mut().flat_map(|table| table.chains.values_mut()) {
-            chain.rules.iter_mut().for_each(|rule| rule.handle = None);
+        for table in seen.tables.values_mut() {
+            for chain in Arc::make_mut(table).chains.values_mut() {
+                chain.rules.iter_mut().for_each(|rule| rule.handle = None);
+            }
         }
         // settings of one link go with it
         seen.sysctls.retain(|key, _| {

@@ -30,21 +30,21 @@ pub struct Ends {
 
 /// Who has been tried for a client.
 #[derive(Debug, Default)]
-pub struct Tried(Vec<u64>);
+pub(crate) struct Tried(Vec<u64>);
 
 impl Tried {
     /// The serials.
-    pub fn serials(&self) -> &[u64] {
+    pub(crate) fn serials(&self) -> &[u64] {
         &self.0
     }
 
     /// Whether another may be tried.
-    pub fn may_go_on(&self) -> bool {
+    pub(crate) fn may_go_on(&self) -> bool {
         self.0.len() < TRIES
     }
 
     /// `member` did not serve; counted as one more try if there will be one.
-    pub fn failed(&mut self, rule: &Rule, member: &LiveMember) {
+    pub(crate) fn failed(&mut self, rule: &Rule, member: &LiveMember) {
         self.0.push(member.state.serial);
         add(&rule.counters.retries, 1);
         add(&member.state.counters.retries, 1);
@@ -54,7 +54,7 @@ impl Tried {
 /// A connection to one of the members: `bound` if the client is bound to one, else whom the algorithm chooses.
 ///
 /// `None` when no member can serve.
-pub async fn connect(
+pub(crate) async fn connect(
     rule: &Rule,
     policy: &Policy,
     ends: Ends,
@@ -79,7 +79,7 @@ pub async fn connect(
 }
 
 /// A connection to `member`, with the header that announces the client if the rule asks for it.
-pub async fn open(
+pub(crate) async fn open(
     rule: &Rule,
     policy: &Policy,
     member: &LiveMember,

@@ -34,7 +34,7 @@ thread_local! {
 
 /// One direction.
 #[derive(Default)]
-pub struct Way {
+pub(crate) struct Way {
     /// Read, not yet written; empty unless the receiver is slow.
     left: Vec<u8>,
     written: usize,
@@ -47,21 +47,21 @@ pub struct Way {
 
 /// Which side failed.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The sender.
-    From(io::Error),
+    From,
     /// The receiver.
-    To(io::Error),
+    To,
 }
 
 impl Way {
     /// A direction in which `first` was read already.
-    pub fn beginning_with(first: Vec<u8>) -> Self {
+    pub(crate) fn beginning_with(first: Vec<u8>) -> Self {
         Self { left: first, ..Self::default() }
     }
 
     /// Moves what can be moved, telling `count` of each piece that was taken. Ready when the end was passed on.
-    pub fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut impl Side,
@@ -75,7 +75,7 @@ impl Way {
             ready!(self.poll_write_left(cx, to, count))?;
             ready!(self.poll_drain(cx, to, count))?;
             if self.ended {
-                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Failure::To)?;
+                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Failure::To)?;
                 self.done = true;
                 return Poll::Ready(Ok(()));
             }
@@ -91,7 +91,7 @@ impl Way {
             if read.is_pending() {
                 self.pipe = None;
                 if self.unflushed {
-                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(Failure::To)?;
+                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|_| Failure::To)?;
                     self.unflushed = false;
                 }
             }
@@ -108,9 +108,9 @@ impl Way {
         count: &mut impl FnMut(u64),
     ) -> Poll<Result<(), Failure>> {
         while let Some(rest) = self.left.get(self.written..).filter(|rest| !rest.is_empty()) {
-            let taken = ready!(Pin::new(&mut *to).poll_write(cx, rest)).map_err(Failure::To)?;
+            let taken = ready!(Pin::new(&mut *to).poll_write(cx, rest)).map_err(|_| Failure::To)?;
             if taken == 0 {
-                return Poll::Ready(Err(Failure::To(io::ErrorKind::WriteZero.into())));
+                return Poll::Ready(Err(Failure::To));
             }
             self.written += taken;
             self.tell(taken, count);
@@ -136,7 +136,7 @@ impl Way {
     ) -> Poll<Result<(), Failure>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(Failure::From)?;
+            ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(|_| Failure::From)?;
             let read = buffer.filled();
             if read.is_empty() {
                 self.ended = true;
@@ -144,7 +144,7 @@ impl Way {
             }
             let taken = match Pin::new(to).poll_write(cx, read) {
                 Poll::Ready(Ok(taken)) => taken,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::To(error))),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::To)),
                 Poll::Pending => 0,
             };
             self.tell(taken, count);
@@ -171,7 +171,7 @@ impl Way {
             return Poll::Ready(Ok(()));
         };
         loop {
-            ready!(from.poll_read_ready(cx)).map_err(Failure::From)?;
+            ready!(from.poll_read_ready(cx)).map_err(|_| Failure::From)?;
             match from.try_io(Interest::READABLE, || pipe.fill(from)) {
                 Ok(0) => {
                     self.ended = true;
@@ -179,7 +179,7 @@ impl Way {
                 }
                 Ok(_) => return Poll::Ready(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(Failure::From(error))),
+                Err(_) => return Poll::Ready(Err(Failure::From)),
             }
         }
     }
@@ -197,18 +197,18 @@ impl Way {
             if pipe.held() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            ready!(to.poll_write_ready(cx)).map_err(Failure::To)?;
+            ready!(to.poll_write_ready(cx)).map_err(|_| Failure::To)?;
             match to.try_io(Interest::WRITABLE, || pipe.drain(to)) {
                 Ok(taken) => self.tell(taken, count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(Failure::To(error))),
+                Err(_) => return Poll::Ready(Err(Failure::To)),
             }
         }
     }
 }
 
 /// A client or a member.
-pub trait Side: AsyncRead + AsyncWrite + Unpin {
+pub(crate) trait Side: AsyncRead + AsyncWrite + Unpin {
     /// The socket, if what is on the wire is what is meant.
     fn socket(&self) -> Option<&TcpStream>;
 }

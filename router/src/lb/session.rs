@@ -16,7 +16,7 @@ use super::counters::add;
 use super::live::Rule;
 
 /// Time between sweeps.
-pub const SWEEP: Duration = Duration::from_millis(250);
+pub(crate) const SWEEP: Duration = Duration::from_millis(250);
 /// After an early answer, how long the client may go on sending what nobody reads.
 const LINGER: u64 = 2000;
 /// Over the idle time, so that an HTTP request that waits for its member is answered before its connection is cut.

@@ -14,7 +14,7 @@ use super::counters::{Counters, add};
 use super::session::{End, Phase, Session};
 
 /// Serves `client`.
-pub async fn serve(client: ClientIo, ends: Ends, session: &Session) {
+pub(crate) async fn serve(client: ClientIo, ends: Ends, session: &Session) {
     let rule = &session.rule;
     let policy = rule.policy();
     let source = ends.client.ip();
@@ -32,12 +32,17 @@ pub async fn serve(client: ClientIo, ends: Ends, session: &Session) {
 }
 
 /// Carries bytes between `client` and `member` until their end.
-pub async fn carry(client: ClientIo, member: TcpStream, counters: &Counters, session: &Session) {
+pub(crate) async fn carry(
+    client: ClientIo,
+    member: TcpStream,
+    counters: &Counters,
+    session: &Session,
+) {
     carry_on(client, member, [Vec::new(), Vec::new()], counters, session).await;
 }
 
 /// The same, when a part of each direction was read already: the client's first.
-pub async fn carry_on(
+pub(crate) async fn carry_on(
     mut client: impl Side,
     mut member: TcpStream,
     [first_in, first_out]: [Vec<u8>; 2],
@@ -104,10 +109,10 @@ fn poll_both(
         tally.session.touch();
     }
     match (into, out) {
-        (Poll::Ready(Err(Failure::From(_))), _) | (_, Poll::Ready(Err(Failure::To(_)))) => {
+        (Poll::Ready(Err(Failure::From)), _) | (_, Poll::Ready(Err(Failure::To))) => {
             Poll::Ready(Some(Stop::Client))
         }
-        (Poll::Ready(Err(Failure::To(_))), _) | (_, Poll::Ready(Err(Failure::From(_)))) => {
+        (Poll::Ready(Err(Failure::To)), _) | (_, Poll::Ready(Err(Failure::From))) => {
             Poll::Ready(Some(Stop::Member))
         }
         (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(None),
@@ -116,7 +121,7 @@ fn poll_both(
 }
 
 /// Closing `socket` tells the other side that something went wrong, rather than that all was said.
-pub fn reset(socket: &TcpStream) {
+pub(crate) fn reset(socket: &TcpStream) {
     // a socket that is dead already cannot be told
     let _dead: io::Result<()> = SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
 }

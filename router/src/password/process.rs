@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use serde_json::{Value, json};
 use sluice_agent::service::Service;
 use sluice_api::types::Generation;
 
@@ -28,6 +29,12 @@ impl Service for Process {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         self.0.as_ref().map(counters).unwrap_or_default()
+    }
+
+    /// The guests whose password is over, so that the manager need not keep it, and where it cannot listen.
+    fn report(&self) -> Value {
+        let of = |web: &Web<PasswordSite>| json!({ "over": web.site().over(), "missing": web.missing() });
+        self.0.as_ref().map_or(Value::Null, of)
     }
 }
 

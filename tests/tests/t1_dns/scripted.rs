@@ -13,7 +13,6 @@ use sluice_lab::netns::Namespace;
 pub(crate) struct Asked {
     /// The name as written, with dots.
     pub(crate) name: String,
-    pub(crate) qtype: u16,
     pub(crate) edns: bool,
     pub(crate) tcp: bool,
     message: Vec<u8>,
@@ -30,9 +29,8 @@ impl Asked {
             at += 1 + length;
         }
         let end = at + 5;
-        let qtype = u16::from_be_bytes([message[at + 1], message[at + 2]]);
         let edns = message[11] != 0;
-        Self { name: labels.join("."), qtype, edns, tcp, message: message.to_vec(), end }
+        Self { name: labels.join("."), edns, tcp, message: message.to_vec(), end }
     }
 
     /// The name in lower case.

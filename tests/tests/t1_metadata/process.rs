@@ -23,12 +23,11 @@ impl Agent {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(BOUND)).unwrap();
         let sandbox = Sandbox {
-            program: sluice_tests::bin("sluice-router"),
             arguments: ["service", service].map(Into::into).into(),
-            user,
             capabilities,
+            ..Sandbox::new(sluice_tests::bin("sluice-router"), user)
         };
-        let child = spawn(&sandbox, OwnedFd::from(theirs)).unwrap();
+        let child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();
         let from = BufReader::new(ours.try_clone().unwrap());
         Self { child, to: ours, from }
     }

@@ -14,10 +14,14 @@ use crate::world::{World, link, one, ours, program};
 /// An nft that writes down with which words it was called.
 fn listening(dir: &Path) -> NftProgram {
     let path = dir.join("nft");
-    let found = std::process::Command::new("sh").args(["-c", &format!("command -v {}", program())]).output().unwrap();
+    let found = std::process::Command::new("sh")
+        .args(["-c", &format!("command -v {}", program())])
+        .output()
+        .unwrap();
     let real = String::from_utf8(found.stdout).unwrap();
     let log = dir.join("log");
-    let script = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n", log.display(), real.trim());
+    let script =
+        format!("#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n", log.display(), real.trim());
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     NftProgram(path)
@@ -83,7 +87,10 @@ fn what_is_remembered_after_each_script_is_what_is_there() {
                 assert_eq!(seen, listed, "{}", script.render());
                 let handles = |seen: &sluice_sys::model::Observed| {
                     let chains = seen.tables[&ours()].chains.values();
-                    chains.flat_map(|chain| &chain.rules).map(|rule| rule.handle).collect::<Vec<_>>()
+                    chains
+                        .flat_map(|chain| &chain.rules)
+                        .map(|rule| rule.handle)
+                        .collect::<Vec<_>>()
                 };
                 assert_eq!(handles(&seen), handles(&listed), "{}", script.render());
             }
@@ -94,7 +101,9 @@ fn what_is_remembered_after_each_script_is_what_is_there() {
             let before = lists();
             world.load("add element inet sluice guest-links { \"guest9\" }");
             let script = reach(&kernel, &everything()).await;
-            assert!(script.render().contains("delete element inet sluice guest-links { \"guest9\" }"));
+            assert!(
+                script.render().contains("delete element inet sluice guest-links { \"guest9\" }")
+            );
             assert!(lists() > before, "a foreign change went unseen");
         })
         .unwrap();

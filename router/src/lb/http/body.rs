@@ -49,7 +49,7 @@ impl Body for ToMember {
 }
 
 /// The body of an answer to a client.
-pub enum ToClient {
+pub(crate) enum ToClient {
     /// None.
     Empty,
     /// A few words of the balancer's own.
@@ -59,7 +59,7 @@ pub enum ToClient {
 }
 
 /// An answer's body together with the connection that it comes over, and the seat that it takes.
-pub struct FromMember {
+pub(crate) struct FromMember {
     body: Incoming,
     upstream: Option<Upstream>,
     seat: Seat,
@@ -68,7 +68,7 @@ pub struct FromMember {
 
 impl ToClient {
     /// `body`, which comes over `upstream`.
-    pub fn of(body: Incoming, upstream: Upstream, seat: Seat) -> Self {
+    pub(crate) fn of(body: Incoming, upstream: Upstream, seat: Seat) -> Self {
         let whole = body.is_end_stream();
         let from = FromMember { body, upstream: Some(upstream), seat, whole };
         // what is whole already gives its connection back at once

@@ -27,7 +27,7 @@ use crate::lb::live::{LiveMember, Policy, Rule, Seat};
 const MOMENT: u64 = 1000;
 
 /// What happens to one request.
-pub async fn forward(client: &Client, request: Request<Incoming>) -> Response<ToClient> {
+pub(crate) async fn forward(client: &Client, request: Request<Incoming>) -> Response<ToClient> {
     let rule = &client.session.rule;
     let began = Instant::now();
     add(&rule.counters.requests, 1);

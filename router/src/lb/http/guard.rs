@@ -34,21 +34,21 @@ thread_local! {
 ///
 /// When it does happen, hyper gives the connection up, and nobody reads it as HTTP again.
 #[derive(Debug, Default)]
-pub struct Declined {
+pub(crate) struct Declined {
     said: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Declined {
     /// The connection goes on as HTTP.
-    pub fn say(&self) {
+    pub(crate) fn say(&self) {
         self.said.store(true, Relaxed);
         self.waker.wake();
     }
 }
 
 /// A client's connection between the wire and hyper.
-pub struct Guard {
+pub(crate) struct Guard {
     io: ClientIo,
     session: Arc<Session>,
     declined: Arc<Declined>,
@@ -70,7 +70,7 @@ pub struct Guard {
 
 impl Guard {
     /// Guards `io`.
-    pub fn new(io: ClientIo, session: Arc<Session>, declined: Arc<Declined>) -> Self {
+    pub(crate) fn new(io: ClientIo, session: Arc<Session>, declined: Arc<Declined>) -> Self {
         Self {
             io,
             session,
@@ -88,7 +88,7 @@ impl Guard {
     }
 
     /// The connection, with what was read of it and not given on.
-    pub fn into_parts(self) -> (ClientIo, BytesMut) {
+    pub(crate) fn into_parts(self) -> (ClientIo, BytesMut) {
         (self.io, self.read)
     }
 

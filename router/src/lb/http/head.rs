@@ -9,7 +9,7 @@ const MAX_METHOD: usize = 32;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub(crate) enum Body {
     /// The next request.
     None,
     /// So many bytes, at least one.
@@ -31,7 +31,7 @@ struct Said {
 }
 
 /// Judges a whole head, with the empty line at its end.
-pub fn judge(head: &[u8]) -> Result<Body, Refusal> {
+pub(crate) fn judge(head: &[u8]) -> Result<Body, Refusal> {
     if too_long(head).is_some() {
         return Err(Refusal::HeadTooLong);
     }
@@ -55,7 +55,7 @@ pub fn judge(head: &[u8]) -> Result<Body, Refusal> {
 }
 
 /// A refusal when an unfinished head is already longer than a head may be.
-pub fn too_long(head: &[u8]) -> Option<Refusal> {
+pub(crate) fn too_long(head: &[u8]) -> Option<Refusal> {
     if head.len() <= MAX_HEAD {
         return None;
     }
@@ -64,7 +64,7 @@ pub fn too_long(head: &[u8]) -> Option<Refusal> {
 }
 
 /// Whether the LF at `at` has no CR before it.
-pub fn lone_lf(buffer: &[u8], at: usize) -> bool {
+pub(crate) fn lone_lf(buffer: &[u8], at: usize) -> bool {
     at.checked_sub(1).and_then(|at| buffer.get(at)) != Some(&b'\r')
 }
 
@@ -237,6 +237,6 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// A character of a token (RFC 9110 5.6.2).
-pub fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -18,7 +18,7 @@ const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// Takes away what is meant for the next hop alone (RFC 9110 7.6.1). `upgrade` keeps what asks for, or grants, another
 /// protocol.
-pub fn take_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+pub(crate) fn take_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     if headers.contains_key(CONNECTION) {
         take_named(headers);
     }
@@ -53,7 +53,7 @@ fn take_named(headers: &mut HeaderMap) {
 
 /// Whether a request asks for another protocol that may be passed on: never HTTP/2, with which everything that follows
 /// would be hidden from the rules.
-pub fn asks_for_upgrade(parts: &Parts, without_body: bool) -> bool {
+pub(crate) fn asks_for_upgrade(parts: &Parts, without_body: bool) -> bool {
     let has = |name: HeaderName, wanted: &str| {
         parts.headers.get_all(name).iter().any(|value| {
             let mut words = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -66,7 +66,7 @@ pub fn asks_for_upgrade(parts: &Parts, without_body: bool) -> bool {
 }
 
 /// Makes a client's request one for a member: origin form, a Host, nothing for this hop.
-pub fn for_member(parts: &mut Parts, upgrade: bool) {
+pub(crate) fn for_member(parts: &mut Parts, upgrade: bool) {
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
@@ -85,7 +85,7 @@ pub fn for_member(parts: &mut Parts, upgrade: bool) {
 }
 
 /// Makes a member's answer one for a client.
-pub fn for_client(headers: &mut HeaderMap, upgrade: bool) {
+pub(crate) fn for_client(headers: &mut HeaderMap, upgrade: bool) {
     take_hop_by_hop(headers, upgrade);
     headers.remove(PROXY_AUTHENTICATE);
 }
@@ -107,7 +107,12 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Says where the request came from.
-pub fn add_forwarded(headers: &mut HeaderMap, client: IpAddr, encrypted: bool, port: &HeaderValue) {
+pub(crate) fn add_forwarded(
+    headers: &mut HeaderMap,
+    client: IpAddr,
+    encrypted: bool,
+    port: &HeaderValue,
+) {
     if let Ok(address) = HeaderValue::from_str(&client.to_canonical().to_string()) {
         // in a field of its own, after those that came: what the client claims stays apart from what is known
         headers.append(FOR, address);

@@ -28,7 +28,7 @@ const MAX_STREAMS: u32 = 100;
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 
 /// Serves `io` until either side is done or its time is over.
-pub async fn serve(io: ClientIo, client: Client) {
+pub(crate) async fn serve(io: ClientIo, client: Client) {
     let session = Arc::clone(&client.session);
     session.enter(Phase::Waiting);
     let client = Arc::new(client);

@@ -13,19 +13,19 @@ use crate::lb::counters::add;
 use crate::lb::live::MemberState;
 
 /// A connection to a member.
-pub struct MemberIo {
+pub(crate) struct MemberIo {
     io: TokioIo<TcpStream>,
     member: Arc<MemberState>,
 }
 
 impl MemberIo {
     /// Counts what passes over `stream` for `member`.
-    pub fn new(stream: TcpStream, member: Arc<MemberState>) -> Self {
+    pub(crate) fn new(stream: TcpStream, member: Arc<MemberState>) -> Self {
         Self { io: TokioIo::new(stream), member }
     }
 
     /// The connection beneath.
-    pub fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> TcpStream {
         self.io.into_inner()
     }
 }

@@ -20,7 +20,7 @@ const DELIMITER: u8 = b'~';
 
 /// What a request said of its binding.
 #[derive(Default)]
-pub struct Bond {
+pub(crate) struct Bond {
     /// The member that it is bound to, if that one can serve.
     pub member: Option<Arc<LiveMember>>,
     /// The application's cookie as it came.
@@ -29,7 +29,7 @@ pub struct Bond {
 }
 
 /// Reads the binding of a request from `source`, and takes out of it what members are not to see.
-pub fn read(policy: &Policy, parts: &mut Parts, source: IpAddr) -> Bond {
+pub(crate) fn read(policy: &Policy, parts: &mut Parts, source: IpAddr) -> Bond {
     match &policy.spec.stickiness {
         None => Bond::default(),
         Some(Stickiness::SourceBased(_)) => {
@@ -52,7 +52,7 @@ pub fn read(policy: &Policy, parts: &mut Parts, source: IpAddr) -> Bond {
 }
 
 /// Makes the answer of `member` say, and the memory keep, to whom the client is bound from now on.
-pub fn write(
+pub(crate) fn write(
     policy: &Policy,
     bond: &Bond,
     member: &LiveMember,

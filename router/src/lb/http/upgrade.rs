@@ -17,7 +17,7 @@ use crate::lb::session::Phase;
 use crate::lb::tcp;
 
 /// The answer 101 for the client; the tunnel begins when it was sent.
-pub fn begin(
+pub(crate) fn begin(
     client: &Client,
     upgrade: OnUpgrade,
     mut answer: Response<Incoming>,

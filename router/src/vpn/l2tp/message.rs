@@ -8,7 +8,7 @@ use super::avp::{self, Avp, Writer, kind};
 
 /// What a message is (RFC 2661 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::vpn) enum Kind {
     StartRequest,
     StartReply,
     StartConnected,

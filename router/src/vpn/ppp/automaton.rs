@@ -29,7 +29,7 @@ pub(super) mod code {
 }
 
 /// What a control protocol negotiates.
-pub(super) trait Protocol {
+pub(in crate::vpn) trait Protocol {
     /// Number in frames.
     const NUMBER: u16;
 
@@ -88,7 +88,7 @@ pub(super) enum Signal {
 
 /// One protocol's negotiation.
 #[derive(Debug)]
-pub(super) struct Automaton<P> {
+pub(in crate::vpn) struct Automaton<P> {
     pub(in crate::vpn) protocol: P,
     state: State,
     /// Id of our last request.

@@ -39,7 +39,9 @@ pub fn tar(members: &[Member<'_>]) -> Vec<u8> {
 
 /// The headers of an archive, as far as one follows the other.
 pub(super) fn sum_up(archive: &mut [u8]) {
-    for header in archive.chunks_exact_mut(512).filter(|block| block.get(257..262) == Some(b"ustar")) {
+    for header in
+        archive.chunks_exact_mut(512).filter(|block| block.get(257..262) == Some(b"ustar"))
+    {
         put(header, 148, b"        ");
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         put(header, 148, format!("{sum:06o}\0 ").as_bytes());

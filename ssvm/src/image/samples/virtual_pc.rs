@@ -29,9 +29,11 @@ pub(super) fn sum_up(image: &mut [u8]) {
     let end = image.len().saturating_sub(FOOTER);
     let header = image.get(16..24).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
     let header = header.and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
-    for (at, magic, length, field) in
-        [(0, b"conectix", FOOTER, 64), (end, b"conectix", FOOTER, 64), (header, b"cxsparse", 1024, 36)]
-    {
+    for (at, magic, length, field) in [
+        (0, b"conectix", FOOTER, 64),
+        (end, b"conectix", FOOTER, 64),
+        (header, b"cxsparse", 1024, 36),
+    ] {
         let Some(block) = at.checked_add(length).and_then(|end| image.get_mut(at..end)) else {
             continue;
         };

@@ -11,7 +11,9 @@ pub(crate) type Sight = (IpAddr, IpAddr, Protocol, Header);
 
 pub(crate) fn sight(packet: &Packet) -> Sight {
     let header = match packet.header {
-        Header::Ports { source, destination, .. } => Header::Ports { source, destination, opens: false },
+        Header::Ports { source, destination, .. } => {
+            Header::Ports { source, destination, opens: false }
+        }
         other => other,
     };
     (packet.source, packet.destination, packet.protocol, header)
@@ -79,12 +81,13 @@ pub(crate) fn frame(packet: &Packet, from: MacAddr, to: MacAddr, id: u16, answer
             bytes.extend(destination.octets());
             bytes
         }
-        (source, destination) => {
-            [source, destination].into_iter().flat_map(|ip| match ip {
+        (source, destination) => [source, destination]
+            .into_iter()
+            .flat_map(|ip| match ip {
                 IpAddr::V6(ip) => ip.octets().to_vec(),
                 IpAddr::V4(_) => Vec::new(),
-            }).collect()
-        }
+            })
+            .collect(),
     };
     if let Some(at) = check_at(packet.protocol) {
         // ICMP of IPv4 has no pseudo header (RFC 792)
@@ -126,17 +129,22 @@ pub(crate) fn read(frame: &[u8], from: MacAddr) -> Option<(Sight, u16)> {
     if frame.get(6..12)? != from.bytes() {
         return None;
     }
-    let (source, destination, protocol, body): (IpAddr, IpAddr, u8, &[u8]) = match frame.get(12..14)? {
-        [0x08, 0x00] => {
-            let ip = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(frame.get(at..at + 4)?).ok()?).into());
-            (ip(26)?, ip(30)?, *frame.get(23)?, frame.get(34..)?)
-        }
-        [0x86, 0xdd] => {
-            let ip = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(frame.get(at..at + 16)?).ok()?).into());
-            (ip(22)?, ip(38)?, *frame.get(20)?, frame.get(54..)?)
-        }
-        _ => return None,
-    };
+    let (source, destination, protocol, body): (IpAddr, IpAddr, u8, &[u8]) =
+        match frame.get(12..14)? {
+            [0x08, 0x00] => {
+                let ip = |at: usize| {
+                    Some(Ipv4Addr::from(<[u8; 4]>::try_from(frame.get(at..at + 4)?).ok()?).into())
+                };
+                (ip(26)?, ip(30)?, *frame.get(23)?, frame.get(34..)?)
+            }
+            [0x86, 0xdd] => {
+                let ip = |at: usize| {
+                    Some(Ipv6Addr::from(<[u8; 16]>::try_from(frame.get(at..at + 16)?).ok()?).into())
+                };
+                (ip(22)?, ip(38)?, *frame.get(20)?, frame.get(54..)?)
+            }
+            _ => return None,
+        };
     let protocol = Protocol::new(protocol);
     let number = |at: usize| Some(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
     let (header, id) = match protocol {

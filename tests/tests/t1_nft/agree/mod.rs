@@ -74,14 +74,16 @@ fn answer(first: &Packet, judgement: &Judgement) -> Option<(usize, Packet, Track
         Header::Icmp { .. } => return None,
         Header::Other => Header::Other,
     };
-    let mut packet = Packet::between(left.destination, left.source, left.protocol, header)?.by(link.clone());
+    let mut packet =
+        Packet::between(left.destination, left.source, left.protocol, header)?.by(link.clone());
     packet.source_mac = Some(theirs(at));
     let port = |packet: &Packet| match packet.header {
         Header::Ports { source, destination, .. } => (Some(source), Some(destination)),
         _ => (None, None),
     };
     let (is, was) = (port(left), port(first));
-    let destination = ((left.destination, is.1) != (first.destination, was.1)).then_some((left.destination, is.1));
+    let destination = ((left.destination, is.1) != (first.destination, was.1))
+        .then_some((left.destination, is.1));
     let source = ((left.source, is.0) != (first.source, was.0)).then_some((left.source, is.0));
     let mut status = std::collections::BTreeSet::new();
     status.extend(destination.map(|_| CtStatus::Dnat));
@@ -125,7 +127,9 @@ async fn from_outside(
         foreseen.add(&judgement, number);
         ends.send(at, &frame(&packet, theirs(at), ours(at), number, false));
         let notrack = no_track(tables, &judgement);
-        answers.extend(answer(&packet, &judgement).filter(|_| !notrack).map(|answer| (number, answer)));
+        answers.extend(
+            answer(&packet, &judgement).filter(|_| !notrack).map(|answer| (number, answer)),
+        );
     }
     let mut heard = hear(ends, &foreseen.sights).await;
     let before = foreseen.sights.len();
@@ -148,9 +152,17 @@ fn no_track(tables: &Tables, judgement: &Judgement) -> bool {
 }
 
 /// Datagrams that the router itself sends.
-fn from_here(wires: &Wires, tables: &Tables, ways: &Ways, random: &mut Random, foreseen: &mut Foreseen, number: u16) {
+fn from_here(
+    wires: &Wires,
+    tables: &Tables,
+    ways: &Ways,
+    random: &mut Random,
+    foreseen: &mut Foreseen,
+    number: u16,
+) {
     let from = ip(random.pick(&["198.51.100.10", "10.1.1.1", "2001:db8:f::1"]));
-    let all: Vec<IpAddr> = HOSTS.iter().flat_map(|(_, hosts)| hosts.iter().map(|host| ip(host))).collect();
+    let all: Vec<IpAddr> =
+        HOSTS.iter().flat_map(|(_, hosts)| hosts.iter().map(|host| ip(host))).collect();
     let to: Vec<IpAddr> = all.into_iter().filter(|to| to.is_ipv4() == from.is_ipv4()).collect();
     let (to, port) = (random.pick(&to), random.pick(&[53_u16, 80]));
     let header = Header::Ports { source: 20_000 + number, destination: port, opens: false };
@@ -192,10 +204,18 @@ fn try_one(wires: &Wires, seed: u64, first_number: u16) {
     let ways = Wires::ways();
     let mut foreseen = Foreseen::default();
     let mut heard = wires.on(async |ends| {
-        let mut heard = from_outside(&ends, &tables, &ways, &mut random, &mut foreseen, first_number).await;
+        let mut heard =
+            from_outside(&ends, &tables, &ways, &mut random, &mut foreseen, first_number).await;
         let before = foreseen.sights.len();
         for number in 0..2 {
-            from_here(wires, &tables, &ways, &mut random, &mut foreseen, first_number + OPENED + number);
+            from_here(
+                wires,
+                &tables,
+                &ways,
+                &mut random,
+                &mut foreseen,
+                first_number + OPENED + number,
+            );
         }
         heard.extend(hear(&ends, &foreseen.sights[before..]).await);
         heard

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_sys::nft::eval::{Header, Packet};
 use sluice_sys::nft::{
-    AddressKind, AddressSpan, Chain, ChainKind, CtState, CtStatus, Direction, Element, ElementValue,
-    Entry, Expr, Hook, HookPoint, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key, L4,
-    LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, Protocol, RejectWith, Rule, RuleId,
-    Set, SetType, Span, Spread, Table, Targets, Verdict, merged,
+    AddressKind, AddressSpan, Chain, ChainKind, CtState, CtStatus, Direction, Element,
+    ElementValue, Entry, Expr, Hook, HookPoint, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key,
+    L4, LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, Protocol, RejectWith, Rule,
+    RuleId, Set, SetType, Span, Spread, Table, Targets, Verdict, merged,
 };
 
 use super::wires::{HOSTS, LINKS, ip, name, theirs};
@@ -127,8 +127,23 @@ fn net(random: &mut Random) -> Net {
     let all = [hosts(), own()].concat();
     match random.below(6) {
         0 => Net::Host(random.pick(&all)),
-        1 => Net::Cidr(random.pick(&["10.1.0.0/16", "10.1.1.0/24", "0.0.0.0/0", "192.0.2.0/25", "2001:db8::/32", "::/0", "2001:db8:1::/48"]).parse().unwrap()),
-        2 => Net::Outside(random.pick(&["10.1.1.0/24", "192.0.2.0/25", "2001:db8:1::/64"]).parse().unwrap()),
+        1 => Net::Cidr(
+            random
+                .pick(&[
+                    "10.1.0.0/16",
+                    "10.1.1.0/24",
+                    "0.0.0.0/0",
+                    "192.0.2.0/25",
+                    "2001:db8::/32",
+                    "::/0",
+                    "2001:db8:1::/48",
+                ])
+                .parse()
+                .unwrap(),
+        ),
+        2 => Net::Outside(
+            random.pick(&["10.1.1.0/24", "192.0.2.0/25", "2001:db8:1::/64"]).parse().unwrap(),
+        ),
         3 => Net::Span(AddressSpan::between(ip("10.1.1.20"), ip("10.1.2.99")).unwrap()),
         4 => {
             let version = version(random);
@@ -157,7 +172,15 @@ fn matching(random: &mut Random, point: Option<HookPoint>) -> Vec<Expr> {
         6 => Expr::Version(version(random)),
         7 => Expr::Source(net(random)),
         8 => Expr::Destination(net(random)),
-        9 => Expr::CtState([random.pick(&[CtState::New, CtState::Established, CtState::Invalid, CtState::Untracked])].into()),
+        9 => Expr::CtState(
+            [random.pick(&[
+                CtState::New,
+                CtState::Established,
+                CtState::Invalid,
+                CtState::Untracked,
+            ])]
+            .into(),
+        ),
         10 => Expr::CtState([CtState::New, CtState::Related].into()),
         11 => Expr::CtStatus([random.pick(&[CtStatus::Snat, CtStatus::Dnat])].into()),
         12 => Expr::CtDirection(random.pick(&[Direction::Original, Direction::Reply])),
@@ -165,18 +188,37 @@ fn matching(random: &mut Random, point: Option<HookPoint>) -> Vec<Expr> {
         14 => Expr::OriginalDestination(net(random)),
         15 => Expr::OriginalDestinationPort(l4(random), ports(random)),
         16 => Expr::L4([l4(random)].into()),
-        17 => Expr::Protocol([random.pick(&[Protocol::ICMP, Protocol::ESP, Protocol::TCP, Protocol::ICMPV6])].into()),
+        17 => Expr::Protocol(
+            [random.pick(&[Protocol::ICMP, Protocol::ESP, Protocol::TCP, Protocol::ICMPV6])].into(),
+        ),
         18 => Expr::DestinationPort(l4(random), ports(random)),
         19 => Expr::SourcePort(l4(random), Ports::Range(port(1), port(30_000))),
         20 => return vec![both(), Expr::AnyDestinationPort(ports(random))],
-        21 => Expr::Icmp([random.pick(&[IcmpType::ECHO_REQUEST, IcmpType::v4(0), IcmpType::ECHO_REQUEST_V6])].into()),
+        21 => Expr::Icmp(
+            [random.pick(&[IcmpType::ECHO_REQUEST, IcmpType::v4(0), IcmpType::ECHO_REQUEST_V6])]
+                .into(),
+        ),
         22 => Expr::IcmpCode(random.pick(&[IcmpType::ECHO_REQUEST, IcmpType::v4(3)]), 0),
         23 => Expr::ToSelf,
-        24 => Expr::DestinationKind([random.pick(&[AddressKind::Unicast, AddressKind::Local, AddressKind::Broadcast])].into()),
-        25 => Expr::Mark { mask: random.pick(&[0xff, u32::MAX, 0x100]), value: random.pick(&[0, 1, 0x100]) },
-        26 => Expr::ConnectionMark { mask: random.pick(&[0xff, 0x100]), value: random.pick(&[0, 1, 0x100]) },
+        24 => Expr::DestinationKind(
+            [random.pick(&[AddressKind::Unicast, AddressKind::Local, AddressKind::Broadcast])]
+                .into(),
+        ),
+        25 => Expr::Mark {
+            mask: random.pick(&[0xff, u32::MAX, 0x100]),
+            value: random.pick(&[0, 1, 0x100]),
+        },
+        26 => Expr::ConnectionMark {
+            mask: random.pick(&[0xff, 0x100]),
+            value: random.pick(&[0, 1, 0x100]),
+        },
         27 => Expr::In(vec![Key::SourceV4], set("hosts-v4")),
-        28 => return vec![both(), Expr::In(service(), set(random.pick(&["services", "service-nets"])))],
+        28 => {
+            return vec![
+                both(),
+                Expr::In(service(), set(random.pick(&["services", "service-nets"]))),
+            ];
+        }
         29 => Expr::In(vec![Key::Iif, Key::Oif], set("link-pairs")),
         30 => Expr::NotIn(vec![Key::Iif, Key::SourceV4], set("link-hosts")),
         31 => Expr::In(vec![Key::Mark], set("some-marks")),
@@ -209,7 +251,9 @@ fn filtering(random: &mut Random, chain: &str, point: Option<HookPoint>) -> Vec<
         8 if leads => vec![Expr::Vmap(vec![Key::Iif], set("verdict-by-link"))],
         9 if leads => vec![Expr::Vmap(vec![Key::DestinationV4], set("verdict-by-net"))],
         10 if matches!(point, Some(HookPoint::Input | HookPoint::Forward)) => {
-            vec![Expr::Reject(random.pick(&[RejectWith::AdminProhibited, RejectWith::PortUnreachable]))]
+            vec![Expr::Reject(
+                random.pick(&[RejectWith::AdminProhibited, RejectWith::PortUnreachable]),
+            )]
         }
         11 => vec![Expr::CounterMap(vec![Key::SourceV4], set("usage"))],
         12 => vec![Expr::SetMark(MarkPlace::Packet, mark(random))],
@@ -232,7 +276,13 @@ fn mark(random: &mut Random) -> MarkValue {
 
 fn translating(random: &mut Random, chain: &str) -> Vec<Expr> {
     if chain == "nat-post" {
-        let to = random.pick(&["198.51.100.10", "198.51.100.11", "203.0.113.9", "2001:db8:f::1", "2001:db8:77::7"]);
+        let to = random.pick(&[
+            "198.51.100.10",
+            "198.51.100.11",
+            "203.0.113.9",
+            "2001:db8:f::1",
+            "2001:db8:77::7",
+        ]);
         return match random.below(5) {
             0 | 1 => vec![Expr::Snat(ip(to))],
             2 => vec![Expr::SnatMap(IpVersion::V4, vec![Key::SourceV4], set("source-by-source"))],
@@ -251,7 +301,10 @@ fn translating(random: &mut Random, chain: &str) -> Vec<Expr> {
         3 => vec![Expr::DnatMap(IpVersion::V4, vec![Key::DestinationV4], set("to-by-address"))],
         4 => {
             let key = vec![Key::DestinationV4, Key::L4, Key::DestinationPort];
-            vec![Expr::L4([L4::Tcp, L4::Udp].into()), Expr::DnatMap(IpVersion::V4, key, set("to-by-service"))]
+            vec![
+                Expr::L4([L4::Tcp, L4::Udp].into()),
+                Expr::DnatMap(IpVersion::V4, key, set("to-by-service")),
+            ]
         }
         5 => vec![tcp(), Expr::Redirect(Some(port(80)))],
         6 => vec![tcp(), Expr::Balance(Spread::Turns, Targets::V4(v4s()[..1].to_vec()))],
@@ -319,7 +372,8 @@ fn sets(random: &mut Random) -> std::collections::BTreeMap<Ident, Set> {
         Element::from([theirs(number).into(), v4(random).into()])
     });
     let to = |random: &mut Random| one(v4(random).into());
-    let net: Span<Ipv4Addr> = Span::network("10.1.0.0".parse().unwrap(), random.pick(&[16, 23])).unwrap();
+    let net: Span<Ipv4Addr> =
+        Span::network("10.1.0.0".parse().unwrap(), random.pick(&[16, 23])).unwrap();
     let service_net = Element::from([net.into(), l4(random).into(), Span::new(50, 500).into()]);
     let verdict = |random: &mut Random| {
         let verdict = random.pick(&[
@@ -342,11 +396,15 @@ fn sets(random: &mut Random) -> std::collections::BTreeMap<Ident, Set> {
     by_link.elements.extend(links.iter().map(|link| (link.clone(), verdict(random))));
     let mut by_net = Set::map([SetType::Ipv4], [SetType::Verdict]).interval();
     by_net.elements.extend(nets(random).into_iter().map(|net| (net, verdict(random))));
-    let sources = (0..2).map(|_| (to(random), one(ip("203.0.113.9").to_string().parse::<Ipv4Addr>().unwrap().into())));
+    let sources = (0..2).map(|_| {
+        (to(random), one(ip("203.0.113.9").to_string().parse::<Ipv4Addr>().unwrap().into()))
+    });
     let sources: Vec<_> = sources.collect();
-    let usage = hosts_v4.iter().map(|host| (host.clone(), one(ElementValue::Counter(set("count-some")))));
+    let usage =
+        hosts_v4.iter().map(|host| (host.clone(), one(ElementValue::Counter(set("count-some")))));
     let mark_by = hosts_v4.iter().map(|host| (host.clone(), one(ElementValue::Mark(2))));
-    let net_v6: Span<std::net::Ipv6Addr> = Span::network("2001:db8:1::".parse().unwrap(), 47).unwrap();
+    let net_v6: Span<std::net::Ipv6Addr> =
+        Span::network("2001:db8:1::".parse().unwrap(), 47).unwrap();
     let to_by_address = v4_to_v4(random, 3);
     named([
         ("hosts-v4", Set::of([SetType::Ipv4]).with(hosts_v4.clone())),
@@ -379,12 +437,7 @@ pub(crate) fn table(random: &mut Random) -> Table {
     for name in LISTS {
         chains.insert(Ident::fixed(name), chain(random, name, None));
     }
-    Table {
-        chains,
-        sets: sets(random),
-        counters: [set("count-some")].into(),
-        ..Table::default()
-    }
+    Table { chains, sets: sets(random), counters: [set("count-some")].into(), ..Table::default() }
 }
 
 /// The first packet of a connection that is like no other, come in by a link; and the number of that link.
@@ -416,7 +469,8 @@ pub(crate) fn packet(random: &mut Random, number: u16) -> (usize, Packet) {
         8 if own_version == IpVersion::V4 => (icmp, Header::Icmp { kind: 3, code: 0 }),
         _ => (icmp, Header::Icmp { kind: echo, code: 0 }),
     };
-    let mut packet = Packet::between(source, destination, protocol, header).unwrap().by(name(LINKS[at].0));
+    let mut packet =
+        Packet::between(source, destination, protocol, header).unwrap().by(name(LINKS[at].0));
     packet.source_mac = Some(theirs(at));
     (at, packet)
 }

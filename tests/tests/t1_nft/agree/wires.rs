@@ -70,12 +70,18 @@ impl Wires {
             let end = VethEnd::new(&router.ns, name(link)).mac(ours(number));
             let other = VethEnd::new(&others, name(&format!("wire{number}"))).mac(theirs(number));
             topology.veth(&end, &other).unwrap();
-            others.sh(&format!("ip link set wire{number} arp off && ip addr flush dev wire{number}")).check().unwrap();
+            others
+                .sh(&format!("ip link set wire{number} arp off && ip addr flush dev wire{number}"))
+                .check()
+                .unwrap();
             for address in *addresses {
                 router.ns.address(&name(link), address.parse().unwrap()).unwrap();
             }
             for host in HOSTS[number].1.iter().chain(GATEWAYS.iter().filter(|_| *link == "pub0")) {
-                let neighbour = format!("ip neigh replace {host} lladdr {} dev {link} nud permanent", theirs(number));
+                let neighbour = format!(
+                    "ip neigh replace {host} lladdr {} dev {link} nud permanent",
+                    theirs(number)
+                );
                 router.ns.sh(&neighbour).check().unwrap();
             }
         }
@@ -96,7 +102,12 @@ impl Wires {
         let addresses = LINKS.iter().map(|(link, addresses)| {
             (name(link), addresses.iter().map(|address| address.parse().unwrap()).collect())
         });
-        let default = |to: &str| Way { table: 254, destination: to.parse().unwrap(), metric: 0, link: name("pub0") };
+        let default = |to: &str| Way {
+            table: 254,
+            destination: to.parse().unwrap(),
+            metric: 0,
+            link: name("pub0"),
+        };
         Ways {
             addresses: addresses.collect(),
             routes: [default("0.0.0.0/0"), default("::/0")].into(),
@@ -115,7 +126,11 @@ pub(crate) struct Ends([FrameSocket; 3]);
 
 impl Ends {
     fn open() -> Self {
-        Self([0, 1, 2].map(|number| FrameSocket::open(&name(&format!("wire{number}")), Hear::All).unwrap()))
+        Self(
+            [0, 1, 2].map(|number| {
+                FrameSocket::open(&name(&format!("wire{number}")), Hear::All).unwrap()
+            }),
+        )
     }
 
     pub(crate) fn send(&self, number: usize, frame: &[u8]) {

@@ -68,7 +68,9 @@ impl Memory {
             return None;
         }
         let handles = script.confirmed_by(echo, &self.tables);
-        let handles = handles.inspect_err(|error| warn!(%error, "rules are listed to see what they are")).ok()?;
+        let handles = handles
+            .inspect_err(|error| warn!(%error, "rules are listed to see what they are"))
+            .ok()?;
         script.done(&mut self.tables, &mut handles.into_iter()).ok()?;
         self.generation = generation;
         Some(self)
