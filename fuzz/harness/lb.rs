@@ -87,11 +87,11 @@ pub(crate) fn hello(bytes: &[u8]) {
     use std::sync::LazyLock;
     static TLS: LazyLock<ServerTls> = LazyLock::new(|| {
         let pem = include_str!("lb-test.pem");
-        let digest = sluice_api::Digest::of_bytes(pem.as_bytes());
-        let tls = serde_json::json!({ "certificates": [digest.as_str()] });
+        let digest = sluice_api::types::BlobDigest::of(pem.as_bytes());
+        let tls = serde_json::json!({ "certificates": [digest] });
         let tls = serde_json::from_value(tls).expect("a sound form");
-        let blobs = [(digest, sluice_api::types::Secret::new(pem))].into();
-        ServerTls::new(&tls, sluice_router::lb::balancer::Mode::Http, &blobs, None)
+        let blobs = [(digest, sluice_api::types::SecretBytes::new(pem))].into();
+        ServerTls::new(&tls, sluice_api::config::balancer::Mode::Http, &blobs, None)
             .expect("a good certificate")
     });
     let config = std::sync::Arc::clone(TLS.acceptor.config());

@@ -72,6 +72,8 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("zip", "packs images in tests"),
     ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
+    ("haproxy", "reference of load balancing in tests, rival in benchmarks"),
+    ("openssl", "makes certificates of tests, and is a TLS client"),
 ];
 
 /// To test consoles.

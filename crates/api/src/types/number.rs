@@ -26,6 +26,16 @@ macro_rules! ranged {
             pub const fn get(self) -> $inner {
                 self.0
             }
+
+            /// `number` as a constant: for numbers that the code itself names.
+            ///
+            /// # Panics
+            /// For a number out of range, which in a constant is a compile error.
+            #[allow(dead_code)] // not every kind of number has such constants
+            pub(crate) const fn of(number: $inner) -> Self {
+                assert!($min <= number && number <= $max, $rule);
+                Self(number)
+            }
         }
 
         impl TryFrom<u64> for $name {
@@ -80,6 +90,8 @@ macro_rules! ranged {
         impl ToSchema for $name {}
     };
 }
+
+pub(crate) use ranged;
 
 ranged!(
     /// An 802.1Q VLAN id. 0 means "priority only" and 4095 is reserved (IEEE 802.1Q 9.6), so both are refused.

@@ -55,7 +55,7 @@ pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument, vpc: &Vp
     policy.rules(Slot::ForwardPolicy, rules);
 }
 
-fn by_source() -> Ident {
+pub(super) fn by_source() -> Ident {
     Ident::fixed("acl-out-by-link")
 }
 

@@ -12,7 +12,7 @@ use crate::lb::counters::add;
 use crate::lb::live::Seat;
 
 /// The body of a request to a member.
-pub enum ToMember {
+pub(super) enum ToMember {
     /// None: the request can be told twice.
     Empty,
     /// As the client sends it.
@@ -61,14 +61,14 @@ pub(crate) enum ToClient {
 /// An answer's body together with the connection that it comes over, and the seat that it takes.
 pub(crate) struct FromMember {
     body: Incoming,
-    upstream: Option<Upstream>,
+    upstream: Option<Box<Upstream>>,
     seat: Seat,
     whole: bool,
 }
 
 impl ToClient {
     /// `body`, which comes over `upstream`.
-    pub(crate) fn of(body: Incoming, upstream: Upstream, seat: Seat) -> Self {
+    pub(crate) fn of(body: Incoming, upstream: Box<Upstream>, seat: Seat) -> Self {
         let whole = body.is_end_stream();
         let from = FromMember { body, upstream: Some(upstream), seat, whole };
         // what is whole already gives its connection back at once
