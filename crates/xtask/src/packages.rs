@@ -72,8 +72,14 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("zip", "packs images in tests"),
     ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
+<<<<<<< HEAD
     ("haproxy", "reference of load balancing in tests, rival in benchmarks"),
     ("openssl", "makes certificates of tests, and is a TLS client"),
+=======
+    ("haproxy", "reference in tests of the balancer"),
+    ("openssl", "TLS client in tests of the balancer"),
+    ("cpio", "reads the initial RAM file system in tests"),
+>>>>>>> main
 ];
 
 /// To test consoles.
