@@ -6,7 +6,9 @@
 //! Not here: sockets and the kernel's data path, which are the service's.
 
 mod access;
+mod path;
 mod server;
+pub mod service;
 mod slice;
 
 pub use server::{Action, Server, SessionReport};
