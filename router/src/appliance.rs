@@ -9,6 +9,7 @@ use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
 use sluice_sys::process::Capability;
 
+use crate::vpn::{daemon, ike, lns};
 use crate::{compile, dhcp, dns, metadata, password};
 
 /// The DHCP service.
@@ -38,20 +39,34 @@ impl Appliance for Router {
         config: &RouterDocument,
         blobs: &Blobs,
     ) -> BTreeMap<ServiceName, ServiceSlice> {
-        // a router without guest networks has nobody to serve
-        if config.role.networks.is_empty() {
-            return BTreeMap::new();
-        }
         let blob = |digest: &BlobDigest| blobs.get(digest).cloned();
-        BTreeMap::from([
-            (DHCP, ServiceSlice::of(&dhcp::slice(config))),
-            (DNS, ServiceSlice::of(&dns::slice(config))),
-            (METADATA, ServiceSlice::of(&metadata::slice(config, blob))),
-            (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
-        ])
+        let mut services = BTreeMap::new();
+        // a router without guest networks has nobody to serve
+        if !config.role.networks.is_empty() {
+            services.extend([
+                (DHCP, ServiceSlice::of(&dhcp::slice(config))),
+                (DNS, ServiceSlice::of(&dns::slice(config))),
+                (METADATA, ServiceSlice::of(&metadata::slice(config, blob))),
+                (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
+            ]);
+        }
+        let vpn = &config.role.vpn;
+        if !vpn.connections.is_empty() || !vpn.remote_access.is_empty() {
+            let secret = |digest: &BlobDigest| blobs.get(digest);
+            // charon is told by the process beside it
+            services.insert(daemon::CHARON, ServiceSlice::of(&()));
+            services.insert(daemon::IKE, ServiceSlice::of(&ike::slice(config, secret)));
+            if !vpn.remote_access.is_empty() {
+                services.insert(daemon::L2TP, ServiceSlice::of(&lns::slice(config, secret)));
+            }
+        }
+        services
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {
+        if let Some(spec) = daemon::service(service) {
+            return spec;
+        }
         // users of the image; nothing else on the box has them
         let (user, capabilities) = match service {
             DHCP => (64_001, vec![Capability::NetBindService, Capability::NetRaw]),

@@ -12,7 +12,7 @@ pub mod service;
 mod slice;
 
 pub use server::{Action, Server, SessionReport};
-pub use slice::{AccessSlice, LnsSlice, UserSlice};
+pub use slice::{AccessSlice, LnsSlice, UserSlice, slice};
 
 #[cfg(test)]
 mod tests;

@@ -94,11 +94,7 @@ impl sluice_agent::service::Service for Process {
     fn counters(&self) -> BTreeMap<String, u64> {
         lock(&self.shown).counters.clone()
     }
-}
 
-impl Process {
-    /// How things are, for the agent.
-    #[allow(dead_code)] // the agent asks for it as soon as services report
     fn report(&self) -> Value {
         serde_json::to_value(&*lock(&self.shown)).unwrap_or_default()
     }

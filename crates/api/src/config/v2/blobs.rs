@@ -13,12 +13,13 @@ impl<P: Part> ApplianceConfig<P> {
 }
 
 impl RouterConfig {
-    /// Every blob that a router's part names: user data and passwords of guests.
+    /// Every blob that a router's part names: user data and passwords of guests, secrets of tunnels.
     pub fn blobs(&self) -> BTreeSet<BlobDigest> {
         let guests = self.networks.iter().flat_map(|network| &network.guests);
         let metadata = guests.map(|guest| &guest.metadata);
         metadata
             .flat_map(|one| one.user_data.into_iter().chain(one.password.as_ref().map(|p| p.blob)))
+            .chain(self.vpn.blobs())
             .collect()
     }
 }
