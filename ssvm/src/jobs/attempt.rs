@@ -11,10 +11,10 @@ use super::failure::Failure;
 use super::import::{End, Worker, stopped};
 use super::record::{Record, State};
 use super::report::Phase;
-use crate::fetch::{Download, FetchError, Validator};
+use crate::fetch::{Address, Download, FetchError, Validator};
 use crate::image::Wanted;
 use crate::pass::{self, Feed, PassError, Passed, Plan};
-use crate::slice::{Source, What};
+use crate::slice::{Source, SourceUrl, What};
 use crate::store::Workspace;
 
 /// Bytes handed to a pass at once.
@@ -58,13 +58,14 @@ impl<'a> Attempt<'a> {
         let download = match source {
             Source::Url(url) => Some(Download::new(
                 settings.fetcher,
-                url.clone(),
+                address(url)?,
                 taken,
                 marks,
                 settings.limits.object_bytes,
                 checksum(worker).is_some(),
             )),
-            Source::Upload => None,
+            // what is in a blob was put in its place before
+            Source::Upload | Source::SecretUrl(_) => None,
         };
         let plan = plan(worker, workspace, taken);
         let noted = Arc::new(Mutex::new(worker.record.clone()));
@@ -212,6 +213,13 @@ async fn take_up(worker: &mut Worker, workspace: &Workspace) -> Result<(), Troub
             Ok(())
         }
     }
+}
+
+fn address(url: &SourceUrl) -> Result<Address, Trouble> {
+    Address::try_from(url).map_err(|reason| {
+        let code = "source-address".to_owned();
+        Trouble::End(End::Failed(Failure { code, reason, retry: false }))
+    })
 }
 
 fn checksum(worker: &Worker) -> Option<crate::checksum::Checksum> {

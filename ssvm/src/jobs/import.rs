@@ -188,6 +188,7 @@ impl Worker {
     fn manifest(&self, source: &Source, passed: &Passed) -> Manifest {
         let from = match source {
             Source::Url(url) => url.to_string(),
+            Source::SecretUrl(digest) => digest.to_string(),
             Source::Upload => "upload".to_owned(),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -17,7 +17,7 @@ use super::failure::{Failure, chain};
 use super::record::{Record, State};
 use super::report::View;
 use super::shared::Shared;
-use crate::checksum::{Algorithm, Hasher};
+use crate::checksum::{HashFunction, Hasher};
 use crate::fetch::Validator;
 use crate::image::{self, Judgement, Wanted};
 use crate::pass::{Output, Partial, PassError};
@@ -110,7 +110,7 @@ pub struct Piece {
     /// Where it begins.
     pub offset: u64,
     /// What it must hash to.
-    pub digest: Option<(Algorithm, Vec<u8>)>,
+    pub digest: Option<(HashFunction, Vec<u8>)>,
     /// Most bytes that the sender may send in all.
     pub quota: u64,
 }

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
-use crate::checksum::{Algorithm, Checksum, Hasher};
+use crate::checksum::{HashFunction, Checksum, Hasher};
 
 /// Blocks that may wait in front of a lane; they are shared, so this bounds memory once and not once a lane.
 const WAITING: usize = 4;
@@ -14,17 +14,16 @@ const WAITING: usize = 4;
 pub(super) struct Lanes(Vec<Lane>);
 
 struct Lane {
-    algorithm: Algorithm,
     blocks: SyncSender<Bytes>,
-    thread: JoinHandle<String>,
+    thread: JoinHandle<Checksum>,
 }
 
 /// What they hashed.
-pub(super) struct Digests(Vec<(Algorithm, String)>);
+pub(super) struct Digests(Vec<Checksum>);
 
 impl Lanes {
-    pub(super) fn new(algorithms: &[Algorithm]) -> Self {
-        Self(algorithms.iter().copied().map(Lane::start).collect())
+    pub(super) fn new(functions: &[HashFunction]) -> Self {
+        Self(functions.iter().copied().map(Lane::start).collect())
     }
 
     pub(super) fn update(&mut self, block: &Bytes) {
@@ -36,33 +35,30 @@ impl Lanes {
 
     pub(super) fn finish(self) -> Digests {
         let (senders, threads): (Vec<_>, Vec<_>) =
-            self.0.into_iter().map(|l| (l.blocks, (l.algorithm, l.thread))).unzip();
+            self.0.into_iter().map(|lane| (lane.blocks, lane.thread)).unzip();
         drop(senders);
-        let join = |(algorithm, thread): (Algorithm, JoinHandle<String>)| {
-            (algorithm, thread.join().unwrap_or_default())
-        };
-        Digests(threads.into_iter().map(join).collect())
+        Digests(threads.into_iter().filter_map(|thread| thread.join().ok()).collect())
     }
 }
 
 impl Lane {
-    fn start(algorithm: Algorithm) -> Self {
+    fn start(function: HashFunction) -> Self {
         let (blocks, waiting) = sync_channel::<Bytes>(WAITING);
         let thread = std::thread::spawn(move || {
-            let mut hasher = Hasher::new(algorithm);
+            let mut hasher = Hasher::new(function);
             for block in waiting {
                 hasher.update(&block);
             }
-            hasher.hex()
+            Checksum::of(function, &hasher.bytes())
         });
-        Self { algorithm, blocks, thread }
+        Self { blocks, thread }
     }
 }
 
 impl Digests {
-    /// The result of `algorithm`, which must be one of those that ran.
-    pub(super) fn checksum(&self, algorithm: Algorithm) -> Checksum {
-        let found = self.0.iter().find(|(other, _)| *other == algorithm);
-        Checksum::new(algorithm, found.map_or(String::new(), |(_, hex)| hex.clone()))
+    /// The result of `function`; of one that did not run, a checksum that nothing has.
+    pub(super) fn checksum(&self, function: HashFunction) -> Checksum {
+        let found = self.0.iter().find(|checksum| checksum.function() == function);
+        found.cloned().unwrap_or_else(|| Checksum::of(function, &[]))
     }
 }

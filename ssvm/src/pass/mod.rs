@@ -21,7 +21,7 @@ use tokio::sync::mpsc::Receiver;
 
 pub use error::PassError;
 
-use crate::checksum::{Algorithm, Checksum};
+use crate::checksum::{HashFunction, Checksum};
 use crate::image::{self, Inspection, Judgement, Wanted};
 use crate::store::Workspace;
 use crate::unpack::{self, Compression, Unpacker};
@@ -243,12 +243,8 @@ impl Pass {
         let Stage::Head(head) = &mut self.stage else { return Ok(()) };
         let head = Bytes::from(std::mem::take(head));
         self.stage = match unpack::sniff(&head) {
-            None => {
-                Stage::Plain(Lanes::new(&with(&self.plan, &[Algorithm::Sha256, Algorithm::Sha512])))
-            }
-            Some(compression) => {
-                Stage::Packed(Box::new(Packed::begin(&self.plan, compression, &head)?))
-            }
+            None => Stage::Plain(Lanes::new(&with(&self.plan, &[HashFunction::Sha256, HashFunction::Sha512]))),
+            Some(compression) => Stage::Packed(Box::new(Packed::begin(&self.plan, compression, &head)?)),
         };
         // once more, now that it is known where they go
         self.taken -= u64::try_from(head.len()).unwrap_or(0);
@@ -323,14 +319,12 @@ impl Packed {
     fn begin(plan: &Plan, compression: Compression, head: &[u8]) -> Result<Self, PassError> {
         let unpacker = Unpacker::new(compression, head, plan.unpack_bytes)?;
         let path = plan.workspace.folder.join(&plan.unpacked);
-        let file =
-            plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
-        let fallback: &[Algorithm] =
-            if plan.checksum.is_none() { &[Algorithm::Sha256] } else { &[] };
+        let file = plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
+        let fallback: &[HashFunction] = if plan.checksum.is_none() { &[HashFunction::Sha256] } else { &[] };
         Ok(Self {
             unpacker,
             source: Lanes::new(&with(plan, fallback)),
-            image: Lanes::new(&[Algorithm::Sha256, Algorithm::Sha512]),
+            image: Lanes::new(&[HashFunction::Sha256, HashFunction::Sha512]),
             output: Output::new(file, 0)?,
         })
     }
@@ -359,9 +353,9 @@ fn unpacked(
 }
 
 /// `algorithms`, and that of the checksum to compare.
-fn with(plan: &Plan, algorithms: &[Algorithm]) -> Vec<Algorithm> {
-    let asked = plan.checksum.as_ref().map(Checksum::algorithm);
-    let mut all: Vec<Algorithm> = algorithms.iter().copied().chain(asked).collect();
+fn with(plan: &Plan, algorithms: &[HashFunction]) -> Vec<HashFunction> {
+    let asked = plan.checksum.as_ref().map(Checksum::function);
+    let mut all: Vec<HashFunction> = algorithms.iter().copied().chain(asked).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -369,7 +363,7 @@ fn with(plan: &Plan, algorithms: &[Algorithm]) -> Vec<Algorithm> {
 
 /// The source's digest, which must be the one that was given.
 fn source_digest(plan: &Plan, digests: &Digests) -> Result<Checksum, PassError> {
-    let algorithm = plan.checksum.as_ref().map_or(Algorithm::Sha256, Checksum::algorithm);
+    let algorithm = plan.checksum.as_ref().map_or(HashFunction::Sha256, Checksum::function);
     let found = digests.checksum(algorithm);
     match &plan.checksum {
         Some(wanted) if *wanted != found => {
@@ -396,8 +390,8 @@ fn conclude(
         part,
         image,
         size,
-        sha256: digests.checksum(Algorithm::Sha256).hex().to_owned(),
-        sha512: digests.checksum(Algorithm::Sha512).hex().to_owned(),
+        sha256: digests.checksum(HashFunction::Sha256).hex().to_owned(),
+        sha512: digests.checksum(HashFunction::Sha512).hex().to_owned(),
         source_size,
         source_digest,
         compression,

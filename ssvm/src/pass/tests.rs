@@ -76,9 +76,9 @@ fn a_packed_image_is_unpacked_and_both_are_hashed() {
     let image = samples::raw();
     let packed = zstd(&image);
     let checksum = {
-        let mut hasher = crate::checksum::Hasher::new(Algorithm::Md5);
+        let mut hasher = crate::checksum::Hasher::new(HashFunction::Md5);
         hasher.update(&packed);
-        Checksum::new(Algorithm::Md5, hasher.hex())
+        Checksum::of(HashFunction::Md5, &hasher.bytes())
     };
     let with_checksum =
         Plan { checksum: Some(checksum.clone()), ..plan(folder.path(), Arc::new(RealDisk)) };
@@ -111,10 +111,7 @@ fn a_pass_that_was_cut_off_is_taken_up_at_its_last_checkpoint() {
         let passed = pass(small(folder.path(), taken), rest, step, true).0.unwrap();
         assert_eq!(passed.source_size, source.len() as u64);
         assert!(std::fs::read(folder.path().join(&passed.part)).unwrap() == image);
-        assert_eq!(
-            passed.sha256,
-            crate::checksum::hex(&<sha2::Sha256 as sha2::Digest>::digest(&image))
-        );
+        assert_eq!(passed.sha256, Checksum::of(HashFunction::Sha256, &<sha2::Sha256 as sha2::Digest>::digest(&image)).hex());
     }
 }
 

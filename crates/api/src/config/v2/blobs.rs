@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig, SsvmConfig};
+use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig};
 use crate::types::BlobDigest;
 
 impl<P: Part> ApplianceConfig<P> {
@@ -25,13 +25,6 @@ impl RouterConfig {
 
 impl ProxyConfig {
     /// Every blob that a console proxy's part names.
-    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
-        BTreeSet::new()
-    }
-}
-
-impl SsvmConfig {
-    /// Every blob that a secondary storage VM's part names.
     pub fn blobs(&self) -> BTreeSet<BlobDigest> {
         BTreeSet::new()
     }
