@@ -7,6 +7,7 @@ pub mod files;
 pub mod filesystem;
 pub mod kernel;
 pub mod model;
+pub mod mounts;
 pub mod neighbour;
 pub mod nft;
 pub mod packet;
