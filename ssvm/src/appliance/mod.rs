@@ -27,12 +27,12 @@ use mounter::Mounter;
 pub use mounts::wanted;
 pub use slice::slice;
 
+use crate::fetch::AUTHORITIES;
+
 /// The storage service.
 pub const STORAGE: ServiceName = ServiceName("storage");
 /// Its user; nothing else on the machine has it.
 pub const USER: u32 = 64_021;
-/// What certificates of web servers are tested against.
-const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Where file servers are mounted.
 pub const STORES: &str = "/run/sluice/stores";

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, IF_RANGE, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::error::FetchError;
 use super::names::Names;
@@ -15,6 +18,9 @@ use super::resolve::Guarded;
 use super::validator::Validator;
 use super::address::Address;
 use crate::slice::{FetchPolicy, StorageSlice};
+
+/// The authorities of a Debian machine.
+pub const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Fetches under one policy. Cheap to clone.
 #[derive(Clone)]
@@ -51,8 +57,6 @@ impl Fetcher {
     /// Errors: the proxy or an authority cannot be read.
     pub fn new(slice: &StorageSlice) -> Result<Self, String> {
         let policy = &slice.fetch;
-        // the first caller in the process sets it; any other choice would be this one as well
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let addresses =
             AddressPolicy { allowed: policy.allowed.clone(), refused: policy.refused.clone() };
         let addresses = Arc::new(addresses);
@@ -74,11 +78,7 @@ impl Fetcher {
             let proxy = reqwest::Proxy::all(url).map_err(|_| "the proxy is not understood")?;
             builder = builder.proxy(proxy);
         }
-        if !slice.authorities.trim().is_empty() {
-            let read = reqwest::Certificate::from_pem_bundle(slice.authorities.as_bytes());
-            let certificates = read.map_err(|_| "an authority is no PEM certificate")?;
-            builder = builder.tls_certs_merge(certificates);
-        }
+        builder = builder.tls_backend_preconfigured(tls(&slice.authorities)?);
         let client = builder.build().map_err(|error| format!("no HTTP client: {error}"))?;
         Ok(Self { client, addresses, policy: Arc::new(policy.clone()) })
     }
@@ -130,6 +130,23 @@ impl Fetcher {
         }
         request.send().await.map_err(|error| broken(url, error))
     }
+}
+
+/// TLS that believes the machine's authorities and `more`, PEM. A machine that has none can still fetch by `http`, and the
+/// reason why `https` fails is then that of the server's certificate.
+fn tls(more: &str) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    // some of a system's own may be too old for the library; those that remain do
+    let system = std::fs::read(AUTHORITIES).unwrap_or_default();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&system).flatten());
+    for certificate in CertificateDer::pem_slice_iter(more.as_bytes()) {
+        let bad = "an authority is no PEM certificate";
+        roots.add(certificate.map_err(|_| bad)?).map_err(|_| bad)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Where an answer sends us.
