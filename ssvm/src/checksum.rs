@@ -2,6 +2,7 @@
 
 use md5::Md5;
 use sha1::Sha1;
+use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
 pub use sluice_api::types::{Checksum, HashFunction};
 
@@ -47,6 +48,30 @@ impl Hasher {
         }
     }
 
+    /// Its state, from which [`Hasher::restore`] goes on.
+    pub fn save(&self) -> Vec<u8> {
+        match self {
+            Self::Md5(hash) => hash.serialize().to_vec(),
+            Self::Sha1(hash) => hash.serialize().to_vec(),
+            Self::Sha224(hash) => hash.serialize().to_vec(),
+            Self::Sha256(hash) => hash.serialize().to_vec(),
+            Self::Sha384(hash) => hash.serialize().to_vec(),
+            Self::Sha512(hash) => hash.serialize().to_vec(),
+        }
+    }
+
+    /// `function` in the state `saved`; none when it is no state of it.
+    pub fn restore(function: HashFunction, saved: &[u8]) -> Option<Self> {
+        Some(match function {
+            HashFunction::Md5 => Self::Md5(state(saved)?),
+            HashFunction::Sha1 => Self::Sha1(state(saved)?),
+            HashFunction::Sha224 => Self::Sha224(state(saved)?),
+            HashFunction::Sha256 => Self::Sha256(state(saved)?),
+            HashFunction::Sha384 => Self::Sha384(state(saved)?),
+            HashFunction::Sha512 => Self::Sha512(state(saved)?),
+        })
+    }
+
     /// The result.
     pub fn bytes(self) -> Vec<u8> {
         match self {
@@ -58,6 +83,10 @@ impl Hasher {
             Self::Sha512(hash) => hash.finalize().to_vec(),
         }
     }
+}
+
+fn state<T: SerializableState>(saved: &[u8]) -> Option<T> {
+    T::deserialize(saved.try_into().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -78,5 +107,20 @@ mod tests {
         assert!(of(HashFunction::Sha256).starts_with("ba7816bf"));
         assert!(of(HashFunction::Sha384).starts_with("cb00753f"));
         assert!(of(HashFunction::Sha512).starts_with("ddaf35a1"));
+    }
+
+    #[test]
+    fn a_saved_state_goes_on_where_it_was() {
+        for function in HashFunction::ALL {
+            let mut whole = Hasher::new(function);
+            whole.update(&[7; 1000]);
+            let saved = whole.save();
+            let mut resumed = Hasher::restore(function, &saved).unwrap();
+            for hasher in [&mut whole, &mut resumed] {
+                hasher.update(&[8; 777]);
+            }
+            assert_eq!(whole.bytes(), resumed.bytes(), "{function:?}");
+            assert!(Hasher::restore(function, &saved[1..]).is_none());
+        }
     }
 }

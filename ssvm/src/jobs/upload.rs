@@ -181,7 +181,7 @@ impl Upload {
             Some(_) => {}
             None => {
                 let marks = Validator { total: Some(length), ..Validator::default() };
-                record.state = State::Fetching { taken: 0, marks: Some(marks) };
+                record.state = State::Fetching { taken: 0, restart: None, marks: Some(marks) };
                 self.shared.journal.keep(&record).map_err(|error| journal(&error))?;
                 self.view.set_total(Some(length));
             }

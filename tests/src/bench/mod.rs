@@ -5,6 +5,7 @@ pub mod boot;
 pub mod console;
 pub mod dhcp;
 pub mod dns;
+pub mod storage;
 
 use std::fmt;
 
@@ -67,5 +68,6 @@ pub fn all() -> Vec<Entry> {
         Entry { name: "console", what: "screens against websockify", run: console::run },
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
+        Entry { name: "storage", what: "imports against curl, zstd and qemu-img", run: storage::run },
     ]
 }
