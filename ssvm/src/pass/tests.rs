@@ -46,8 +46,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     use async_compression::codecs::GzipEncoder;
-    use async_compression::codecs::flate::params::FlateEncoderParams;
-    packed(GzipEncoder::new(FlateEncoderParams::default()), bytes)
+    packed(GzipEncoder::new(async_compression::Level::Default.into()), bytes)
 }
 
 fn packed(mut encoder: impl async_compression::codecs::EncodeV2, bytes: &[u8]) -> Vec<u8> {
