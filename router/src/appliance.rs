@@ -2,64 +2,49 @@
 
 use std::collections::BTreeMap;
 
-use sluice_agent::{Appliance, Blobs, ServiceName, ServiceSlice, ServiceSpec};
-use sluice_api::RouterDocument;
+use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice};
+use sluice_api::RouterConfig;
 use sluice_api::boot::Role;
-use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
 use sluice_sys::process::Capability;
 
-use crate::{compile, dhcp, dns, metadata, password};
+use crate::{compile, dhcp, dns};
 
 /// The DHCP service.
 pub const DHCP: ServiceName = ServiceName("dhcp");
 /// The name service.
 pub const DNS: ServiceName = ServiceName("dns");
-/// The metadata service.
-pub const METADATA: ServiceName = ServiceName("metadata");
-/// The password server.
-pub const PASSWORD: ServiceName = ServiceName("password");
 
 /// The virtual router.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Router;
 
 impl Appliance for Router {
-    type Config = RouterDocument;
+    type Config = RouterConfig;
 
     const ROLE: Role = Role::Router;
 
-    fn desired(&self, config: &RouterDocument) -> Desired {
+    fn desired(&self, config: &RouterConfig) -> Desired {
         compile::desired(config)
     }
 
-    fn services(
-        &self,
-        config: &RouterDocument,
-        blobs: &Blobs,
-    ) -> BTreeMap<ServiceName, ServiceSlice> {
+    fn services(&self, config: &RouterConfig) -> BTreeMap<ServiceName, ServiceSlice> {
         // a router without guest networks has nobody to serve
-        if config.role.networks.is_empty() {
+        if config.networks.is_empty() {
             return BTreeMap::new();
         }
-        let blob = |digest: &BlobDigest| blobs.get(digest).cloned();
         BTreeMap::from([
             (DHCP, ServiceSlice::of(&dhcp::slice(config))),
             (DNS, ServiceSlice::of(&dns::slice(config))),
-            (METADATA, ServiceSlice::of(&metadata::slice(config, blob))),
-            (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
         ])
     }
 
-    fn service(&self, service: ServiceName) -> ServiceSpec {
+    fn privileges(&self, service: ServiceName) -> Privileges {
         // users of the image; nothing else on the box has them
-        let (user, capabilities) = match service {
-            DHCP => (64_001, vec![Capability::NetBindService, Capability::NetRaw]),
-            DNS => (64_002, vec![Capability::NetBindService]),
-            METADATA => (64_003, vec![Capability::NetBindService]),
-            // the password server, whose port is above 1024
-            _ => (64_004, Vec::new()),
-        };
-        ServiceSpec::own(user).with_capabilities(capabilities)
+        if service == DHCP {
+            let capabilities = vec![Capability::NetBindService, Capability::NetRaw];
+            return Privileges { user: 64_001, capabilities };
+        }
+        Privileges { user: 64_002, capabilities: vec![Capability::NetBindService] }
     }
 }

@@ -1,18 +1,11 @@
 //! The virtual router: what a guest network needs from its gateway, one module per service.
 
 mod appliance;
-mod budget;
 pub mod compile;
 pub mod desk;
 pub mod dhcp;
 pub mod dns;
-mod endpoint;
-pub mod lb;
-pub mod metadata;
-pub mod password;
 mod slice_file;
-pub mod vpn;
-mod web;
 
-pub use appliance::{DHCP, DNS, METADATA, PASSWORD, Router};
+pub use appliance::{DHCP, DNS, Router};
 pub use slice_file::SliceArgs;

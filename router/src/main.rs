@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sluice_api::Finding;
-use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password};
+use sluice_router::{Router, SliceArgs, desk, dhcp, dns};
 
 /// The configuration has errors.
 const UNSOUND: u8 = 3;
@@ -56,12 +56,6 @@ enum Command {
     Dhcp(SliceArgs),
     /// Serve DNS without an agent, on a desk or a test bench
     Dns(SliceArgs),
-    /// Balance load without an agent, on a desk or a test bench
-    Lb(lb::desk::LbArgs),
-    /// Serve metadata without an agent, on a desk or a test bench
-    Metadata(SliceArgs),
-    /// Serve passwords without an agent, on a desk or a test bench
-    Password(SliceArgs),
 }
 
 #[derive(Subcommand)]
@@ -70,12 +64,6 @@ enum Service {
     Dhcp,
     /// The name service
     Dns,
-    /// The load balancer
-    Lb,
-    /// The metadata service
-    Metadata,
-    /// The password server
-    Password,
 }
 
 fn main() -> ExitCode {
@@ -106,18 +94,6 @@ fn run(command: Command) -> Result<ExitCode> {
             log_to_stderr();
             dns::desk::run(&args)?;
         }
-        Command::Lb(args) => {
-            log_to_stderr();
-            lb::desk::run(&args)?;
-        }
-        Command::Metadata(args) => {
-            log_to_stderr();
-            metadata::desk::run(&args)?;
-        }
-        Command::Password(args) => {
-            log_to_stderr();
-            password::desk::run(&args)?;
-        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,9 +104,6 @@ fn serve(service: &Service) -> Result<()> {
     match service {
         Service::Dhcp => Ok(dhcp::process::run()?),
         Service::Dns => Ok(dns::service::run()?),
-        Service::Lb => Ok(lb::service::run()?),
-        Service::Metadata => Ok(metadata::process::run()?),
-        Service::Password => Ok(password::process::run()?),
     }
 }
 

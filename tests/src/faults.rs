@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use sluice_agent::engine::{Handle, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
 use sluice_agent::{ServiceName, ServiceSlice};
-use sluice_api::RouterDocument;
+use sluice_api::RouterConfig;
 use sluice_api::boot::BootDocument;
 use sluice_api::config::Attachment;
 use sluice_api::report::ServiceStatus;
@@ -22,9 +22,9 @@ use sluice_sys::model::Observed;
 ///
 /// # Panics
 /// When the example is not sound, which its own test shows.
-pub fn example() -> RouterDocument {
+pub fn example() -> RouterConfig {
     let bytes = include_bytes!("../../examples/router.json");
-    match RouterDocument::decode(bytes) {
+    match RouterConfig::decode(bytes) {
         Ok((config, _)) => config,
         Err(findings) => panic!("examples/router.json: {findings:?}"),
     }
@@ -34,7 +34,7 @@ pub fn example() -> RouterDocument {
 ///
 /// # Panics
 /// Never: the values are valid.
-pub fn changed() -> RouterDocument {
+pub fn changed() -> RouterConfig {
     let mut config = example();
     config.generation = config.generation.next().expect("not the last generation");
     for link in &mut config.links {
@@ -49,7 +49,7 @@ pub fn changed() -> RouterDocument {
             link.mtu = 1400.try_into().expect("an MTU");
         }
     }
-    let [first, second, ..] = config.role.networks.as_mut_slice() else {
+    let [first, second, ..] = config.networks.as_mut_slice() else {
         unreachable!("the example has two networks")
     };
     if let Some(nat) = &mut first.source_nat {
@@ -135,12 +135,6 @@ impl Running {
         for link in seen.links.values_mut() {
             link.index = 0;
         }
-        // nor are the kernel's numbers of rules that were put back the ones they had
-        for table in seen.tables.values_mut() {
-            for chain in Arc::make_mut(table).chains.values_mut() {
-                chain.rules.iter_mut().for_each(|rule| rule.handle = None);
-            }
-        }
         // settings of one link go with it
         seen.sysctls.retain(|key, _| {
             match key.as_str().split('.').collect::<Vec<_>>().as_slice() {
@@ -222,7 +216,7 @@ impl Services for FakeServices {
     }
 }
 
-/// What goes wrong with files; writes and removals count from 1.
+/// What goes wrong with files; operations count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFault {
     /// Nothing.
@@ -287,23 +281,5 @@ impl Files for FaultyFiles {
             die();
         }
         Ok(())
-    }
-
-    fn remove(&self, name: &str) -> std::io::Result<()> {
-        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
-        match self.fault {
-            FileFault::Fail(at) if at == number => return Err(std::io::ErrorKind::Other.into()),
-            FileFault::KillBefore(at) | FileFault::Torn(at) if at == number => die(),
-            _ => {}
-        }
-        sluice_sys::files::remove(&self.dir, name)?;
-        if self.fault == FileFault::KillAfter(number) {
-            die();
-        }
-        Ok(())
-    }
-
-    fn list(&self) -> std::io::Result<Vec<String>> {
-        sluice_sys::files::list(&self.dir)
     }
 }

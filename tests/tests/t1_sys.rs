@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -17,8 +15,8 @@ use sluice_api::types::{Cidr, InterfaceAddress, LinkName, MacAddr};
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_sys::kernel::{Changes, Kernel, RealKernel, Wake};
 use sluice_sys::model::{Keys, MAIN_TABLE, RouteEntry, Step, SysctlKey};
-use sluice_sys::nft::{self, Element, Ident, Script, Set, SetType, Table, early};
-use sluice_sys::process::{Sandbox, View, spawn};
+use sluice_sys::nft::{self, Element, ElementValue, Ident, Map, Script, SetType, Table, early};
+use sluice_sys::process::{Sandbox, spawn};
 use tokio::io::AsyncReadExt;
 
 fn link(name: &str) -> LinkName {
@@ -201,14 +199,14 @@ fn foreign_changes_wake_the_listener() {
 fn port_forwards(count: u32) -> Table {
     let elements = (0..count).map(|number| {
         let [_, high, mid, low] = number.to_be_bytes();
-        let public = Ipv4Addr::new(198, 18 + high % 2, mid, low);
-        let guest = Ipv4Addr::new(10, high, mid, low);
-        let port = || sluice_api::types::Port::fixed(80).into();
-        (Element::from([public.into(), port()]), Element::from([guest.into(), port()]))
+        let public = ElementValue::Ipv4([198, 18 + high % 2, mid, low].into());
+        let guest = ElementValue::Ipv4([10, high, mid, low].into());
+        let port = ElementValue::Port(sluice_api::types::Port::fixed(80));
+        (Element(vec![public, port.clone()]), Element(vec![guest, port]))
     });
-    let types = [SetType::Ipv4, SetType::Port];
-    let map = Set::map(types, types).mapping(elements);
-    Table { sets: [(Ident::fixed("port-forwards"), map)].into(), ..Table::default() }
+    let types = vec![SetType::Ipv4, SetType::Port];
+    let map = Map { key: types.clone(), value: types, elements: elements.collect() };
+    Table { maps: [(Ident::fixed("port-forwards"), map)].into(), ..Table::default() }
 }
 
 async fn reach(kernel: &RealKernel, table: Table) -> Script {
@@ -282,8 +280,8 @@ fn the_early_table_lets_nothing_pass_but_the_control_api() {
             assert_eq!(ping(), passes, "{}", ours.state());
         }
         let counters = kernel.counters(&early::table_id()).await.unwrap();
-        let ping = counters.rules[&("early-input".to_owned(), "early/ping".to_owned())];
-        assert_eq!(ping.packets, 1, "{counters:?}");
+        let ping = counters[&("early-input".to_owned(), "early/ping".to_owned())];
+        assert_eq!(ping.0, 1, "{counters:?}");
     })
     .unwrap();
 }
@@ -292,8 +290,7 @@ fn the_early_table_lets_nothing_pass_but_the_control_api() {
 fn further_expressions() -> Table {
     let (tcp, port) = (nft::Expr::L4([nft::L4::Tcp].into()), sluice_api::types::Port::fixed(8080));
     let both = [nft::MarkPlace::Packet, nft::MarkPlace::Connection];
-    let mark =
-        |value: nft::MarkValue| both.map(|place| vec![nft::Expr::SetMark(place, value.clone())]);
+    let mark = |value| both.map(|place| vec![nft::Expr::SetMark(place, value)]);
     let values = both.into_iter().flat_map(|from| {
         [
             nft::MarkValue::Number(7),
@@ -320,7 +317,7 @@ fn further_expressions() -> Table {
         to("10.1.1.2", Some(port)),
         to("2001:db8::2", None),
         to("2001:db8::2", Some(port)),
-        vec![tcp.clone(), nft::Expr::Redirect(Some(port))],
+        vec![tcp.clone(), nft::Expr::Redirect(port)],
     ];
     let chain = |hook, rules: Vec<Vec<nft::Expr>>| {
         let named = |(number, mut exprs): (usize, Vec<nft::Expr>)| {
@@ -401,11 +398,11 @@ async fn change(kernel: &RealKernel, table: Table, what: &str) -> (Script, Durat
 }
 
 fn sandbox(program: &str, arguments: &[&str]) -> Sandbox {
-    let tools = View::libraries().reading(["/usr", "/bin", "/proc"]);
     Sandbox {
+        program: program.into(),
         arguments: arguments.iter().map(Into::into).collect(),
-        view: tools,
-        ..Sandbox::new(program, 64_001)
+        user: 64_001,
+        capabilities: Vec::new(),
     }
 }
 
@@ -428,8 +425,7 @@ fn a_sandboxed_process_makes_no_namespaces_and_keeps_nothing_open() {
     nix::fcntl::fcntl(&leaked, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
     let said = runtime().block_on(async {
         let (_ours, theirs) = UnixStream::pair().unwrap();
-        let mut child =
-            spawn(&sandbox("/usr/bin/perl", &["-e", LOOK]), OwnedFd::from(theirs).into()).unwrap();
+        let mut child = spawn(&sandbox("/usr/bin/perl", &["-e", LOOK]), theirs.into()).unwrap();
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
         said
@@ -445,8 +441,7 @@ fn a_sandboxed_process_ends_with_the_thread_that_started_it() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let pid = std::thread::spawn(move || {
         runtime().block_on(async {
-            let child =
-                spawn(&sandbox("/bin/sleep", &["1000"]), OwnedFd::from(theirs).into()).unwrap();
+            let child = spawn(&sandbox("/bin/sleep", &["1000"]), theirs.into()).unwrap();
             let pid = child.id().unwrap();
             // as if the agent were killed: nobody is left to end the child
             std::mem::forget(child);

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use sluice_api::RouterDocument;
+use sluice_api::RouterConfig;
 use sluice_api::report::{Answer, ConfirmAnswer, Phase};
 use sluice_sys::kernel::Fault;
 use sluice_tests::faults::{FileFault, Running, Trouble, World, changed, example};
 
-async fn push(running: &Running, config: &RouterDocument, confirm: Option<Duration>) -> Answer {
+async fn push(running: &Running, config: &RouterConfig, confirm: Option<Duration>) -> Answer {
     running.handle.push(serde_json::to_vec(config).unwrap().into(), confirm).await
 }
 
@@ -65,7 +65,7 @@ fn expect(state: &str, allowed: &[&str], what: &str) {
 }
 
 /// Operations of the kernel and writes of files that a start in `dir` and one push take.
-async fn counted(dir: &Path, config: &RouterDocument) -> (u64, u64) {
+async fn counted(dir: &Path, config: &RouterConfig) -> (u64, u64) {
     let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
     assert!(matches!(push(&running, config, None).await, Answer::Applied { .. }));
     (running.kernel.operations(), running.files.writes())
@@ -76,7 +76,7 @@ async fn counted(dir: &Path, config: &RouterDocument) -> (u64, u64) {
 async fn failing(
     dir: &Path,
     faults: (Fault, FileFault),
-    config: &RouterDocument,
+    config: &RouterConfig,
     allowed: (&str, &str),
 ) -> bool {
     let running = World::in_dir(dir).start(faults.0, faults.1).await;
@@ -173,71 +173,12 @@ async fn a_damaged_page_of_the_ledger_is_an_alarm_and_the_other_one_is_in_force(
     }
 }
 
-/// The machine was off and on again: its kernel holds nothing.
-fn powered_off(dir: &Path) {
-    std::fs::remove_file(dir.join("kernel.json")).unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_restart_with_an_unreadable_ledger_leaves_a_healthy_kernel_alone() {
-    let before = before().await;
-    for name in PAGES {
-        damage(before.dir.path(), name, Some(b"{"));
-    }
-    for _ in 0..3 {
-        let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
-        tokio::time::sleep(Duration::from_mins(1)).await;
-        // the kernel's part: nobody knows what the services are to serve
-        let kernel = |state: &str| state.split("\n{").next().unwrap().to_owned();
-        assert_eq!(kernel(&running.state()), kernel(&before.old));
-        let status = running.handle.status();
-        assert_eq!(status.phase, Phase::Degraded);
-        assert!(status.alarms.iter().any(|alarm| alarm.contains("left as it is")), "{status:#?}");
-    }
-    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
-    assert!(matches!(push(&running, &changed(), None).await, Answer::Applied { .. }));
-    expect(&running.state(), &[&before.new], "pushed");
-    assert_eq!(running.handle.status().alarms, Vec::<String>::new());
-}
-
-/// The file of the configuration with this content.
-fn content(dir: &Path, config: &RouterDocument) -> String {
-    let digest = sluice_api::Digest::of_bytes(&serde_json::to_vec(config).unwrap());
-    let name = format!("config-{}.json", digest.as_str());
-    assert!(dir.join(&name).exists());
-    name
-}
-
-#[tokio::test(start_paused = true)]
-async fn content_that_cannot_be_read_is_an_alarm_and_the_former_comes_into_force_after_a_power_cut()
-{
-    let before = before().await;
-    let dir = before.dir.path();
-    let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
-    assert!(matches!(push(&running, &changed(), None).await, Answer::Applied { .. }));
-    drop(running);
-    let name = content(dir, &changed());
-    damage(dir, &name, Some(b"{"));
-    let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
-    assert_eq!(running.handle.status().phase, Phase::Degraded);
-    drop(running);
-    powered_off(dir);
-    let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
-    expect(&running.state(), &[&before.old], "the former one");
-    assert!(!running.handle.status().alarms.is_empty());
-    // and the same again heals it
-    assert!(matches!(push(&running, &changed(), None).await, Answer::Applied { .. }));
-    expect(&running.state(), &[&before.new], "healed");
-    assert_eq!(running.handle.status().alarms, Vec::<String>::new());
-}
-
 #[tokio::test(start_paused = true)]
 async fn two_damaged_pages_are_an_alarm_and_drop_all_until_the_next_commit() {
     let before = before().await;
     for name in PAGES {
         damage(before.dir.path(), name, Some(b"{"));
     }
-    powered_off(before.dir.path());
     for _ in 0..3 {
         let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
         expect(&running.state(), &[&before.empty], "both pages damaged");
@@ -363,10 +304,6 @@ async fn killed(kind: &str, which: &str, from: &Path, allowed: &[&str]) -> u64 {
             .args([dir.path().to_str().unwrap(), which, kind, &number.to_string()])
             .status()
             .unwrap();
-        if kind == "file-torn" && status.signal().is_some() {
-            // only a power cut tears a file, and it takes the kernel along
-            powered_off(dir.path());
-        }
         let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
         rested(&running).await;
         expect(&running.state(), allowed, &format!("{which}: {kind} {number}"));

@@ -1,19 +1,16 @@
 //! What the agent needs to know of the appliance that it runs on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use sluice_api::boot::Role;
-use sluice_api::config::Part;
-use sluice_api::types::{ApplianceId, BlobDigest, Generation, LinkName};
-use sluice_api::{ApplianceConfig, Finding};
+use sluice_api::types::{ApplianceId, Generation, LinkName};
+use sluice_api::{Finding, RouterConfig};
 use sluice_sys::model::Desired;
-
-use crate::blobs::Blobs;
-use crate::service::ServiceSpec;
+use sluice_sys::process::Capability;
 
 /// An appliance: its configuration type and what that means for kernel and services. All of it is pure.
 pub trait Appliance: Send + Sync + 'static {
@@ -26,26 +23,24 @@ pub trait Appliance: Send + Sync + 'static {
     /// The state that the kernel is to be in.
     fn desired(&self, config: &Self::Config) -> Desired;
 
-    /// The slice of the configuration for each service, with the bytes of the blobs that it names; a service without one
-    /// is told that it has nothing to do.
-    fn services(&self, config: &Self::Config, blobs: &Blobs)
-    -> BTreeMap<ServiceName, ServiceSlice>;
+    /// The slice of the configuration for each service; a service without one is told that it has nothing to do.
+    fn services(&self, config: &Self::Config) -> BTreeMap<ServiceName, ServiceSlice>;
 
-    /// What a service is: its program, its rights, its files.
-    fn service(&self, name: ServiceName) -> ServiceSpec;
+    /// As whom a service runs, and with which rights.
+    fn privileges(&self, service: ServiceName) -> Privileges;
+}
 
-    /// Names of the features that a configuration may use, for `GET /v1/status`; each a word that never changes its
-    /// meaning. Default: none beside what every appliance has.
-    fn capabilities(&self) -> Vec<&'static str> {
-        Vec::new()
-    }
+/// What a service process may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privileges {
+    /// User and group id, not 0.
+    pub user: u32,
+    /// Capabilities kept.
+    pub capabilities: Vec<Capability>,
 }
 
 /// What every configuration has.
-pub trait Configuration: Clone + Send + Sync + 'static {
-    /// The versions of its format that are read, the newest last.
-    const VERSIONS: &[u32] = &[2];
-
+pub trait Configuration: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Decodes and checks; the findings that come with a configuration are warnings.
     fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>>;
 
@@ -60,14 +55,9 @@ pub trait Configuration: Clone + Send + Sync + 'static {
 
     /// The addresses of that link.
     fn control_addresses(&self) -> Vec<std::net::IpAddr>;
-
-    /// The blobs that it names. Default: none.
-    fn blobs(&self) -> BTreeSet<BlobDigest> {
-        BTreeSet::new()
-    }
 }
 
-impl<P: Part> Configuration for ApplianceConfig<P> {
+impl Configuration for RouterConfig {
     fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
         Self::decode(bytes)
     }
@@ -89,10 +79,6 @@ impl<P: Part> Configuration for ApplianceConfig<P> {
         link.map_or_else(Vec::new, |link| {
             link.addresses.iter().map(sluice_api::types::InterfaceAddress::ip).collect()
         })
-    }
-
-    fn blobs(&self) -> BTreeSet<BlobDigest> {
-        self.blobs()
     }
 }
 
@@ -138,7 +124,6 @@ impl PartialEq for ServiceSlice {
 
 impl fmt::Debug for ServiceSlice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // it may hold secrets; what it is can still be compared
-        write!(f, "slice {:?}", sluice_api::Digest::of_bytes(self.0.get().as_bytes()))
+        f.write_str(self.0.get())
     }
 }

@@ -48,9 +48,7 @@ impl Totals {
             Answer::Already { .. }
             | Answer::Stale { .. }
             | Answer::Changed { .. }
-            | Answer::Busy(_)
-            | Answer::MissingBlobs { .. }
-            | Answer::Unknown => {}
+            | Answer::Busy(_) => {}
         }
     }
 

@@ -178,11 +178,6 @@ fn samples(finding: &Finding) -> Vec<Option<Value>> {
         json!(1500),
         json!(true),
         json!({}),
-        // before the words, which would be taken for the parts' names
-        json!({"router": {"hostname": "a"}}),
-        json!({"proxy": {}}),
-        json!({"ssvm": {}}),
-        json!({"all": {}}),
         json!("router"),
         json!("guest"),
         json!("allow"),

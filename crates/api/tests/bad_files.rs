@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sluice_api::{Finding, RouterDocument, finding};
+use sluice_api::{Finding, RouterConfig, finding};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad")
@@ -24,7 +24,7 @@ fn cases() -> Vec<PathBuf> {
 }
 
 fn findings(path: &Path) -> Vec<Finding> {
-    match RouterDocument::decode(&fs::read(path).unwrap()) {
+    match RouterConfig::decode(&fs::read(path).unwrap()) {
         Ok((_, warnings)) => warnings,
         Err(findings) => findings,
     }
@@ -69,9 +69,9 @@ fn every_code_has_a_bad_file_and_is_listed() {
 fn more_guests_than_a_slash_16_are_refused() {
     let mut config: serde_json::Value =
         serde_json::from_slice(&fs::read(example()).unwrap()).unwrap();
-    let guest = config["role"]["router"]["networks"][0]["guests"][0].clone();
-    config["role"]["router"]["networks"][0]["guests"] = vec![guest; 65_535].into();
-    let refused = RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err();
+    let guest = config["networks"][0]["guests"][0].clone();
+    config["networks"][0]["guests"] = vec![guest; 65_535].into();
+    let refused = RouterConfig::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err();
     assert_eq!(refused[0].code, "too-many");
 }
 
@@ -86,8 +86,8 @@ fn the_example_has_no_findings() {
 
 #[test]
 fn canonical_form_survives_a_round_trip() {
-    let (config, _) = RouterDocument::decode(&fs::read(example()).unwrap()).unwrap();
-    let again = RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap().0;
+    let (config, _) = RouterConfig::decode(&fs::read(example()).unwrap()).unwrap();
+    let again = RouterConfig::decode(&serde_json::to_vec(&config).unwrap()).unwrap().0;
     assert_eq!(config, again);
     assert_eq!(sluice_api::Digest::of(&config).unwrap(), sluice_api::Digest::of(&again).unwrap());
 }

@@ -4,15 +4,11 @@
 //! one that fails on command. Not here: any decision.
 
 pub mod files;
-pub mod filesystem;
 pub mod kernel;
 pub mod model;
-pub mod neighbour;
 pub mod nft;
 pub mod packet;
+mod pairs;
 pub mod process;
-pub mod splice;
 pub mod tap;
 pub mod udp_batch;
-
-pub(crate) use sluice_rules::pairs;

@@ -16,9 +16,6 @@ pub(crate) struct Options {
     /// Only T0 and T1, for work in between
     #[arg(long)]
     fast: bool,
-    /// Every fuzz target, not only those of each run
-    #[arg(long, conflicts_with = "fast")]
-    full: bool,
 }
 
 struct Tier {
@@ -55,7 +52,7 @@ struct Line {
 
 /// Runs the checks, then the tiers.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    packages::ensure(&[packages::BUILD, packages::NAMESPACES, packages::CONSOLE])?;
+    packages::ensure(&[packages::BUILD, packages::NAMESPACES])?;
     nextest::ensure()?;
     components()?;
     checks()?;
@@ -70,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         lines.push(line);
         if tier.name == "T2" {
             packages::ensure(&[packages::FUZZ])?;
-            good &= fuzz::run(options.full)?;
+            good &= fuzz::run()?;
         }
     }
     report(&lines);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sluice_api::ApplianceConfig;
+use sluice_api::RouterConfig;
 use sluice_api::report::LogPage;
 
 use super::client::{Client, Failure};
@@ -112,7 +112,7 @@ pub(super) async fn run(
             object::show(json, &client.get(&path(&appliance, "")).await?);
         }
         ApplianceCommand::Config { appliance } => {
-            let config: ApplianceConfig = client.get(&path(&appliance, "/config")).await?;
+            let config: RouterConfig = client.get(&path(&appliance, "/config")).await?;
             let text = serde_json::to_string_pretty(&config);
             output::line(&text.map_err(|error| Failure::Answer(error.to_string()))?);
         }

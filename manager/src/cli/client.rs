@@ -137,8 +137,6 @@ impl Client {
     /// One that waits so long for a whole answer.
     fn patient(url: &str, patience: Duration) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
-        // one is in force already where several clients are made
-        let _ = rustls::crypto::ring::default_provider().install_default();
         // the manager is asked directly: a proxy for the Internet has no business here
         let http = reqwest::Client::builder()
             .no_proxy()

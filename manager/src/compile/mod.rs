@@ -10,12 +10,11 @@ mod network;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::config::{
-    Control, DnsConfig, EgressPolicy, Guest, LinkRole, Route, RouterConfig, RouterDocument,
-    RouterPart,
+    ConfigVersion, Control, DnsConfig, EgressPolicy, Guest, LinkRole, Route, RouterConfig,
 };
 use sluice_api::types::{
-    ApplianceId, Cidr, DomainName, FormatVersion, Generation, HostName, InterfaceAddress,
-    LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
+    ApplianceId, Cidr, DomainName, Generation, HostName, InterfaceAddress, LeaseSeconds, LinkName,
+    MacAddr, Mtu, ObjectId, VlanId,
 };
 
 use self::links::Links;
@@ -115,7 +114,7 @@ pub enum CompileError {
 }
 
 /// The configuration of a router, with number `generation`.
-pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterDocument, CompileError> {
+pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterConfig, CompileError> {
     let mut links = Links::new(model)?;
     let mut networks = Vec::with_capacity(model.networks.len());
     let mut routes = control_routes(model, &links.control());
@@ -125,26 +124,16 @@ pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterDocum
         default_route(&mut routes, &outside, network.public.gateway)?;
         networks.push(network::guest_network(network, inside, outside));
     }
-    let router = RouterConfig {
-        hostname: hostname(&model.appliance)?,
-        networks,
-        dns: DnsConfig { upstreams: model.resolvers.clone(), ..DnsConfig::default() },
-        public_addresses: Vec::new(),
-        firewall: Vec::new(),
-        egress_rules: Vec::new(),
-        static_nat: Vec::new(),
-        port_forwards: Vec::new(),
-        vpc: None,
-    };
-    Ok(RouterDocument {
-        version: FormatVersion,
+    Ok(RouterConfig {
+        version: ConfigVersion,
         generation,
         appliance: model.appliance.clone(),
+        hostname: hostname(&model.appliance)?,
         control: Control { link: links.control(), managers: model.managers.clone() },
         links: links.finish(),
         routes,
-        policy_rules: Vec::new(),
-        role: RouterPart::Router(router),
+        networks,
+        dns: DnsConfig { upstreams: model.resolvers.clone() },
     })
 }
 
@@ -167,7 +156,6 @@ fn control_routes(model: &RouterModel, link: &LinkName) -> Vec<Route> {
         link: link.clone(),
         via: Some(IpAddr::V4(gateway)),
         metric: 0,
-        table: None,
     };
     model.managers.iter().filter(|cidr| !own.overlaps(cidr)).map(route).collect()
 }
@@ -181,7 +169,7 @@ fn default_route(
     let destination: Cidr = "0.0.0.0/0".parse()?;
     if !routes.iter().any(|route| route.destination == destination) {
         let via = Some(IpAddr::V4(gateway));
-        routes.push(Route { destination, link: link.clone(), via, metric: 0, table: None });
+        routes.push(Route { destination, link: link.clone(), via, metric: 0 });
     }
     Ok(())
 }

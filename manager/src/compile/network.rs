@@ -1,6 +1,6 @@
 //! Guest networks: policy, source NAT, DHCP and guests.
 
-use sluice_api::config::{DhcpConfig, Guest, GuestNetwork, NetworkDns, SourceNat};
+use sluice_api::config::{DhcpConfig, Guest, GuestNetwork, SourceNat};
 use sluice_api::types::LinkName;
 
 use super::NetworkModel;
@@ -17,11 +17,9 @@ pub(super) fn guest_network(
         cidr: network.cidr,
         gateway: network.gateway,
         domain: network.domain.clone(),
-        acl: None,
         egress: network.egress,
         source_nat: Some(SourceNat { link: outside, address: network.public.address }),
         dhcp: DhcpConfig { lease_seconds: network.lease_seconds, ..DhcpConfig::default() },
-        dns: NetworkDns::default(),
         guests: sorted(&network.guests),
     }
 }

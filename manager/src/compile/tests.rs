@@ -5,8 +5,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sluice_api::config::{GuestDhcp, GuestMetadata};
-
 use super::*;
 
 fn parse<T: std::str::FromStr>(text: &str) -> T
@@ -25,11 +23,7 @@ fn guest(number: u8) -> Guest {
         id: parse(&format!("nic-{number}")),
         mac: MacAddr::from_bytes([2, 0, 0, 0, 1, number]).unwrap(),
         address: Ipv4Addr::new(10, 1, 1, number),
-        secondary_addresses: Vec::new(),
         hostname: parse(&format!("vm{number}")),
-        default_nic: true,
-        dhcp: GuestDhcp::default(),
-        metadata: GuestMetadata::default(),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use sluice_api::boot::{BootControl, BootDocument, Role};
-use sluice_api::types::{ApplianceId, FormatVersion, InterfaceAddress, ObjectId};
+use sluice_api::config::ConfigVersion;
+use sluice_api::types::{ApplianceId, InterfaceAddress, ObjectId};
 use sqlx::SqliteConnection;
 
 use super::resolve::not_found;
@@ -152,11 +153,10 @@ pub async fn boot_document(
         mtu: None,
     };
     Ok(BootDocument {
-        version: FormatVersion,
+        version: ConfigVersion,
         role: appliance.role,
         appliance: appliance.id,
         control,
         identity: issued.identity,
-        seal_key: None,
     })
 }

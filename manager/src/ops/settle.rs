@@ -1,6 +1,6 @@
 //! The end of a change: each touched appliance gets the configuration that follows, with a higher number if it differs.
 
-use sluice_api::config::{Guest, GuestDhcp, GuestMetadata, RouterDocument};
+use sluice_api::config::{Guest, RouterConfig};
 use sluice_api::types::{Generation, ObjectId};
 use sluice_api::{Digest, Finding};
 use sqlx::SqliteConnection;
@@ -48,13 +48,13 @@ async fn recompile(conn: &mut SqliteConnection, appliance: &Appliance) -> Result
     write(conn, id, &config, digest).await
 }
 
-fn compile(model: &RouterModel) -> Result<RouterDocument, Error> {
+fn compile(model: &RouterModel) -> Result<RouterConfig, Error> {
     compile::router(model, Generation::MIN)
         .map_err(|error| Error::Corrupt { what: "model", reason: crate::push::chain(&error) })
 }
 
 /// Digest of the content: the number is the same for all.
-fn digest(config: &RouterDocument) -> Result<String, Error> {
+fn digest(config: &RouterConfig) -> Result<String, Error> {
     let digest = Digest::of(config)
         .map_err(|error| Error::Corrupt { what: "configuration", reason: error.to_string() })?;
     Ok(digest.as_str().to_owned())
@@ -68,7 +68,7 @@ fn after(generation: u64) -> Result<Generation, Error> {
 async fn write(
     conn: &mut SqliteConnection,
     id: &str,
-    config: &RouterDocument,
+    config: &RouterConfig,
     digest: String,
 ) -> Result<(), Error> {
     let generation = config.generation.get();
@@ -84,7 +84,7 @@ pub async fn raise(conn: &mut SqliteConnection, id: &str, seen: Generation) -> R
         return Ok(false);
     }
     let corrupt = |reason: String| Error::Corrupt { what: "configuration", reason };
-    let mut config: RouterDocument =
+    let mut config: RouterConfig =
         serde_json::from_str(&wanted.config).map_err(|error| corrupt(error.to_string()))?;
     config.generation = after(seen.get())?;
     write(conn, id, &config, wanted.digest).await?;
@@ -145,11 +145,7 @@ async fn network_model(
         id: nic.id,
         mac: nic.mac,
         address: nic.address,
-        secondary_addresses: Vec::new(),
         hostname,
-        default_nic: true,
-        dhcp: GuestDhcp::default(),
-        metadata: GuestMetadata::default(),
     };
     Ok(NetworkModel {
         id: network.id.clone(),

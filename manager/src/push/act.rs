@@ -52,12 +52,6 @@ impl Task {
             Answer::Busy(busy) => self.noted(word, Some(busy.reason), Rest::Soon).await,
             Answer::Stale { current } => self.raise(current).await,
             Answer::Changed { generation, .. } => self.raise(generation).await,
-            Answer::MissingBlobs { blobs } => {
-                let names: Vec<_> = blobs.iter().map(ToString::to_string).collect();
-                error!(appliance = %self.id, blobs = names.join(" "), "blobs are missing");
-                self.noted(word, Some(names.join("; ")), Rest::Backoff).await
-            }
-            Answer::Unknown => self.noted(word, None, Rest::Backoff).await,
             Answer::Rejected { findings } => {
                 error!(appliance = %self.id, findings = lines(&findings), "rejected");
                 self.noted(word, lines(&findings), Rest::Backoff).await
@@ -101,10 +95,6 @@ impl Task {
                 warn!(appliance = %self.id, %generation, reason, "cannot commit");
                 Ok(Rest::Soon)
             }
-            ConfirmAnswer::Unknown => {
-                warn!(appliance = %self.id, %generation, "answers a confirmation with a word of a newer build");
-                Ok(Rest::Backoff)
-            }
         }
     }
 
@@ -128,8 +118,6 @@ fn word(answer: &Answer) -> &'static str {
         Answer::Stale { .. } => "stale",
         Answer::Changed { .. } => "changed",
         Answer::Busy(_) => "busy",
-        Answer::MissingBlobs { .. } => "missing-blobs",
-        Answer::Unknown => "unknown",
         Answer::Rejected { .. } => "rejected",
         Answer::Failed { .. } => "failed",
     }

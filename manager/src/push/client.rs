@@ -12,9 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sluice_api::ApplianceConfig;
+use sluice_api::RouterConfig;
 use sluice_api::boot::Identity;
-use sluice_api::config::Part;
 use sluice_api::report::{
     Answer, ArpingRequest, CaptureRequest, Confirm, ConfirmAnswer, DiagnosticOutput, DryRun,
     Health, LogPage, PingRequest, PowerAction, PowerRequest, StatusReport, TracerouteRequest,
@@ -117,7 +116,7 @@ impl PushClient {
     }
 
     /// `GET /v1/config`: the committed configuration.
-    pub async fn config<P: Part>(&self) -> Result<ApplianceConfig<P>, PushError> {
+    pub async fn config(&self) -> Result<RouterConfig, PushError> {
         self.get("/v1/config").await
     }
 
@@ -133,14 +132,14 @@ impl PushClient {
     }
 
     /// `PUT /v1/config`.
-    pub async fn push<P: Part>(&self, config: &ApplianceConfig<P>) -> Result<Answer, PushError> {
+    pub async fn push(&self, config: &RouterConfig) -> Result<Answer, PushError> {
         self.push_bytes(json(config)?).await
     }
 
     /// `PUT /v1/config?confirm_seconds=N`: reverts unless confirmed within so many seconds; 0 commits at once.
-    pub async fn push_confirming<P: Part>(
+    pub async fn push_confirming(
         &self,
-        config: &ApplianceConfig<P>,
+        config: &RouterConfig,
         seconds: u32,
     ) -> Result<Answer, PushError> {
         let path = format!("/v1/config?confirm_seconds={seconds}");
@@ -153,7 +152,7 @@ impl PushClient {
     }
 
     /// `PUT /v1/config?dry_run=true`: what the push would do, without doing it.
-    pub async fn dry_run<P: Part>(&self, config: &ApplianceConfig<P>) -> Result<DryRun, PushError> {
+    pub async fn dry_run(&self, config: &RouterConfig) -> Result<DryRun, PushError> {
         self.dry_run_bytes(json(config)?).await
     }
 

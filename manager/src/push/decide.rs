@@ -84,9 +84,6 @@ mod tests {
             appliance: "r-1".parse().unwrap(),
             role: Role::Router,
             firmware: "test".to_owned(),
-            build: None,
-            contract_versions: vec![1],
-            capabilities: Vec::new(),
             uptime_seconds: 1,
             phase,
             current,
@@ -95,7 +92,6 @@ mod tests {
             services: Vec::new(),
             repairs: Vec::new(),
             alarms: Vec::new(),
-            missing_blobs: Vec::new(),
         }
     }
 

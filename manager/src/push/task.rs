@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluice_api::report::{Phase, StatusReport};
 use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{ApplianceConfig, Digest};
+use sluice_api::{Digest, RouterConfig};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -141,7 +141,7 @@ impl Task {
         let wanted = appliances::wanted(&mut conn, id).await?;
         let (Some(row), Some(stored)) = (row, wanted) else { return Ok(None) };
         let corrupt = |reason: String| Error::Corrupt { what: "configuration", reason };
-        let config: ApplianceConfig =
+        let config: RouterConfig =
             serde_json::from_str(&stored.config).map_err(|error| corrupt(error.to_string()))?;
         let digest = Digest::of(&config).map_err(|error| corrupt(error.to_string()))?;
         let wanted = Wanted { generation: config.generation, digest };

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
-use sluice_api::ApplianceConfig;
+use sluice_api::RouterConfig;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::LogPage;
 use sluice_api::types::ObjectId;
@@ -51,7 +51,7 @@ pub(super) async fn delete(State(app): State<App>, Named(id): Named, request: Re
 /// The configuration that the appliance should have.
 #[utoipa::path(get, path = "/v1/appliances/{id}/config", tag = "appliances",
     params(("id" = String, Path)),
-    responses((status = 200, body = ApplianceConfig), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = RouterConfig), (status = "4XX", body = Problem)))]
 pub(super) async fn config(State(app): State<App>, Named(id): Named) -> Reply {
     let wanted = wanted(&app, &id).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], wanted.config).into_response())

@@ -1,43 +1,30 @@
 //! From a configuration to the kernel state that it means: pure, total, sorted.
 //!
-//! Guarantees: equal configurations give equal states; a configuration that passed its check always compiles; each
-//! subsystem compiles its own fragment, and they meet only in the slots of `skeleton`.
+//! Guarantees: equal configurations give equal states; a configuration that passed its check always compiles.
 
-mod base;
-mod control;
 mod links;
-mod networks;
-mod policy;
 mod routes;
-pub mod skeleton;
+mod rules;
 mod sysctls;
-mod words;
 
-use sluice_agent::fragment::{Merged, merge};
-use sluice_api::RouterDocument;
+use std::collections::BTreeMap;
+
+use sluice_api::RouterConfig;
 use sluice_sys::model::Desired;
-use sluice_sys::nft::TableId;
+use sluice_sys::nft::{Family, Ident, TableId};
 
 /// Everything that the kernel of this router is to hold.
-pub fn desired(config: &RouterDocument) -> Desired {
-    merged(config).desired
-}
-
-/// The same, with what subsystems contradict each other in, which is nothing: a test asks.
-pub fn merged(config: &RouterDocument) -> Merged {
-    let fragments = [
-        links::fragment(config),
-        routes::fragment(config),
-        sysctls::fragment(config),
-        base::fragment(),
-        control::fragment(config),
-        policy::fragment(config),
-        networks::fragment(config),
-    ];
-    merge(table_id(), fragments)
+pub fn desired(config: &RouterConfig) -> Desired {
+    Desired {
+        links: links::links(config),
+        addresses: links::addresses(config),
+        routes: routes::routes(config),
+        sysctls: sysctls::sysctls(config),
+        tables: BTreeMap::from([(table_id(), rules::table(config))]),
+    }
 }
 
 /// The table of filter and NAT rules.
 pub fn table_id() -> TableId {
-    TableId::inet(sluice_sys::model::TABLE_NAME)
+    TableId { family: Family::Inet, name: Ident::fixed(sluice_sys::model::TABLE_NAME) }
 }

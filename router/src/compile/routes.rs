@@ -1,21 +1,18 @@
 //! Routes of the main table.
 
-use sluice_agent::fragment::Fragment;
-use sluice_api::RouterDocument;
+use std::collections::BTreeSet;
+
+use sluice_api::RouterConfig;
 use sluice_api::config::Route;
 use sluice_sys::model::{MAIN_TABLE, RouteEntry};
 
-use super::skeleton::Slot;
-
-pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
-    let mut fragment = Fragment::new("routes");
-    fragment.routes.extend(config.routes.iter().map(entry));
-    fragment
+pub(super) fn routes(config: &RouterConfig) -> BTreeSet<RouteEntry> {
+    config.routes.iter().map(entry).collect()
 }
 
 fn entry(route: &Route) -> RouteEntry {
     RouteEntry {
-        table: route.table.map_or(MAIN_TABLE, sluice_api::types::RouteTable::get),
+        table: MAIN_TABLE,
         destination: route.destination,
         metric: route.kernel_metric(),
         link: route.link.clone(),

@@ -2,7 +2,6 @@
 
 pub mod apply;
 pub mod boot;
-pub mod console;
 pub mod dhcp;
 pub mod dns;
 
@@ -64,7 +63,6 @@ pub fn all() -> Vec<Entry> {
     vec![
         Entry { name: "apply", what: "configurations of 10,000 guests", run: apply::run },
         Entry { name: "boot", what: "first configuration against the bare kernel", run: boot::run },
-        Entry { name: "console", what: "screens against websockify", run: console::run },
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
     ]

@@ -3,10 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bench;
-mod field;
 mod forward;
 mod guests;
 mod links;
-mod scripted;
 mod service;
 mod swap;

@@ -19,7 +19,7 @@ use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, StatusReport, Timing,
 };
 use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{ApiCode, Digest, RouterDocument};
+use sluice_api::{ApiCode, Digest, RouterConfig};
 use tokio::net::TcpListener;
 
 use super::tls::acceptor;
@@ -33,8 +33,8 @@ pub(crate) struct Exchange {
 
 #[derive(Default)]
 struct Kept {
-    current: Option<RouterDocument>,
-    pending: Option<RouterDocument>,
+    current: Option<RouterConfig>,
+    pending: Option<RouterConfig>,
     pushed: Vec<u64>,
     script: VecDeque<Answer>,
     exchanges: Vec<Exchange>,
@@ -108,7 +108,7 @@ impl Agent {
         self.kept().current.as_ref().map(|config| config.generation.get())
     }
 
-    pub(crate) fn config(&self) -> RouterDocument {
+    pub(crate) fn config(&self) -> RouterConfig {
         self.kept().current.clone().expect("nothing is committed")
     }
 
@@ -168,7 +168,7 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .with_state(agent)
 }
 
-fn reported(config: &RouterDocument) -> Reported {
+fn reported(config: &RouterConfig) -> Reported {
     Reported { generation: config.generation, digest: Digest::of(config).unwrap() }
 }
 
@@ -183,9 +183,6 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         appliance: agent.id.clone(),
         role: Role::Router,
         firmware: "simulated".to_owned(),
-        build: None,
-        contract_versions: vec![1],
-        capabilities: Vec::new(),
         uptime_seconds: 1,
         phase,
         current: kept.current.as_ref().map(reported),
@@ -194,7 +191,6 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         services: Vec::new(),
         repairs: Vec::new(),
         alarms: kept.alarms.clone(),
-        missing_blobs: Vec::new(),
     })
 }
 
@@ -212,21 +208,21 @@ async fn push(
         return (StatusCode::OK, Json(json!(DryRun { plan: plan(), findings: Vec::new() })));
     }
     agent.note(connection, "PUT /v1/config");
-    let answer = match RouterDocument::decode(&body) {
+    let answer = match RouterConfig::decode(&body) {
         Ok((config, _)) => accept(&agent, config),
         Err(findings) => Answer::Rejected { findings },
     };
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => 200,
-        Answer::Stale { .. } | Answer::Changed { .. } | Answer::MissingBlobs { .. } => 409,
+        Answer::Stale { .. } | Answer::Changed { .. } => 409,
         Answer::Busy(_) => 503,
         Answer::Rejected { .. } => 422,
-        Answer::Failed { .. } | Answer::Unknown => 500,
+        Answer::Failed { .. } => 500,
     };
     (StatusCode::from_u16(status).unwrap(), Json(json!(answer)))
 }
 
-fn accept(agent: &Agent, config: RouterDocument) -> Answer {
+fn accept(agent: &Agent, config: RouterConfig) -> Answer {
     let mut kept = agent.kept();
     let generation = config.generation;
     kept.pushed.push(generation.get());

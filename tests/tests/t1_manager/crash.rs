@@ -62,7 +62,7 @@ async fn killed_managers_lose_and_double_nothing() {
     }
     nothing_lost_or_doubled(&cloud, &answered).await;
     until("the router has all", || {
-        agent.committed().is_some() && agent.config().role.networks[0].guests.len() == GUESTS + 2
+        agent.committed().is_some() && agent.config().networks[0].guests.len() == GUESTS + 2
     })
     .await;
     let pushed = agent.pushed();

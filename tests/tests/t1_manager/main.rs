@@ -34,7 +34,7 @@ async fn a_network_is_applied_confirmed_and_watched() {
     let push = exchanges.iter().find(|call| call.route == "PUT /v1/config").unwrap();
     let confirm = exchanges.iter().find(|call| call.route == "POST /v1/config/confirm").unwrap();
     assert_ne!(push.connection, confirm.connection, "a confirmation needs a new connection");
-    assert_eq!(agent.config().role.networks[0].guests.len(), 2);
+    assert_eq!(agent.config().networks[0].guests.len(), 2);
 
     let again = cloud.sluice(["apply", &first_network(), "--yes"]);
     assert_eq!((again.code, again.out.as_str()), (0, "nothing to do\n"));

@@ -56,10 +56,8 @@ async fn a_deleted_network_leaves_its_router_idle_until_the_machine_is_gone() {
         assert_eq!(cloud.sluice(["guest", "delete", guest]).code, 0);
     }
     assert_eq!(cloud.sluice(["network", "delete", "net1"]).code, 0);
-    until("an idle router", || {
-        agent.committed().is_some() && agent.config().role.networks.is_empty()
-    })
-    .await;
+    until("an idle router", || agent.committed().is_some() && agent.config().networks.is_empty())
+        .await;
     assert!(agent.config().links.iter().all(|link| link.name.as_str() == "ctl"));
     let mut all = Value::Null;
     for _ in 0..200 {

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
 mod diagnostics;
-mod policy;
 mod refusals;
 mod world;
 
@@ -195,7 +194,7 @@ fn a_dry_run_changes_nothing_and_the_same_again_is_answered_already() {
     world.push_and_confirm(&config());
     let mut next = config();
     next.generation = next.generation.next().unwrap();
-    next.role.networks[0].egress = sluice_api::config::EgressPolicy::Deny;
+    next.networks[0].egress = sluice_api::config::EgressPolicy::Deny;
     let before =
         world.router.sh("nft -s list ruleset; ip -4 -brief addr; ip route").check().unwrap();
     let dry = world.dry_run(&next);

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use super::{Engine, ServiceError, Target};
 use crate::appliance::{Appliance, ServiceName, ServiceSlice};
 use crate::boot;
-use crate::ledger::Entry;
 use crate::plan::{self, Plan};
 
 /// Rounds of observe, plan and apply before what is left is a failure. A second one is needed when the kernel does
@@ -179,9 +178,8 @@ impl<A: Appliance> Engine<A> {
         reached: &mut Reached,
         tally: &mut Tally,
     ) -> Result<(), ServiceError> {
-        let blobs = self.blobs_of(target);
         let slices = match target {
-            Some(entry) => self.appliance.services(&entry.config, &blobs),
+            Some(entry) => self.appliance.services(&entry.config),
             None => BTreeMap::new(),
         };
         reached.services = self.service_changes(&slices);
@@ -191,7 +189,7 @@ impl<A: Appliance> Engine<A> {
             self.services.stop(name).await;
             self.serving.remove(&name);
         }
-        let Some(generation) = target.as_ref().map(Entry::generation) else { return Ok(()) };
+        let Some(generation) = target.as_ref().map(|entry| entry.generation) else { return Ok(()) };
         self.configure(generation, slices, tally).await
     }
 
@@ -248,14 +246,10 @@ impl<A: Appliance> Engine<A> {
     }
 }
 
-/// The table of a configuration's rules.
-pub(super) fn main_table() -> TableId {
-    TableId { family: Family::Inet, name: Ident::fixed(sluice_sys::model::TABLE_NAME) }
-}
-
 /// Tables that are ours and may have to go: the early one once there is a configuration, the other when there is none.
 fn owned_tables() -> [TableId; 2] {
-    [sluice_sys::nft::early::table_id(), main_table()]
+    let name = Ident::fixed(sluice_sys::model::TABLE_NAME);
+    [sluice_sys::nft::early::table_id(), TableId { family: Family::Inet, name }]
 }
 
 /// Counts per subsystem.

@@ -11,7 +11,7 @@ use sluice_api::boot::BootDocument;
 use sluice_api::report::{
     Answer, Busy, ConfirmAnswer, DryRun, Health, HealthCheck, Phase, ServiceState, StatusReport,
 };
-use sluice_api::types::{BlobDigest, Generation, LinkName};
+use sluice_api::types::{Generation, LinkName};
 use sluice_sys::kernel::{Kernel, KernelError};
 use sluice_sys::model::{Keys, Observed};
 use sluice_sys::nft::{Counters, TableId};
@@ -19,8 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::{Engine, Parts, Services};
-use crate::appliance::{Appliance, Configuration};
-use crate::blobs::{BlobError, BlobStore};
+use crate::appliance::Appliance;
 use crate::boot;
 use crate::ledger::Ledger;
 use crate::metrics::Totals;
@@ -69,7 +68,7 @@ enum Request {
     Push { body: Bytes, confirm: Option<Duration>, reply: oneshot::Sender<Answer> },
     DryRun { body: Bytes, reply: oneshot::Sender<DryRun> },
     Confirm { generation: Generation, reply: oneshot::Sender<ConfirmAnswer> },
-    Config { reply: oneshot::Sender<Option<Vec<u8>>> },
+    Config { reply: oneshot::Sender<Option<serde_json::Value>> },
     Links { reply: oneshot::Sender<Result<Observed, KernelError>> },
 }
 
@@ -79,7 +78,6 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     pushing: Arc<tokio::sync::Mutex<()>>,
     shared: Arc<Shared>,
-    blobs: Arc<BlobStore>,
     listen: watch::Receiver<Listen>,
 }
 
@@ -87,11 +85,10 @@ impl Handle {
     /// Reads the ledger, brings the last good configuration into force and goes on from there, until all handles are
     /// gone. Returns once that first configuration, or the state before any, has been tried for.
     pub async fn start<A: Appliance>(parts: Parts<A>) -> Self {
-        let opened = Ledger::open(Arc::clone(&parts.files), understood::<A>);
-        let blobs = Arc::new(BlobStore::open(Arc::clone(&parts.files), &parts.boot));
+        let (ledger, alarms) = Ledger::open(Arc::clone(&parts.files));
         let (listen, listening) = watch::channel(Listen::at_boot(&parts.boot));
         let shared = Arc::new(Shared {
-            report: Mutex::new(Engine::<A>::blank(&parts.appliance, &parts.boot)),
+            report: Mutex::new(Engine::<A>::blank(&parts.boot)),
             totals: Mutex::default(),
             start: Instant::now(),
             services: Arc::clone(&parts.services),
@@ -102,11 +99,7 @@ impl Handle {
             boot: parts.boot,
             kernel: parts.kernel,
             services: parts.services,
-            ledger: opened.ledger,
-            blobs: Arc::clone(&blobs),
-            missing: Vec::new(),
-            former_blobs: BTreeSet::new(),
-            hold: false,
+            ledger,
             serving: std::collections::BTreeMap::new(),
             deadline: None,
             degraded: false,
@@ -116,11 +109,11 @@ impl Handle {
             shared: Arc::clone(&shared),
             listen,
         };
-        engine.start(opened.alarms, opened.interrupted).await;
+        engine.start(alarms).await;
         let (requests, queue) = mpsc::channel(16);
         tokio::spawn(engine.run(queue));
         let pushing = Arc::new(tokio::sync::Mutex::new(()));
-        Self { requests, pushing, shared, blobs, listen: listening }
+        Self { requests, pushing, shared, listen: listening }
     }
 
     /// Brings a configuration into force. With `confirm`, it reverts unless confirmed within that time.
@@ -156,20 +149,8 @@ impl Handle {
         answer.await.unwrap_or(ConfirmAnswer::NotPending { current: None })
     }
 
-    /// Keeps a blob for a configuration that names it; a lost one is put to use within seconds.
-    pub async fn put_blob(&self, digest: BlobDigest, bytes: Bytes) -> Result<(), BlobError> {
-        let blobs = Arc::clone(&self.blobs);
-        let kept = tokio::task::spawn_blocking(move || blobs.put(digest, &bytes)).await;
-        kept.unwrap_or_else(|error| Err(BlobError::Keep(std::io::Error::other(error))))
-    }
-
-    /// Whether a blob is here.
-    pub fn has_blob(&self, digest: &BlobDigest) -> bool {
-        self.blobs.has(digest)
-    }
-
-    /// The configuration that is meant to be in force, as it came.
-    pub async fn config(&self) -> Option<Vec<u8>> {
+    /// The configuration that is meant to be in force.
+    pub async fn config(&self) -> Option<serde_json::Value> {
         let (reply, answer) = oneshot::channel();
         let _ = self.requests.send(Request::Config { reply }).await;
         answer.await.ok().flatten()
@@ -267,21 +248,14 @@ impl<A: Appliance> Engine<A> {
                 let _ = reply.send(self.confirm(generation));
             }
             Request::Config { reply } => {
-                let digest = self.target().map(|entry| entry.digest().clone());
-                let bytes = digest.and_then(|digest| self.ledger.content(&digest).ok());
-                let _ = reply.send(bytes);
+                let config = self.target().map(|entry| serde_json::to_value(&*entry.config));
+                let _ = reply.send(config.and_then(Result::ok));
             }
             Request::Links { reply } => {
                 let _ = reply.send(self.kernel.observe(&Keys::default()).await);
             }
         }
     }
-}
-
-/// A configuration that we committed once; findings that a build since then has become stricter about are a reason too.
-fn understood<A: Appliance>(bytes: &[u8]) -> Result<A::Config, String> {
-    let parsed = A::Config::parse(bytes).map(|(config, _)| config);
-    parsed.map_err(|findings| findings.first().map(ToString::to_string).unwrap_or_default())
 }
 
 async fn until(deadline: Option<Instant>) {

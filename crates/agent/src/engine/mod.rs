@@ -9,7 +9,6 @@
 
 mod alarms;
 mod apply;
-mod blobs;
 mod generation;
 mod handle;
 mod push;
@@ -22,7 +21,7 @@ use std::sync::Arc;
 
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{DriftRepair, SubsystemReport};
-use sluice_api::types::{BlobDigest, Generation};
+use sluice_api::types::Generation;
 use sluice_sys::kernel::Kernel;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -31,7 +30,6 @@ pub use handle::{Handle, Listen};
 pub use services::{ServiceError, Services};
 
 use crate::appliance::{Appliance, Configuration, ServiceName, ServiceSlice};
-use crate::blobs::BlobStore;
 use crate::ledger::{Entry, Files, Ledger};
 
 /// What the engine is made of.
@@ -44,7 +42,7 @@ pub struct Parts<A> {
     pub kernel: Arc<dyn Kernel>,
     /// Its services.
     pub services: Arc<dyn Services>,
-    /// Where ledger and blobs are kept.
+    /// Where the ledger is kept.
     pub files: Arc<dyn Files>,
 }
 
@@ -55,13 +53,6 @@ pub(crate) struct Engine<A: Appliance> {
     kernel: Arc<dyn Kernel>,
     services: Arc<dyn Services>,
     ledger: Ledger<A::Config>,
-    blobs: Arc<BlobStore>,
-    /// Blobs of the target that are not here.
-    missing: Vec<BlobDigest>,
-    /// Blobs of the configuration before the committed one, which may have to stand in for it.
-    former_blobs: std::collections::BTreeSet<BlobDigest>,
-    /// True when the ledger cannot say what is meant to be in force and the kernel holds something: it is left alone.
-    hold: bool,
     /// The services that were given something, with what they said is in force; `None` is not known.
     serving: BTreeMap<ServiceName, Option<(Generation, ServiceSlice)>>,
     /// When the pending configuration reverts; `None` while it is being applied.
@@ -86,7 +77,7 @@ impl<A: Appliance> Engine<A> {
     }
 
     fn current(&self) -> Option<Generation> {
-        self.ledger.state().committed.as_ref().map(Entry::generation)
+        self.ledger.state().committed.as_ref().map(|entry| entry.generation)
     }
 
     /// Tells the API where it is to listen from now on.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, PlanSummary, Timing};
-use sluice_api::types::{BlobDigest, Generation};
+use sluice_api::types::Generation;
 use sluice_api::{ApiCode, Finding};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -26,7 +26,9 @@ impl<A: Appliance> Engine<A> {
             let reason = format!("this is {}, not {}", self.boot.appliance, config.appliance());
             return Err(vec![ApiCode::WrongAppliance.at("appliance", reason)]);
         }
-        Ok((Entry::new(config.generation(), config, body), warnings))
+        let entry = Entry::new(config.generation(), config)
+            .map_err(|error| vec![ApiCode::Internal.of_request(error.to_string())])?;
+        Ok((entry, warnings))
     }
 
     /// What would happen; nothing is touched.
@@ -36,14 +38,6 @@ impl<A: Appliance> Engine<A> {
             Err(findings) => return DryRun { plan: PlanSummary::default(), findings },
         };
         findings.extend(self.refusal(&entry));
-        let missing = self.missing_of(&entry);
-        if !missing.is_empty() {
-            let finding = |digest: &BlobDigest| {
-                ApiCode::MissingBlob.at(digest.to_string(), "the blob is not here")
-            };
-            findings.extend(missing.iter().map(finding));
-            return DryRun { plan: PlanSummary::default(), findings };
-        }
         let desired = self.appliance.desired(&entry.config);
         let planned = match self.compare(&desired).await {
             Ok(plan) => self.dry_run(&plan).await.map(|()| plan),
@@ -52,9 +46,7 @@ impl<A: Appliance> Engine<A> {
         match planned {
             Ok(plan) => {
                 let mut plan = plan.summary();
-                let blobs = self.blobs.collect(&entry.config.blobs()).0;
-                let slices = self.appliance.services(&entry.config, &blobs);
-                plan.steps.extend(self.service_changes(&slices));
+                plan.steps.extend(self.service_changes(&self.appliance.services(&entry.config)));
                 DryRun { plan, findings }
             }
             Err(error) => {
@@ -67,7 +59,7 @@ impl<A: Appliance> Engine<A> {
     /// What a push of this number would be refused for, whatever its content does.
     fn refusal(&self, entry: &Entry<A::Config>) -> Option<Finding> {
         let state = self.ledger.state();
-        let reason = match generation::verdict(state, entry.generation(), entry.digest())? {
+        let reason = match generation::verdict(state, entry.generation, &entry.digest)? {
             Answer::Stale { current } => format!("older than {current}, which is committed"),
             Answer::Changed { seen, .. } => format!("known with other content ({seen})"),
             Answer::Busy(busy) => format!("generation {} {}", busy.generation, busy.reason),
@@ -84,13 +76,9 @@ impl<A: Appliance> Engine<A> {
             Err(findings) => return Answer::Rejected { findings },
         };
         if let Some(answer) =
-            generation::verdict(self.ledger.state(), entry.generation(), entry.digest())
+            generation::verdict(self.ledger.state(), entry.generation, &entry.digest)
         {
             return answer;
-        }
-        let blobs = self.missing_of(&entry);
-        if !blobs.is_empty() {
-            return Answer::MissingBlobs { blobs };
         }
         let desired = self.appliance.desired(&entry.config);
         let dry = match self.compare(&desired).await {
@@ -101,12 +89,11 @@ impl<A: Appliance> Engine<A> {
         if let Err(error) = dry {
             return self.untouched(error.chain());
         }
-        let generation = entry.generation();
-        if let Err(error) = self.ledger.begin(entry.clone(), body) {
+        let generation = entry.generation;
+        if let Err(error) = self.ledger.begin(entry.clone()) {
             return self.untouched(chain(&error));
         }
         self.deadline = None;
-        self.hold = false;
         self.publish();
         match self.reach(&Some(entry), Mode::Strict).await {
             Ok(mut reached) => {
@@ -136,7 +123,7 @@ impl<A: Appliance> Engine<A> {
             confirm.map(|within| u32::try_from(within.as_secs()).unwrap_or(u32::MAX));
         if let Some(within) = confirm {
             self.deadline = Some(Instant::now() + within);
-        } else if let Err(error) = self.commit() {
+        } else if let Err(error) = self.ledger.commit() {
             // in force but not durable: it stays pending, and the deadline that has passed takes it back
             error!(error = %chain(&error), "cannot commit");
             self.deadline = Some(Instant::now());
@@ -145,6 +132,8 @@ impl<A: Appliance> Engine<A> {
                 rolled_back: false,
                 current: self.current(),
             };
+        } else {
+            self.committed();
         }
         self.degraded = false;
         self.clear(Trouble::NotInForce);
@@ -169,14 +158,15 @@ impl<A: Appliance> Engine<A> {
         if state.pending.is_none() && self.current() == Some(generation) {
             return ConfirmAnswer::Committed { generation };
         }
-        let waits = state.pending.as_ref().is_some_and(|entry| entry.generation() == generation);
+        let waits = state.pending.as_ref().is_some_and(|entry| entry.generation == generation);
         if !waits || self.deadline.is_none() {
             return ConfirmAnswer::NotPending { current: self.current() };
         }
-        if let Err(error) = self.commit() {
+        if let Err(error) = self.ledger.commit() {
             error!(error = %chain(&error), "cannot commit");
             return ConfirmAnswer::Failed { reason: chain(&error) };
         }
+        self.committed();
         self.deadline = None;
         info!(%generation, "configuration committed");
         self.publish();

@@ -1,8 +1,6 @@
 //! Back to the last good configuration, start-up, and repair of what others changed.
 
 use sluice_api::report::DriftRepair;
-use sluice_api::types::Generation;
-use sluice_sys::model::Keys;
 use tracing::{info, warn};
 
 use super::alarms::Trouble;
@@ -21,21 +19,16 @@ impl<A: Appliance> Engine<A> {
     /// Gives up the pending configuration and returns to the last good one; true when that is verified.
     pub(super) async fn go_back(&mut self) -> bool {
         self.deadline = None;
-        self.hold = false;
         self.abandon();
         let target = self.last_good();
         // what a service was told last may be the configuration that is given up
-        self.forget_services();
+        for known in self.serving.values_mut() {
+            *known = None;
+        }
         let good = self.restore(&target).await;
         self.announce(&target);
         self.publish();
         good
-    }
-
-    fn forget_services(&mut self) {
-        for known in self.serving.values_mut() {
-            *known = None;
-        }
     }
 
     /// From now on each look at the kernel tries for the whole of it again.
@@ -68,36 +61,20 @@ impl<A: Appliance> Engine<A> {
     }
 
     /// Start-up: whatever was under way when we stopped is given up, and the last good one comes into force.
-    /// But when the ledger cannot say what that is, a kernel that holds one is left alone: what was in force goes on.
-    pub(super) async fn start(&mut self, alarms: Vec<String>, interrupted: Option<Generation>) {
+    pub(super) async fn start(&mut self, alarms: Vec<String>) {
         for alarm in alarms {
             self.alarm(Trouble::Opening, &alarm);
         }
-        if let Some(generation) = interrupted {
-            warn!(%generation, "was under way when we stopped, given up");
-        }
-        self.read_former_blobs();
-        if self.ledger.state().lost && self.kernel_is_configured().await {
-            self.hold = true;
-            self.not_in_force("it cannot be read; the kernel is left as it is until the next push");
-            return self.publish();
+        if let Some(pending) = &self.ledger.state().pending {
+            warn!(generation = %pending.generation, "was under way when we stopped, given up");
         }
         self.go_back().await;
-        self.keep_blobs();
-    }
-
-    /// True when rules of a configuration are loaded; also when nobody can say, since the other answer clears everything.
-    async fn kernel_is_configured(&self) -> bool {
-        let table = super::apply::main_table();
-        let keys = Keys { tables: [table.clone()].into(), ..Keys::default() };
-        let seen = self.kernel.observe(&keys).await;
-        seen.map_or(true, |seen| seen.tables.contains_key(&table))
     }
 
     /// The confirm timer ran out.
     pub(super) async fn expire(&mut self) {
         if let Some(pending) = &self.ledger.state().pending {
-            warn!(generation = %pending.generation(), "not confirmed in time, going back");
+            warn!(generation = %pending.generation, "not confirmed in time, going back");
         }
         self.shared.totals().rollbacks += 1;
         self.go_back().await;
@@ -106,18 +83,7 @@ impl<A: Appliance> Engine<A> {
     /// Compares the kernel with what is meant to be in force and puts back what others changed.
     pub(super) async fn repair(&mut self) {
         self.keep_both_pages();
-        if self.hold {
-            return;
-        }
         let target = self.target();
-        if self.blobs_came() {
-            self.forget_services();
-            let failed = self.reach(&target, Mode::KeepGoing).await.err();
-            if let Some(error) = failed {
-                self.not_in_force(&error.chain());
-            }
-            return self.publish();
-        }
         if self.degraded {
             self.restore(&target).await;
             self.publish();

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{blobs, diagnostics, routes};
+use super::{diagnostics, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,8 +14,6 @@ use super::{blobs, diagnostics, routes};
         routes::push,
         routes::confirm,
         routes::config,
-        blobs::put_blob,
-        blobs::has_blob,
         routes::status,
         routes::health,
         routes::metrics_text,

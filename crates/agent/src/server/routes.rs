@@ -16,7 +16,7 @@ use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Health, LogPage, PowerAction, PowerRequest,
     StatusReport,
 };
-use sluice_api::{ApiCode, ApplianceConfig};
+use sluice_api::{ApiCode, RouterConfig};
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
@@ -24,7 +24,7 @@ use super::body::{Json, Query, Raw, refuse};
 use super::connection::Caller;
 use super::identity::{Identities, IdentityError};
 use super::reply::rejected;
-use super::{blobs, diagnostics, reply};
+use super::{diagnostics, reply};
 use crate::causes::chain;
 use crate::diagnostics::Diagnostics;
 use crate::engine::Handle;
@@ -53,7 +53,6 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/config", get(config).put(push))
         .route("/v1/config/confirm", post(confirm))
-        .merge(blobs::router())
         .route("/v1/status", get(status))
         .route("/v1/health", get(health))
         .route("/v1/logs", get(logs))
@@ -98,10 +97,10 @@ fn confirm_default() -> u32 {
 
 /// Brings a configuration into force, whole or not at all; with `dry_run` only says what would happen.
 #[utoipa::path(put, path = "/v1/config", tag = "config", params(PushQuery),
-    request_body = ApplianceConfig,
+    request_body = RouterConfig,
     responses(
         (status = 200, body = Answer, description = "applied or already in force; with dry_run a DryRun"),
-        (status = 409, body = Answer, description = "stale, changed, or blobs are missing"),
+        (status = 409, body = Answer, description = "stale or changed"),
         (status = 413, body = Answer, description = "the body is too large"),
         (status = 422, body = Answer, description = "rejected with all findings"),
         (status = 500, body = Answer, description = "failed, rolled back or not"),
@@ -132,12 +131,12 @@ pub(super) async fn confirm(State(app): Shared, Json(body): Json<Confirm>) -> Re
     reply::confirmed(&app.handle.confirm(body.generation).await)
 }
 
-/// The configuration in force, byte for byte as it was pushed.
+/// The configuration in force.
 #[utoipa::path(get, path = "/v1/config", tag = "config",
-    responses((status = 200, body = ApplianceConfig), (status = 404, body = Answer)))]
+    responses((status = 200, body = RouterConfig), (status = 404, body = Answer)))]
 pub(super) async fn config(State(app): Shared) -> Response {
     match app.handle.config().await {
-        Some(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+        Some(config) => reply::json(StatusCode::OK, &config),
         None => {
             refuse(StatusCode::NOT_FOUND, ApiCode::Unconfigured, "there is no configuration yet")
         }

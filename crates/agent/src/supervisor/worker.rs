@@ -12,7 +12,6 @@ use tracing::{info, warn};
 
 use super::child::{Launch, Running, understood};
 use crate::appliance::{ServiceName, ServiceSlice};
-use crate::service::Readiness;
 use crate::service::protocol::{Configure, FromService};
 
 /// A slice to bring into force, and whom to tell.
@@ -46,7 +45,7 @@ pub(super) struct Worker {
 }
 
 /// Why a process is not kept any longer.
-pub(super) enum End {
+enum End {
     /// It ended or misbehaved.
     Ended(String),
     /// Nobody needs it any more.
@@ -63,7 +62,6 @@ impl Worker {
             restarts: 0,
             last_exit: None,
             counters: BTreeMap::new(),
-            report: None,
         };
         let status = Arc::new(Mutex::new(status));
         Self { name, launch, status, slice: None, former: None, waiting: None, wait: FIRST_WAIT }
@@ -82,7 +80,7 @@ impl Worker {
         loop {
             let began = Instant::now();
             let end = match Running::start(&*self.launch, self.name) {
-                Ok(running) => self.stay(running, &mut jobs).await,
+                Ok(running) => self.keep(running, &mut jobs).await,
                 Err(error) => End::Ended(format!("cannot be started: {error}")),
             };
             let End::Ended(reason) = end else { return };
@@ -120,7 +118,7 @@ impl Worker {
     }
 
     /// Makes a job's slice the one that is meant to be in force; true when it differs from the one before.
-    pub(super) fn adopt(&mut self, job: Job) -> bool {
+    fn adopt(&mut self, job: Job) -> bool {
         let differs = self.slice.as_ref().is_none_or(|(_, slice)| *slice != job.slice);
         self.former = self.slice.replace((job.generation, job.slice));
         self.waiting = Some((job.generation, job.reply));
@@ -130,37 +128,20 @@ impl Worker {
     fn note_end(&mut self, reason: String) {
         let mut status = self.shown();
         status.state = ServiceState::Restarting;
-        status.report = None;
         status.pid = None;
         status.generation = None;
         status.restarts += 1;
         status.last_exit = Some(reason);
     }
 
-    /// The number of the newest slice.
-    pub(super) fn newest(&self) -> Option<Generation> {
-        self.slice.as_ref().map(|(generation, _)| *generation)
-    }
-
-    pub(super) fn show(&self, change: impl FnOnce(&mut ServiceStatus)) {
-        change(&mut self.shown());
-    }
-
-    /// Keeps a process until it ends or nobody needs it.
-    async fn stay(&mut self, running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
+    async fn keep(&mut self, mut running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
         let pid = running.launched.pid;
         info!(service = %self.name, pid, "service started");
-        self.show(|status| {
+        {
+            let mut status = self.shown();
             status.state = ServiceState::Starting;
             status.pid = Some(pid);
-        });
-        match self.launch.readiness(self.name) {
-            Readiness::Protocol => self.keep(running, jobs).await,
-            Readiness::Socket(socket) => self.keep_foreign(running, &socket, jobs).await,
         }
-    }
-
-    async fn keep(&mut self, mut running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
         if let Some((generation, slice)) = self.slice.clone()
             && let Err(error) = configure(&mut running, generation, Some(&slice)).await
         {
@@ -214,16 +195,12 @@ impl Worker {
                 }
                 self.reply(generation, Err(reason));
             }
-            FromService::Counters { counters, report } => {
-                let mut status = self.shown();
-                status.counters = counters;
-                status.report = Some(report).filter(|report| !report.is_null());
-            }
+            FromService::Counters { counters } => self.shown().counters = counters,
         }
         Ok(())
     }
 
-    pub(super) fn reply(&mut self, generation: Generation, outcome: Result<(), String>) {
+    fn reply(&mut self, generation: Generation, outcome: Result<(), String>) {
         if let Some((expected, reply)) = self.waiting.take() {
             if expected == generation {
                 // whoever asked may have lost patience
@@ -251,6 +228,6 @@ async fn last_words(running: &mut Running) -> String {
     }
 }
 
-pub(super) fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {
+fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {
     exit.map_or_else(|error| error.to_string(), |status| status.to_string())
 }

@@ -8,7 +8,6 @@
     clippy::indexing_slicing
 )]
 
-mod blobs;
 mod client;
 mod diagnostics;
 mod flow;

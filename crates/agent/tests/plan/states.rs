@@ -1,7 +1,6 @@
 //! Random states that an appliance may want: NICs under any names, VLANs on any of them, addresses, routes, rules.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -10,7 +9,7 @@ use sluice_api::types::{InterfaceAddress, LinkName};
 use sluice_sys::model::{Desired, DesiredLink, MAIN_TABLE, RouteEntry, SysctlKey};
 use sluice_sys::nft::{
     Chain, ChainKind, Element, ElementValue, Expr, Family, Hook, HookPoint, Ident, LinkSelector,
-    Policy, Rule, RuleId, Set, SetType, Table, TableId, Verdict,
+    Map, Policy, Rule, RuleId, Set, SetType, Table, TableId, Verdict,
 };
 
 use crate::world::mac;
@@ -153,17 +152,19 @@ fn table(links: &Links, rules: &[u8], policy: Policy, mapped: bool) -> Table {
         let id = RuleId::try_from(format!("input/{number}")).unwrap();
         Rule::verdict(id, matches, Verdict::Accept)
     };
-    let key = |name: &LinkName| Element::from([ElementValue::Link(name.clone())]);
-    let value = || Element::from([Ipv4Addr::new(198, 51, 100, 10).into()]);
-    let set = Set::of([SetType::Link]).with(links.keys().map(key));
-    let map = Set::map([SetType::Link], [SetType::Ipv4])
-        .mapping(links.keys().map(|name| (key(name), value())));
-    let mapped = mapped.then(|| (Ident::fixed("snat-by-link"), map));
+    let key = |name: &LinkName| Element(vec![ElementValue::Link(name.clone())]);
+    let value = || Element(vec![ElementValue::Ipv4([198, 51, 100, 10].into())]);
+    let set = Set { key: vec![SetType::Link], elements: links.keys().map(key).collect() };
+    let map = Map {
+        key: vec![SetType::Link],
+        value: vec![SetType::Ipv4],
+        elements: links.keys().map(|name| (key(name), value())).collect(),
+    };
     let chain = Chain { hook: Some(hook), rules: rules.iter().map(accept).collect() };
     Table {
         chains: [(Ident::fixed("filter-input"), chain)].into(),
-        sets: mapped.into_iter().chain([(Ident::fixed("all-links"), set)]).collect(),
-        ..Table::default()
+        sets: [(Ident::fixed("all-links"), set)].into(),
+        maps: mapped.then(|| (Ident::fixed("snat-by-link"), map)).into_iter().collect(),
     }
 }
 

@@ -101,28 +101,6 @@ ranged!(
     /// DHCP lease time in seconds. Below a minute clients would renew all the time; 4294967295 is "for ever" (RFC 2131 3.3).
     LeaseSeconds(u32), "lease time", 60_u32, u32::MAX, "must be 60 to 4294967295 seconds"
 );
-ranged!(
-    /// Number of a DHCP option; 0 and 255 are padding and end (RFC 2132 3).
-    OptionCode(u8), "DHCP option", 1_u8, 254_u8, "must be 1 to 254"
-);
-ranged!(
-    /// How long a guest's password waits to be fetched, in seconds: a minute to 30 days.
-    PasswordSeconds(u32), "time of a password", 60_u32, 2_592_000_u32, "must be 60 to 2592000 seconds"
-);
-ranged!(
-    /// Number of a routing table of ours. The kernel's own tables (253 to 255) and the low numbers that administrators give
-    /// by hand are left alone.
-    RouteTable(u32), "routing table", 1000_u32, 1999_u32, "must be 1000 to 1999"
-);
-ranged!(
-    /// Place of a rule in an access control list (guide 11.19.4).
-    AclNumber(u16), "rule number", 1_u16, u16::MAX, "must be 1 to 65535"
-);
-ranged!(
-    /// How long a security association lives, in seconds. Below a minute peers would do nothing but negotiate; what lives
-    /// longer than a week has lost its keys' freshness.
-    LifetimeSeconds(u32), "lifetime", 60_u32, 604_800_u32, "must be 60 to 604800 seconds"
-);
 
 ranged!(
     /// Probes of a diagnostic.
@@ -198,20 +176,7 @@ impl Default for CaptureSeconds {
     }
 }
 
-impl LifetimeSeconds {
-    /// A day: the guide's for IKE.
-    pub const DAY: Self = Self(86_400);
-    /// An hour: the guide's for ESP.
-    pub const HOUR: Self = Self(3600);
-}
-
 impl LeaseSeconds {
     /// A day: long enough to survive a night without its router.
     pub const DAY: Self = Self(86_400);
-}
-
-impl Default for PasswordSeconds {
-    fn default() -> Self {
-        Self(86_400)
-    }
 }

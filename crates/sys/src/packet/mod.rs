@@ -13,8 +13,6 @@ mod sender;
 mod udp;
 
 use std::io;
-use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use sluice_api::types::LinkName;
 use socket2::Socket;
@@ -52,23 +50,6 @@ pub struct Sent {
 /// The kernel's number of `device`, if it exists now.
 pub fn device_index(device: &LinkName) -> Option<u32> {
     nix::net::if_::if_nametoindex(device.as_str()).ok()
-}
-
-/// Switches `option` of a socket on.
-#[allow(unsafe_code)]
-fn enable(socket: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the descriptor is open, and `on` is one int that outlives the call and whose size is given
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const on).cast(),
-            u32::try_from(size_of::<libc::c_int>()).unwrap_or(0),
-        )
-    };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Ties a socket to the current runtime.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::json;
-use sluice_api::config::GuestDhcp;
 use sluice_api::types::MacAddr;
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_router::dhcp::{DhcpSlice, NetworkSlice, Reservation};
@@ -93,8 +92,6 @@ fn slice() -> Result<DhcpSlice> {
         mtu: 1500.try_into()?,
         lease_seconds: 3600.try_into()?,
         routes: Vec::new(),
-        options: Vec::new(),
-        boot: None,
         guests,
     };
     Ok(DhcpSlice { networks: vec![network] })
@@ -102,14 +99,7 @@ fn slice() -> Result<DhcpSlice> {
 
 fn reservation(number: u16) -> Result<Reservation> {
     let mac: MacAddr = mac_text(number).parse()?;
-    let hostname = format!("vm{number}").parse()?;
-    Ok(Reservation {
-        mac,
-        address: address(number),
-        hostname,
-        default_nic: true,
-        dhcp: GuestDhcp::default(),
-    })
+    Ok(Reservation { mac, address: address(number), hostname: format!("vm{number}").parse()? })
 }
 
 /// Kea at its fastest for this job: leases in memory only, one thread for one core, errors alone logged.

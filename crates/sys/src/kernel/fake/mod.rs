@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{Changes, Kernel, KernelError, Object, Wake};
 use crate::model::{Keys, Observed, ObservedLink, Step};
-use crate::nft::{Count, Counters, Script, TableId};
+use crate::nft::{Counters, Script, TableId};
 
 /// What a fake kernel holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,11 +201,10 @@ impl Kernel for FakeKernel {
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         let seen = self.state();
         let chains = seen.tables.get(table).map(|table| table.chains.clone()).unwrap_or_default();
-        let zero = |chain: &String, id: &String| ((chain.clone(), id.clone()), Count::default());
+        let zero = |chain: &String, id: &String| ((chain.clone(), id.clone()), (0, 0));
         let rules =
             chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |r| (name, r)));
-        let rules = rules.map(|(chain, rule)| zero(chain, &rule.id)).collect();
-        Ok(Counters { rules, ..Counters::default() })
+        Ok(rules.map(|(chain, rule)| zero(chain, &rule.id)).collect())
     }
 }
 
@@ -226,12 +225,12 @@ impl fmt::Display for FakeKernel {
             for (name, chain) in &table.chains {
                 writeln!(f, "  chain {name} {:?}", chain.hook)?;
                 let mut rules = chain.rules.iter();
-                rules.try_for_each(|rule| writeln!(f, "    {} {}", rule.id, rule.text))?;
+                rules.try_for_each(|rule| writeln!(f, "    {} {}", rule.id, rule.exprs))?;
             }
             for (name, set) in &table.sets {
                 writeln!(f, "  set {name} {:?}", set.types)?;
                 let mut elements = set.elements.iter();
-                elements.try_for_each(|(key, entry)| writeln!(f, "    {key} : {}", entry.value))?;
+                elements.try_for_each(|(key, value)| writeln!(f, "    {key} : {value}"))?;
             }
         }
         writeln!(f, "generation {}", seen.nft_generation)

@@ -1,10 +1,8 @@
 //! Rules through the `nft` program, and the memory of what they are.
 //!
-//! Guarantees: a script is one kernel transaction, and the memory says what the kernel has. After a script of ours that is
-//! what nft echoed, which is compared with the script: verifying costs what changed. Where there is no echo, where it is
-//! not as the script said, and whenever the generation number does not prove that nobody else changed anything, the
-//! tables are listed anew. No call waits for ever. Why a program: libnftables would bring its memory peak (170 MB at
-//! 100,000 elements) into our process, and gains nothing (rust-stack Q1).
+//! Guarantees: a script is one kernel transaction; after one of ours, and unless the generation number proves that nobody
+//! changed anything since the last look, the tables are listed anew. No call waits for ever. Why a program: libnftables would bring its memory peak (170 MB at 100,000
+//! elements) into our process, and gains nothing (rust-stack Q1).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,9 +12,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use tokio::sync::{Mutex, OnceCell};
-
-use tracing::warn;
+use tokio::sync::Mutex;
 
 use super::failed;
 use super::generation::{exists, generation};
@@ -27,13 +23,6 @@ use crate::nft::{self, Counters, ObservedTables, Script, TableId};
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Looks at rules that somebody else keeps changing, before it is an error.
 const LOOKS: usize = 5;
-
-/// The first version whose echo says what the kernel made of a script that is text. Before, `-j` made nft take standard
-/// input for JSON; it then did nothing, and called that success.
-const ECHOES: [u32; 3] = [1, 1, 3];
-/// Objects of a script whose echo is asked for. Larger ones cost less to list; that of 100,000 elements overruns nft's own
-/// socket, which makes it fail after the commit.
-const ECHOED: usize = 4000;
 
 /// Where `nft` is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +39,6 @@ impl Default for NftProgram {
 pub(super) struct Rules {
     program: NftProgram,
     memory: Mutex<Option<Memory>>,
-    echoes: OnceCell<bool>,
 }
 
 /// What the tables were at a generation.
@@ -61,38 +49,9 @@ struct Memory {
     tables: ObservedTables,
 }
 
-impl Memory {
-    /// What the tables are at `generation`, if that is where our script alone led, and the echo says what the script did.
-    fn after(mut self, script: &Script, echo: &[u8], generation: u32) -> Option<Self> {
-        if generation != following(self.generation) {
-            return None;
-        }
-        let handles = script.confirmed_by(echo, &self.tables);
-        let handles = handles
-            .inspect_err(|error| warn!(%error, "rules are listed to see what they are"))
-            .ok()?;
-        script.done(&mut self.tables, &mut handles.into_iter()).ok()?;
-        self.generation = generation;
-        Some(self)
-    }
-}
-
-/// The generation after this one; the kernel leaves out 0.
-fn following(generation: u32) -> u32 {
-    generation.checked_add(1).unwrap_or(1)
-}
-
-/// `nftables v1.1.3 (Commodore Bullmoose #4)`.
-fn version(said: &str) -> Option<[u32; 3]> {
-    let text = said.strip_prefix("nftables v")?.split_whitespace().next()?;
-    let mut numbers = text.split('.').map(str::parse);
-    let mut next = || numbers.next().unwrap_or(Ok(0)).ok();
-    Some([next()?, next()?, next()?])
-}
-
 impl Rules {
     pub(super) fn new(program: NftProgram) -> Self {
-        Self { program, memory: Mutex::new(None), echoes: OnceCell::new() }
+        Self { program, memory: Mutex::new(None) }
     }
 
     /// The generation number and those of `wanted` that exist.
@@ -131,13 +90,13 @@ impl Rules {
         &self,
         wanted: &BTreeSet<TableId>,
     ) -> Result<(ObservedTables, Counters), KernelError> {
-        let (mut tables, mut counters) = (ObservedTables::new(), Counters::default());
+        let (mut tables, mut counters) = (ObservedTables::new(), Counters::new());
         for id in wanted {
             if !exists(id).map_err(|source| failed("look for a table of", Object::Rules, source))? {
                 continue;
             }
             let (family, name) = (id.family.as_str(), id.name.as_str());
-            let listed = self.run(&["-j", "-p", "list", "table", family, name], None).await?;
+            let listed = self.run(&["-j", "list", "table", family, name], None).await?;
             let (more, counts) = parse(&listed, wanted)?;
             tables.extend(more);
             counters.extend(counts);
@@ -153,27 +112,10 @@ impl Rules {
         self.run(&["-c", "-f", "-"], Some(script.render())).await.map(drop)
     }
 
-    /// Commits, and remembers what the kernel made of the script if it can be known without listing.
+    /// Commits. What the kernel made of the script shows at the next look, which reads it back.
     pub(super) async fn commit(&self, script: &Script) -> Result<(), KernelError> {
-        let mut memory = self.memory.lock().await;
-        // whatever goes wrong from here on, what is remembered is not what is
-        let before = memory.take();
-        let echoed = script.size() <= ECHOED && self.echoes().await?;
-        let words: &[&str] = if echoed { &["-j", "-p", "-e", "-f", "-"] } else { &["-f", "-"] };
-        let output = self.run(words, Some(script.render())).await?;
-        if let Some(before) = before.filter(|_| echoed) {
-            *memory = before.after(script, &output, now()?);
-        }
-        Ok(())
-    }
-
-    /// Whether this nft echoes what the kernel made of a script.
-    async fn echoes(&self) -> Result<bool, KernelError> {
-        let asked = self.echoes.get_or_try_init(async || {
-            let said = self.run(&["--version"], None).await?;
-            Ok::<_, KernelError>(version(&String::from_utf8_lossy(&said)) >= Some(ECHOES))
-        });
-        asked.await.copied()
+        self.memory.lock().await.take();
+        self.run(&["-f", "-"], Some(script.render())).await.map(drop)
     }
 
     async fn run(&self, words: &[&str], input: Option<String>) -> Result<Vec<u8>, KernelError> {
@@ -226,25 +168,4 @@ fn parse(
         object: Object::Rules,
         detail: error.to_string(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ECHOES, following, version};
-
-    #[test]
-    fn versions_are_read_and_compared() {
-        assert_eq!(version("nftables v1.1.3 (Commodore Bullmoose #4)\n"), Some([1, 1, 3]));
-        assert_eq!(version("nftables v1.2 (x)"), Some([1, 2, 0]));
-        assert!(version("nftables v1.0.6 (Lester Gooch #5)") < Some(ECHOES));
-        assert!(version("nftables v1.1.10 (x)") > Some(ECHOES));
-        for nonsense in ["", "nftables", "nftables vx.y", "iptables v1.8.9"] {
-            assert_eq!(version(nonsense), None, "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn generations_leave_out_zero() {
-        assert_eq!((following(7), following(u32::MAX)), (8, 1));
-    }
 }

@@ -1,0 +1,124 @@
+//! Guest networks: addresses, DHCP, source NAT, default policy and the guests themselves.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId};
+
+/// One guest network on one guest link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuestNetwork {
+    /// Id of the network, unique in the configuration.
+    pub id: ObjectId,
+    /// The guest link it is on; one network per link.
+    pub link: LinkName,
+    /// Its IPv4 addresses, such as `10.1.1.0/24`; must be a network of an address of the link.
+    pub cidr: Cidr,
+    /// The router's own address in it, which guests use as gateway.
+    #[schema(value_type = String, example = "10.1.1.1")]
+    pub gateway: Ipv4Addr,
+    /// Domain of the guests' names.
+    pub domain: DomainName,
+    /// May guests open connections to the outside? No default: a policy is stated.
+    pub egress: EgressPolicy,
+    /// Source NAT towards the outside. None: guests reach only what is routed to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_nat: Option<SourceNat>,
+    /// DHCP settings of the network.
+    #[serde(default)]
+    pub dhcp: DhcpConfig,
+    /// The guests; one that is not listed gets no DHCP answer. Default: none.
+    #[serde(default)]
+    pub guests: Vec<Guest>,
+}
+
+/// What happens to connections that guests open towards the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EgressPolicy {
+    /// Forwarded.
+    Allow,
+    /// Dropped.
+    Deny,
+}
+
+/// Guests' connections leave by `link` with `address` as their source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceNat {
+    /// A public link.
+    pub link: LinkName,
+    /// An address of that link.
+    #[schema(value_type = String, example = "198.51.100.10")]
+    pub address: Ipv4Addr,
+}
+
+/// DHCP settings (RFC 2131; option numbers of RFC 2132 unless said otherwise).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DhcpConfig {
+    /// Option 51. Default 86400. Clients renew at half of it.
+    #[serde(default = "default_lease")]
+    pub lease_seconds: LeaseSeconds,
+    /// Option 6. Default: the router itself.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub resolvers: Vec<Ipv4Addr>,
+    /// Option 26. Default: the link's MTU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<Mtu>,
+    /// Option 121 (RFC 3442); the default route is added by the server, since clients that honour 121 ignore option 3.
+    #[serde(default)]
+    pub routes: Vec<ClasslessRoute>,
+}
+
+impl Default for DhcpConfig {
+    fn default() -> Self {
+        Self {
+            lease_seconds: default_lease(),
+            resolvers: Vec::new(),
+            mtu: None,
+            routes: Vec::new(),
+        }
+    }
+}
+
+fn default_lease() -> LeaseSeconds {
+    LeaseSeconds::DAY
+}
+
+/// One route handed to guests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClasslessRoute {
+    /// An IPv4 network.
+    pub destination: Cidr,
+    /// Next hop inside the guest network.
+    #[schema(value_type = String)]
+    pub via: Ipv4Addr,
+}
+
+/// One guest NIC in the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Guest {
+    /// Id of the guest NIC, unique in the configuration.
+    pub id: ObjectId,
+    /// Its address on the wire, unique in the configuration.
+    pub mac: MacAddr,
+    /// Its address, unique in the network.
+    #[schema(value_type = String, example = "10.1.1.23")]
+    pub address: Ipv4Addr,
+    /// Its name, unique in the domain; options 12 and DNS.
+    pub hostname: HostName,
+}
+
+impl GuestNetwork {
+    /// The gateway as a family-neutral address.
+    pub fn gateway_ip(&self) -> IpAddr {
+        IpAddr::V4(self.gateway)
+    }
+}
