@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, btree_map};
 use std::fmt;
 
 use sluice_api::types::{InterfaceAddress, LinkName};
-use sluice_sys::model::{Desired, DesiredLink, RouteEntry, SysctlKey};
+use sluice_sys::model::{Desired, DesiredLink, PolicyEntry, RouteEntry, SysctlKey};
 use sluice_sys::nft::{Chain, Hook, Ident, Rule, Set, Table, TableId};
 
 /// The places in an appliance's base chains that rules are put into, in the order of evaluation within each chain.
@@ -34,6 +34,8 @@ pub struct Fragment<S> {
     pub addresses: BTreeSet<(LinkName, InterfaceAddress)>,
     /// Routes.
     pub routes: BTreeSet<RouteEntry>,
+    /// Policy rules.
+    pub policy_rules: BTreeSet<PolicyEntry>,
     /// Kernel settings.
     pub sysctls: BTreeMap<SysctlKey, String>,
     /// Rules of base chains.
@@ -50,6 +52,7 @@ impl<S: Slot> Fragment<S> {
             links: BTreeMap::new(),
             addresses: BTreeSet::new(),
             routes: BTreeSet::new(),
+            policy_rules: BTreeSet::new(),
             sysctls: BTreeMap::new(),
             rules: BTreeMap::new(),
             table: Table::default(),
@@ -155,6 +158,7 @@ impl Merged {
         self.desired.sysctls = sysctls;
         self.desired.addresses.extend(fragment.addresses.iter().cloned());
         self.desired.routes.extend(fragment.routes.iter().cloned());
+        self.desired.policy_rules.extend(fragment.policy_rules.iter().cloned());
     }
 
     fn table(&mut self, table: &mut Table, fragment: &'static str, new: Table) {

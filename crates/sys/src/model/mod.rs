@@ -3,6 +3,7 @@
 //! Guarantees: comparing two of these values is comparing kernels, as far as we own them. Foreign objects never appear.
 
 mod ownership;
+mod policy;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::nft;
 pub use ownership::{
     EARLY_TABLE, LINK_GROUP, MAIN_TABLE, ROUTE_PROTOCOL, RULE_PRIORITIES, TABLE_NAME,
 };
+pub use policy::PolicyEntry;
 pub use step::Step;
 
 /// The state that an appliance wants its kernel to be in.
@@ -28,6 +30,9 @@ pub struct Desired {
     pub addresses: BTreeSet<(LinkName, InterfaceAddress)>,
     /// Routes with our protocol number.
     pub routes: BTreeSet<RouteEntry>,
+    /// Policy rules of our priorities.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub policy_rules: BTreeSet<PolicyEntry>,
     /// Kernel settings: dotted key, value.
     pub sysctls: BTreeMap<SysctlKey, String>,
     /// nft tables, whole.
@@ -53,6 +58,9 @@ pub struct Observed {
     pub addresses: BTreeSet<(String, InterfaceAddress)>,
     /// Routes with our protocol number only.
     pub routes: BTreeSet<RouteEntry>,
+    /// Policy rules of our priorities only.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub policy_rules: BTreeSet<PolicyEntry>,
     /// The settings that were asked for and exist.
     pub sysctls: BTreeMap<SysctlKey, String>,
     /// Our nft tables.
@@ -86,6 +94,15 @@ pub struct ObservedLink {
     /// Further names of it.
     #[serde(default)]
     pub altnames: BTreeSet<String>,
+}
+
+/// What can be had for next to nothing, to see whether a whole observation is worth it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Generation number of the kernel's whole ruleset.
+    pub nft_generation: u32,
+    /// The settings that were asked for and exist.
+    pub sysctls: BTreeMap<SysctlKey, String>,
 }
 
 /// What an observation covers besides links, addresses and routes, which are always looked at.

@@ -5,10 +5,12 @@
 //! an operation has returned, so that a killed process finds it again. Does not: forward packets.
 
 mod links;
+mod policy;
 mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -17,11 +19,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sluice_api::types::MacAddr;
+use sluice_api::types::{InterfaceAddress, MacAddr};
 use tokio::sync::mpsc;
 
 use super::{Changes, Kernel, KernelError, Object, Wake};
-use crate::model::{Keys, Observed, ObservedLink, Step};
+use crate::model::{Keys, Observed, ObservedLink, Pulse, Step, SysctlKey};
 use crate::nft::{Count, Counters, Script, TableId};
 
 /// What a fake kernel holds.
@@ -29,6 +31,9 @@ use crate::nft::{Count, Counters, Script, TableId};
 pub(super) struct State {
     pub(super) seen: Observed,
     pub(super) last_index: u32,
+    /// IPv4 addresses that stand behind another one of the same network on their link.
+    #[serde(default)]
+    pub(super) secondary: BTreeSet<(String, InterfaceAddress)>,
 }
 
 /// The kernel in memory; clone nothing, share it by reference.
@@ -129,6 +134,12 @@ impl State {
     fn apply(&mut self, step: &Step) -> Result<Wake, i32> {
         match step {
             Step::AddRoute(route) => self.add_route(route).map(|()| Wake::Routes),
+            Step::ChangeRoute { from, to } => self.change_route(from, to).map(|()| Wake::Routes),
+            Step::AddPolicy(rule) => self.add_policy(rule).map(|()| Wake::Routes),
+            Step::RemovePolicy(rule) => {
+                self.seen.policy_rules.remove(rule);
+                Ok(Wake::Routes)
+            }
             Step::RemoveRoute(route) => {
                 self.seen.routes.remove(route);
                 Ok(Wake::Routes)
@@ -171,6 +182,13 @@ impl Kernel for FakeKernel {
         seen.tables.retain(|id, _| keys.tables.contains(id));
         seen.sysctls.retain(|key, _| keys.sysctls.contains(key));
         Ok(seen)
+    }
+
+    async fn pulse(&self, sysctls: &BTreeSet<SysctlKey>) -> Result<Pulse, KernelError> {
+        let seen = self.state();
+        let mut settings = seen.sysctls;
+        settings.retain(|key, _| sysctls.contains(key));
+        Ok(Pulse { nft_generation: seen.nft_generation, sysctls: settings })
     }
 
     async fn check(&self, script: &Script) -> Result<(), KernelError> {
@@ -220,6 +238,7 @@ impl fmt::Display for FakeKernel {
             writeln!(f, "address {address} on {link}")?;
         }
         seen.routes.iter().try_for_each(|route| writeln!(f, "route {route}"))?;
+        seen.policy_rules.iter().try_for_each(|rule| writeln!(f, "policy rule {rule}"))?;
         seen.sysctls.iter().try_for_each(|(key, value)| writeln!(f, "sysctl {key} {value}"))?;
         for (id, table) in &seen.tables {
             writeln!(f, "table {id}")?;

@@ -212,7 +212,8 @@ impl Rules {
     }
 }
 
-fn now() -> Result<u32, KernelError> {
+/// The generation number of the ruleset.
+pub(super) fn now() -> Result<u32, KernelError> {
     generation()
         .map_err(|source: io::Error| failed("read the generation of", Object::Rules, source))
 }
