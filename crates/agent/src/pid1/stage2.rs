@@ -72,6 +72,9 @@ pub(crate) fn run() -> Result<Infallible, Stage2Error> {
     named_modules(&mut console, &mut modules);
     firewall::drop_all()?;
     console.say("drop-all table is loaded");
+    for (path, error) in sysctl::size_tables() {
+        console.say(&format!("warning: cannot set {path}: {error}"));
+    }
     drivers(&mut console, &mut modules);
     if let Err(error) = loopback::up() {
         console.say(&format!("warning: cannot raise lo: {error}"));
