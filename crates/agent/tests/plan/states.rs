@@ -187,7 +187,7 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
                 let made = ruled.then(|| (sluice(), table(&links, &rules, policy, mapped)));
                 Desired {
                     routes: routes(&addresses, &hops),
-                    policy_rules: std::collections::BTreeSet::new(),
+                    policy_rules: BTreeSet::new(),
                     sysctls: sysctls(&links, forward, strict),
                     tables: made.into_iter().collect(),
                     addresses,
