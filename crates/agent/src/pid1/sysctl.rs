@@ -65,10 +65,10 @@ pub(crate) fn size_tables() -> Vec<(String, io::Error)> {
         (BUCKETS.to_owned(), most.clone()),
         ("/proc/sys/net/netfilter/nf_conntrack_max".to_owned(), most),
     ];
-    let fixed = TABLES.iter().map(|(name, value)| (format!("/proc/sys/{name}"), (*value).to_owned()));
-    let write = |(path, value): (String, String)| {
-        fs::write(&path, value).err().map(|error| (path, error))
-    };
+    let fixed =
+        TABLES.iter().map(|(name, value)| (format!("/proc/sys/{name}"), (*value).to_owned()));
+    let write =
+        |(path, value): (String, String)| fs::write(&path, value).err().map(|error| (path, error));
     own.into_iter().chain(fixed).filter_map(write).collect()
 }
 
