@@ -29,7 +29,8 @@ struct Read {
 }
 
 fn read(bytes: &[u8], pieces: usize) -> Read {
-    let (mut framing, mut buffer, mut read) = (Framing::default(), BytesMut::new(), Read::default());
+    let (mut framing, mut buffer, mut read) =
+        (Framing::default(), BytesMut::new(), Read::default());
     for piece in bytes.chunks(pieces) {
         buffer.extend_from_slice(piece);
         loop {
@@ -59,9 +60,8 @@ fn judge(head: &[u8]) {
     let mut request = httparse::Request::new(&mut headers);
     let parsed = request.parse(head).expect("another reader takes it");
     assert_eq!(parsed, httparse::Status::Complete(head.len()), "to its end");
-    let all = |name: &str| {
-        request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name)).count()
-    };
+    let all =
+        |name: &str| request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name)).count();
     let (lengths, codings) = (all("content-length"), all("transfer-encoding"));
     assert!(lengths + codings <= 1, "its length is said once");
     assert!(all("host") <= 1);

@@ -73,7 +73,10 @@ pub fn meaning(code: &str) -> Option<&'static str> {
 /// Every code that decoding and checking can give, with its meaning; `docs/findings.md` is made of it and of [`ApiCode`].
 pub const CODES: &[(&str, &str)] = &[
     ("address-in-use", "a public address is wanted for two things that exclude each other"),
-    ("balancer-address", "a load balancing rule listens on an address that is not the router's to balance"),
+    (
+        "balancer-address",
+        "a load balancing rule listens on an address that is not the router's to balance",
+    ),
     ("balancer-certificates", "TLS is asked for without a certificate"),
     ("balancer-mode", "a load balancing rule asks for what its mode cannot do"),
     ("code-without-type", "an ICMP code is given without a type"),
@@ -99,7 +102,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("gateway-outside", "the gateway is not a host address of its network"),
     ("invalid-value", "a value breaks the rule of its type"),
     ("link-role", "a link is used for something that its role does not allow"),
-    ("member-address", "a member of a load balancing rule is the router itself, or in no network of it"),
+    (
+        "member-address",
+        "a member of a load balancing rule is the router itself, or in no network of it",
+    ),
     ("missing-field", "a field that must be given is absent"),
     ("mtu", "a VLAN's MTU is larger than its trunk's"),
     ("network-mismatch", "the network is not that of the link's address"),

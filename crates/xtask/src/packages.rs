@@ -72,8 +72,9 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("zip", "packs images in tests"),
     ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
-    ("haproxy", "reference of load balancing in tests, rival in benchmarks"),
-    ("openssl", "makes certificates of tests, and is a TLS client"),
+    ("haproxy", "reference in tests of the balancer, rival in its benchmark"),
+    ("openssl", "makes certificates in tests of the balancer, and is a client"),
+    ("cpio", "reads the initial RAM file system in tests"),
 ];
 
 /// To test consoles.

@@ -59,6 +59,10 @@ impl Told {
         let mut options: BTreeMap<u8, Encoded> =
             network.options.into_iter().map(|option| (option.code, option)).collect();
         options.extend(network.timing.into_iter().map(|option| (option.code, option)));
+        if guest.dhcp.options.iter().any(|option| option.code.get() == LEASE_TIME) {
+            // the network's times follow from a lease that this guest does not have
+            options.retain(|code, _| ![RENEWAL_TIME, REBINDING_TIME].contains(code));
+        }
         options.extend(configured(&guest.dhcp.options));
         let boot = guest.dhcp.boot.clone();
         if boot.is_some() {

@@ -20,7 +20,6 @@ use sluice_api::config::balancer::{Mode, Tls, TlsVersion};
 use sluice_api::types::{BlobDigest, SecretBytes};
 use tokio_rustls::TlsAcceptor;
 
-
 /// One rule's TLS, ready for handshakes.
 #[derive(Clone)]
 pub struct ServerTls {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sluice_sys::filesystem::{self, FilesystemState};
 
@@ -124,7 +125,9 @@ impl Disk for RealDisk {
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.new"));
+        // one of its own for each call: two at once must not take each other's away
+        let number = REPLACED.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_file_name(format!(".{name}.{number}.new"));
         let mut options = fs::OpenOptions::new();
         let file =
             options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary)?;
@@ -138,6 +141,9 @@ impl Disk for RealDisk {
         filesystem::state(path)
     }
 }
+
+/// Calls of `replace` so far.
+static REPLACED: AtomicU64 = AtomicU64::new(0);
 
 /// A name in a directory is durable when the directory is.
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -47,6 +47,8 @@ fn a_part_of_a_sound_image_is_not_judged() {
             let bytes = sample.bytes.get(..length.min(sample.bytes.len() - 1)).unwrap();
             match inspect(&Head { bytes }, Wanted::default()) {
                 Err(Judgement::NotYet) => {}
+                // an archive is judged by its description and its disk's header; the end is the archive reader's business
+                Ok(found) if found.format == Format::Ova && length > 4096 => {}
                 other => panic!("{} at {length}: {other:?}", sample.name),
             }
         }

@@ -167,5 +167,5 @@ fn every_failure_of_the_disk_ends_the_pass() {
         }
         good += 1;
     }
-    assert!(good > 10, "{good} changes");
+    assert!(good >= 5, "{good} changes");
 }

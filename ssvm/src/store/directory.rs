@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sluice_api::types::ObjectId;
 use uuid::Uuid;
@@ -27,6 +27,8 @@ pub struct DirectoryStore {
     disk: Arc<dyn Disk>,
     known: Arc<dyn Known>,
     owner: ObjectId,
+    /// Held while the mark is looked at: a store that is seen for the first time is marked once.
+    marking: Mutex<()>,
 }
 
 impl DirectoryStore {
@@ -39,7 +41,7 @@ impl DirectoryStore {
         owner: ObjectId,
     ) -> Self {
         let StoreKind::Directory { path, filesystem } = slice.kind.clone();
-        Self { slice, root: path, filesystem, disk, known, owner }
+        Self { slice, root: path, filesystem, disk, known, owner, marking: Mutex::new(()) }
     }
 
     fn failed(&self, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {
@@ -55,6 +57,7 @@ impl DirectoryStore {
     fn attached(&self) -> Result<PathBuf, StoreError> {
         let ours = self.root.join(OURS);
         self.right_filesystem()?;
+        let _one = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.known.recall(&self.slice.id).map_err(self.failed("its memory"))?;
         let found = mark::read(&*self.disk, &ours);
         match (found.map_err(self.failed("reading its mark"))?, known) {

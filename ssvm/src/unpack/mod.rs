@@ -181,4 +181,6 @@ impl Unpacker {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::semicolon_if_nothing_returned)]
+// numbers of a test
 mod tests;

@@ -66,7 +66,8 @@ fn unique(balancers: &[Balancer], findings: &mut Vec<Finding>) {
         }
         let (address, port) = (balancer.address, balancer.port);
         if let Some(first) = places.insert((address, port, balancer.is_in_kernel()), number) {
-            let reason = format!("port {port} of {address} is already balanced by balancers[{first}]");
+            let reason =
+                format!("port {port} of {address} is already balanced by balancers[{first}]");
             findings.push(Finding::error(format!("{at}.port"), "port-in-use", reason));
         }
     }
@@ -230,7 +231,9 @@ impl<'a> Known<'a> {
             if balancer.is_in_kernel() { ForwardProtocol::Udp } else { ForwardProtocol::Tcp };
         let port = |port: Port| crate::types::PortRange::one(port);
         let by = self.forwards.iter().find(|it| {
-            it.public == address && it.protocol == protocol && it.ports.overlaps(port(balancer.port))
+            it.public == address
+                && it.protocol == protocol
+                && it.ports.overlaps(port(balancer.port))
         });
         if let Some(by) = by {
             let reason = format!("port {} is taken by port forward {}", balancer.port, by.id);

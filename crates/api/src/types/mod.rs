@@ -19,7 +19,11 @@ mod text;
 mod version;
 mod vpn;
 
-pub use balancing::{CheckPath, ConnectSeconds, ConnectionLimit, CookieLength, CookieName, DrainSeconds, HoldSeconds, IdleSeconds, IntervalMilliseconds, KeepAliveSeconds, RequestSeconds, StatusNumber, TableSize, Times, Weight};
+pub use balancing::{
+    CheckPath, ConnectSeconds, ConnectionLimit, CookieLength, CookieName, DrainSeconds,
+    HoldSeconds, IdleSeconds, IntervalMilliseconds, KeepAliveSeconds, RequestSeconds, StatusNumber,
+    TableSize, Times, Weight,
+};
 pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
 pub use dhcp::{BootFile, HexBytes, OptionText};
 pub use host::HostAddress;

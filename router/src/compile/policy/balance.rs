@@ -132,12 +132,7 @@ fn place(balancer: &Balancer) -> Element {
 }
 
 /// First the list of the tier that the client is in, if it is in one; then those of the members' tiers.
-fn through_lists(
-    policy: &mut Fragment<Slot>,
-    config: &RouterDocument,
-    vpc: &Vpc,
-    family: &Family,
-) {
+fn through_lists(policy: &mut Fragment<Slot>, config: &RouterDocument, vpc: &Vpc, family: &Family) {
     let mut verdicts = Vec::new();
     for balancer in listened(config, family) {
         let Some(name) = super::short("lb", balancer.id.as_str()) else { continue };

@@ -229,9 +229,9 @@ fn step(chunk: Chunk, byte: u8) -> Option<Option<Chunk>> {
         (Chunk::SizeEnd(size), b'\n') => Chunk::Data(size),
         (Chunk::DataCr, b'\r') => Chunk::DataLf,
         (Chunk::DataLf, b'\n') => Chunk::Size(0, 0),
-        (Chunk::Trailers(all, line), b'\r') => Chunk::TrailerLf(all, line),
+        (Chunk::Trailers(all, line), b'\r') => Chunk::TrailerLf(all + 1, line),
         (Chunk::TrailerLf(_, 0), b'\n') => return Some(None),
-        (Chunk::TrailerLf(all, _), b'\n') => Chunk::Trailers(all, 0),
+        (Chunk::TrailerLf(all, _), b'\n') => Chunk::Trailers(all + 1, 0),
         (Chunk::Trailers(all, line), b) => return trailer(all, line, b).map(Some),
         _ => return None,
     };

@@ -45,7 +45,11 @@ pub(super) struct Failed {
 
 impl Upstream {
     /// Speaks HTTP over `stream`, which is connected to `member`.
-    pub(super) async fn new(stream: TcpStream, member: Arc<MemberState>, key: Key) -> hyper::Result<Self> {
+    pub(super) async fn new(
+        stream: TcpStream,
+        member: Arc<MemberState>,
+        key: Key,
+    ) -> hyper::Result<Self> {
         let io = MemberIo::new(stream, Arc::clone(&member));
         let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER).handshake(io).await?;
         Ok(Self { sender, connection, over: false, member, key, used: false })
@@ -66,7 +70,10 @@ impl Upstream {
     }
 
     /// Sends `request`; ready with the head of its answer.
-    pub(super) async fn ask(&mut self, request: Request<ToMember>) -> Result<Response<Incoming>, Failed> {
+    pub(super) async fn ask(
+        &mut self,
+        request: Request<ToMember>,
+    ) -> Result<Response<Incoming>, Failed> {
         self.used = true;
         let mut answer = pin!(self.sender.try_send_request(request));
         let (over, connection) = (&mut self.over, &mut self.connection);

@@ -49,7 +49,7 @@ pub(super) fn hostile() -> Vec<Sample> {
         bad(
             "vmdk-description-alone",
             Code::ExternalExtent,
-            descriptor("monolithicFlat", "/etc/shadow").into_bytes(),
+            (descriptor("monolithicFlat", "/etc/shadow") + &"#\n".repeat(512)).into_bytes(),
         ),
         bad("vmdk-flat", Code::ExternalExtent, vmdk(&descriptor("monolithicFlat", "disk.vmdk"))),
         bad("vmdk-flat-extent", Code::ExternalExtent, edited("SPARSE", "FLAT")),

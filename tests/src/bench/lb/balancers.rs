@@ -65,13 +65,8 @@ impl Drop for Balancer {
 impl Balancer {
     /// A balancer of `kind`, its files in `folder`.
     pub(super) fn start(kind: Kind, folder: &Path, origin: &Origin) -> Result<Self> {
-        let places = Places {
-            tcp: free()?,
-            bulk: free()?,
-            http: free()?,
-            tls: free()?,
-            tls_bulk: free()?,
-        };
+        let places =
+            Places { tcp: free()?, bulk: free()?, http: free()?, tls: free()?, tls_bulk: free()? };
         let pem = certificate(folder)?;
         let words = match kind {
             Kind::Sluice => sluice(folder, &places, origin, &pem)?,

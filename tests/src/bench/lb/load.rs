@@ -211,11 +211,7 @@ async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<
     }
 }
 
-async fn drink(
-    mut stream: impl AsyncRead + Unpin,
-    count: &AtomicU64,
-    end: Instant,
-) -> Result<()> {
+async fn drink(mut stream: impl AsyncRead + Unpin, count: &AtomicU64, end: Instant) -> Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     while Instant::now() < end {
         let length = stream.read(&mut buffer).await?;

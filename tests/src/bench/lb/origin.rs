@@ -41,10 +41,7 @@ impl Origin {
     }
 }
 
-async fn accept<F>(
-    listener: TcpListener,
-    each: impl Fn(TcpStream) -> F,
-) -> std::io::Result<()>
+async fn accept<F>(listener: TcpListener, each: impl Fn(TcpStream) -> F) -> std::io::Result<()>
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {

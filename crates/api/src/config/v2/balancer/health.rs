@@ -5,7 +5,6 @@ use utoipa::ToSchema;
 
 use crate::types::{CheckPath, DomainName, IntervalMilliseconds, Port, StatusNumber, Times};
 
-
 /// The checks of one rule's members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -208,7 +208,6 @@ impl Member {
     }
 }
 
-
 const fn yes() -> bool {
     true
 }

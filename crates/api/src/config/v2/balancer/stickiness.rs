@@ -5,7 +5,6 @@ use utoipa::ToSchema;
 
 use crate::types::{CookieLength, CookieName, DomainName, HoldSeconds, TableSize};
 
-
 /// What binds a client to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
