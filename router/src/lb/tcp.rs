@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tracing::debug;
 
 use super::client_io::ClientIo;
 use super::connect::{Ends, connect};
 use super::copy::{Failure, Side, Way};
 use super::counters::{Counters, add};
+
 use super::session::{End, Phase, Session};
 
 /// Serves `client`.
@@ -59,15 +59,12 @@ pub(crate) async fn carry_on(
     })
     .await;
     match failure {
-        None => {}
-        Some(Stop::End(end)) => debug!(rule = %session.rule.id, ?end, "connection ended"),
-        Some(Stop::Client(error)) => {
-            debug!(rule = %session.rule.id, %error, "client is gone");
+        None | Some(Stop::End(End::Time | End::Removed)) => {}
+        Some(Stop::Client) => {
             add(&session.rule.counters.client_aborts, 1);
             reset(&member);
         }
-        Some(Stop::Member(error)) => {
-            debug!(rule = %session.rule.id, %error, "member is gone");
+        Some(Stop::Member) => {
             add(&session.rule.counters.response_errors, 1);
             add(&counters.response_errors, 1);
             if let Some(socket) = client.socket() {
@@ -80,8 +77,8 @@ pub(crate) async fn carry_on(
 /// Why bytes are no longer carried.
 enum Stop {
     End(End),
-    Client(io::Error),
-    Member(io::Error),
+    Client,
+    Member,
 }
 
 struct Tally<'a> {

@@ -93,8 +93,7 @@ fn tcp() -> Expr {
 fn through_firewall(policy: &mut Fragment<Slot>, config: &RouterDocument, family: &Family) {
     let inside = listened(config, family)
         .filter_map(|it| Some((it, link_of(config, it.address)?)))
-        .map(|(it, link)| [&[link.clone().into()], place(it).0.as_slice()].concat())
-        .map(Element::from);
+        .map(|(it, link)| Element([&[link.clone().into()], place(it).0.as_slice()].concat()));
     let key = [SetType::Link, family.kind, SetType::Protocol, SetType::Port];
     policy.set(family.inside.clone(), Set::of(key).with(inside));
     let asked = [vec![Key::Iif], family.key()].concat();
