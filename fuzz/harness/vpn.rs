@@ -119,7 +119,9 @@ fn follow(outputs: &[Output], up: &mut bool) {
         match output {
             Output::Up(_) => assert!(!std::mem::replace(up, true), "up twice"),
             Output::Down => assert!(std::mem::replace(up, false), "down without up"),
-            Output::Frame(frame) => assert!((6..=1500).contains(&frame.len()), "{} bytes", frame.len()),
+            Output::Frame(frame) => {
+                assert!((6..=1500).contains(&frame.len()), "{} bytes", frame.len())
+            }
             Output::Finished(_) => (),
         }
     }

@@ -63,6 +63,10 @@ impl Appliance for Router {
         services
     }
 
+    fn capabilities(&self) -> Vec<&'static str> {
+        vec!["ike-strongswan", "remote-access", "site-to-site"]
+    }
+
     fn service(&self, service: ServiceName) -> ServiceSpec {
         if let Some(spec) = daemon::service(service) {
             return spec;

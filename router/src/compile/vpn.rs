@@ -11,12 +11,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
+use sluice_api::config::LinkRole;
 use sluice_api::config::vpn::{RemoteAccess, TunnelInternet, VpnConfig};
-use sluice_api::config::{GuestNetwork, LinkRole};
 use sluice_api::types::{Cidr, ClientRange, LinkName, Port};
 use sluice_sys::nft::{
-    Element, ElementValue, Expr, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key, L4,
-    LinkSelector, Net, Ports, Protocol, RejectWith, Rule, RuleId, Set, SetType, Span, merged,
+    Element, Expr, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key, L4, LinkSelector, Net, Ports,
+    Protocol, RejectWith, Rule, RuleId, Set, SetType, Span, merged,
 };
 
 use super::skeleton::Slot;
@@ -55,7 +55,6 @@ fn in_clear(way: IpsecWay) -> Expr {
 }
 
 fn refuse(id: &'static str, matches: impl IntoIterator<Item = Expr>) -> Rule {
-    let matches = matches.into_iter().chain([Expr::Counter]);
     Rule::action(RuleId::fixed(id), matches, Expr::Reject(RejectWith::AdminProhibited))
 }
 
@@ -190,21 +189,21 @@ fn reach(
     let back = Expr::In(vec![Key::DestinationV4, Key::Iif], name.clone());
     let back = accept("vpn/guest-to-client", [to_client(), new(), back]);
     fragment.rules(Slot::ForwardEgress, [back]);
-    let each = |access: &RemoteAccess| {
-        let networks: Vec<&GuestNetwork> = config
-            .role
-            .networks
-            .iter()
-            .filter(|network| access.networks.contains(&network.id))
-            .collect();
-        let clients = ElementValue::from(client_span(access.range));
-        networks
-            .into_iter()
-            .map(|network| Element::from([clients.clone(), network.link.clone().into()]))
-            .collect::<Vec<_>>()
-    };
-    let elements = config.role.vpn.remote_access.iter().flat_map(each);
-    fragment.set(name, Set::of([SetType::Ipv4, SetType::Link]).interval().with(elements));
+    let elements = config.role.vpn.remote_access.iter().flat_map(|access| pairs(config, access));
+    fragment.set(name, Set::of([SetType::Ipv4, SetType::Link]).with(elements));
+}
+
+/// Each client's address with each link that it reaches: single elements, since ranges are not for names of links.
+fn pairs<'a>(
+    config: &'a RouterDocument,
+    access: &'a RemoteAccess,
+) -> impl Iterator<Item = Element> + 'a {
+    let networks = config.role.networks.iter();
+    let networks = networks.filter(|network| access.networks.contains(&network.id));
+    networks.flat_map(|network| {
+        let clients = access.range.clients();
+        clients.map(|client| Element::from([client.into(), network.link.clone().into()]))
+    })
 }
 
 fn client_span(range: ClientRange) -> Span<Ipv4Addr> {

@@ -88,7 +88,8 @@ async fn is_up(world: &World, client: &str) {
 
 async fn sessions(world: &World) -> Vec<(String, String)> {
     let report = world.service("l2tp").await.report.unwrap_or_default();
-    let text = |session: &Value, field: &str| session[field].as_str().unwrap_or_default().to_owned();
+    let text =
+        |session: &Value, field: &str| session[field].as_str().unwrap_or_default().to_owned();
     let all = report["sessions"].as_array().cloned().unwrap_or_default();
     let mut all: Vec<_> =
         all.iter().map(|session| (text(session, "user"), text(session, "address"))).collect();
@@ -109,19 +110,29 @@ async fn three_clients_behind_one_nat() {
         is_up(&world, client).await;
     }
     let all = sessions(&world).await;
-    let addresses: Vec<_> = all.iter().map(|(user, address)| (user.as_str(), address.as_str())).collect();
+    let addresses: Vec<_> =
+        all.iter().map(|(user, address)| (user.as_str(), address.as_str())).collect();
     assert_eq!(addresses, [("anna", "10.1.9.2"), ("bob", "10.1.9.3"), ("carl", "10.1.9.4")]);
     // each has its own traffic, both ways, at the same time
     for client in CLIENTS {
-        world.done(client, &format!("ping -c 5 -i 0.2 -W 3 -q {GUEST} | grep -q ' 0% packet loss'")).await;
+        world
+            .done(client, &format!("ping -c 5 -i 0.2 -W 3 -q {GUEST} | grep -q ' 0% packet loss'"))
+            .await;
     }
     for address in ["10.1.9.2", "10.1.9.3", "10.1.9.4"] {
         world.soon("vm1", &format!("ping -c 1 -W 3 {address}")).await;
     }
     // names by the router, and nothing but the guests' network
     world.soon("c1", "grep -q 10.1.1.1 /etc/ppp/resolv.conf").await;
-    world.soon("c1", "dig +short +time=3 @10.1.1.1 vm1.cs1.cloud.internal | grep -qx 10.1.1.23").await;
-    world.done("c1", "ip route replace 10.1.2.0/24 dev ppp0; ip route replace 203.0.113.0/24 dev ppp0").await;
+    world
+        .soon("c1", "dig +short +time=3 @10.1.1.1 vm1.cs1.cloud.internal | grep -qx 10.1.1.23")
+        .await;
+    world
+        .done(
+            "c1",
+            "ip route replace 10.1.2.0/24 dev ppp0; ip route replace 203.0.113.0/24 dev ppp0",
+        )
+        .await;
     world.done("c1", "ping -c 1 -W 3 10.1.2.23 | grep -qi 'filtered\\|prohibited'").await;
     world.done("c1", "ping -c 1 -W 3 203.0.113.10 | grep -qi 'filtered\\|prohibited'").await;
 
@@ -133,16 +144,25 @@ async fn three_clients_behind_one_nat() {
     }
     // a removed user is cut off, and the other stays
     world.push(access(&users[..2]), &[]).await;
-    let cut = format!("for i in 1 2 3 4 5; do ping -c 1 -W 1 {GUEST} >/dev/null || exit 0; sleep 1; done; exit 1");
+    let cut = format!(
+        "for i in 1 2 3 4 5; do ping -c 1 -W 1 {GUEST} >/dev/null || exit 0; sleep 1; done; exit 1"
+    );
     world.done("c3", &cut).await;
     world.done("c1", &format!("ping -c 2 -W 3 {GUEST}")).await;
     assert_eq!(sessions(&world).await.len(), 1);
     // wrong passwords and unknown users stay outside
     for (client, user, password) in [("c2", "bob", "wrong"), ("c3", "carl", "three of them")] {
-        world.done(client, "kill $(pidof xl2tpd pppd); sleep 1; rm -f /run/xl2tpd/control /run/ppp.log").await;
+        world
+            .done(
+                client,
+                "kill $(pidof xl2tpd pppd); sleep 1; rm -f /run/xl2tpd/control /run/ppp.log",
+            )
+            .await;
         world.done(client, &xl2tpd(user, password, MS_CHAP)).await;
         world.done(client, "echo 'c r' >/run/xl2tpd/control").await;
-        world.soon(client, "grep -qi 'authentication failed\\|wrong name or password' /run/ppp.log").await;
+        world
+            .soon(client, "grep -qi 'authentication failed\\|wrong name or password' /run/ppp.log")
+            .await;
         world.fails(client, "ip link show dev ppp0").await;
     }
     let sessions = sessions(&world).await;

@@ -11,7 +11,7 @@ use sluice_api::types::{BlobDigest, VlanId};
 use sluice_lab::spec::{MachineSpec, NicSpec};
 use sluice_lab::{LabBuilder, Wait};
 use sluice_tests::cloud::single::Single;
-use sluice_tests::cloud::{PUBLIC, Shell as _, TRUNK};
+use sluice_tests::cloud::{Shell as _, TRUNK};
 use sluice_tests::faults;
 
 /// Emulated machines on a busy host boot within this.
@@ -110,7 +110,12 @@ impl World {
     }
 
     /// Waits until that is as wanted.
-    pub(crate) async fn connection_is(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) {
+    pub(crate) async fn connection_is(
+        &self,
+        id: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) {
         let look = || async { Some(self.connection(id).await).filter(&wanted) };
         if let Err(late) = Wait::until_async(SOON, what, look).await {
             let is = self.connection(id).await;

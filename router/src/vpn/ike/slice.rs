@@ -53,7 +53,8 @@ impl IkeSlice {
 
     fn with_key(&self, connection: Connection) -> Wanted {
         let name = &connection.name;
-        let site = self.vpn.connections.iter().find(|c| is(name, &c.id, ConnectionName::site_to_site));
+        let site =
+            self.vpn.connections.iter().find(|c| is(name, &c.id, ConnectionName::site_to_site));
         let mut accesses = self.vpn.remote_access.iter();
         let access = accesses.find(|a| is(name, &a.id, ConnectionName::remote_access));
         let digest = site.map(|site| site.gateway.psk).or_else(|| access.map(|access| access.psk));
