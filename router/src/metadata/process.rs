@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::{Value, json};
-use serde_json::{Value, json};
 use sluice_agent::service::Service;
 use sluice_api::types::Generation;
 
@@ -33,10 +32,6 @@ impl Service for Process {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         self.0.as_ref().map(Web::counters).unwrap_or_default()
-    }
-
-    fn report(&self) -> Value {
-        self.0.as_ref().map_or(Value::Null, |web| json!({ "addresses-missing": web.missing() }))
     }
 
     /// Where it cannot listen.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::{Value, json};
-use serde_json::{Value, json};
 use sluice_agent::service::Service;
 use sluice_api::types::Generation;
 
@@ -30,10 +29,6 @@ impl Service for Process {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         self.0.as_ref().map(counters).unwrap_or_default()
-    }
-
-    fn report(&self) -> Value {
-        self.0.as_ref().map_or(Value::Null, report)
     }
 
     /// The guests whose password is over, so that the manager need not keep it, and where it cannot listen.
@@ -70,21 +65,6 @@ pub(super) fn counters(web: &Web<PasswordSite>) -> BTreeMap<String, u64> {
         named.insert(name.to_owned(), states.get(&given).copied().unwrap_or(0));
     }
     named
-}
-
-/// Most guests that a report names; the counters have the whole numbers.
-const NAMED: usize = 1000;
-
-/// Whose passwords are over, so that the manager can take them out of the configuration.
-fn report(web: &Web<PasswordSite>) -> Value {
-    let over: serde_json::Map<_, _> = web
-        .site()
-        .over()
-        .into_iter()
-        .take(NAMED)
-        .map(|(guest, given)| (guest, json!(given)))
-        .collect();
-    json!({ "addresses-missing": web.missing(), "over": over })
 }
 
 /// Serves until the agent closes the control channel on standard input.
