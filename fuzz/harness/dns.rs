@@ -40,9 +40,10 @@ pub(crate) fn upstream_answer(bytes: &[u8]) {
     let id = bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
     let asked = Asked { id, question: QUESTION, exact_case: false };
     let settings = Settings { min_ttl: 60, ..Settings::default() };
-    let stored = match Stored::vet(bytes, asked, &settings) {
-        Ok(Vetted::Whole(stored) | Vetted::Truncated(stored)) => stored,
-        Err(_) => return,
+    let Ok(Vetted::Whole(stored) | Vetted::Truncated(stored)) =
+        Stored::vet(bytes, asked, &settings)
+    else {
+        return;
     };
     let cache = Cache::new(1 << 24);
     let mut query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01".to_vec();

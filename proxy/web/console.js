@@ -128,8 +128,7 @@ function quality(milliseconds) {
 
 function ended(event) {
     clearTimeout(state.silence);
-    // the last picture is taken away: it would look alive
-    state.rfb?.disconnect();
+    // noVNC has let go of the screen by now; the last picture must not stay, it would look alive
     element("stage").replaceChildren();
     state.rfb = null;
     state.channel = null;

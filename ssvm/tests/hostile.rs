@@ -53,12 +53,12 @@ fn qcow2() {
 
 #[test]
 fn vhd() {
-    replay(Format::Vhd, 1);
+    replay(Format::Vhd, 97);
 }
 
 #[test]
 fn vhdx() {
-    replay(Format::Vhdx, 7);
+    replay(Format::Vhdx, 397);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn write_the_corpus() {
         let word = sample.name.split('-').next().unwrap();
         let Ok(format) = word.parse::<Format>() else { continue };
         let recipe = image::recipe(&sample.bytes);
-        if recipe.len() > 4096 {
+        if recipe.len() > 8192 {
             continue;
         }
         let folder = folder(&format!("image_{format}"));

@@ -108,8 +108,7 @@ pub fn faults(table: &Table) -> BTreeSet<Fault> {
 
 fn rule_faults(table: &Table, rule: &Rule, faults: &mut BTreeSet<Fault>) {
     let mut asks = |set: &Ident, key: &[SetType], values: &[&[SetType]]| {
-        let fits =
-            |set: &Set| set.key == key && values.iter().any(|value| set.value.as_slice() == *value);
+        let fits = |set: &Set| set.key == key && values.contains(&set.value.as_slice());
         match table.sets.get(set) {
             None => faults.insert(Fault::NoSet(set.clone())),
             Some(is) if !fits(is) => faults.insert(Fault::OtherTypes(set.clone())),
@@ -138,7 +137,7 @@ fn rule_faults(table: &Table, rule: &Rule, faults: &mut BTreeSet<Fault>) {
             Expr::Vmap(key, map) => asks(map, &types(key), &[&[SetType::Verdict]]),
             Expr::CounterMap(key, map) => asks(map, &types(key), &[&[SetType::Counter]]),
             Expr::SetMark(_, MarkValue::Map(key, map)) => {
-                asks(map, &types(key), &[&[SetType::Mark]])
+                asks(map, &types(key), &[&[SetType::Mark]]);
             }
             Expr::SnatMap(version, key, map) | Expr::DnatMap(version, key, map) => {
                 let to = address(*version);

@@ -72,6 +72,9 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("zip", "packs images in tests"),
     ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
+    ("haproxy", "reference in tests of the balancer"),
+    ("openssl", "TLS client in tests of the balancer"),
+    ("cpio", "reads the initial RAM file system in tests"),
 ];
 
 /// To test consoles.

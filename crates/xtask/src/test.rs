@@ -16,6 +16,9 @@ pub(crate) struct Options {
     /// Only T0 and T1, for work in between
     #[arg(long)]
     fast: bool,
+    /// Every fuzz target, not only those of each run
+    #[arg(long, conflicts_with = "fast")]
+    full: bool,
 }
 
 struct Tier {
@@ -67,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         lines.push(line);
         if tier.name == "T2" {
             packages::ensure(&[packages::FUZZ])?;
-            good &= fuzz::run()?;
+            good &= fuzz::run(options.full)?;
         }
     }
     report(&lines);

@@ -101,7 +101,10 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
     }
     let digest: String = all.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     // named at once, the scripts are fetched side by side and not one after the other as each is read
-    let scripts = FILES.iter().map(|(path, _)| *path).filter(|path| path.ends_with(".js"));
+    let scripts = FILES
+        .iter()
+        .map(|(path, _)| *path)
+        .filter(|path| std::path::Path::new(path).extension().is_some_and(|end| end == "js"));
     let preload =
         scripts.map(|path| format!("<link rel=\"modulepreload\" href=\"assets/{digest}/{path}\">"));
     let preload = preload.collect::<Vec<_>>().join("\n");

@@ -31,9 +31,8 @@ pub(super) async fn answer(
     let Ok(grant) = grant.parse::<ObjectId>() else { return refuse(Refusal::Malformed) };
     let asker = shared.asker(peer, &parts.headers, Some(&grant));
     // before the session, so that a request that is none takes no place
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade,
-        Err(_) => return refuse(Refusal::Malformed),
+    let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
+        return refuse(Refusal::Malformed);
     };
     match shared.registry.sit(&grant, asker) {
         Ok(seat) => upgrade

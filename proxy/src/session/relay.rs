@@ -82,7 +82,7 @@ impl Pulse {
 async fn heartbeat(sender: &mpsc::Sender<Message>, seat: &Seat, pulse: &Pulse) -> End {
     let every = Duration::from_secs(seat.settings.ping_seconds.into());
     // a quarter of slack: the answer to a ping comes a little after it
-    let most = every * 2 - every / 4;
+    let most = (every * 2).saturating_sub(every / 4);
     loop {
         let payload = pulse.millis().to_be_bytes().to_vec();
         // when the channel is full, the browser takes nothing at all, and its silence will tell

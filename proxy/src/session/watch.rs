@@ -57,5 +57,5 @@ fn lasting(grant: &Grant, former: &Grant, from: IpAddr, now: u64) -> Result<(), 
     if !covers(&grant.source, from) {
         return Err(End::Address);
     }
-    if grant.backend != former.backend { Err(End::Moved) } else { Ok(()) }
+    if grant.backend == former.backend { Ok(()) } else { Err(End::Moved) }
 }

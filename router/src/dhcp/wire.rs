@@ -202,7 +202,7 @@ impl<'a> Options<'a> {
             match option.code() {
                 OptionCode::MessageType => self.kind = Some(fixed::<1>(&option)?[0]),
                 OptionCode::RequestedIpAddress => {
-                    self.requested = Some(fixed::<4>(&option)?.into())
+                    self.requested = Some(fixed::<4>(&option)?.into());
                 }
                 OptionCode::ServerIdentifier => self.server_id = Some(fixed::<4>(&option)?.into()),
                 OptionCode::MaxMessageSize => {

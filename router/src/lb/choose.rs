@@ -118,6 +118,7 @@ fn by_source(
     scored.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(at, _)| at)
 }
 
+#[allow(clippy::cast_possible_truncation)] // the two halves of the number
 #[allow(clippy::cast_precision_loss)] // 53 bits of the hash are kept, which a double holds exactly
 fn score(client: u128, serial: u64, weight: u32) -> f64 {
     let mixed = mix(mix(mix(client as u64) ^ ((client >> 64) as u64)) ^ serial);

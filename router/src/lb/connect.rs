@@ -91,19 +91,16 @@ pub(crate) async fn open(
         Ok(opened) => opened,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
-    match &opened {
-        Ok(_) => {
-            let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            rule.counters.connect_time.add(took);
-            member.state.counters.connect_time.add(took);
-            add(&member.state.counters.connects, 1);
-            add(&rule.counters.connects, 1);
-        }
-        Err(_) => {
-            add(&rule.counters.connect_errors, 1);
-            add(&member.state.counters.connect_errors, 1);
-            member.state.health.suspect();
-        }
+    if opened.is_ok() {
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        rule.counters.connect_time.add(took);
+        member.state.counters.connect_time.add(took);
+        add(&member.state.counters.connects, 1);
+        add(&rule.counters.connects, 1);
+    } else {
+        add(&rule.counters.connect_errors, 1);
+        add(&member.state.counters.connect_errors, 1);
+        member.state.health.suspect();
     }
     opened
 }

@@ -31,6 +31,7 @@ impl Random {
     }
 
     /// A source of its own, seeded by this one.
+    #[must_use]
     pub fn fork(&mut self) -> Self {
         let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::from_seed(self.bytes());
         Self::new(move |bytes| rand::Rng::fill_bytes(&mut rng, bytes))

@@ -76,7 +76,7 @@ fn grains(image: &dyn Bytes, header: &Block, capacity: u64) -> Result<(), Judgem
     ensure((1..=4096).contains(&per_table), "the VMDK has a strange number of entries a table")?;
     let tables = capacity.div_ceil(grain).div_ceil(per_table);
     ensure(tables <= 4 << 20, "the VMDK's grain directory is larger than 16 MiB")?;
-    let at = directory.checked_mul(SECTOR).unwrap_or(u64::MAX);
+    let at = directory.saturating_mul(SECTOR);
     inside(&Block::read(image, at, tables * 4)?, length)
 }
 

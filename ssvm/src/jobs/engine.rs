@@ -66,6 +66,7 @@ impl Engine {
     }
 
     /// Brings `slice` into force: its jobs run, others end. An error leaves what was.
+    #[allow(clippy::unused_async)] // tasks are begun, which needs a runtime
     pub async fn apply(&self, slice: &StorageSlice) -> Result<(), String> {
         let fetcher = Fetcher::new(slice)?;
         let records = self.records().map_err(|error| super::failure::chain(&error))?;

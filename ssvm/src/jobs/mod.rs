@@ -24,4 +24,6 @@ pub use report::{JobReport, Report, StoreReport};
 pub use upload::{Piece, Position, Upload, UploadError};
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::semicolon_if_nothing_returned)]
+// numbers of a test
 mod tests;

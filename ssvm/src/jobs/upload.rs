@@ -29,7 +29,7 @@ use crate::unpack;
 const LOOK: u64 = 4 << 20;
 
 /// A sender that sends nothing for so long is gone.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How long one that is superseded has to bring what it has to the disk.
 const MAKE_ROOM: Duration = Duration::from_secs(10);
 
@@ -156,7 +156,7 @@ impl Upload {
 
     /// Where it is. Whoever asks is the sender, come back: a piece still open belongs to its dead connection and ends.
     pub async fn position(&self) -> Result<Position, UploadError> {
-        Ok(position(&*self.alone().await?.0))
+        Ok(position(&self.alone().await?.0))
     }
 
     /// The upload to oneself, and what tells when another sender wants it.

@@ -399,4 +399,6 @@ fn conclude(
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::semicolon_if_nothing_returned)]
+// numbers of a test
 mod tests;

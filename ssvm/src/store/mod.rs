@@ -96,4 +96,6 @@ pub trait Store: Send + Sync {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::semicolon_if_nothing_returned)]
+// numbers of a test
 mod tests;

@@ -212,4 +212,6 @@ fn plain_zstd(memory: u64) -> ZstdDecoder {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::semicolon_if_nothing_returned)]
+// numbers of a test
 mod tests;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_lab::Wait;
@@ -80,6 +81,13 @@ impl Chromium {
     }
 
     fn call(&self, session: &str, method: &str, params: Value) -> Value {
+        let said = self.ask(session, method, params);
+        assert!(said.get("error").is_none(), "{method}: {said}");
+        said["result"].clone()
+    }
+
+    /// The whole answer, an error as well as a result.
+    fn ask(&self, session: &str, method: &str, params: Value) -> Value {
         let mut pipe = self.pipe.borrow_mut();
         pipe.last += 1;
         let id = pipe.last;
@@ -100,8 +108,7 @@ impl Chromium {
                 _ => {}
             }
             if said["id"] == id {
-                assert!(said.get("error").is_none(), "{method}: {said}");
-                return said["result"].clone();
+                return said;
             }
         }
     }
@@ -133,10 +140,22 @@ impl Tab<'_> {
 
     /// Waits until an expression is true.
     pub(crate) fn until(&self, expression: &str) {
-        if let Err(error) = Wait::until(BOUND, expression, || self.value(expression) == true) {
+        if let Err(error) = Wait::until(BOUND, expression, || self.holds(expression)) {
             let page = self.value("document.body.innerText + '\\n' + document.body.dataset.state");
             panic!("{error}\nthe page says:\n{}", page.as_str().unwrap_or_default());
         }
+    }
+
+    /// Whether an expression becomes true within a moment.
+    pub(crate) fn soon(&self, expression: &str) -> bool {
+        Wait::until(Duration::from_secs(1), expression, || self.holds(expression)).is_ok()
+    }
+
+    /// Whether an expression is true now; it is not while another page loads, whatever it would throw there.
+    fn holds(&self, expression: &str) -> bool {
+        let ask = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let said = self.browser.ask(&self.session, "Runtime.evaluate", ask);
+        said["result"]["result"]["value"] == true
     }
 
     /// Waits until the screen is shown.
@@ -147,7 +166,7 @@ impl Tab<'_> {
     /// Waits until the page says `text` where it says why nothing is shown.
     pub(crate) fn says(&self, text: &str) {
         self.until(&format!(
-            "!document.getElementById('notice').hidden && document.getElementById('notice').innerText.includes({})",
+            "document.getElementById('notice')?.hidden === false && document.getElementById('notice').innerText.includes({})",
             json!(text)
         ));
     }

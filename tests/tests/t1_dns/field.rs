@@ -125,7 +125,7 @@ fn an_alias_to_nowhere_is_believed_for_its_own_time() {
     let soa = record(6, 300, b"\0\0\0\0\0\x01\0\0\x0e\x10\0\0\x02\x58\0\x01\x51\x80\0\0\x01\x2c");
     let alias = record(5, 1, b"\x04gone\x04test\0");
     let first = Resolver::start(&bench.outside, FIRST, true, move |asked| {
-        asked.reply(0x8183, [&[alias.clone()], &[soa.clone()]])
+        asked.reply(0x8183, [std::slice::from_ref(&alias), std::slice::from_ref(&soa)])
     });
     ask(&bench, "x.test").expect("status: NXDOMAIN").expect("CNAME");
     first.becomes(|asked| asked.address(7));

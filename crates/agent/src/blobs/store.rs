@@ -90,7 +90,7 @@ impl Held {
             .known
             .iter()
             .filter(|(digest, known)| {
-                !self.named.contains(*digest) && !(only_old && known.since.elapsed() < GRACE)
+                !self.named.contains(*digest) && (!only_old || known.since.elapsed() >= GRACE)
             })
             .map(|(digest, known)| (known.since, *digest))
             .collect();

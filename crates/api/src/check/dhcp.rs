@@ -89,7 +89,7 @@ fn needed(network: &GuestNetwork) -> usize {
     let dhcp = &network.dhcp;
     let own = |code: u8| dhcp.options.iter().any(|option| option.code.get() == code);
     let given: usize = dhcp.options.iter().map(|option| 2 + option.value.length(option.code)).sum();
-    let routes: usize = dhcp.routes.iter().map(|route| route.length()).sum();
+    let routes: usize = dhcp.routes.iter().map(crate::config::ClasslessRoute::length).sum();
     let name = |guest: &Guest| guest.hostname.as_str().len();
     [
         (3, 6),

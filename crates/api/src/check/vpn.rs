@@ -168,7 +168,7 @@ impl Check<'_> {
     fn esp(&mut self, policy: &EspPolicy, path: &str) {
         let EspPolicy { encryption, hash, pfs, .. } = policy;
         self.obsolete(encryption.is_obsolete(), "3DES", format!("{path}.encryption"));
-        let md5 = hash.is_some_and(|hash| hash.is_obsolete());
+        let md5 = hash.is_some_and(crate::config::vpn::Hash::is_obsolete);
         self.obsolete(md5, "MD5", format!("{path}.hash"));
         self.group(*pfs, format!("{path}.pfs"));
         let reason = match (encryption.has_integrity(), hash) {
@@ -365,6 +365,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, clippy::semicolon_if_nothing_returned)] // a table of cases
     fn each_rule_finds_its_fault() {
         type Change = fn(&mut serde_json::Value);
         let cases: [(Change, &str); 19] = [
@@ -430,7 +431,10 @@ mod tests {
                 "remote_access[0].networks[0] unknown-network",
             ),
             (
-                |v| v["remote_access"][0]["users"][1] = v["remote_access"][0]["users"][0].clone(),
+                |v| {
+                    let same = v["remote_access"][0]["users"][0].clone();
+                    v["remote_access"][0]["users"].as_array_mut().unwrap().push(same);
+                },
                 "remote_access[0].users[1].name duplicate-user",
             ),
             (

@@ -28,6 +28,7 @@ impl Script {
 }
 
 impl Change {
+    #[allow(clippy::too_many_lines)] // one arm for each kind of change
     pub(super) fn render(&self, table: &TableId, text: &mut String) {
         // writing to a String cannot fail
         let _ = match self {

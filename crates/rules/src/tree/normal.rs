@@ -97,7 +97,9 @@ fn within(tree: &mut Tree, visit: Visit<'_>) {
     match tree {
         Expression::Named(NamedExpression::Payload(Payload::PayloadField(field))) => visit(field),
         Expression::Named(NamedExpression::Concat(parts)) | Expression::List(parts) => {
-            parts.iter_mut().for_each(|part| within(part, visit));
+            for part in parts {
+                within(part, visit);
+            }
         }
         Expression::Named(NamedExpression::Map(map)) => within(&mut map.key, visit),
         Expression::Named(NamedExpression::JHash(hash)) => within(&mut hash.expr, visit),

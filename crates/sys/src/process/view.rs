@@ -218,7 +218,7 @@ fn mount(
     options: Option<&std::ffi::CStr>,
 ) -> io::Result<()> {
     let pointer =
-        |text: Option<&std::ffi::CStr>| text.map_or(std::ptr::null(), |text| text.as_ptr());
+        |text: Option<&std::ffi::CStr>| text.map_or(std::ptr::null(), std::ffi::CStr::as_ptr);
     // SAFETY: the strings outlive the call, and mount(2) takes null for those that an operation does not use.
     #[allow(unsafe_code)]
     check(unsafe {

@@ -1,8 +1,8 @@
 //! Cookies as they stand in header fields (RFC 6265 4.1.1, 5.2, 5.4): found, taken away, changed; pure, over bytes.
 
 /// The value of the first cookie in the field that `is_it` knows by its name, with what of the name `is_it` counts to it.
-pub fn find<'a>(field: &'a [u8], is_it: impl Fn(&[u8]) -> bool) -> Option<(&'a [u8], &'a [u8])> {
-    pairs(field).map(|pair| split(pair)).find(|(name, _)| is_it(name))
+pub fn find(field: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<(&[u8], &[u8])> {
+    pairs(field).map(split).find(|(name, _)| is_it(name))
 }
 
 /// The field without the cookies called `name`; `None` when nothing is left of it.

@@ -210,11 +210,11 @@ fn check_host(
         return Err(Refusal::Malformed);
     }
     let in_host = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b);
-    if host.is_some_and(|host| !host.iter().all(|b| in_host(b))) {
+    if host.is_some_and(|host| !host.iter().all(&in_host)) {
         return Err(Refusal::Malformed);
     }
     match (authority, host) {
-        (Some(authority), _) if !authority.iter().all(|b| in_host(b)) => Err(Refusal::Malformed),
+        (Some(authority), _) if !authority.iter().all(in_host) => Err(Refusal::Malformed),
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
             Err(Refusal::Malformed)
         }

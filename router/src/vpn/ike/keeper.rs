@@ -15,11 +15,11 @@ use super::{
 
 /// Pauses between attempts: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A tunnel of this age is asked for new keys to prove PFS: it carries traffic, and nobody waits for it any more.
 const PROOF_AFTER: u64 = 5;
 /// And again so long after an attempt that came to nothing.
-const PROOF_AGAIN: Duration = Duration::from_secs(600);
+const PROOF_AGAIN: Duration = Duration::from_mins(10);
 
 /// What the daemon is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

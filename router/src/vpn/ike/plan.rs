@@ -50,7 +50,7 @@ fn site(connection: &VpnConnection, obsolete: bool) -> Connection {
 }
 
 fn peer(gateway: &CustomerGateway) -> Peer {
-    let address = gateway.address.map(|address| address.ip());
+    let address = gateway.address.map(sluice_api::types::HostAddress::ip);
     Peer { address, id: gateway.peer_id.clone().or_else(|| address.and_then(id_of)) }
 }
 

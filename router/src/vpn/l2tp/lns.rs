@@ -32,7 +32,7 @@ impl Default for Settings {
         Self {
             host: "sluice".to_owned(),
             secret: None,
-            hello_every: Duration::from_secs(60),
+            hello_every: Duration::from_mins(1),
             tunnels: 1024,
             tunnels_per_peer: 4,
             calls_per_tunnel: 4,

@@ -17,7 +17,7 @@ use crate::vpn::same_bytes;
 
 /// How long a peer may take to set the tunnel up, and how long a tunnel may be without a call.
 const SETUP: Duration = Duration::from_secs(30);
-const EMPTY: Duration = Duration::from_secs(60);
+const EMPTY: Duration = Duration::from_mins(1);
 /// How long an ended tunnel answers repetitions: as long as the peer repeats (RFC 2661 5.7).
 const LINGER: Duration = Duration::from_secs(31);
 /// After this, a request to start with an id that is in use is no echo of the old one: the peer has restarted.
@@ -179,10 +179,10 @@ impl Tunnel {
     }
 
     fn connected(&mut self, context: &mut Context<'_>, fields: &Fields) {
-        if let Some(expected) = self.expected {
-            if !fields.response.is_some_and(|given| same_bytes(&given, &expected)) {
-                return self.stop(context, StopReason::NotAuthorized, "wrong tunnel secret");
-            }
+        if let Some(expected) = self.expected
+            && !fields.response.is_some_and(|given| same_bytes(&given, &expected))
+        {
+            return self.stop(context, StopReason::NotAuthorized, "wrong tunnel secret");
         }
         self.state = State::Established { since: context.now, empty: Some(context.now) };
         context.out.push(Action::TunnelUp {
@@ -304,14 +304,11 @@ impl Tunnel {
 
     /// Does what is due; `false` when the tunnel can be forgotten.
     pub(super) fn tick(&mut self, context: &mut Context<'_>) -> bool {
-        match self.channel.tick(context.now, self.peer_id) {
-            Ok(repeated) => {
-                context.out.extend(repeated.map(|bytes| Action::Send { peer: self.peer, bytes }));
-            }
-            Err(_) => {
-                self.over(context, &End::Silent);
-                return false;
-            }
+        if let Ok(repeated) = self.channel.tick(context.now, self.peer_id) {
+            context.out.extend(repeated.map(|bytes| Action::Send { peer: self.peer, bytes }));
+        } else {
+            self.over(context, &End::Silent);
+            return false;
         }
         self.expire(context);
         self.flush(context);

@@ -29,7 +29,7 @@ pub(super) mod code {
 }
 
 /// What a control protocol negotiates.
-pub(in crate::vpn) trait Protocol {
+pub(super) trait Protocol {
     /// Number in frames.
     const NUMBER: u16;
 
@@ -88,8 +88,8 @@ pub(super) enum Signal {
 
 /// One protocol's negotiation.
 #[derive(Debug)]
-pub(in crate::vpn) struct Automaton<P> {
-    pub(in crate::vpn) protocol: P,
+pub(super) struct Automaton<P> {
+    pub(super) protocol: P,
     state: State,
     /// Id of our last request.
     id: u8,

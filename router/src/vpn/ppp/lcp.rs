@@ -135,13 +135,15 @@ impl Protocol for Lcp {
             match choice.kind {
                 // what we take is ours to say: a smaller number is granted, a greater one not asked for
                 option::MRU => {
-                    self.mru =
-                        self.mru.filter(|mru| choice.number16() < Some(*mru)).and(choice.number16())
+                    self.mru = self
+                        .mru
+                        .filter(|mru| choice.number16() < Some(*mru))
+                        .and(choice.number16());
                 }
                 option::AUTHENTICATION => return self.other_method(choice.value),
                 // it hears our number: chance, or a loop, which ends by itself
                 option::MAGIC => {
-                    self.magic = self.magic.map(|magic| magic.map(|b| b.rotate_left(3) ^ 0x55))
+                    self.magic = self.magic.map(|magic| magic.map(|b| b.rotate_left(3) ^ 0x55));
                 }
                 _ => (),
             }

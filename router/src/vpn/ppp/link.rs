@@ -12,7 +12,7 @@ use super::{Desk, Method, protocol};
 use crate::vpn::Random;
 
 /// How long a link may take to be up.
-const SETUP: Duration = Duration::from_secs(60);
+const SETUP: Duration = Duration::from_mins(1);
 /// How often the peer is asked whether it is there, and how often in vain.
 const ECHO_EVERY: Duration = Duration::from_secs(20);
 const ECHOES: u8 = 4;
@@ -389,7 +389,7 @@ impl Link {
             Phase::Authenticate(authenticator) | Phase::Network { authenticator, .. } => {
                 authenticator.deadline()
             }
-            _ => None,
+            Phase::Establish => None,
         };
         let ipcp = self.ipcp.as_ref().and_then(Automaton::deadline);
         let echo = self.lcp.is_opened().then_some(self.echo_at);

@@ -79,7 +79,8 @@ pub(super) fn hostile() -> Vec<Sample> {
     let parent = header(|bytes| put(bytes, 40, b"fedcba9876543210"));
     let blocks = header(|bytes| put(bytes, 28, &0_u32.to_be_bytes()));
     let whole = dynamic_vhd();
-    let other_footer = [&whole[..whole.len() - FOOTER], &footer(2, u64::MAX)].concat();
+    let other_footer =
+        [whole.get(..whole.len() - FOOTER).unwrap_or_default(), &footer(2, u64::MAX)].concat();
     vec![
         bad("vhd-differencing", Code::Parent, dynamic(4, &plain, u32::MAX)),
         bad("vhd-parent-locator", Code::Parent, dynamic(3, &locator, u32::MAX)),

@@ -92,7 +92,7 @@ fn sessions_outside_a_new_range_end_and_new_ones_come_from_it() {
     world.call(4, &MS, "bob", "battery staple");
     world.run(2);
     assert_eq!(world.users(), ["anna 10.1.2.4", "bob 10.1.2.5"]);
-    assert_eq!(world.clients[3].ppp.ipcp.protocol.server, Some(ip("10.1.2.3")));
+    assert_eq!(world.clients[3].ppp.server(), Some(ip("10.1.2.3")));
 }
 
 #[test]

@@ -12,10 +12,10 @@ use super::super::protocol;
 
 /// The client's LCP: takes what it is asked for, except methods that it cannot do.
 #[derive(Debug)]
-pub(in crate::vpn) struct ClientLcp {
+pub(super) struct ClientLcp {
     /// Values of the authentication option that it can do, the preferred one first.
-    pub(in crate::vpn) can: Vec<Vec<u8>>,
-    pub(in crate::vpn) asked: Option<Vec<u8>>,
+    pub(super) can: Vec<Vec<u8>>,
+    pub(super) asked: Option<Vec<u8>>,
 }
 
 impl Protocol for ClientLcp {
@@ -53,9 +53,9 @@ impl Protocol for ClientLcp {
 
 /// The client's IPCP: asks with zeros and takes what it is told.
 #[derive(Debug)]
-pub(in crate::vpn) struct ClientIpcp {
-    pub(in crate::vpn) values: Vec<(u8, [u8; 4])>,
-    pub(in crate::vpn) server: Option<Ipv4Addr>,
+pub(super) struct ClientIpcp {
+    pub(super) values: Vec<(u8, [u8; 4])>,
+    pub(super) server: Option<Ipv4Addr>,
 }
 
 impl Default for ClientIpcp {
@@ -98,8 +98,8 @@ impl Protocol for ClientIpcp {
 /// A client's link.
 #[derive(Debug)]
 pub(in crate::vpn) struct Client {
-    pub(in crate::vpn) lcp: Automaton<ClientLcp>,
-    pub(in crate::vpn) ipcp: Automaton<ClientIpcp>,
+    pub(super) lcp: Automaton<ClientLcp>,
+    pub(super) ipcp: Automaton<ClientIpcp>,
     name: String,
     password: String,
     pap_at: Option<Duration>,
@@ -149,6 +149,11 @@ impl Client {
     /// True when it has an address and knows the server's.
     pub(in crate::vpn) fn is_up(&self) -> bool {
         self.ipcp.is_opened()
+    }
+
+    /// The server's end as the server named it.
+    pub(in crate::vpn) fn server(&self) -> Option<Ipv4Addr> {
+        self.ipcp.protocol.server
     }
 
     pub(in crate::vpn) fn address(&self) -> Option<Ipv4Addr> {
