@@ -92,7 +92,12 @@ impl Day {
     }
 
     /// Sends a message and gives the answer, unless either is lost on the way.
-    fn say(&mut self, from: MacAddr, kind: MessageType, change: impl Fn(&mut v4::Message)) -> Option<v4::Message> {
+    fn say(
+        &mut self,
+        from: MacAddr,
+        kind: MessageType,
+        change: impl Fn(&mut v4::Message),
+    ) -> Option<v4::Message> {
         self.xid += 1;
         let none = Ipv4Addr::UNSPECIFIED;
         let mut message = v4::Message::new_with_id(self.xid, none, none, none, none, &from.bytes());
