@@ -54,6 +54,8 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("iputils-arping", "test client"),
     ("netcat-openbsd", "test client"),
     ("curl", "test client"),
+    ("wget", "test client: how guests' scripts fetch a password"),
+    ("cloud-init", "test client: its CloudStack and Ec2 data sources"),
     ("busybox", "test client: udhcpc"),
     ("udhcpc", "test client: its default script"),
     ("isc-dhcp-client", "test client: dhclient"),
