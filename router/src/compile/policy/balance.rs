@@ -90,26 +90,26 @@ fn tcp() -> Expr {
     Expr::L4([L4::Tcp].into())
 }
 
+/// An address in a network is for that network; a public one, which is IPv4, for whom its firewall lets in.
 fn through_firewall(policy: &mut Fragment<Slot>, config: &RouterDocument, family: &Family) {
     let inside = listened(config, family)
         .filter_map(|it| Some((it, link_of(config, it.address)?)))
         .map(|(it, link)| Element([&[link.clone().into()], place(it).0.as_slice()].concat()));
     let key = [SetType::Link, family.kind, SetType::Protocol, SetType::Port];
     policy.set(family.inside.clone(), Set::of(key).with(inside));
+    let key = [family.kind, SetType::Protocol, SetType::Port];
+    policy.set(family.public.clone(), Set::of(key).with(listened(config, family).map(place)));
     let asked = [vec![Key::Iif], family.key()].concat();
     let within = [tcp(), new(), Expr::In(asked, family.inside.clone())];
-    let id = RuleId::fixed("input/balanced-inside");
-    policy.rules(Slot::InputPolicy, [Rule::verdict(id, within, Verdict::Accept)]);
-    if family.version == IpVersion::V6 {
-        // public addresses, and with them the firewall, are IPv4
-        return;
+    let known = || [tcp(), new(), Expr::In(family.key(), family.public.clone())];
+    let accept = Rule::verdict(RuleId::fixed("input/balanced-inside"), within, Verdict::Accept);
+    policy.rules(Slot::InputBalanced, [accept]);
+    if family.version == IpVersion::V4 {
+        let judged = Expr::Vmap(vec![Key::OriginalDestinationV4], super::firewall::by_address());
+        let exprs = known().into_iter().chain([judged]).collect();
+        policy.rules(Slot::InputBalanced, [Rule { id: RuleId::fixed("input/balanced"), exprs }]);
     }
-    let outside = listened(config, family).filter(|it| link_of(config, it.address).is_none());
-    let key = [family.kind, SetType::Protocol, SetType::Port];
-    policy.set(family.public.clone(), Set::of(key).with(outside.map(place)));
-    let judged = Expr::Vmap(vec![Key::OriginalDestinationV4], super::firewall::by_address());
-    let exprs = vec![tcp(), new(), Expr::In(family.key(), family.public.clone()), judged];
-    policy.rules(Slot::InputPolicy, [Rule { id: RuleId::fixed("input/balanced"), exprs }]);
+    policy.rules(Slot::InputBalanced, [discard("input/balanced-not-let-in", known())]);
 }
 
 /// The guest link that has `address`, if one does.
@@ -151,7 +151,7 @@ fn through_lists(policy: &mut Fragment<Slot>, config: &RouterDocument, vpc: &Vpc
         Rule { id: RuleId::fixed("input/acl-out"), exprs: vec![tcp(), new(), known, leaving] },
         Rule { id: RuleId::fixed("input/acl-in"), exprs: vec![tcp(), new(), entering] },
     ];
-    policy.rules(Slot::InputPolicy, rules);
+    policy.rules(Slot::InputBalanced, rules);
 }
 
 /// The rules of a balanced address: the list of each tier with members is asked, and one that says no is the end.
