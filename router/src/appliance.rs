@@ -7,9 +7,9 @@ use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
-use sluice_sys::process::Capability;
+use sluice_sys::process::{Capability, Limits};
 
-use crate::{compile, dhcp, dns, metadata, password};
+use crate::{compile, dhcp, dns, lb, metadata, password};
 
 /// The DHCP service.
 pub const DHCP: ServiceName = ServiceName("dhcp");
@@ -19,6 +19,9 @@ pub const DNS: ServiceName = ServiceName("dns");
 pub const METADATA: ServiceName = ServiceName("metadata");
 /// The password server.
 pub const PASSWORD: ServiceName = ServiceName("password");
+
+/// Load balancing.
+pub const LB: ServiceName = ServiceName("lb");
 
 /// The virtual router.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,12 +46,16 @@ impl Appliance for Router {
             return BTreeMap::new();
         }
         let blob = |digest: &BlobDigest| blobs.get(digest).cloned();
-        BTreeMap::from([
+        let mut slices = BTreeMap::from([
             (DHCP, ServiceSlice::of(&dhcp::slice(config))),
             (DNS, ServiceSlice::of(&dns::slice(config))),
             (METADATA, ServiceSlice::of(&metadata::slice(config, blob))),
             (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
-        ])
+        ]);
+        if !config.role.balancers.is_empty() {
+            slices.insert(LB, ServiceSlice::of(&lb::slice(config, blob)));
+        }
+        slices
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {
@@ -57,9 +64,17 @@ impl Appliance for Router {
             DHCP => (64_001, vec![Capability::NetBindService, Capability::NetRaw]),
             DNS => (64_002, vec![Capability::NetBindService]),
             METADATA => (64_003, vec![Capability::NetBindService]),
+            LB => return balancing(),
             // the password server, whose port is above 1024
             _ => (64_004, Vec::new()),
         };
         ServiceSpec::own(user).with_capabilities(capabilities)
     }
+}
+
+/// Two descriptors for each connection, and pipes; the memory is bounded by the rules' limits of connections.
+fn balancing() -> ServiceSpec {
+    let limits = Limits { open_files: 262_144, ..Limits::default() };
+    ServiceSpec { limits, ..ServiceSpec::own(64_005) }
+        .with_capabilities(vec![Capability::NetBindService])
 }

@@ -74,8 +74,8 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("zip", "packs images in tests"),
     ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
-    ("haproxy", "reference in tests of the balancer"),
-    ("openssl", "TLS client in tests of the balancer"),
+    ("haproxy", "reference in tests of the balancer, rival in its benchmark"),
+    ("openssl", "makes certificates in tests of the balancer, and is a client"),
     ("cpio", "reads the initial RAM file system in tests"),
 ];
 

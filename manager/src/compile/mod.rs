@@ -134,6 +134,7 @@ pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterDocum
         egress_rules: Vec::new(),
         static_nat: Vec::new(),
         port_forwards: Vec::new(),
+        balancers: Vec::new(),
         vpc: None,
     };
     Ok(RouterDocument {

@@ -3,6 +3,7 @@
 //! Guarantees: a value of one of these types is valid; decoding is the check, so no later code asks again.
 //! Not here: anything that needs two values to judge (a gateway inside its network), which is `check`'s task.
 
+mod balancing;
 mod blob;
 mod dhcp;
 mod host;
@@ -18,6 +19,11 @@ mod text;
 mod version;
 mod vpn;
 
+pub use balancing::{
+    CheckPath, ConnectSeconds, ConnectionLimit, CookieLength, CookieName, DrainSeconds,
+    HoldSeconds, IdleSeconds, IntervalMilliseconds, KeepAliveSeconds, RequestSeconds, StatusNumber,
+    TableSize, Times, Weight,
+};
 pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
 pub use dhcp::{BootFile, HexBytes, OptionText};
 pub use host::HostAddress;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::balancer::Balancer;
 use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig, SsvmConfig};
 use crate::types::BlobDigest;
 
@@ -13,12 +14,14 @@ impl<P: Part> ApplianceConfig<P> {
 }
 
 impl RouterConfig {
-    /// Every blob that a router's part names: user data and passwords of guests.
+    /// Every blob that a router's part names: user data and passwords of guests, certificates of balancers.
     pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        let certificates = self.balancers.iter().flat_map(Balancer::certificates).copied();
         let guests = self.networks.iter().flat_map(|network| &network.guests);
         let metadata = guests.map(|guest| &guest.metadata);
         metadata
             .flat_map(|one| one.user_data.into_iter().chain(one.password.as_ref().map(|p| p.blob)))
+            .chain(certificates)
             .collect()
     }
 }

@@ -1,15 +1,12 @@
 //! How members are checked.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
-use sluice_api::types::{DomainName, Port};
+use utoipa::ToSchema;
 
-use super::bounded::bounded;
+use crate::types::{CheckPath, DomainName, IntervalMilliseconds, Port, StatusNumber, Times};
 
 /// The checks of one rule's members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// What is asked. Default: a TCP connection.
@@ -31,17 +28,17 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             check: Check::Tcp,
-            interval_milliseconds: IntervalMilliseconds(2000),
-            timeout_milliseconds: IntervalMilliseconds(2000),
-            rise: Times(2),
-            fall: Times(3),
+            interval_milliseconds: IntervalMilliseconds::of(2000),
+            timeout_milliseconds: IntervalMilliseconds::of(2000),
+            rise: Times::of(2),
+            fall: Times::of(3),
             port: None,
         }
     }
 }
 
 /// What is asked of a member.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// Nothing: members always count as well.
@@ -56,7 +53,7 @@ pub enum Check {
 }
 
 /// A request, and the answer that is good.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpCheck {
     /// Default: GET.
@@ -76,16 +73,16 @@ impl Default for HttpCheck {
     fn default() -> Self {
         Self {
             method: CheckMethod::Get,
-            path: CheckPath("/".to_owned()),
+            path: CheckPath::default(),
             host: None,
-            status_from: StatusNumber(200),
-            status_to: StatusNumber(399),
+            status_from: StatusNumber::of(200),
+            status_to: StatusNumber::of(399),
         }
     }
 }
 
 /// A method that changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CheckMethod {
     /// GET.
@@ -106,54 +103,3 @@ impl CheckMethod {
         }
     }
 }
-
-/// A path with its query: begins with `/`, visible ASCII, at most 1024 characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CheckPath(String);
-
-impl FromStr for CheckPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let visible = text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-        if text.starts_with('/') && text.len() <= 1024 && visible {
-            return Ok(Self(text.to_owned()));
-        }
-        let shown: String = text.chars().take(64).collect();
-        Err(format!("path {shown:?}: must begin with / and have visible ASCII characters, no #"))
-    }
-}
-
-impl TryFrom<String> for CheckPath {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<CheckPath> for String {
-    fn from(path: CheckPath) -> Self {
-        path.0
-    }
-}
-
-impl fmt::Display for CheckPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-bounded!(
-    /// Milliseconds between checks.
-    IntervalMilliseconds, "check interval", 100, 3_600_000
-);
-bounded!(
-    /// Checks in a row.
-    Times, "number of checks", 1, 100
-);
-bounded!(
-    /// An HTTP status.
-    StatusNumber, "HTTP status", 100, 599
-);

@@ -1,15 +1,12 @@
 //! Sticky session policies, with the guide's parameters and defaults.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
-use sluice_api::types::DomainName;
+use utoipa::ToSchema;
 
-use super::bounded::bounded;
+use crate::types::{CookieLength, CookieName, DomainName, HoldSeconds, TableSize};
 
 /// What binds a client to a member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stickiness {
     /// A cookie that the balancer makes. HTTP only.
@@ -28,7 +25,7 @@ impl Stickiness {
 }
 
 /// A cookie of the balancer's, whose value names the member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LbCookie {
     /// The cookie's name.
@@ -51,7 +48,7 @@ pub struct LbCookie {
 }
 
 /// How the member's name gets into the cookie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CookieMode {
     /// The balancer sets the cookie.
@@ -64,7 +61,7 @@ pub enum CookieMode {
 }
 
 /// A cookie of the application's, remembered together with the member that set it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppCookie {
     /// The cookie's name.
@@ -73,7 +70,7 @@ pub struct AppCookie {
     #[serde(default)]
     pub length: CookieLength,
     /// Seconds that an unused value is remembered. Default 10800 (3 h).
-    #[serde(default)]
+    #[serde(default = "three_hours")]
     pub hold_seconds: HoldSeconds,
     /// A value seen in a request only is remembered as well. Default false.
     #[serde(default)]
@@ -87,7 +84,7 @@ pub struct AppCookie {
 }
 
 /// Where in a request's address an application puts the value when it has no cookie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UrlMode {
     /// `/page;NAME=VALUE`.
@@ -98,7 +95,7 @@ pub enum UrlMode {
 }
 
 /// Clients' addresses, remembered together with their members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceBased {
     /// Addresses remembered; the one unused longest gives way. Default 204800 (200k).
@@ -109,76 +106,10 @@ pub struct SourceBased {
 
 impl Default for SourceBased {
     fn default() -> Self {
-        Self { table_size: TableSize(204_800), expire_seconds: HoldSeconds(1800) }
+        Self { table_size: TableSize::of(204_800), expire_seconds: HoldSeconds::of(1800) }
     }
 }
 
-/// The name of a cookie: a token of at most 64 characters (RFC 6265 4.1.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CookieName(String);
-
-impl CookieName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for CookieName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if (1..=64).contains(&text.len()) && text.bytes().all(token) {
-            return Ok(Self(text.to_owned()));
-        }
-        let shown: String = text.chars().take(64).collect();
-        Err(format!("cookie name {shown:?}: must be a token of 1 to 64 characters"))
-    }
-}
-
-impl TryFrom<String> for CookieName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<CookieName> for String {
-    fn from(name: CookieName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for CookieName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-bounded!(
-    /// Characters of a cookie.
-    CookieLength, "cookie length", 1, 512
-);
-bounded!(
-    /// Seconds that a binding lasts unused.
-    HoldSeconds, "hold time", 1, 2_592_000
-);
-bounded!(
-    /// Bindings of one rule.
-    TableSize, "table size", 1, 1_048_576
-);
-
-impl Default for CookieLength {
-    fn default() -> Self {
-        Self(52)
-    }
-}
-
-impl Default for HoldSeconds {
-    fn default() -> Self {
-        Self(10_800)
-    }
+fn three_hours() -> HoldSeconds {
+    HoldSeconds::of(10_800)
 }

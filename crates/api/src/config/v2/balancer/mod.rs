@@ -1,25 +1,32 @@
 //! One load balancing rule, as a configuration states it.
 //!
-//! Guarantees: what decodes is within its range. Not here: what needs two values to judge, which is [`super::check`]'s.
+//! Guarantees: what decodes is within its range. Not here: what needs two values to judge, which is the check's.
 //! Defaults are HAProxy's where the guide names none (guide 11.9, 11.15, 11.19.10), but for the idle time of plain TCP.
+
+mod health;
+mod stickiness;
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::Digest;
-use sluice_api::types::{Cidr, ObjectId, Port};
+use utoipa::ToSchema;
 
-use super::bounded::bounded;
-use super::health_spec::Health;
-use super::stickiness::Stickiness;
+use crate::types::{
+    BlobDigest, Cidr, ConnectSeconds, ConnectionLimit, DrainSeconds, IdleSeconds, KeepAliveSeconds,
+    ObjectId, Port, RequestSeconds, Weight,
+};
+
+pub use health::{Check, CheckMethod, Health, HttpCheck};
+pub use stickiness::{AppCookie, CookieMode, LbCookie, SourceBased, Stickiness, UrlMode};
 
 /// Connections to one address and port, shared out among members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Balancer {
     /// Id of the rule, unique in the configuration.
     pub id: ObjectId,
     /// The address that clients connect to: a public one of the router, or one of a tier.
+    #[schema(value_type = String, example = "198.51.100.10")]
     pub address: IpAddr,
     /// The port that clients connect to.
     pub port: Port,
@@ -61,7 +68,7 @@ pub struct Balancer {
 }
 
 /// What is balanced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// TCP connections, whatever they carry.
@@ -74,7 +81,7 @@ pub enum Mode {
 }
 
 /// How a member is chosen for a client that is bound to none. Weights count in each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     /// In turn.
@@ -87,12 +94,12 @@ pub enum Algorithm {
 }
 
 /// TLS towards clients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// Blobs in PEM, each a certificate chain and its private key. The client's server name chooses; the first is for
     /// clients that name none or another.
-    pub certificates: Vec<Digest>,
+    pub certificates: Vec<BlobDigest>,
     /// The oldest version spoken. Default 1.2.
     #[serde(default)]
     pub minimum: TlsVersion,
@@ -102,7 +109,7 @@ pub struct Tls {
 }
 
 /// A version of TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
     #[default]
@@ -114,7 +121,7 @@ pub enum TlsVersion {
 }
 
 /// The form of the PROXY protocol's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyProtocol {
     /// Text.
@@ -124,7 +131,7 @@ pub enum ProxyProtocol {
 }
 
 /// Times of one rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
     /// Until a member accepts the connection. Default 5.
@@ -144,12 +151,24 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            connect_seconds: ConnectSeconds(5),
+            connect_seconds: ConnectSeconds::of(5),
             idle_seconds: None,
-            keep_alive_seconds: KeepAliveSeconds(50),
-            request_seconds: RequestSeconds(10),
-            drain_seconds: DrainSeconds(30),
+            keep_alive_seconds: KeepAliveSeconds::of(50),
+            request_seconds: RequestSeconds::of(10),
+            drain_seconds: DrainSeconds::of(30),
         }
+    }
+}
+
+impl Balancer {
+    /// The blobs of its certificates.
+    pub fn certificates(&self) -> impl Iterator<Item = &BlobDigest> {
+        self.tls.iter().flat_map(|tls| &tls.certificates)
+    }
+
+    /// Whether the kernel's packet rules do it, and no process.
+    pub fn is_in_kernel(&self) -> bool {
+        self.mode == Mode::Udp
     }
 }
 
@@ -161,12 +180,13 @@ impl Timeouts {
 }
 
 /// One server behind the rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its id, unique in the rule; also what cookies name it by, so that they tell no inside address.
     pub id: ObjectId,
     /// Its address.
+    #[schema(value_type = String, example = "10.1.1.23")]
     pub address: IpAddr,
     /// The private port.
     pub port: Port,
@@ -185,47 +205,6 @@ impl Member {
     /// Where it serves.
     pub fn endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port.get())
-    }
-}
-
-bounded!(
-    /// Seconds for a member to accept a connection.
-    ConnectSeconds, "connect time", 1, 300
-);
-bounded!(
-    /// Seconds without a byte.
-    IdleSeconds, "idle time", 1, 2_592_000
-);
-bounded!(
-    /// Seconds that an HTTP connection is kept for its next request.
-    KeepAliveSeconds, "keep-alive time", 0, 86_400
-);
-bounded!(
-    /// Seconds for a request head.
-    RequestSeconds, "request time", 1, 300
-);
-bounded!(
-    /// Seconds for connections of a removed rule.
-    DrainSeconds, "drain time", 0, 86_400
-);
-bounded!(
-    /// Connections of one rule at once.
-    ConnectionLimit, "connection limit", 1, 1_000_000
-);
-bounded!(
-    /// A member's share; HAProxy's range.
-    Weight, "weight", 0, 256
-);
-
-impl Default for ConnectionLimit {
-    fn default() -> Self {
-        Self(4096)
-    }
-}
-
-impl Default for Weight {
-    fn default() -> Self {
-        Self(1)
     }
 }
 
