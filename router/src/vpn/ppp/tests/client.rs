@@ -161,11 +161,6 @@ impl Client {
         self.ipcp.protocol.values.iter().find_map(value)
     }
 
-    /// The server's end, once it said.
-    pub(in crate::vpn) fn server(&self) -> Option<Ipv4Addr> {
-        self.ipcp.protocol.server
-    }
-
     pub(in crate::vpn) fn receive(&mut self, now: Duration, frame: &[u8]) {
         let Some((number, content)) = decode_frame(frame) else { return };
         let Some(packet) = Packet::decode(content) else { return };
