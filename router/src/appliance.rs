@@ -9,6 +9,7 @@ use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
 use sluice_sys::process::{Capability, Limits};
 
+use crate::vpn::{daemon, ike, lns};
 use crate::{compile, dhcp, dns, lb, metadata, password};
 
 /// The DHCP service.
@@ -41,24 +42,41 @@ impl Appliance for Router {
         config: &RouterDocument,
         blobs: &Blobs,
     ) -> BTreeMap<ServiceName, ServiceSlice> {
-        // a router without guest networks has nobody to serve
-        if config.role.networks.is_empty() {
-            return BTreeMap::new();
-        }
         let blob = |digest: &BlobDigest| blobs.get(digest).cloned();
-        let mut slices = BTreeMap::from([
-            (DHCP, ServiceSlice::of(&dhcp::slice(config))),
-            (DNS, ServiceSlice::of(&dns::slice(config))),
-            (METADATA, ServiceSlice::of(&metadata::slice(config, blob))),
-            (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
-        ]);
-        if !config.role.balancers.is_empty() {
-            slices.insert(LB, ServiceSlice::of(&lb::slice(config, blob)));
+        let mut services = BTreeMap::new();
+        // a router without guest networks has nobody to serve
+        if !config.role.networks.is_empty() {
+            services.extend([
+                (DHCP, ServiceSlice::of(&dhcp::slice(config))),
+                (DNS, ServiceSlice::of(&dns::slice(config))),
+                (METADATA, ServiceSlice::of(&metadata::slice(config, blob))),
+                (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
+            ]);
         }
-        slices
+        if !config.role.balancers.is_empty() {
+            services.insert(LB, ServiceSlice::of(&lb::slice(config, blob)));
+        }
+        let vpn = &config.role.vpn;
+        if !vpn.connections.is_empty() || !vpn.remote_access.is_empty() {
+            let secret = |digest: &BlobDigest| blobs.get(digest);
+            // charon is told by the process beside it
+            services.insert(daemon::CHARON, ServiceSlice::of(&()));
+            services.insert(daemon::IKE, ServiceSlice::of(&ike::slice(config, secret)));
+            if !vpn.remote_access.is_empty() {
+                services.insert(daemon::L2TP, ServiceSlice::of(&lns::slice(config, secret)));
+            }
+        }
+        services
+    }
+
+    fn capabilities(&self) -> Vec<&'static str> {
+        vec!["ike-strongswan", "remote-access", "site-to-site"]
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {
+        if let Some(spec) = daemon::service(service) {
+            return spec;
+        }
         // users of the image; nothing else on the box has them
         let (user, capabilities) = match service {
             DHCP => (64_001, vec![Capability::NetBindService, Capability::NetRaw]),

@@ -73,6 +73,7 @@ pub fn meaning(code: &str) -> Option<&'static str> {
 /// Every code that decoding and checking can give, with its meaning; `docs/findings.md` is made of it and of [`ApiCode`].
 pub const CODES: &[(&str, &str)] = &[
     ("address-in-use", "a public address is wanted for two things that exclude each other"),
+    ("algorithm-mismatch", "algorithms of a tunnel do not go together"),
     (
         "balancer-address",
         "a load balancing rule listens on an address that is not the router's to balance",
@@ -95,7 +96,12 @@ pub const CODES: &[(&str, &str)] = &[
     ("duplicate-policy-rule", "two policy rules have the same order"),
     ("duplicate-resolver", "a resolver is listed twice"),
     ("duplicate-route", "a destination has two routes of the same metric"),
+    ("duplicate-user", "a user of remote access is listed twice"),
     ("duplicate-vlan", "a VLAN of a trunk has two links"),
+    (
+        "duplicate-vpn",
+        "an id, an address, a customer gateway or a way to prove oneself is used twice by tunnels",
+    ),
     ("duplicate-zone", "a name is forwarded twice"),
     ("family", "an IPv6 value where IPv4 is needed, or the other way round"),
     ("gateway-missing", "the gateway is not an address of the network's link"),
@@ -110,16 +116,27 @@ pub const CODES: &[(&str, &str)] = &[
     ("mtu", "a VLAN's MTU is larger than its trunk's"),
     ("network-mismatch", "the network is not that of the link's address"),
     ("no-address", "the control link has no address"),
-    ("not-own-address", "source NAT uses an address that the link does not have"),
+    ("no-network", "a tunnel or remote access has no network"),
+    ("not-own-address", "source NAT or a tunnel uses an address that the link does not have"),
+    (
+        "obsolete-algorithm",
+        "a tunnel uses an algorithm that can be broken (warning where that is allowed)",
+    ),
     ("option-kept", "a DHCP option is given that the server makes itself"),
     ("option-value", "a DHCP option has a value of another form than its number"),
     ("options-too-long", "not all clients can take all DHCP options (warning)"),
     ("outside-network", "a guest's address is not a host address of its network"),
     ("outside-vpc", "a tier is not inside the VPC's super CIDR"),
-    ("overlap", "networks of two links overlap"),
-    ("own-address", "a next hop is the router itself"),
+    (
+        "overlap",
+        "networks of two links, of tunnels or of clients, or ports of two forwards, overlap",
+    ),
+    ("own-address", "a next hop or a tunnel's peer is the router itself"),
     ("port-in-use", "a public port is wanted by two rules"),
-    ("public-network", "a VPC's super CIDR is not of RFC 1918 (warning)"),
+    (
+        "public-network",
+        "a VPC's super CIDR or a network behind a peer is not of RFC 1918 (warning)",
+    ),
     ("reserved-address", "a link has the address of the metadata service"),
     ("reserved-name", "a guest has a name that the router answers for itself"),
     ("resolver-loop", "a resolver is the router itself"),

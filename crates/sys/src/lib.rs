@@ -6,10 +6,12 @@
 pub mod files;
 pub mod filesystem;
 pub mod kernel;
+pub mod marked_udp;
 pub mod model;
 pub mod neighbour;
 pub mod nft;
 pub mod packet;
+pub mod ppp;
 pub mod process;
 pub mod splice;
 pub mod tap;

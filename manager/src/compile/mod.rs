@@ -13,6 +13,7 @@ use sluice_api::config::{
     Control, DnsConfig, EgressPolicy, Guest, LinkRole, Route, RouterConfig, RouterDocument,
     RouterPart,
 };
+use sluice_api::config::vpn::VpnConfig;
 use sluice_api::types::{
     ApplianceId, Cidr, DomainName, FormatVersion, Generation, HostName, InterfaceAddress,
     LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
@@ -136,6 +137,7 @@ pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterDocum
         port_forwards: Vec::new(),
         balancers: Vec::new(),
         vpc: None,
+        vpn: VpnConfig::default(),
     };
     Ok(RouterDocument {
         version: FormatVersion,

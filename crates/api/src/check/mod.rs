@@ -16,7 +16,7 @@ mod router;
 mod routes;
 mod ssvm;
 mod vpc;
-pub mod vpn;
+mod vpn;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};

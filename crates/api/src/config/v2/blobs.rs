@@ -14,7 +14,8 @@ impl<P: Part> ApplianceConfig<P> {
 }
 
 impl RouterConfig {
-    /// Every blob that a router's part names: user data and passwords of guests, certificates of balancers.
+    /// Every blob that a router's part names: user data and passwords of guests, certificates of balancers, secrets of
+    /// tunnels.
     pub fn blobs(&self) -> BTreeSet<BlobDigest> {
         let certificates = self.balancers.iter().flat_map(Balancer::certificates).copied();
         let guests = self.networks.iter().flat_map(|network| &network.guests);
@@ -22,6 +23,7 @@ impl RouterConfig {
         metadata
             .flat_map(|one| one.user_data.into_iter().chain(one.password.as_ref().map(|p| p.blob)))
             .chain(certificates)
+            .chain(self.vpn.blobs())
             .collect()
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::balancer::Balancer;
+use super::vpn::VpnConfig;
 use super::{
     DnsConfig, EgressRule, FirewallRule, GuestNetwork, PortForward, PublicAddress, StaticNat, Vpc,
 };
@@ -42,4 +43,7 @@ pub struct RouterConfig {
     /// The router is a VPC's. Default: isolated networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vpc: Option<Vpc>,
+    /// Virtual private networks. Default: none.
+    #[serde(default, skip_serializing_if = "VpnConfig::is_empty")]
+    pub vpn: VpnConfig,
 }
