@@ -93,9 +93,11 @@ pub const CODES: &[(&str, &str)] = &[
     ("duplicate-network", "a network id or a guest link is used twice"),
     ("duplicate-number", "a number is used twice in an access control list"),
     ("duplicate-option", "a DHCP option is given twice"),
+    ("duplicate-place", "two jobs are about the same object of a store"),
     ("duplicate-policy-rule", "two policy rules have the same order"),
     ("duplicate-resolver", "a resolver is listed twice"),
     ("duplicate-route", "a destination has two routes of the same metric"),
+    ("duplicate-token", "two grants have the same token"),
     ("duplicate-user", "a user of remote access is listed twice"),
     ("duplicate-vlan", "a VLAN of a trunk has two links"),
     (
@@ -117,7 +119,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("network-mismatch", "the network is not that of the link's address"),
     ("no-address", "the control link has no address"),
     ("no-network", "a tunnel or remote access has no network"),
-    ("not-own-address", "source NAT or a tunnel uses an address that the link does not have"),
+    (
+        "not-own-address",
+        "source NAT, a tunnel or a listener uses an address that the link does not have",
+    ),
     (
         "obsolete-algorithm",
         "a tunnel uses an algorithm that can be broken (warning where that is allowed)",
@@ -137,6 +142,7 @@ pub const CODES: &[(&str, &str)] = &[
         "public-network",
         "a VPC's super CIDR or a network behind a peer is not of RFC 1918 (warning)",
     ),
+    ("read-only-store", "a job would change a store that is only read"),
     ("reserved-address", "a link has the address of the metadata service"),
     ("reserved-name", "a guest has a name that the router answers for itself"),
     ("resolver-loop", "a resolver is the router itself"),
@@ -148,9 +154,11 @@ pub const CODES: &[(&str, &str)] = &[
     ("trunk-address", "a trunk has an address"),
     ("unknown-acl", "an access control list is named that does not exist"),
     ("unknown-field", "a field is not part of the format"),
+    ("unknown-job", "a grant is for an upload that no job waits for"),
     ("unknown-link", "a link is named that does not exist"),
     ("unknown-network", "a network is named that does not exist"),
     ("unknown-public-address", "an address is named that is not one of the public addresses"),
+    ("unknown-store", "a store is named that does not exist"),
     ("unreachable", "a next hop is in no network of its link"),
     ("vpc-only-acl", "a VPC has firewall rules"),
 ];

@@ -8,6 +8,7 @@ pub mod filesystem;
 pub mod kernel;
 pub mod marked_udp;
 pub mod model;
+pub mod mounts;
 pub mod neighbour;
 pub mod nft;
 pub mod packet;

@@ -91,6 +91,7 @@ pub(crate) const BENCH: &[Package] = &[
     ("kea-dhcp4-server", "rival in the DHCP benchmark"),
     ("kea-admin", "perfdhcp, the DHCP load"),
     ("iptables", "rival in the rules benchmark"),
+    ("time", "memory and blocks written in the storage benchmark"),
     ("websockify", "rival in the console benchmark"),
 ];
 

@@ -15,6 +15,7 @@ mod net;
 mod number;
 mod ports;
 mod secret;
+mod storage;
 mod text;
 mod version;
 mod vpn;
@@ -34,10 +35,11 @@ pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
     AclNumber, CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
-    LifetimeSeconds, Mtu, OptionCode, PasswordSeconds, Port, ProbeCount, RouteTable, VlanId,
+    LifetimeSeconds, Mtu, OptionCode, PasswordSeconds, Percent, Port, ProbeCount, RouteTable, VlanId,
 };
 pub use ports::PortRange;
 pub use secret::Secret;
+pub use storage::{Checksum, ExportPath, HashFunction, ImageFormat, SourceUrl, TokenHash};
 pub use text::InvalidValue;
 pub use version::FormatVersion;
 pub use vpn::{ClientRange, DhGroup, IkeId, VpnUserName};

@@ -85,6 +85,10 @@ macro_rules! ranged {
 pub(crate) use ranged;
 
 ranged!(
+    /// A share in hundredths, none of them excluded.
+    Percent(u8), "percentage", 1_u8, 100_u8, "must be 1 to 100"
+);
+ranged!(
     /// An 802.1Q VLAN id. 0 means "priority only" and 4095 is reserved (IEEE 802.1Q 9.6), so both are refused.
     VlanId(u16), "VLAN id", 1_u16, 4094_u16, "must be 1 to 4094"
 );
@@ -169,6 +173,11 @@ impl Port {
         assert!(port != 0, "port 0 is not a port");
         Self(port)
     }
+}
+
+impl Percent {
+    /// Nine tenths.
+    pub const NINETY: Self = Self(90);
 }
 
 impl Default for ProbeCount {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::balancer::Balancer;
-use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig, SsvmConfig};
+use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig};
 use crate::types::BlobDigest;
 
 impl<P: Part> ApplianceConfig<P> {
@@ -30,13 +30,6 @@ impl RouterConfig {
 
 impl ProxyConfig {
     /// Every blob that a console proxy's part names.
-    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
-        BTreeSet::new()
-    }
-}
-
-impl SsvmConfig {
-    /// Every blob that a secondary storage VM's part names.
     pub fn blobs(&self) -> BTreeSet<BlobDigest> {
         BTreeSet::new()
     }

@@ -14,7 +14,7 @@ mod public;
 mod role;
 mod route;
 mod router;
-mod ssvm;
+pub mod ssvm;
 mod traffic;
 mod vpc;
 pub mod vpn;

@@ -1,15 +1,13 @@
 //! Jobs.
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::ObjectId;
+use utoipa::ToSchema;
 
 use super::place::Place;
-use super::url::SourceUrl;
-use crate::checksum::Checksum;
-use crate::image::Format;
+use crate::types::{BlobDigest, Checksum, ImageFormat, ObjectId, SourceUrl};
 
 /// Something to be done once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// Its id. The same id with another content is another job: the one before is ended.
@@ -26,6 +24,14 @@ impl Job {
         }
     }
 
+    /// The blob that it names.
+    pub const fn blob(&self) -> Option<BlobDigest> {
+        match &self.what {
+            What::Import { source: Source::SecretUrl(digest), .. } => Some(*digest),
+            What::Import { .. } | What::Delete { .. } => None,
+        }
+    }
+
     /// The object that it is about.
     pub const fn place(&self) -> &Place {
         match &self.what {
@@ -35,7 +41,7 @@ impl Job {
 }
 
 /// Kinds of job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum What {
     /// Bring an image in.
@@ -48,7 +54,7 @@ pub enum What {
         place: Place,
         /// What it must be, by its bytes. Default: any of the formats let in.
         #[serde(default)]
-        format: Option<Format>,
+        format: Option<ImageFormat>,
         /// What the bytes as fetched, before unpacking, must hash to. Default: not compared.
         #[serde(default)]
         checksum: Option<Checksum>,
@@ -63,11 +69,14 @@ pub enum What {
 }
 
 /// Where an image comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
-    /// A web server.
+    /// A web server. The address stands in the configuration; one with a secret in it, such as a signature, is better in a
+    /// blob.
     Url(SourceUrl),
+    /// The same, the address being the text of a blob.
+    SecretUrl(BlobDigest),
     /// Whoever holds a grant for the job.
     Upload,
 }

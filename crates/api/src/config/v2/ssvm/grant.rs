@@ -1,16 +1,13 @@
 //! Grants: who may bring in and take out what, until when, and how much.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use sluice_api::types::ObjectId;
+use utoipa::ToSchema;
 
 use super::place::Place;
-use crate::checksum::hex;
+use crate::types::{ObjectId, TokenHash};
 
 /// Leave to do one thing. Whoever shows the token has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// Its id, for logs and reports: never the token.
@@ -24,7 +21,7 @@ pub struct Grant {
 }
 
 /// What a grant is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Permission {
     /// Send the bytes of an import job whose source is `upload`.
@@ -50,41 +47,4 @@ pub enum Permission {
         #[serde(default)]
         bytes_per_second: Option<u64>,
     },
-}
-
-/// SHA-256 of a token, 64 hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenHash(String);
-
-impl TokenHash {
-    /// The hash of `token`.
-    pub fn of(token: &str) -> Self {
-        Self(hex(&Sha256::digest(token.as_bytes())))
-    }
-}
-
-impl TryFrom<String> for TokenHash {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let text = text.strip_prefix("sha256:").unwrap_or(&text).to_ascii_lowercase();
-        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            Ok(Self(text))
-        } else {
-            Err("a token's hash has 64 hexadecimal digits (SHA-256)".to_owned())
-        }
-    }
-}
-
-impl From<TokenHash> for String {
-    fn from(hash: TokenHash) -> Self {
-        hash.0
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.get(..12).unwrap_or(&self.0))
-    }
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::ObjectId;
 use thiserror::Error;
+use utoipa::ToSchema;
 
-use crate::image::Format;
+use crate::types::{ImageFormat, ObjectId};
 
 /// The place of one object. Account, template and volume ids are CloudStack's numbers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Place {
     /// A template or ISO: `template/tmpl/ACCOUNT/ID/NAME.EXT`.
@@ -66,9 +66,9 @@ impl Place {
     }
 
     /// The file's name when the object is of `format`.
-    pub fn file(&self, format: Format) -> String {
+    pub fn file(&self, format: ImageFormat) -> String {
         match self {
-            Self::Snapshot { name, .. } if format != Format::Vhd => name.to_string(),
+            Self::Snapshot { name, .. } if format != ImageFormat::Vhd => name.to_string(),
             _ => format!("{}.{format}", self.name()),
         }
     }
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn a_place_has_the_names_that_cloudstack_gives_it() {
         for (text, format, file) in [
-            ("template/tmpl/2/201/0d5c", Format::Qcow2, "0d5c.qcow2"),
-            ("volumes/3/7/v-1", Format::Vhd, "v-1.vhd"),
-            ("snapshots/3/7/s-1", Format::Qcow2, "s-1"),
-            ("snapshots/3/7/s-1", Format::Vhd, "s-1.vhd"),
+            ("template/tmpl/2/201/0d5c", ImageFormat::Qcow2, "0d5c.qcow2"),
+            ("volumes/3/7/v-1", ImageFormat::Vhd, "v-1.vhd"),
+            ("snapshots/3/7/s-1", ImageFormat::Qcow2, "s-1"),
+            ("snapshots/3/7/s-1", ImageFormat::Vhd, "s-1.vhd"),
         ] {
             let place: Place = text.parse().unwrap();
             assert_eq!(place.to_string(), text);
