@@ -71,6 +71,7 @@ pub fn desired(boot: &BootDocument) -> Desired {
         routes: boot.control.gateway.map(|via| default_route(&link, via)).into_iter().collect(),
         links: BTreeMap::from([(link, wanted)]),
         sysctls,
+        owners: BTreeMap::new(),
     }
 }
 

@@ -8,8 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use super::{Changes, Kernel, KernelError, Object};
+use crate::conntrack::TrackingCounts;
 use crate::model::{Keys, Observed, Step};
+use crate::nft::eval::Flow;
 use crate::nft::{Counters, Script, TableId};
+
+const CONNECTIONS: Object = Object::All("the tracked connections");
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ impl<K> FaultyKernel<K> {
         Ok(number)
     }
 
-    fn end(&self, number: u64) {
+    fn end_of(&self, number: u64) {
         kill_if(self.fault == Fault::Kill(number, Moment::After));
     }
 }
@@ -92,21 +96,21 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
         let number = self.start("observe", Object::All("the kernel's state"))?;
         let answer = self.within.observe(keys).await;
-        self.end(number);
+        self.end_of(number);
         answer
     }
 
     async fn check(&self, script: &Script) -> Result<(), KernelError> {
         let number = self.start("check", Object::Rules)?;
         let answer = self.within.check(script).await;
-        self.end(number);
+        self.end_of(number);
         answer
     }
 
     async fn apply(&self, step: &Step) -> Result<(), KernelError> {
         let number = self.start("change", Object::of(step))?;
         let answer = self.within.apply(step).await;
-        self.end(number);
+        self.end_of(number);
         answer
     }
 
@@ -117,7 +121,28 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         let number = self.start("read counters of", Object::Rules)?;
         let answer = self.within.counters(table).await;
-        self.end(number);
+        self.end_of(number);
+        answer
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        let number = self.start("list", CONNECTIONS)?;
+        let answer = self.within.flows().await;
+        self.end_of(number);
+        answer
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        let number = self.start("end one of", CONNECTIONS)?;
+        let answer = self.within.end(flow).await;
+        self.end_of(number);
+        answer
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        let number = self.start("count", CONNECTIONS)?;
+        let answer = self.within.tracking().await;
+        self.end_of(number);
         answer
     }
 }

@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 
 use super::{Changes, Kernel, KernelError, Object, Wake};
 use crate::model::{Keys, Observed, ObservedLink, Step};
+use crate::conntrack::TrackingCounts;
+use crate::nft::eval::Flow;
 use crate::nft::{Count, Counters, Script, TableId};
 
 /// What a fake kernel holds.
@@ -29,6 +31,9 @@ use crate::nft::{Count, Counters, Script, TableId};
 pub(super) struct State {
     pub(super) seen: Observed,
     pub(super) last_index: u32,
+    /// Connections that a test says are tracked.
+    #[serde(default)]
+    pub(super) flows: Vec<Flow>,
 }
 
 /// The kernel in memory; clone nothing, share it by reference.
@@ -78,6 +83,13 @@ impl FakeKernel {
             self.wake(wake);
         }
         Ok(())
+    }
+
+    /// Lets these connections be tracked: what packets would have done.
+    pub fn track(&self, flows: impl IntoIterator<Item = Flow>) -> io::Result<()> {
+        let mut state = self.lock();
+        state.flows.extend(flows);
+        self.keep(&state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -206,6 +218,25 @@ impl Kernel for FakeKernel {
             chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |r| (name, r)));
         let rules = rules.map(|(chain, rule)| zero(chain, &rule.id)).collect();
         Ok(Counters { rules, ..Counters::default() })
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        Ok(self.lock().flows.clone())
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        let mut state = self.lock();
+        let mut next = state.clone();
+        next.flows.retain(|is| is.original != flow.original || is.id != flow.id);
+        let object = Object::All("the tracked connections");
+        self.keep(&next).map_err(|source| KernelError::Refused { action: "keep", object, source })?;
+        *state = next;
+        Ok(())
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        let entries = u32::try_from(self.lock().flows.len()).unwrap_or(u32::MAX);
+        Ok(TrackingCounts { entries, limit: 262_144, ..TrackingCounts::default() })
     }
 }
 
