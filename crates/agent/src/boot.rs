@@ -78,6 +78,7 @@ pub fn desired(boot: &BootDocument) -> Desired {
         links: BTreeMap::from([(link, wanted)]),
         policy_rules: BTreeSet::new(),
         sysctls,
+        owners: BTreeMap::new(),
     }
 }
 

@@ -26,7 +26,7 @@ mod tree;
 pub use diff::{Change, Refused, RuleEdit, Script, diff};
 pub use echo::EchoError;
 pub use expr::{
-    AddressKind, CtState, CtStatus, Direction, Expr, Ipsec, IpsecWay, LinkSelector, MarkPlace,
+    AddressKind, CtState, CtStatus, Direction, Expr, Ipsec, IpsecWay, Label, LinkSelector, MarkPlace,
     MarkValue, Net, Per, Ports, RejectWith, Spread, Targets, Verdict,
 };
 pub use faults::{Fault, faults};

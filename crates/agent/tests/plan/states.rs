@@ -192,6 +192,7 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
                     tables: made.into_iter().collect(),
                     addresses,
                     links,
+                    ..Desired::default()
                 }
             },
         )

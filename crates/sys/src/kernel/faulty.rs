@@ -9,8 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use super::{Changes, Kernel, KernelError, Object};
+use crate::conntrack::TrackingCounts;
 use crate::model::{Keys, Observed, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
 use crate::nft::{Counters, Script, TableId};
+
+const CONNECTIONS: Object = Object::All("the tracked connections");
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +82,7 @@ impl<K> FaultyKernel<K> {
         Ok(number)
     }
 
-    fn end<T>(
+    fn finish<T>(
         &self,
         number: u64,
         answer: Result<T, KernelError>,
@@ -106,7 +110,7 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
         let number = self.start("observe", Object::All("the kernel's state"))?;
         let answer = self.within.observe(keys).await;
-        self.end(number, answer, "observe", Object::All("the kernel's state"))
+        self.finish(number, answer, "observe", Object::All("the kernel's state"))
     }
 
     async fn pulse(&self, sysctls: &BTreeSet<SysctlKey>) -> Result<Pulse, KernelError> {
@@ -116,13 +120,13 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn check(&self, script: &Script) -> Result<(), KernelError> {
         let number = self.start("check", Object::Rules)?;
         let answer = self.within.check(script).await;
-        self.end(number, answer, "check", Object::Rules)
+        self.finish(number, answer, "check", Object::Rules)
     }
 
     async fn apply(&self, step: &Step) -> Result<(), KernelError> {
         let number = self.start("change", Object::of(step))?;
         let answer = self.within.apply(step).await;
-        self.end(number, answer, "change", Object::of(step))
+        self.finish(number, answer, "change", Object::of(step))
     }
 
     fn changes(&self) -> Result<Changes, KernelError> {
@@ -132,6 +136,24 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         let number = self.start("read counters of", Object::Rules)?;
         let answer = self.within.counters(table).await;
-        self.end(number, answer, "read counters of", Object::Rules)
+        self.finish(number, answer, "read counters of", Object::Rules)
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        let number = self.start("list", CONNECTIONS)?;
+        let answer = self.within.flows().await;
+        self.finish(number, answer, "list", CONNECTIONS)
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        let number = self.start("end one of", CONNECTIONS)?;
+        let answer = self.within.end(flow).await;
+        self.finish(number, answer, "end one of", CONNECTIONS)
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        let number = self.start("count", CONNECTIONS)?;
+        let answer = self.within.tracking().await;
+        self.finish(number, answer, "count", CONNECTIONS)
     }
 }

@@ -19,7 +19,9 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use crate::conntrack::TrackingCounts;
 use crate::model::{Keys, Observed, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
 use crate::nft::{Counters, Script, TableId};
 
 /// Looks at and changes the network state of this network namespace.
@@ -43,6 +45,15 @@ pub trait Kernel: Send + Sync {
 
     /// Packets and bytes by chain and rule id of one of our tables, read now.
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError>;
+
+    /// The connections that are tracked, read now.
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError>;
+
+    /// Ends the tracking of one connection: its next packet is judged as the first of a new one. One that is gone is ended.
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError>;
+
+    /// What the tracking table holds and has counted.
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError>;
 }
 
 /// What kind of thing changed.

@@ -5,6 +5,7 @@
 mod ownership;
 mod policy;
 mod step;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -38,6 +39,9 @@ pub struct Desired {
     /// nft tables, whole.
     #[serde(with = "crate::pairs")]
     pub tables: BTreeMap<nft::TableId, nft::Table>,
+    /// Whose an inside address is. No object of the kernel; what an address was party to ends when it is somebody else's.
+    #[serde(default)]
+    pub owners: BTreeMap<IpAddr, MacAddr>,
 }
 
 /// A link as wanted. It is always up.
@@ -112,6 +116,9 @@ pub struct Keys {
     pub tables: BTreeSet<nft::TableId>,
     /// Kernel settings.
     pub sysctls: BTreeSet<SysctlKey>,
+    /// Nothing that is remembered is taken for what is: an audit of what is followed from change to change.
+    #[serde(default)]
+    pub anew: bool,
 }
 
 impl Desired {
@@ -119,7 +126,7 @@ impl Desired {
     /// which may be there and would have to go.
     pub fn keys(&self, tables: impl IntoIterator<Item = nft::TableId>) -> Keys {
         let tables = self.tables.keys().cloned().chain(tables).collect();
-        Keys { tables, sysctls: self.sysctls.keys().cloned().collect() }
+        Keys { tables, sysctls: self.sysctls.keys().cloned().collect(), anew: false }
     }
 }
 

@@ -23,7 +23,9 @@ use sluice_api::types::{InterfaceAddress, MacAddr};
 use tokio::sync::mpsc;
 
 use super::{Changes, Kernel, KernelError, Object, Wake};
+use crate::conntrack::TrackingCounts;
 use crate::model::{Keys, Observed, ObservedLink, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
 use crate::nft::{Count, Counters, Script, TableId};
 
 /// What a fake kernel holds.
@@ -34,6 +36,9 @@ pub(super) struct State {
     /// IPv4 addresses that stand behind another one of the same network on their link.
     #[serde(default)]
     pub(super) secondary: BTreeSet<(String, InterfaceAddress)>,
+    /// Connections that a test says are tracked.
+    #[serde(default)]
+    pub(super) flows: Vec<Flow>,
 }
 
 /// The kernel in memory; clone nothing, share it by reference.
@@ -83,6 +88,13 @@ impl FakeKernel {
             self.wake(wake);
         }
         Ok(())
+    }
+
+    /// Lets these connections be tracked: what packets would have done.
+    pub fn track(&self, flows: impl IntoIterator<Item = Flow>) -> io::Result<()> {
+        let mut state = self.lock();
+        state.flows.extend(flows);
+        self.keep(&state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -224,6 +236,25 @@ impl Kernel for FakeKernel {
             chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |r| (name, r)));
         let rules = rules.map(|(chain, rule)| zero(chain, &rule.id)).collect();
         Ok(Counters { rules, ..Counters::default() })
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        Ok(self.lock().flows.clone())
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        let mut state = self.lock();
+        let mut next = state.clone();
+        next.flows.retain(|is| is.original != flow.original || is.id != flow.id);
+        let object = Object::All("the tracked connections");
+        self.keep(&next).map_err(|source| KernelError::Refused { action: "keep", object, source })?;
+        *state = next;
+        Ok(())
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        let entries = u32::try_from(self.lock().flows.len()).unwrap_or(u32::MAX);
+        Ok(TrackingCounts { entries, limit: 262_144, ..TrackingCounts::default() })
     }
 }
 

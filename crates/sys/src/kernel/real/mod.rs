@@ -5,6 +5,7 @@
 
 mod addresses;
 mod dump;
+mod elements;
 mod events;
 mod generation;
 mod links;
@@ -22,8 +23,12 @@ use rtnetlink::Handle;
 use sluice_api::types::LinkName;
 
 use super::{Changes, Kernel, KernelError, Object};
+use crate::conntrack::{self, TrackingCounts};
 use crate::model::{Keys, Observed, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
 use crate::nft::{Counters, Script, TableId};
+
+const CONNECTIONS: Object = Object::All("the tracked connections");
 
 pub use nft::NftProgram;
 
@@ -101,7 +106,7 @@ fn gone(answer: Result<(), rtnetlink::Error>, gone: &[i32]) -> Result<(), rtnetl
 #[async_trait]
 impl Kernel for RealKernel {
     async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
-        let rules = async { self.rules.observe(&keys.tables).await };
+        let rules = async { self.rules.observe(&keys.tables, keys.anew).await };
         let network = async {
             let links = links::list(&self.handle).await?;
             let addresses = addresses::list(&self.handle, &links.names).await?;
@@ -152,5 +157,17 @@ impl Kernel for RealKernel {
 
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         self.rules.counters(table).await
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        conntrack::list().await.map_err(|source| failed("list", CONNECTIONS, source))
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        conntrack::end(flow).await.map_err(|source| failed("end one of", CONNECTIONS, source))
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        conntrack::counts().await.map_err(|source| failed("count", CONNECTIONS, source))
     }
 }
