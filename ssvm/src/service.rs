@@ -82,10 +82,6 @@ impl Service for Storage {
     fn report(&self) -> serde_json::Value {
         serde_json::to_value(Storage::report(self)).unwrap_or_default()
     }
-
-    fn report(&self) -> serde_json::Value {
-        serde_json::to_value(Self::report(self)).unwrap_or_default()
-    }
 }
 
 /// The report as counters.

@@ -337,7 +337,11 @@ impl TryFrom<u8> for Label {
     type Error = String;
 
     fn try_from(number: u8) -> Result<Self, String> {
-        if number < 128 { Ok(Self(number)) } else { Err(format!("{number} is not a label, 0 to 127")) }
+        if number < 128 {
+            Ok(Self(number))
+        } else {
+            Err(format!("{number} is not a label, 0 to 127"))
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
 
 /// Room for mount points; nothing else is written there.
 const FOLDER_OPTIONS: &std::ffi::CStr = c"size=1m,mode=0755";
@@ -42,7 +44,8 @@ impl NfsMount {
     /// protocols of their own; images need no locks, and the kernel asks for the mount itself.
     pub fn options(&self) -> String {
         let family = if self.server.is_ipv6() { "tcp6" } else { "tcp" };
-        let common = format!("addr={},vers={},proto={family},{NFS_OPTIONS}", self.server, self.version);
+        let common =
+            format!("addr={},vers={},proto={family},{NFS_OPTIONS}", self.server, self.version);
         if self.version == "3" { format!("{common},nolock,mountproto={family}") } else { common }
     }
 }

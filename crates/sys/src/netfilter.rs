@@ -62,7 +62,8 @@ pub(crate) fn parts(bytes: &[u8]) -> impl Iterator<Item = io::Result<Part<'_>>> 
         if rest.is_empty() {
             return None;
         }
-        let length = rest.get(..4).and_then(|length| length.try_into().ok()).map(u32::from_ne_bytes);
+        let length =
+            rest.get(..4).and_then(|length| length.try_into().ok()).map(u32::from_ne_bytes);
         let length = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let Some(one) = rest.get(..length).filter(|one| one.len() >= HEADER) else {
             rest = &[];
@@ -112,9 +113,13 @@ mod tests {
         let one = message(0x100, 0, &[1, 2, 3]);
         let all = [one.clone(), one, message(DONE, NLM_F_DUMP_INTR, &[0; 4])].concat();
         let read: Vec<_> = parts(&all).collect();
-        assert!(matches!(read.as_slice(), [Ok(Part::Answer { .. }), Ok(Part::Answer { .. }), Ok(Part::End { interrupted: true })]));
+        assert!(matches!(
+            read.as_slice(),
+            [Ok(Part::Answer { .. }), Ok(Part::Answer { .. }), Ok(Part::End { interrupted: true })]
+        ));
         let refused = message(ERROR, 0, &(-2_i32).to_ne_bytes());
-        let refused: Vec<_> = parts(&refused).map(|part| part.err().map(|error| error.kind())).collect();
+        let refused: Vec<_> =
+            parts(&refused).map(|part| part.err().map(|error| error.kind())).collect();
         assert_eq!(refused, [Some(io::ErrorKind::NotFound)]);
         assert!(parts(&[0; 40]).all(|part| part.is_err()));
         for cut in 1..all.len() {

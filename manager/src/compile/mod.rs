@@ -9,11 +9,11 @@ mod network;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use sluice_api::config::vpn::VpnConfig;
 use sluice_api::config::{
     Control, DnsConfig, EgressPolicy, Guest, LinkRole, Route, RouterConfig, RouterDocument,
     RouterPart,
 };
-use sluice_api::config::vpn::VpnConfig;
 use sluice_api::types::{
     ApplianceId, Cidr, DomainName, FormatVersion, Generation, HostName, InterfaceAddress,
     LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,

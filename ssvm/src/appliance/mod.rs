@@ -131,7 +131,8 @@ impl Appliance for Ssvm {
         spec.profile = Profile::StorageService;
         spec.reads = vec![PathBuf::from(AUTHORITIES)];
         spec.reads.retain(|path| path.exists());
-        spec.writes = vec![self.folders.journal(), self.folders.local(), self.folders.stores.clone()];
+        spec.writes =
+            vec![self.folders.journal(), self.folders.local(), self.folders.stores.clone()];
         spec
     }
 }

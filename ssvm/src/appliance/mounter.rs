@@ -126,7 +126,8 @@ impl State {
 
     /// What is wanted, not mounted, and not being mounted.
     fn missing(&self) -> Vec<(ObjectId, NfsMount)> {
-        let missing = |id: &ObjectId| !self.mounted.contains_key(id) && !self.under_way.contains(id);
+        let missing =
+            |id: &ObjectId| !self.mounted.contains_key(id) && !self.under_way.contains(id);
         let wanted = self.wanted.iter().filter(|(id, _)| missing(id));
         wanted.map(|(id, export)| (id.clone(), export.clone())).collect()
     }

@@ -10,13 +10,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::address::Address;
 use super::error::FetchError;
 use super::names::Names;
 use super::policy::AddressPolicy;
 use super::range::ContentRange;
 use super::resolve::Guarded;
 use super::validator::Validator;
-use super::address::Address;
 use crate::slice::{FetchPolicy, StorageSlice};
 
 /// The authorities of a Debian machine.
@@ -144,7 +144,8 @@ fn tls(more: &str) -> Result<ClientConfig, String> {
         roots.add(certificate.map_err(|_| bad)?).map_err(|_| bad)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|error| error.to_string())?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

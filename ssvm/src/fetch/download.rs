@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use reqwest::Response;
 
+use super::address::Address;
 use super::client::{Answer, Ask, Fetcher, broken};
 use super::error::FetchError;
 use super::parallel::{Pieces, pieces};
 use super::validator::Validator;
-use super::address::Address;
 
 /// A source being fetched. After an error, [`Download::next`] may be called again: it goes on at the same byte.
 pub struct Download {
@@ -29,7 +29,12 @@ pub struct Download {
 enum Body {
     Closed,
     /// One answer; `skip` bytes of it are known already; `end` is the source's end as far as it is known.
-    Stream { response: Response, skip: u64, until: Option<u64>, then: Option<Address> },
+    Stream {
+        response: Response,
+        skip: u64,
+        until: Option<u64>,
+        then: Option<Address>,
+    },
     /// Ranges in parallel, to the end of the source.
     Pieces(Pieces),
     Ended,

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
+use super::address::Address;
 use super::client::{Ask, Fetcher, broken};
 use super::error::FetchError;
 use super::validator::Validator;
-use super::address::Address;
 
 /// The ranges of a source from some offset to its end; memory is that of the ranges under way.
 pub(super) struct Pieces(Pin<Box<dyn Stream<Item = Result<Bytes, FetchError>> + Send>>);

@@ -237,12 +237,7 @@ fn checksum(worker: &Worker) -> Option<crate::checksum::Checksum> {
     }
 }
 
-fn plan(
-    worker: &Worker,
-    workspace: Workspace,
-    taken: u64,
-    restart: Option<Box<Restart>>,
-) -> Plan {
+fn plan(worker: &Worker, workspace: Workspace, taken: u64, restart: Option<Box<Restart>>) -> Plan {
     let limits = worker.shared.settings().limits;
     let format = match &worker.job.what {
         What::Import { format, .. } => *format,

@@ -53,7 +53,8 @@ impl Engine {
     ///
     /// Errors: the journal cannot be used, or no HTTP client can be made.
     pub fn new(slice: &StorageSlice, disk: Arc<dyn Disk>) -> Result<Self, String> {
-        let journal = Journal::open(&slice.journal).map_err(|error| super::failure::chain(&error))?;
+        let journal =
+            Journal::open(&slice.journal).map_err(|error| super::failure::chain(&error))?;
         let fetcher = Fetcher::new(slice)?;
         let settings = Settings { limits: slice.limits.clone(), fetcher };
         let shared = Arc::new(Shared::new(Arc::new(journal), disk, settings));

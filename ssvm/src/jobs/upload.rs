@@ -375,7 +375,7 @@ fn journal(error: &super::JournalError) -> UploadError {
 
 fn position(record: &Record) -> Position {
     match &record.state {
-        State::Fetching { taken, marks } => {
+        State::Fetching { taken, marks, .. } => {
             Position { offset: *taken, length: marks.as_ref().and_then(|marks| marks.total) }
         }
         _ => Position { offset: 0, length: None },

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::checksum::{HashFunction, Checksum, Hasher};
+use crate::checksum::{Checksum, HashFunction, Hasher};
 
 /// Blocks that may wait in front of a lane; they are shared, so this bounds memory once and not once a lane.
 const WAITING: usize = 4;

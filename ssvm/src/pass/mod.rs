@@ -24,7 +24,7 @@ use tokio::sync::mpsc::Receiver;
 pub use error::PassError;
 pub use packed::Restart;
 
-use crate::checksum::{HashFunction, Checksum};
+use crate::checksum::{Checksum, HashFunction};
 use crate::image::{self, Inspection, Judgement, Wanted};
 use crate::store::Workspace;
 use crate::unpack::{self, Compression};

@@ -22,7 +22,12 @@ fn plan(folder: &Path, disk: Arc<dyn Disk>) -> Plan {
 }
 
 /// Feeds `bytes` in `step`s; `end` says that they are all.
-fn pass(plan: Plan, bytes: &[u8], step: usize, end: bool) -> (Result<Passed, PassError>, Vec<Durable>) {
+fn pass(
+    plan: Plan,
+    bytes: &[u8],
+    step: usize,
+    end: bool,
+) -> (Result<Passed, PassError>, Vec<Durable>) {
     let (sender, receiver) = mpsc::channel(bytes.len() / step + 3);
     for piece in bytes.chunks(step) {
         sender.try_send(Feed::Bytes(Bytes::copy_from_slice(piece))).unwrap();

@@ -129,8 +129,7 @@ fn configured(tls: &Secret) -> Result<TlsAcceptor, String> {
         .collect::<Result<_, _>>()
         .map_err(|_| "the certificate is no PEM")?;
     // what the parser says could quote the key
-    let key = PrivateKeyDer::from_pem_slice(pem)
-        .map_err(|_| "the certificate's key is no PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "the certificate's key is no PEM")?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -3,11 +3,11 @@ use crate::checksum::Checksum;
 use crate::disk::{FaultyDisk, RealDisk};
 use crate::image::{Format, Inspection};
 use crate::slice::{StoreKind, StoreSlice};
+use sluice_api::types::Percent;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
-use sluice_api::types::Percent;
 use uuid::Uuid;
 
 #[derive(Default)]
@@ -269,7 +269,8 @@ impl Disk for FullDisk {
 fn a_full_store_begins_nothing() {
     let world = World::new();
     let disk = Arc::new(FullDisk(RealDisk));
-    let store = world.on(disk, StoreSlice { full_percent: Percent::NINETY, ..slice(&world.path()) });
+    let store =
+        world.on(disk, StoreSlice { full_percent: Percent::NINETY, ..slice(&world.path()) });
     std::fs::create_dir(world.path()).unwrap();
     store.probe().unwrap();
     assert!(matches!(store.workspace(), Err(StoreError::Full { .. })));

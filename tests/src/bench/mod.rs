@@ -70,6 +70,10 @@ pub fn all() -> Vec<Entry> {
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
         Entry { name: "lb", what: "connections and requests against HAProxy", run: lb::run },
-        Entry { name: "storage", what: "imports against curl, zstd and qemu-img", run: storage::run },
+        Entry {
+            name: "storage",
+            what: "imports against curl, zstd and qemu-img",
+            run: storage::run,
+        },
     ]
 }

@@ -56,7 +56,10 @@ impl Policy {
         let key = || vec![Key::Iif, Key::Oif];
         let accept = |id, exprs| Rule::verdict(RuleId::fixed(id), exprs, Verdict::Accept);
         let forward = vec![
-            accept("forward/established", vec![Expr::CtState([CtState::Established, CtState::Related].into())]),
+            accept(
+                "forward/established",
+                vec![Expr::CtState([CtState::Established, CtState::Related].into())],
+            ),
             accept("forward/egress", vec![Expr::In(key(), Ident::fixed("egress-links"))]),
             Rule::verdict(RuleId::fixed("forward/drop"), [], Verdict::Drop),
         ];
@@ -193,7 +196,12 @@ fn exactly_the_flows_end_that_the_new_rules_would_judge_or_translate_otherwise()
                 let ways = Wires::ways();
                 let old = Held { tables: &before, ways: &ways };
                 let new = Held { tables: &after, ways: &case.ways };
-                assert_eq!(ends(old, old, &BTreeSet::new(), &flows), BTreeSet::new(), "{}", case.what);
+                assert_eq!(
+                    ends(old, old, &BTreeSet::new(), &flows),
+                    BTreeSet::new(),
+                    "{}",
+                    case.what
+                );
                 for at in ends(old, new, &released, &flows) {
                     kernel.end(&flows[at]).await.unwrap();
                     // what is gone is ended
@@ -203,7 +211,12 @@ fn exactly_the_flows_end_that_the_new_rules_would_judge_or_translate_otherwise()
             })
             .unwrap();
         for of in case.ends {
-            assert_eq!(between(&left, of), Vec::<&Flow>::new(), "{}: {of:?} is still there", case.what);
+            assert_eq!(
+                between(&left, of),
+                Vec::<&Flow>::new(),
+                "{}: {of:?} is still there",
+                case.what
+            );
         }
         for of in case.stays {
             assert_eq!(between(&left, of).len(), 3, "{}: {of:?} is gone\n{left:#?}", case.what);

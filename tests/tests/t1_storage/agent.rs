@@ -129,7 +129,8 @@ impl World {
     }
 
     fn curl(&self, url: &str) -> String {
-        let words = ["curl", "-sS", "--max-time", "2", "-o", "/dev/null", "-w", "%{http_code}", url];
+        let words =
+            ["curl", "-sS", "--max-time", "2", "-o", "/dev/null", "-w", "%{http_code}", url];
         self.outside.command(words).run().unwrap().stdout
     }
 }

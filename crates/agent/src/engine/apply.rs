@@ -242,7 +242,7 @@ impl<A: Appliance> Engine<A> {
         reached: &mut Reached,
         tally: &mut Tally,
     ) -> Result<(), ServiceError> {
-        self.appliance.entering(target.as_ref().map(|entry| &entry.config));
+        self.appliance.entering(target.as_ref().map(|entry| &*entry.config));
         let blobs = self.blobs_of(target);
         let slices = match target {
             Some(entry) => self.appliance.services(&entry.config, &blobs),

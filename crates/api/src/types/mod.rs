@@ -35,7 +35,8 @@ pub use name::{ApplianceId, DomainName, HostName, ObjectId};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
     AclNumber, CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
-    LifetimeSeconds, Mtu, OptionCode, PasswordSeconds, Percent, Port, ProbeCount, RouteTable, VlanId,
+    LifetimeSeconds, Mtu, OptionCode, PasswordSeconds, Percent, Port, ProbeCount, RouteTable,
+    VlanId,
 };
 pub use ports::PortRange;
 pub use secret::Secret;

@@ -382,7 +382,13 @@ mod tests {
 
     #[test]
     fn a_refused_address_is_not_quoted() {
-        for text in ["file:///etc/shadow?hush", "hush", "http://?hush", "http://hush@", "http://a/hush hush"] {
+        for text in [
+            "file:///etc/shadow?hush",
+            "hush",
+            "http://?hush",
+            "http://hush@",
+            "http://a/hush hush",
+        ] {
             let reason = text.parse::<SourceUrl>().unwrap_err().to_string();
             assert!(!reason.contains("hush"), "{reason}");
         }

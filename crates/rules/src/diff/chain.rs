@@ -55,7 +55,8 @@ fn edits(is: &[ObservedRule], wanted: &[Rule], kept: &[(usize, usize)]) -> Optio
 fn kept(is: &[ObservedRule], wanted: &[Rule]) -> Vec<(usize, usize)> {
     let start = is.iter().zip(wanted).take_while(|(old, new)| old.is(new)).count();
     let rest = (is.get(start..).unwrap_or_default(), wanted.get(start..).unwrap_or_default());
-    let end = rest.0.iter().rev().zip(rest.1.iter().rev()).take_while(|(old, new)| old.is(new)).count();
+    let end =
+        rest.0.iter().rev().zip(rest.1.iter().rev()).take_while(|(old, new)| old.is(new)).count();
     let (is_end, wanted_end) = (is.len() - end, wanted.len() - end);
     let between = wanted.get(start..wanted_end).unwrap_or_default();
     let made: Vec<ObservedRule> = between.iter().map(ObservedRule::from).collect();

@@ -93,9 +93,7 @@ pub(super) fn evaluate<'a>(
         Expr::ConnectionMark { mask, value } => {
             when(run.tracking().is_some_and(|is| is.mark & mask == *value))
         }
-        Expr::Label(label) => {
-            when(run.tracking().is_some_and(|is| is.labels & label.bit() != 0))
-        }
+        Expr::Label(label) => when(run.tracking().is_some_and(|is| is.labels & label.bit() != 0)),
         Expr::SocketUser(users) => when(packet.user.is_some_and(|user| users.contains(&user))),
         Expr::Ipsec(way, with) => {
             let has = match way {

@@ -276,7 +276,13 @@ fn flow(
         parts: Parts::Ports(source.1, destination.1),
     };
     let (to, by) = as_seen;
-    Flow { original: tuple(source, destination), reply: tuple(to, by), mark: 0, master: None, id: None }
+    Flow {
+        original: tuple(source, destination),
+        reply: tuple(to, by),
+        mark: 0,
+        master: None,
+        id: None,
+    }
 }
 
 fn out(guest: &str, public: &str) -> Flow {

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     AddressKind, AddressSpan, CtState, CtStatus, Direction, Expr, Ident, IpVersion, Ipsec,
-    IpsecWay, Key, Label, LinkSelector, MarkPlace, MarkValue, Net, Per, Ports, Protocol, RejectWith, Rule,
-    Span, Spread, Targets, Verdict,
+    IpsecWay, Key, Label, LinkSelector, MarkPlace, MarkValue, Net, Per, Ports, Protocol,
+    RejectWith, Rule, Span, Spread, Targets, Verdict,
 };
 
 /// All statements of a rule.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, Nla,
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, Nla,
 };
 use netlink_packet_netfilter::conntrack::{
     ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol as Carrier, Tuple as Half,
@@ -127,7 +127,8 @@ fn nested(attribute: &DefaultNla) -> Option<Tuple> {
 
 fn tuple(halves: &[Half]) -> Option<Tuple> {
     let (mut source, mut destination, mut protocol) = (None, None, None);
-    let (mut ports, mut icmp): ((Option<u16>, Option<u16>), [Option<u16>; 3]) = ((None, None), [None; 3]);
+    let (mut ports, mut icmp): ((Option<u16>, Option<u16>), [Option<u16>; 3]) =
+        ((None, None), [None; 3]);
     for half in halves {
         match half {
             Half::Ip(parts) => {
@@ -146,7 +147,9 @@ fn tuple(halves: &[Half]) -> Option<Tuple> {
                         ProtoTuple::SourcePort(port) => ports.0 = Some(*port),
                         ProtoTuple::DestinationPort(port) => ports.1 = Some(*port),
                         ProtoTuple::Other(other) => {
-                            for (place, (four, six)) in icmp.iter_mut().zip(ICMP.iter().zip(&ICMPV6)) {
+                            for (place, (four, six)) in
+                                icmp.iter_mut().zip(ICMP.iter().zip(&ICMPV6))
+                            {
                                 if [*four, *six].contains(&other.kind()) {
                                     *place = small(&value(other));
                                 }
@@ -161,11 +164,9 @@ fn tuple(halves: &[Half]) -> Option<Tuple> {
     }
     let parts = match (ports, icmp) {
         ((Some(source), Some(destination)), _) => Parts::Ports(source, destination),
-        (_, [Some(id), Some(kind), Some(code)]) => Parts::Icmp {
-            kind: u8::try_from(kind).ok()?,
-            code: u8::try_from(code).ok()?,
-            id,
-        },
+        (_, [Some(id), Some(kind), Some(code)]) => {
+            Parts::Icmp { kind: u8::try_from(kind).ok()?, code: u8::try_from(code).ok()?, id }
+        }
         _ => Parts::None,
     };
     Some(Tuple {
@@ -247,7 +248,8 @@ mod tests {
             protocol,
             parts,
         };
-        let reply = Tuple { source: original.destination, destination: original.source, ..original };
+        let reply =
+            Tuple { source: original.destination, destination: original.source, ..original };
         Flow { original, reply, mark: 7, master: Some(reply), id: Some(0x0102_0304) }
     }
 

@@ -32,7 +32,8 @@ impl Desired {
 
     /// Inside addresses whose owner is gone or another.
     fn released(&self, new: &Self) -> BTreeSet<IpAddr> {
-        let gone = self.owners.iter().filter(|(address, owner)| new.owners.get(*address) != Some(*owner));
+        let gone =
+            self.owners.iter().filter(|(address, owner)| new.owners.get(*address) != Some(*owner));
         gone.map(|(address, _)| *address).collect()
     }
 }

@@ -72,11 +72,7 @@ fn described(ovf: &str) -> Vec<u8> {
 
 fn besides(name: &str, kind: u8, bytes: &[u8]) -> Vec<u8> {
     let (ovf, disk) = (ovf("disk.vmdk", ""), disk());
-    tar(&[
-        file("vm.ovf", ovf.as_bytes()),
-        file("disk.vmdk", &disk),
-        Member { name, kind, bytes },
-    ])
+    tar(&[file("vm.ovf", ovf.as_bytes()), file("disk.vmdk", &disk), Member { name, kind, bytes }])
 }
 
 pub(super) fn hostile() -> Vec<Sample> {

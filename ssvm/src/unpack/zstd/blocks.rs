@@ -101,12 +101,7 @@ fn number_of_sequences(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((count, bytes.get(length..)?))
 }
 
-fn table<'a>(
-    table: &mut Option<Table>,
-    kind: Kind,
-    mode: u8,
-    bytes: &'a [u8],
-) -> Option<&'a [u8]> {
+fn table<'a>(table: &mut Option<Table>, kind: Kind, mode: u8, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let (set, length) = match mode {
         0 => (Table::Spread(kind.default_distribution()), 0),
         1 => (Table::Single(*bytes.first()?), 1),

@@ -181,11 +181,8 @@ impl Scanner {
     }
 
     fn end_frame(&mut self) {
-        self.at = if self.frame.checksum {
-            At::Skip { left: 4, then: Then::Frame }
-        } else {
-            At::Frame
-        };
+        self.at =
+            if self.frame.checksum { At::Skip { left: 4, then: Then::Frame } } else { At::Frame };
     }
 
     fn block(&mut self, rest: &mut &[u8]) -> Option<bool> {

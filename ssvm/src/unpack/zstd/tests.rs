@@ -174,7 +174,10 @@ fn distributions_are_written_as_they_are_read() {
     for kind in [Kind::LiteralsLength, Kind::Offset, Kind::MatchLength] {
         let spread = kind.default_distribution();
         let bytes = spread.write();
-        assert_eq!(Distribution::read(&[&bytes[..], &[0xff; 4]].concat(), kind), Some((spread, bytes.len())));
+        assert_eq!(
+            Distribution::read(&[&bytes[..], &[0xff; 4]].concat(), kind),
+            Some((spread, bytes.len()))
+        );
     }
     let gaps = Distribution { log: 5, counts: vec![16, 0, 0, 0, 0, 0, 0, 8, 0, 4, 0, 0, 3, -1] };
     let bytes = gaps.write();

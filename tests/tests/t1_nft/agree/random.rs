@@ -6,8 +6,8 @@ use sluice_sys::nft::eval::{Header, Packet};
 use sluice_sys::nft::{
     AddressKind, AddressSpan, Chain, ChainKind, CtState, CtStatus, Direction, Element,
     ElementValue, Entry, Expr, Hook, HookPoint, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key,
-    L4, Label, LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, Protocol, RejectWith, Rule,
-    RuleId, Set, SetType, Span, Spread, Table, Targets, Verdict, merged,
+    L4, Label, LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, Protocol, RejectWith,
+    Rule, RuleId, Set, SetType, Span, Spread, Table, Targets, Verdict, merged,
 };
 
 use super::wires::{HOSTS, LINKS, ip, name, theirs};

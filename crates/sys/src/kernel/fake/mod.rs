@@ -247,7 +247,11 @@ impl Kernel for FakeKernel {
         let mut next = state.clone();
         next.flows.retain(|is| is.original != flow.original || is.id != flow.id);
         let object = Object::All("the tracked connections");
-        self.keep(&next).map_err(|source| KernelError::Refused { action: "keep", object, source })?;
+        self.keep(&next).map_err(|source| KernelError::Refused {
+            action: "keep",
+            object,
+            source,
+        })?;
         *state = next;
         Ok(())
     }

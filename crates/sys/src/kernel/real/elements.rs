@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NlaBuffer, NlasIterator};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use sluice_api::types::MacAddr;
 
 use super::generation::{INET, attribute, question};
 use crate::netfilter::{HEADER, ask};
 use crate::nft::{
-    Count, Element, ElementValue, Entry, Family, Ident, ObservedSet, Protocol, RuleId, SetType, Span,
-    TableId, Verdict,
+    Count, Element, ElementValue, Entry, Family, Ident, ObservedSet, Protocol, RuleId, SetType,
+    Span, TableId, Verdict,
 };
 
 /// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM.
@@ -96,9 +96,34 @@ struct Reader<'a> {
     ends: Vec<Edge>,
 }
 
+/// A `struct nlattr`.
+struct Attribute<'a> {
+    kind: u16,
+    value: &'a [u8],
+}
+
+impl<'a> Attribute<'a> {
+    /// Without the bits for nesting and byte order.
+    fn kind(&self) -> u16 {
+        self.kind & 0x3fff
+    }
+
+    fn value(&self) -> &'a [u8] {
+        self.value
+    }
+}
+
 /// The attributes in `bytes`; a broken one ends them.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
-    NlasIterator::new(bytes).map_while(Result::ok)
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (head, _) = rest.split_first_chunk::<4>()?;
+        let [low, high, kind_low, kind_high] = *head;
+        let length = usize::from(u16::from_ne_bytes([low, high]));
+        let value = rest.get(4..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Attribute { kind: u16::from_ne_bytes([kind_low, kind_high]), value })
+    })
 }
 
 fn within(bytes: &[u8], kind: u16) -> Option<&[u8]> {
@@ -339,7 +364,8 @@ mod tests {
                     seed.to_be_bytes()[0] % 12
                 })
                 .collect();
-            let mut reader = Reader { form: &form, elements: Elements::default(), ends: Vec::new() };
+            let mut reader =
+                Reader { form: &form, elements: Elements::default(), ends: Vec::new() };
             reader.message(&bytes);
             let _read = reader.done();
         }

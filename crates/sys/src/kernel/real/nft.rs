@@ -104,9 +104,10 @@ impl Rules {
     ) -> Result<(u32, ObservedTables), KernelError> {
         let mut memory = self.memory.lock().await;
         let now = now()?;
-        let known = !anew && memory
-            .as_ref()
-            .is_some_and(|memory| memory.generation == now && wanted.is_subset(&memory.looked_at));
+        let known = !anew
+            && memory.as_ref().is_some_and(|memory| {
+                memory.generation == now && wanted.is_subset(&memory.looked_at)
+            });
         if !known {
             *memory = Some(self.look(wanted.clone()).await?);
         }
