@@ -29,7 +29,7 @@ fn findings(path: &Path) -> Vec<Finding> {
     // a file's name begins with its role, if that is not the router
     let name = path.file_name().unwrap().to_str().unwrap();
     let judged = match name.split('-').next() {
-        Some("ssvm") => SsvmDocument::decode(&bytes).map(|(_, warnings)| warnings),
+        Some("ssvm" | "ssvm.json") => SsvmDocument::decode(&bytes).map(|(_, warnings)| warnings),
         _ => RouterDocument::decode(&bytes).map(|(_, warnings)| warnings),
     };
     judged.unwrap_or_else(|findings| findings)
