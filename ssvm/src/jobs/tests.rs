@@ -70,10 +70,10 @@ async fn until(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(BOUND, waiting).await {
-        Ok(report) => report,
-        Err(_) => panic!("waited in vain for {what}: {:?}", engine.report()),
-    }
+    let Ok(report) = tokio::time::timeout(BOUND, waiting).await else {
+        panic!("waited in vain for {what}: {:?}", engine.report())
+    };
+    report
 }
 
 fn stream(bytes: &[u8]) -> impl futures_util::Stream<Item = Result<Bytes, ()>> + Unpin + use<> {

@@ -107,8 +107,10 @@ fn what_is_remembered_after_each_script_is_what_is_there() {
             let before = lists();
             world.load("add element inet sluice guest-links { \"guest9\" }");
             let script = reach(&kernel, &everything()).await;
+            let script = script.render();
             assert!(
-                script.render().contains("delete element inet sluice guest-links { \"guest9\" }")
+                script.contains("delete element inet sluice guest-links { \"guest9\" }"),
+                "{script}"
             );
             assert!(lists() > before, "a foreign change went unseen");
         })

@@ -135,7 +135,8 @@ fn services_are_processes_without_privilege_and_come_back_when_killed() {
     let world = World::new();
     world.push_and_confirm(&config());
     let services = world.status().services;
-    assert_eq!(services.len(), 2, "{services:#?}");
+    let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["dhcp", "dns", "metadata", "password"]);
     for service in &services {
         let pid = service.pid.unwrap();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -144,7 +145,7 @@ fn services_are_processes_without_privilege_and_come_back_when_killed() {
         assert!(!status.contains("Uid:\t0"), "{status}");
         world.router.sh(&format!("kill -9 {pid}")).check().unwrap();
     }
-    Wait::until(SOON, "both services", || {
+    Wait::until(SOON, "all services", || {
         let now = world.status().services;
         now.iter()
             .all(|service| service.restarts == 1 && service.generation == Some(config().generation))

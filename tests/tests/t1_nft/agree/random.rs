@@ -328,6 +328,13 @@ fn rule(random: &mut Random, chain: &str, number: usize, at: Option<Hook>) -> Ru
     let mut action = if nat { translating(random, chain) } else { filtering(random, chain, point) };
     let last = action.pop().unwrap();
     exprs.extend(action);
+    // nft refuses a protocol of its own beside several
+    let several =
+        exprs.iter().any(|expr| matches!(expr, Expr::L4(protocols) if protocols.len() > 1));
+    exprs.retain(|expr| {
+        let own = matches!(expr, Expr::DestinationPort(..) | Expr::SourcePort(..));
+        !(several && own)
+    });
     exprs.extend([Expr::Counter, last]);
     Rule { id: RuleId::try_from(format!("{chain}/{number}")).unwrap(), exprs }
 }
