@@ -80,6 +80,28 @@ fn understood(answer: Value) -> Result<CloudReport, Failure> {
     serde_json::from_value(answer).map_err(|error| Failure::Answer(error.to_string()))
 }
 
+pub(super) async fn export(client: &Client, json: bool) -> Result<(), Failure> {
+    let cloud: CloudSpec = client.get("/v1/cloud").await?;
+    if json {
+        object::show(true, &serde_json::json!(cloud));
+        return Ok(());
+    }
+    let mut text = String::new();
+    for kind in crate::kinds::KINDS {
+        // in the order in which objects are made, which is the order in which people read them
+        let section = kind.names().section();
+        let specs = cloud.section(&section);
+        if !specs.is_empty() {
+            let part = std::collections::BTreeMap::from([(section.clone(), specs)]);
+            let part = toml::to_string(&part).map_err(|error| Failure::Answer(error.to_string()))?;
+            text.push_str(&part);
+            text.push('\n');
+        }
+    }
+    output::print(&text);
+    Ok(())
+}
+
 /// What to make of the difference.
 #[derive(Clone, Copy)]
 enum Make<'a> {

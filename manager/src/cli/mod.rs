@@ -67,6 +67,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Show the difference between the cloud and a file; exit code 10 when there is one.
     Diff(apply::DiffArgs),
+    /// Print the cloud as a description that applies empty.
+    Export,
     /// What the wanted configuration would change on an appliance, asked from the appliance itself.
     Plan {
         /// Its id.
@@ -116,6 +118,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Appliance(command) => return appliance::run(client, json, command).await,
         Command::Status(args) => return status::run(client, json, &args).await,
         Command::Apply(args) => return apply::apply(client, json, &args).await,
+        Command::Export => apply::export(client, json).await?,
         Command::Diff(args) => return apply::diff(client, json, &args).await,
         Command::Plan { appliance } => appliance::plan(client, json, &appliance).await?,
         Command::BootDocument(args) => appliance::boot_document(client, &args).await?,

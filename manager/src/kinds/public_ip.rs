@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sluice_api::types::{ApplianceId, ObjectId};
 use utoipa::ToSchema;
 
@@ -10,7 +11,7 @@ use super::appliance::{Appliance, object_id, replug};
 use super::network::Network;
 use super::public_range::PublicRange;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, NoPatch};
+use super::{Column, Context, Key, Kind, Names, NoPatch, dynamic};
 use crate::error::Error;
 use crate::store::{Taken, allocations};
 
@@ -195,6 +196,29 @@ impl Kind for PublicIp {
 
     fn prunes(&self) -> bool {
         !matches!(self.purpose, Purpose::SourceNat | Purpose::Appliance)
+    }
+
+    /// By its name, or as people know it, by its address.
+    async fn locate(
+        context: &mut Context<'_>,
+        spec: &Map<String, Value>,
+    ) -> Result<Option<Self>, Error> {
+        let stated = spec.get("address").and_then(Value::as_str);
+        let Some(address) = stated.filter(|_| !spec.contains_key("name")) else {
+            return dynamic::locate(context, spec).await;
+        };
+        let mut found = context.all::<Self>(&[("address", address)]).await?;
+        found.retain(|ip| context.zones.is_empty() || context.zones.contains(&ip.zone));
+        let known = found.len() == 1;
+        Ok(found.pop().filter(|_| known))
+    }
+
+    fn as_spec(&self) -> Result<Map<String, Value>, Error> {
+        let mut fields = dynamic::common_fields(self)?;
+        if self.name == self.id {
+            fields.remove("name");
+        }
+        Ok(fields)
     }
 
     async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {

@@ -5,6 +5,7 @@
 //! object does, which its kind says; and pushing.
 
 mod cloud;
+mod export;
 mod machine;
 mod operate;
 mod settle;
@@ -18,6 +19,7 @@ use sluice_api::types::{ApplianceId, Generation, ObjectId};
 use utoipa::ToSchema;
 
 pub use cloud::{CloudChange, CloudReport};
+pub use export::export;
 pub use machine::boot_document;
 pub use operate::{
     Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,

@@ -13,7 +13,7 @@ use super::request::{Body, Query, RequestId};
 use crate::alloc::PoolName;
 use crate::error::Problem;
 use crate::model::{Allocation, CloudSpec};
-use crate::ops::{Change, CloudReport};
+use crate::ops::{self, Change, CloudReport};
 use crate::store::allocations as taken;
 
 /// How to apply.
@@ -45,6 +45,13 @@ pub(super) async fn apply(
 ) -> Reply {
     let How { dry_run, prune, expect } = how;
     app.change(request, Change::Apply { cloud, prune, dry_run, expect }).await
+}
+
+/// The cloud as a description that applies empty.
+#[utoipa::path(get, path = "/v1/cloud", tag = "cloud",
+    responses((status = 200, body = Description)))]
+pub(super) async fn export(State(app): State<App>) -> Reply {
+    Ok(shown(&ops::export(&mut *app.read().await?).await?))
 }
 
 /// Which allocations.

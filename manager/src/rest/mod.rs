@@ -58,7 +58,7 @@ pub fn router(app: App, local: bool) -> Router {
     let routes = Router::new()
         .merge(objects::routes())
         .merge(appliance_routes())
-        .route("/v1/cloud", post(cloud::apply))
+        .route("/v1/cloud", post(cloud::apply).get(cloud::export))
         .route("/v1/resume", post(generations::resume))
         .route("/v1/allocations", get(cloud::allocations))
         .route("/v1/status", get(appliances::statuses))

@@ -40,6 +40,7 @@ use crate::ops::Effect;
         diagnostics::arping,
         diagnostics::capture,
         cloud::apply,
+        cloud::export,
         cloud::allocations,
         cloud::health,
         serve,

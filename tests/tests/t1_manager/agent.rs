@@ -1,6 +1,6 @@
 //! An agent that keeps the contract, and answers whatever a test scripts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,7 +16,8 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{
-    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, StatusReport, Timing,
+    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, ServiceState,
+    ServiceStatus, StatusReport, Timing,
 };
 use sluice_api::types::{ApplianceId, Generation};
 use sluice_api::{ApiCode, Digest, RouterDocument};
@@ -39,6 +40,8 @@ struct Kept {
     script: VecDeque<Answer>,
     exchanges: Vec<Exchange>,
     deaf: bool,
+    cuts: bool,
+    looks: usize,
     fixed: bool,
     alarms: Vec<String>,
 }
@@ -77,6 +80,41 @@ impl Agent {
     /// Drops connections unheard, or hears again.
     pub(crate) fn set_deaf(&self, deaf: bool) {
         self.kept().deaf = deaf;
+    }
+
+    /// The next configuration cuts the manager off: it is applied, and nobody is heard any more.
+    pub(crate) fn set_cutting(&self) {
+        self.kept().cuts = true;
+    }
+
+    /// What was not confirmed is undone, and the manager is heard again.
+    pub(crate) fn undo(&self) {
+        let mut kept = self.kept();
+        (kept.pending, kept.deaf) = (None, false);
+    }
+
+    /// Starts anew, with what was committed.
+    pub(crate) fn restart(&self) {
+        self.undo();
+    }
+
+    /// How often it was asked for its status.
+    pub(crate) fn looks(&self) -> usize {
+        self.kept().looks
+    }
+
+    /// It waits for a confirmation.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.kept().pending.is_some()
+    }
+
+    /// A configuration of another manager, or of this one before its store was put back.
+    pub(crate) fn set_foreign(&self, generation: u64) {
+        let mut kept = self.kept();
+        let mut config = kept.current.clone().unwrap();
+        config.generation = Generation::try_from(generation).unwrap();
+        config.control.managers = vec!["192.0.2.0/24".parse().unwrap()];
+        kept.current = Some(config);
     }
 
     /// Refuses new certificates, or takes them again.
@@ -159,7 +197,7 @@ async fn serve(agent: Agent, listener: TcpListener) {
 fn routes(agent: Agent, connection: u64) -> Router {
     Router::new()
         .route("/v1/status", get(status))
-        .route("/v1/config", put(push))
+        .route("/v1/config", put(push).get(config))
         .route("/v1/config/confirm", post(confirm))
         .route("/v1/identity", post(renew))
         .route("/v1/logs", get(logs))
@@ -173,7 +211,8 @@ fn reported(config: &RouterDocument) -> Reported {
 }
 
 async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
-    let kept = agent.kept();
+    let mut kept = agent.kept();
+    kept.looks += 1;
     let phase = match (&kept.pending, &kept.current) {
         (Some(_), _) => Phase::AwaitingConfirm,
         (None, Some(_)) => Phase::InForce,
@@ -186,12 +225,21 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         build: None,
         contract_versions: vec![1],
         capabilities: Vec::new(),
-        uptime_seconds: 1,
+        uptime_seconds: 3600,
         phase,
         current: kept.current.as_ref().map(reported),
         pending: kept.pending.as_ref().map(reported),
         subsystems: Vec::new(),
-        services: Vec::new(),
+        services: vec![ServiceStatus {
+            name: "dhcp".to_owned(),
+            state: ServiceState::Running,
+            pid: Some(7),
+            generation: None,
+            restarts: 0,
+            last_exit: None,
+            counters: BTreeMap::new(),
+            report: Some(json!({ "leases": 2 })),
+        }],
         repairs: Vec::new(),
         alarms: kept.alarms.clone(),
         missing_blobs: Vec::new(),
@@ -240,8 +288,13 @@ fn accept(agent: &Agent, config: RouterDocument) -> Answer {
         return Answer::Stale { current: current.generation };
     }
     kept.pending = Some(config);
+    kept.deaf |= std::mem::take(&mut kept.cuts);
     let (timing, findings) = (Timing::default(), Vec::new());
     Answer::Applied { generation, plan: plan(), timing, confirm_within: Some(30), findings }
+}
+
+async fn config(State(agent): State<Agent>) -> Vec<u8> {
+    serde_json::to_vec(&agent.config()).unwrap()
 }
 
 async fn confirm(
