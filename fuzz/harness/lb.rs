@@ -29,7 +29,8 @@ struct Read {
 }
 
 fn read(bytes: &[u8], pieces: usize) -> Read {
-    let (mut framing, mut buffer, mut read) = (Framing::default(), BytesMut::new(), Read::default());
+    let (mut framing, mut buffer, mut read) =
+        (Framing::default(), BytesMut::new(), Read::default());
     for piece in bytes.chunks(pieces) {
         buffer.extend_from_slice(piece);
         loop {
@@ -59,9 +60,8 @@ fn judge(head: &[u8]) {
     let mut request = httparse::Request::new(&mut headers);
     let parsed = request.parse(head).expect("another reader takes it");
     assert_eq!(parsed, httparse::Status::Complete(head.len()), "to its end");
-    let all = |name: &str| {
-        request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name)).count()
-    };
+    let all =
+        |name: &str| request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name)).count();
     let (lengths, codings) = (all("content-length"), all("transfer-encoding"));
     assert!(lengths + codings <= 1, "its length is said once");
     assert!(all("host") <= 1);
@@ -87,11 +87,11 @@ pub(crate) fn hello(bytes: &[u8]) {
     use std::sync::LazyLock;
     static TLS: LazyLock<ServerTls> = LazyLock::new(|| {
         let pem = include_str!("lb-test.pem");
-        let digest = sluice_api::Digest::of_bytes(pem.as_bytes());
-        let tls = serde_json::json!({ "certificates": [digest.as_str()] });
+        let digest = sluice_api::types::BlobDigest::of(pem.as_bytes());
+        let tls = serde_json::json!({ "certificates": [digest] });
         let tls = serde_json::from_value(tls).expect("a sound form");
-        let blobs = [(digest, sluice_api::types::Secret::new(pem))].into();
-        ServerTls::new(&tls, sluice_router::lb::balancer::Mode::Http, &blobs, None)
+        let blobs = [(digest, sluice_api::types::SecretBytes::new(pem))].into();
+        ServerTls::new(&tls, sluice_api::config::balancer::Mode::Http, &blobs, None)
             .expect("a good certificate")
     });
     let config = std::sync::Arc::clone(TLS.acceptor.config());

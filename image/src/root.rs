@@ -92,6 +92,10 @@ pub(crate) fn build(parts: &Parts) -> Result<Tree> {
         add_ours(&mut tree, parts.binaries, name, *required)?;
     }
     tree.link(&format!("{BIN}/sluice-modprobe"), "sluice-init");
+    // what the kernel starts when a host of Hyper-V or Xen asks for it (`poweroff_cmd`, `reboot_cmd`)
+    for name in ["poweroff", "reboot"] {
+        tree.link(&format!("usr/sbin/{name}"), &format!("../../{BIN}/sluice-init"));
+    }
     for path in entries(lists::FILES) {
         add_file(&mut tree, parts.debian, path)?;
     }

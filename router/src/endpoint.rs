@@ -42,6 +42,8 @@ impl Endpoint {
     pub(crate) fn open_tcp(&self) -> io::Result<Socket> {
         let socket = self.open(Type::STREAM, Protocol::TCP)?;
         socket.set_reuse_address(true)?;
+        // one that is tied to a link and one that is not may have the same address
+        socket.set_reuse_port(true)?;
         socket.bind(&self.socket_address())?;
         socket.listen(BACKLOG)?;
         Ok(socket)

@@ -14,5 +14,5 @@ mod slice_file;
 pub mod vpn;
 mod web;
 
-pub use appliance::{DHCP, DNS, METADATA, PASSWORD, Router};
+pub use appliance::{DHCP, DNS, LB, METADATA, PASSWORD, Router};
 pub use slice_file::SliceArgs;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sluice_api::Finding;
+use sluice_router::vpn::{daemon, ike, lns};
 use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password};
 
 /// The configuration has errors.
@@ -70,6 +71,10 @@ enum Service {
     Dhcp,
     /// The name service
     Dns,
+    /// What drives the IKE daemon
+    Ike,
+    /// The L2TP server of remote access
+    L2tp,
     /// The load balancer
     Lb,
     /// The metadata service
@@ -128,6 +133,11 @@ fn serve(service: &Service) -> Result<()> {
     match service {
         Service::Dhcp => Ok(dhcp::process::run()?),
         Service::Dns => Ok(dns::service::run()?),
+        Service::Ike => {
+            let engine = || Box::new(ike::strongswan::Strongswan::new(&daemon::socket())) as _;
+            Ok(ike::service::run(engine)?)
+        }
+        Service::L2tp => Ok(lns::service::run()?),
         Service::Lb => Ok(lb::service::run()?),
         Service::Metadata => Ok(metadata::process::run()?),
         Service::Password => Ok(password::process::run()?),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use sluice_router::lb::balancer::Algorithm;
+use sluice_api::config::balancer::Algorithm;
 use sluice_router::lb::choose::{Candidate, Turns, choose, serial};
 
 fn members(weights: &[u32]) -> Vec<Candidate> {

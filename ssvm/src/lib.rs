@@ -1,5 +1,6 @@
 //! The secondary storage VM: templates, ISOs, volumes and snapshots in and out of stores.
 
+pub mod appliance;
 pub mod checksum;
 pub mod desk;
 pub mod disk;

@@ -1,11 +1,13 @@
-//! `sluice-ssvm`: the secondary storage VM's one binary: the storage service, and commands for a desk.
+//! `sluice-ssvm`: the secondary storage VM's one binary: agent, storage service, and commands for a desk.
 //!
-//! Exit codes: 0 done; 1 something failed; 2 wrong usage.
+//! Exit codes: 0 done; 1 something failed; 2 wrong usage; 65 and 66 tell PID 1 to power off and to restart.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use sluice_ssvm::appliance::{Folders, STORES, Ssvm};
 use sluice_ssvm::{desk, service};
 
 #[derive(Parser)]
@@ -17,6 +19,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the agent: what PID 1 starts on an appliance
+    Agent(sluice_agent::Options),
     /// Run one service; the agent does this, with the control channel on standard input
     #[command(subcommand)]
     Service(Service),
@@ -38,7 +42,7 @@ enum Service {
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -46,8 +50,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Agent(options) => {
+            let folders = Folders::new(&options.data, Path::new(STORES));
+            let ssvm = Ssvm::new(folders).context("cannot prepare the storage folders")?;
+            return Ok(sluice_agent::run(ssvm, &options));
+        }
         Command::Service(Service::Storage) => {
             // a service's log goes to the agent, which adds the time
             tracing_subscriber::fmt()
@@ -55,19 +64,20 @@ fn run(command: Command) -> Result<()> {
                 .with_ansi(false)
                 .without_time()
                 .init();
-            Ok(service::run()?)
+            service::run()?;
         }
         Command::Serve(args) => {
             log_to_stderr();
-            args.run()
+            args.run()?;
         }
-        Command::Inspect(args) => args.run(),
+        Command::Inspect(args) => args.run()?,
         Command::Import(args) => {
             log_to_stderr();
-            args.run()
+            args.run()?;
         }
-        Command::Token => desk::token(),
+        Command::Token => desk::token()?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn log_to_stderr() {

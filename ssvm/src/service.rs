@@ -59,7 +59,7 @@ impl Storage {
 
 impl Running {
     fn new(slice: &StorageSlice) -> Result<Self, String> {
-        let engine = Arc::new(Engine::new(&slice.journal, Arc::new(RealDisk))?);
+        let engine = Arc::new(Engine::new(slice, Arc::new(RealDisk))?);
         let server = Server::new(Arc::clone(&engine));
         Ok(Self { journal: slice.journal.clone(), engine, server })
     }
@@ -76,11 +76,11 @@ impl Service for Storage {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        counted(&self.report())
+        counted(&Storage::report(self))
     }
 
     fn report(&self) -> serde_json::Value {
-        serde_json::to_value(Self::report(self)).unwrap_or_default()
+        serde_json::to_value(Storage::report(self)).unwrap_or_default()
     }
 }
 

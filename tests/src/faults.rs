@@ -1,6 +1,6 @@
 //! A router in memory for fault tests: real engine, real plan and rules, a kernel that fails or kills on command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use sluice_agent::{ServiceName, ServiceSlice};
 use sluice_api::RouterDocument;
 use sluice_api::boot::BootDocument;
 use sluice_api::config::Attachment;
-use sluice_api::report::ServiceStatus;
+use sluice_api::report::{ServiceState, ServiceStatus};
 use sluice_api::types::Generation;
 use sluice_router::Router;
 use sluice_sys::kernel::{FakeKernel, Fault, FaultyKernel};
@@ -157,6 +157,7 @@ impl Running {
 pub struct FakeServices {
     serving: Mutex<BTreeMap<ServiceName, (Generation, ServiceSlice)>>,
     trouble: Mutex<Option<(ServiceName, Trouble)>>,
+    ill: Mutex<BTreeSet<ServiceName>>,
 }
 
 /// What a service does once instead of taking its next slice and saying so.
@@ -172,6 +173,20 @@ impl FakeServices {
     /// What each of them serves.
     pub fn serving(&self) -> BTreeMap<ServiceName, (Generation, ServiceSlice)> {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this service does not run, whatever it is given, until it is `well`.
+    pub fn fall_ill(&self, name: ServiceName, well: bool) {
+        let mut ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        if well {
+            ill.remove(&name)
+        } else {
+            ill.insert(name)
+        };
+    }
+
+    fn is_ill(&self, name: ServiceName) -> bool {
+        self.ill.lock().unwrap_or_else(PoisonError::into_inner).contains(&name)
     }
 
     /// Makes `trouble` with the next slice of `name`, once.
@@ -193,6 +208,12 @@ impl Services for FakeServices {
         generation: Generation,
         slice: ServiceSlice,
     ) -> Result<(), ServiceError> {
+        if self.is_ill(name) {
+            // as one that crashes at each start: nobody answers
+            tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+            let reason = "it is ill".to_owned();
+            return Err(ServiceError::Silent { name, generation, reason });
+        }
         let troubled = self
             .trouble
             .lock()
@@ -218,7 +239,18 @@ impl Services for FakeServices {
     }
 
     fn status(&self) -> Vec<ServiceStatus> {
-        Vec::new()
+        let ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = |name: &ServiceName| ServiceStatus {
+            name: name.to_string(),
+            state: ServiceState::Restarting,
+            pid: None,
+            generation: None,
+            restarts: 9,
+            last_exit: Some("it crashed".to_owned()),
+            counters: BTreeMap::new(),
+            report: None,
+        };
+        ill.iter().map(one).collect()
     }
 }
 

@@ -31,6 +31,11 @@ pub trait Appliance: Send + Sync + 'static {
     fn services(&self, config: &Self::Config, blobs: &Blobs)
     -> BTreeMap<ServiceName, ServiceSlice>;
 
+    /// Told whenever a configuration is about to be served (none: that of boot), before its services get their slices. For
+    /// what is neither kernel state nor a service, such as mounts of file servers that may not answer: it must return at
+    /// once and cannot fail. Default: nothing.
+    fn entering(&self, _config: Option<&Self::Config>) {}
+
     /// What a service is: its program, its rights, its files.
     fn service(&self, name: ServiceName) -> ServiceSpec;
 

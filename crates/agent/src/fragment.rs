@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeSet, btree_map};
 use std::fmt;
+use std::net::IpAddr;
 
-use sluice_api::types::{InterfaceAddress, LinkName};
-use sluice_sys::model::{Desired, DesiredLink, RouteEntry, SysctlKey};
+use sluice_api::types::{InterfaceAddress, LinkName, MacAddr};
+use sluice_sys::model::{Desired, DesiredLink, PolicyEntry, RouteEntry, SysctlKey};
 use sluice_sys::nft::{Chain, Hook, Ident, Rule, Set, Table, TableId};
 
 /// The places in an appliance's base chains that rules are put into, in the order of evaluation within each chain.
@@ -34,8 +35,12 @@ pub struct Fragment<S> {
     pub addresses: BTreeSet<(LinkName, InterfaceAddress)>,
     /// Routes.
     pub routes: BTreeSet<RouteEntry>,
+    /// Policy rules.
+    pub policy_rules: BTreeSet<PolicyEntry>,
     /// Kernel settings.
     pub sysctls: BTreeMap<SysctlKey, String>,
+    /// Whose inside addresses are.
+    pub owners: BTreeMap<IpAddr, MacAddr>,
     /// Rules of base chains.
     pub rules: BTreeMap<S, Vec<Rule>>,
     /// Chains that are jumped to, sets, counters, helpers and flowtables.
@@ -50,7 +55,9 @@ impl<S: Slot> Fragment<S> {
             links: BTreeMap::new(),
             addresses: BTreeSet::new(),
             routes: BTreeSet::new(),
+            policy_rules: BTreeSet::new(),
             sysctls: BTreeMap::new(),
+            owners: BTreeMap::new(),
             rules: BTreeMap::new(),
             table: Table::default(),
         }
@@ -153,8 +160,12 @@ impl Merged {
         let mut sysctls = std::mem::take(&mut self.desired.sysctls);
         self.put(&mut sysctls, name, "setting", fragment.sysctls.clone());
         self.desired.sysctls = sysctls;
+        let mut owners = std::mem::take(&mut self.desired.owners);
+        self.put(&mut owners, name, "owner of", fragment.owners.clone());
+        self.desired.owners = owners;
         self.desired.addresses.extend(fragment.addresses.iter().cloned());
         self.desired.routes.extend(fragment.routes.iter().cloned());
+        self.desired.policy_rules.extend(fragment.policy_rules.iter().cloned());
     }
 
     fn table(&mut self, table: &mut Table, fragment: &'static str, new: Table) {

@@ -60,6 +60,8 @@ codes! {
         "see the OpenAPI document, docs/openapi/agent.json";
     MissingBlob = "missing-blob", "the configuration names a blob that is not here",
         "send it: `PUT /v1/blobs/` and its digest";
+    NoNic = "no-nic", "a link names a MAC address that no NIC of the machine has",
+        "plug the NIC in, or see that the address is the right one's";
     NotKept = "not-kept", "the disk did not take it",
         "the reason says why; the appliance's log has more";
     Query = "query", "a parameter behind the `?` is unknown or out of its range",

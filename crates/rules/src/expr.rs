@@ -67,6 +67,8 @@ pub enum Expr {
         /// What they must be.
         value: u32,
     },
+    /// The connection has this label.
+    Label(Label),
     /// The packet is of a socket of any of these users, by number.
     SocketUser(BTreeSet<u32>),
     /// What IPsec did or will do with the packet.
@@ -116,6 +118,8 @@ pub enum Expr {
     ClampMss,
     /// Writes the packet's or the connection's mark.
     SetMark(MarkPlace, MarkValue),
+    /// Gives the connection a label, besides those that it has.
+    SetLabel(Label),
     /// The connection is not tracked; in a chain before tracking.
     NoTrack,
     /// A helper of connection tracking looks into the connection, after a match of its protocol.
@@ -322,6 +326,36 @@ pub enum MarkValue {
     },
     /// What a map has for the key; the rule ends there when it has none.
     Map(Vec<Key>, Ident),
+}
+
+/// A label of a connection: one of 128 that it can have, each by itself, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Label(u8);
+
+impl TryFrom<u8> for Label {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        if number < 128 {
+            Ok(Self(number))
+        } else {
+            Err(format!("{number} is not a label, 0 to 127"))
+        }
+    }
+}
+
+impl From<Label> for u8 {
+    fn from(label: Label) -> Self {
+        label.0
+    }
+}
+
+impl Label {
+    /// The label among all, as a bit.
+    pub(crate) fn bit(self) -> u128 {
+        1 << self.0
+    }
 }
 
 /// How connections are spread over several targets.

@@ -26,8 +26,8 @@ mod tree;
 pub use diff::{Change, Refused, RuleEdit, Script, diff};
 pub use echo::EchoError;
 pub use expr::{
-    AddressKind, CtState, CtStatus, Direction, Expr, Ipsec, IpsecWay, LinkSelector, MarkPlace,
-    MarkValue, Net, Per, Ports, RejectWith, Spread, Targets, Verdict,
+    AddressKind, CtState, CtStatus, Direction, Expr, Ipsec, IpsecWay, Label, LinkSelector,
+    MarkPlace, MarkValue, Net, Per, Ports, RejectWith, Spread, Targets, Verdict,
 };
 pub use faults::{Fault, faults};
 pub use ident::{Ident, RuleId};

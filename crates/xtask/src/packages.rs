@@ -54,6 +54,8 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("iputils-arping", "test client"),
     ("netcat-openbsd", "test client"),
     ("curl", "test client"),
+    ("wget", "test client: how guests' scripts fetch a password"),
+    ("cloud-init", "test client: its CloudStack and Ec2 data sources"),
     ("busybox", "test client: udhcpc"),
     ("udhcpc", "test client: its default script"),
     ("isc-dhcp-client", "test client: dhclient"),
@@ -72,8 +74,8 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("zip", "packs images in tests"),
     ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
-    ("haproxy", "reference in tests of the balancer"),
-    ("openssl", "TLS client in tests of the balancer"),
+    ("haproxy", "reference in tests of the balancer, rival in its benchmark"),
+    ("openssl", "makes certificates in tests of the balancer, and is a client"),
     ("cpio", "reads the initial RAM file system in tests"),
 ];
 
@@ -89,6 +91,7 @@ pub(crate) const BENCH: &[Package] = &[
     ("kea-dhcp4-server", "rival in the DHCP benchmark"),
     ("kea-admin", "perfdhcp, the DHCP load"),
     ("iptables", "rival in the rules benchmark"),
+    ("time", "memory and blocks written in the storage benchmark"),
     ("websockify", "rival in the console benchmark"),
 ];
 

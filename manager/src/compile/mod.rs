@@ -12,6 +12,7 @@ mod network;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::boot::Role;
+use sluice_api::config::vpn::VpnConfig;
 use sluice_api::config::{
     ApplianceConfig, Control, DnsConfig, EgressPolicy, Guest, ProxyConfig, ProxyPart, Route,
     RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart,
@@ -205,7 +206,9 @@ fn router(model: &ApplianceModel) -> Result<RouterDocument, CompileError> {
         egress_rules: Vec::new(),
         static_nat: Vec::new(),
         port_forwards: Vec::new(),
+        balancers: Vec::new(),
         vpc: None,
+        vpn: VpnConfig::default(),
     };
     head(model, RouterPart::Router(router))
 }

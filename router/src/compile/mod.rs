@@ -11,6 +11,7 @@ mod policy;
 mod routes;
 pub mod skeleton;
 mod sysctls;
+mod vpn;
 mod words;
 
 use sluice_agent::fragment::{Merged, merge};
@@ -29,6 +30,8 @@ pub fn merged(config: &RouterDocument) -> Merged {
         links::fragment(config),
         routes::fragment(config),
         sysctls::fragment(config),
+        // before `base`: what belongs into a tunnel is judged before connections that stand are let through
+        vpn::fragment(config),
         base::fragment(),
         control::fragment(config),
         policy::fragment(config),

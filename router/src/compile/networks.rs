@@ -27,6 +27,10 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     let metadata = InterfaceAddress::new(SERVICE_ADDRESS.into(), 32).ok();
     let links = config.role.networks.iter().map(|network| &network.link);
     fragment.addresses.extend(links.filter_map(|link| Some((link.clone(), metadata?))));
+    for guest in config.role.networks.iter().flat_map(|network| &network.guests) {
+        let addresses = std::iter::once(&guest.address).chain(&guest.secondary_addresses);
+        fragment.owners.extend(addresses.map(|address| ((*address).into(), guest.mac)));
+    }
     let guests = || Expr::Iif(LinkSelector::Set(guest_links()));
     fragment.rules(
         Slot::InputGuests,

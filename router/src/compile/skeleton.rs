@@ -42,6 +42,8 @@ pub enum Slot {
     InputFirst,
     /// `filter-input`: the API.
     InputControl,
+    /// `filter-input`: balanced addresses and ports; before services for guests, whose ports they may have.
+    InputBalanced,
     /// `filter-input`: services for guests.
     InputGuests,
     /// `filter-input`: services for the outside, such as balancers and tunnels.
@@ -102,6 +104,7 @@ impl fragment::Slot for Slot {
             Self::SentTranslated => "nat-output",
             Self::InputFirst
             | Self::InputControl
+            | Self::InputBalanced
             | Self::InputGuests
             | Self::InputPublic
             | Self::InputPolicy

@@ -10,7 +10,9 @@ pub(super) fn endpoints(slice: &DnsSlice) -> BTreeSet<Endpoint> {
     let port = slice.settings.port;
     let each = slice.networks.iter().flat_map(|network| {
         let link = network.link.clone();
-        network.listen.iter().map(move |listen| (listen.address, link.clone()))
+        let gateway = network.listen.first().filter(|_| network.any_link);
+        let own = network.listen.iter().map(move |listen| (listen.address, link.clone()));
+        own.chain(gateway.map(|gateway| (gateway.address, None)))
     });
     each.map(|(address, link)| Endpoint { address, port, link }).collect()
 }

@@ -52,6 +52,15 @@ pub struct DnsNetwork {
     /// Further sources that are answered: networks behind guests, or of the VPN. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Cidr>,
+    /// Answer at the gateway's address whatever link a query comes by: clients of remote access have links of their own.
+    /// Who is answered does not change. Default: no.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub any_link: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_no(value: &bool) -> bool {
+    !value
 }
 
 /// Names that are asked of resolvers of their own, those that are else never forwarded included.
@@ -156,14 +165,18 @@ fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
         name: guest.hostname.clone(),
         address: guest.address,
     };
+    let accesses = config.role.vpn.remote_access.iter();
+    let accesses = accesses.filter(|access| access.networks.contains(&network.id));
+    let roaming: Vec<Cidr> = accesses.flat_map(|access| access.range.networks()).collect();
     DnsNetwork {
+        any_link: !roaming.is_empty(),
         link: Some(network.link.clone()),
         listen,
         domain: network.domain.clone(),
         cidr: network.cidr,
         hosts: network.guests.iter().map(host).collect(),
         upstreams: sockets(&network.dns.upstreams),
-        clients: network.dns.clients.clone(),
+        clients: network.dns.clients.iter().copied().chain(roaming).collect(),
     }
 }
 

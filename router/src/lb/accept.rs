@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use sluice_api::config::balancer::Mode;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-use super::balancer::Mode;
 use super::client_io::ClientIo;
 use super::connect::Ends;
 use super::counters::add;
@@ -33,7 +33,7 @@ const PROBE_AFTER: Duration = Duration::from_mins(10);
 const BREATH: Duration = Duration::from_millis(50);
 
 /// An address and port that are listened on, and the rule that has them.
-pub struct Listening {
+pub(super) struct Listening {
     socket: Socket,
     rule: ArcSwap<Rule>,
 }
@@ -42,7 +42,7 @@ impl Listening {
     /// Opens the socket; connections queue from now on.
     ///
     /// Errors: the port is taken, or below 1024 without CAP_NET_BIND_SERVICE.
-    pub fn open(address: SocketAddr, rule: Arc<Rule>) -> io::Result<Self> {
+    pub(super) fn open(address: SocketAddr, rule: Arc<Rule>) -> io::Result<Self> {
         let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         match address.ip() {
@@ -62,14 +62,14 @@ impl Listening {
     }
 
     /// What comes from now on is `rule`'s.
-    pub fn give_to(&self, rule: Arc<Rule>) {
+    pub(super) fn give_to(&self, rule: Arc<Rule>) {
         let former = self.rule.swap(rule);
         // who waits for room at the former one looks again
         former.room.notify_waiters();
     }
 
     /// Accepts connections for ever, on the thread it runs on.
-    pub async fn accept(self: Arc<Self>, sessions: Arc<Sessions>) {
+    pub(super) async fn accept(self: Arc<Self>, sessions: Arc<Sessions>) {
         let listener = match self.socket.try_clone().and_then(|it| TcpListener::from_std(it.into()))
         {
             Ok(listener) => listener,
@@ -167,7 +167,8 @@ async fn decrypted(
 
 async fn serve(io: ClientIo, ends: Ends, session: Arc<Session>) {
     match session.mode() {
-        Mode::Http => http::serve(io, ends, session).await,
-        Mode::Tcp | Mode::Udp => tcp::serve(io, ends, &session).await,
+        // each in its own place, so that a connection takes no more memory than its kind needs
+        Mode::Http => Box::pin(http::serve(io, ends, session)).await,
+        Mode::Tcp | Mode::Udp => Box::pin(tcp::serve(io, ends, &session)).await,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::balancer::Algorithm;
+use sluice_api::config::balancer::Algorithm;
 
 /// What counts of one member at the moment.
 #[derive(Clone, Copy, Debug)]

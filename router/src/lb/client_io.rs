@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// Bytes from and to a client.
-pub enum ClientIo {
+pub(super) enum ClientIo {
     /// As they are on the wire.
     Plain(TcpStream),
     /// Decrypted and encrypted here.
@@ -18,7 +18,7 @@ pub enum ClientIo {
 
 impl ClientIo {
     /// The connection beneath.
-    pub fn tcp(&self) -> &TcpStream {
+    pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
@@ -26,7 +26,7 @@ impl ClientIo {
     }
 
     /// The connection, if what is on the wire is what is meant.
-    pub fn plain(&self) -> Option<&TcpStream> {
+    pub(super) fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
             Self::Tls(_) => None,
@@ -34,7 +34,7 @@ impl ClientIo {
     }
 
     /// Whether the client chose HTTP/2 (ALPN).
-    pub fn is_http2(&self) -> bool {
+    pub(super) fn is_http2(&self) -> bool {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),

@@ -21,11 +21,11 @@ const TRIES: usize = 4;
 
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Ends {
+pub(super) struct Ends {
     /// The client.
-    pub client: SocketAddr,
+    pub(super) client: SocketAddr,
     /// The balanced address.
-    pub server: SocketAddr,
+    pub(super) server: SocketAddr,
 }
 
 /// Who has been tried for a client.

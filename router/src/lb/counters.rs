@@ -33,7 +33,7 @@ macro_rules! counters {
         /// [`Counters`] at one time.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
         pub struct Counts {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[$doc])* #[serde(skip_serializing_if = "is_zero")] pub $name: u64,)*
             /// At the moment.
             pub current: u32,
             /// The most there were at once.
@@ -104,6 +104,12 @@ counters! {
     reuses,
     /// Connections ended because a time was over.
     timeouts,
+}
+
+/// Reports leave out what is zero: there are many members, and most count little.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counters {

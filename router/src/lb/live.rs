@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use sluice_api::config::balancer::{Balancer, Member};
 use sluice_api::types::{Cidr, ObjectId};
 use tokio::sync::Notify;
 
-use super::balancer::{Balancer, Member};
 use super::choose::{Candidate, Turns, choose, serial};
 use super::clock;
 use super::counters::{Counters, add};
@@ -20,49 +20,49 @@ use super::memory::Memory;
 use super::tls::ServerTls;
 
 /// One rule, for as long as its id is configured.
-pub struct Rule {
+pub(super) struct Rule {
     /// Its id.
-    pub id: ObjectId,
+    pub(super) id: ObjectId,
     policy: ArcSwap<Policy>,
     /// What it counted.
-    pub counters: Counters,
+    pub(super) counters: Counters,
     chooser: Mutex<Chooser>,
     /// Told when a connection ends or the limit changes.
-    pub room: Notify,
+    pub(super) room: Notify,
     /// When it was taken out of the configuration; 0 while it is in it.
     removed: AtomicU64,
 }
 
 /// A rule's configuration, ready for use.
-pub struct Policy {
+pub(super) struct Policy {
     /// As configured.
-    pub spec: Balancer,
+    pub(super) spec: Balancer,
     /// The members, in the order configured.
-    pub members: Vec<Arc<LiveMember>>,
+    pub(super) members: Vec<Arc<LiveMember>>,
     /// TLS, if the rule ends it.
-    pub tls: Option<ServerTls>,
+    pub(super) tls: Option<ServerTls>,
     /// Which clients are bound to whom; kept over changes that leave the stickiness alone.
-    pub memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
 }
 
 /// One member as configured.
-pub struct LiveMember {
+pub(super) struct LiveMember {
     /// As configured.
-    pub spec: Member,
+    pub(super) spec: Member,
     /// What stays.
-    pub state: Arc<MemberState>,
+    pub(super) state: Arc<MemberState>,
 }
 
 /// What stays of a member over changes.
-pub struct MemberState {
+pub(super) struct MemberState {
     /// The same for the same names, in every process.
-    pub serial: u64,
+    pub(super) serial: u64,
     /// Where it serves; a member that moves is another one.
-    pub endpoint: SocketAddr,
+    pub(super) endpoint: SocketAddr,
     /// What it counted.
-    pub counters: Counters,
+    pub(super) counters: Counters,
     /// Whether it is well.
-    pub health: HealthState,
+    pub(super) health: HealthState,
     /// Taken out of the configuration.
     gone: AtomicBool,
 }
@@ -75,7 +75,7 @@ struct Chooser {
 
 impl Rule {
     /// A rule with its first policy.
-    pub fn new(id: ObjectId, policy: Policy) -> Self {
+    pub(super) fn new(id: ObjectId, policy: Policy) -> Self {
         Self {
             id,
             policy: ArcSwap::from_pointee(policy),
@@ -87,17 +87,17 @@ impl Rule {
     }
 
     /// The configuration in force.
-    pub fn policy(&self) -> Arc<Policy> {
+    pub(super) fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
     }
 
     /// The same, for a look.
-    pub fn peek(&self) -> arc_swap::Guard<Arc<Policy>> {
+    pub(super) fn peek(&self) -> arc_swap::Guard<Arc<Policy>> {
         self.policy.load()
     }
 
     /// Brings `policy` into force for all that comes.
-    pub fn replace(&self, policy: Policy) {
+    pub(super) fn replace(&self, policy: Policy) {
         let former = self.policy.swap(Arc::new(policy));
         let current = self.policy.load();
         for member in &former.members {
@@ -111,7 +111,7 @@ impl Rule {
     }
 
     /// The rule is out of the configuration: its connections end.
-    pub fn remove(&self) {
+    pub(super) fn remove(&self) {
         self.removed.store(clock::now(), Relaxed);
         for member in &self.policy.load().members {
             member.state.gone.store(true, Relaxed);
@@ -120,12 +120,12 @@ impl Rule {
     }
 
     /// When the rule was removed, if it was.
-    pub fn removed(&self) -> Option<u64> {
+    pub(super) fn removed(&self) -> Option<u64> {
         Some(self.removed.load(Relaxed)).filter(|at| *at > 0)
     }
 
     /// Chooses a member for a client at `source`, none of those `tried`.
-    pub fn choose(
+    pub(super) fn choose(
         &self,
         policy: &Policy,
         source: IpAddr,
@@ -146,20 +146,20 @@ impl Rule {
 
 impl Policy {
     /// Whether a client at `source` is let in.
-    pub fn admits(&self, source: IpAddr) -> bool {
+    pub(super) fn admits(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
         self.spec.sources.is_empty()
             || self.spec.sources.iter().any(|it: &Cidr| it.contains(source))
     }
 
     /// The member called `serial`, if it can serve a client that is bound to it.
-    pub fn bound(&self, serial: u64, tried: &[u64]) -> Option<Arc<LiveMember>> {
+    pub(super) fn bound(&self, serial: u64, tried: &[u64]) -> Option<Arc<LiveMember>> {
         let found = self.members.iter().find(|it| it.state.serial == serial)?;
         found.can_serve(tried).then(|| Arc::clone(found))
     }
 
     /// The member called `id`, if it can serve a client that is bound to it.
-    pub fn named(&self, id: &[u8], tried: &[u64]) -> Option<Arc<LiveMember>> {
+    pub(super) fn named(&self, id: &[u8], tried: &[u64]) -> Option<Arc<LiveMember>> {
         let found = self.members.iter().find(|it| it.spec.id.as_str().as_bytes() == id)?;
         found.can_serve(tried).then(|| Arc::clone(found))
     }
@@ -167,7 +167,7 @@ impl Policy {
 
 impl LiveMember {
     /// `spec` of the rule `rule`; a former life of the same member goes on.
-    pub fn new(rule: &ObjectId, spec: Member, former: Option<&Policy>) -> Self {
+    pub(super) fn new(rule: &ObjectId, spec: Member, former: Option<&Policy>) -> Self {
         let serial = serial(rule.as_str(), spec.id.as_str());
         let endpoint = spec.endpoint();
         let same = |it: &&Arc<Self>| it.state.serial == serial && it.state.endpoint == endpoint;
@@ -206,17 +206,17 @@ impl MemberState {
     }
 
     /// Whether it was taken out of the configuration.
-    pub fn gone(&self) -> bool {
+    pub(super) fn gone(&self) -> bool {
         self.gone.load(Relaxed)
     }
 }
 
 /// A connection or a request that a member has; ends when dropped.
-pub struct Seat(Arc<MemberState>);
+pub(super) struct Seat(Arc<MemberState>);
 
 impl Seat {
     /// Takes a seat at `member`.
-    pub fn take(member: &LiveMember) -> Self {
+    pub(super) fn take(member: &LiveMember) -> Self {
         member.state.counters.current.enter();
         add(&member.state.counters.sessions, 1);
         member.state.counters.session_rate.hit();
@@ -224,7 +224,7 @@ impl Seat {
     }
 
     /// The member.
-    pub fn member(&self) -> &Arc<MemberState> {
+    pub(super) fn member(&self) -> &Arc<MemberState> {
         &self.0
     }
 }

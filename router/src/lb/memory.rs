@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use sluice_api::config::balancer::Stickiness;
+
 use super::clock;
-use super::stickiness::Stickiness;
 use super::table::Table;
 
 /// Bindings remembered of application cookies; the guide sets no size for them.
@@ -12,7 +13,7 @@ const APP_COOKIES: usize = 204_800;
 
 /// The bindings of one rule.
 #[derive(Debug)]
-pub enum Memory {
+pub(super) enum Memory {
     /// None: no stickiness, or the cookie itself says it.
     None,
     /// By the client's address.
@@ -23,7 +24,7 @@ pub enum Memory {
 
 impl Memory {
     /// An empty memory for `stickiness`.
-    pub fn of(stickiness: Option<&Stickiness>) -> Self {
+    pub(super) fn of(stickiness: Option<&Stickiness>) -> Self {
         let milliseconds = |seconds: u32| u64::from(seconds) * 1000;
         match stickiness {
             None | Some(Stickiness::LbCookie(_)) => Self::None,
@@ -40,33 +41,33 @@ impl Memory {
     }
 
     /// The member that a client at `source` is bound to.
-    pub fn of_source(&self, source: IpAddr) -> Option<u64> {
+    pub(super) fn of_source(&self, source: IpAddr) -> Option<u64> {
         let Self::Sources(table) = self else { return None };
         locked(table).find(&source, clock::now())
     }
 
     /// Binds a client at `source`.
-    pub fn bind_source(&self, source: IpAddr, member: u64) {
+    pub(super) fn bind_source(&self, source: IpAddr, member: u64) {
         if let Self::Sources(table) = self {
             locked(table).bind(source, member, clock::now());
         }
     }
 
     /// The member that a cookie is bound to.
-    pub fn of_cookie(&self, value: &[u8]) -> Option<u64> {
+    pub(super) fn of_cookie(&self, value: &[u8]) -> Option<u64> {
         let Self::Cookies(table) = self else { return None };
         locked(table).find(&value.to_vec(), clock::now())
     }
 
     /// Binds a cookie.
-    pub fn bind_cookie(&self, value: Vec<u8>, member: u64) {
+    pub(super) fn bind_cookie(&self, value: Vec<u8>, member: u64) {
         if let Self::Cookies(table) = self {
             locked(table).bind(value, member, clock::now());
         }
     }
 
     /// Clients remembered.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Sources(table) => locked(table).len(),

@@ -1,9 +1,9 @@
 //! What the service says of itself: every rule and member, with HAProxy's words where it has them.
 
 use serde::Serialize;
+use sluice_api::config::balancer::Mode;
 use sluice_api::types::ObjectId;
 
-use super::balancer::Mode;
 use super::counters::Counts;
 use super::health::Found;
 use super::live::{LiveMember, Rule};
@@ -61,7 +61,7 @@ pub struct MemberReport {
 
 impl Report {
     /// Of these rules.
-    pub fn of<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
+    pub(super) fn of<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
         Self { rules: rules.map(RuleReport::of).collect() }
     }
 }

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
+use sluice_api::check::balancer::alone;
+use sluice_api::config::balancer::{Balancer, Health, ProxyProtocol};
 use sluice_api::types::ObjectId;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -17,11 +19,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tracing::info;
 
 use super::accept::Listening;
-use super::balancer::ProxyProtocol;
-use super::balancer::{Balancer, Mode};
-use super::check::check;
 use super::health;
-use super::health_spec::Health;
 use super::http::pool;
 use super::live::{LiveMember, Policy, Rule};
 use super::memory::Memory;
@@ -85,7 +83,7 @@ impl Server {
     /// Errors, after which the former one is still in force: a rule contradicts itself or another, a certificate is
     /// missing or unusable, an address cannot be listened on.
     pub async fn apply(&mut self, slice: &LbSlice) -> Result<(), String> {
-        let findings = check(&slice.balancers);
+        let findings = alone(&slice.balancers);
         if !findings.is_empty() {
             let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
             return Err(lines.join("; "));
@@ -255,7 +253,7 @@ impl Worker {
 /// Where `rule` listens, under `policy` if it is about to change; UDP rules are the packet rules' own.
 fn address_of(rule: &Rule, policy: Option<&Policy>) -> Option<SocketAddr> {
     let of = |spec: &Balancer| {
-        (spec.mode != Mode::Udp).then(|| SocketAddr::new(spec.address, spec.port.get()))
+        (!spec.is_in_kernel()).then(|| SocketAddr::new(spec.address, spec.port.get()))
     };
     policy.map_or_else(|| of(&rule.peek().spec), |policy| of(&policy.spec))
 }

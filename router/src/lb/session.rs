@@ -3,14 +3,14 @@
 //! One sweep over all connections, a few times a second, stands in for a timer in each: it costs less memory, and a
 //! change of a rule's times reaches the connections that are open. So times are kept to a quarter of a second.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use sluice_api::config::balancer::Mode;
 
-use super::balancer::Mode;
 use super::clock;
 use super::counters::add;
 use super::live::Rule;
@@ -19,13 +19,15 @@ use super::live::Rule;
 pub(crate) const SWEEP: Duration = Duration::from_millis(250);
 /// After an early answer, how long the client may go on sending what nobody reads.
 const LINGER: u64 = 2000;
+/// Between two requests for this long, a connection gives back the memory that only requests need.
+const AWAKE: u64 = 1000;
 /// Over the idle time, so that an HTTP request that waits for its member is answered before its connection is cut.
 const GRACE: u64 = 1000;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Phase {
+pub(super) enum Phase {
     /// The TLS handshake, and until the first byte of the first request.
     Opening,
     /// Bytes go both ways.
@@ -43,7 +45,7 @@ pub enum Phase {
 /// Why a connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum End {
+pub(super) enum End {
     /// Its time is over.
     Time = 1,
     /// Its rule is no longer configured.
@@ -51,21 +53,22 @@ pub enum End {
 }
 
 /// One client connection; it counts as one of its rule until it is dropped.
-pub struct Session {
+pub(super) struct Session {
     /// Its rule.
-    pub rule: Arc<Rule>,
+    pub(super) rule: Arc<Rule>,
     mode: Mode,
     started: u64,
     phase: AtomicU8,
     since: AtomicU64,
     last: AtomicU64,
     end: AtomicU8,
+    dozes: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Session {
     /// A connection of `rule`, whose room for it was taken already.
-    pub fn new(rule: Arc<Rule>, mode: Mode, phase: Phase) -> Self {
+    pub(super) fn new(rule: Arc<Rule>, mode: Mode, phase: Phase) -> Self {
         let now = clock::now();
         add(&rule.counters.sessions, 1);
         rule.counters.session_rate.hit();
@@ -77,33 +80,35 @@ impl Session {
             since: AtomicU64::new(now),
             last: AtomicU64::new(now),
             end: AtomicU8::new(0),
+            dozes: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
 
     /// What the rule balanced when the connection came; later changes are for later connections.
-    pub fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> Mode {
         self.mode
     }
 
     /// A byte passed.
-    pub fn touch(&self) {
+    pub(super) fn touch(&self) {
         self.last.store(clock::now(), Relaxed);
     }
 
     /// What the connection does from now on, for which it has its time anew.
-    pub fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: Phase) {
         if self.phase() != phase {
             let now = clock::now();
             self.since.store(now, Relaxed);
             self.last.store(now, Relaxed);
             self.phase.store(phase as u8, Relaxed);
             self.end.store(0, Relaxed);
+            self.dozes.store(false, Relaxed);
         }
     }
 
     /// What the connection does.
-    pub fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         let phases = [
             Phase::Opening,
             Phase::Flow,
@@ -117,18 +122,23 @@ impl Session {
     }
 
     /// Ready when the connection must end.
-    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
         self.waker.register(cx.waker());
         self.end().map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Whether it has waited for its next request for a while. Becoming so wakes whoever polled [`Self::poll_end`].
+    pub(super) fn dozes(&self) -> bool {
+        self.dozes.load(Relaxed)
+    }
+
     /// Waits until the connection must end.
-    pub async fn ended(&self) -> End {
+    pub(super) async fn ended(&self) -> End {
         std::future::poll_fn(|cx| self.poll_end(cx)).await
     }
 
     /// Why the connection must end, if it must.
-    pub fn end(&self) -> Option<End> {
+    pub(super) fn end(&self) -> Option<End> {
         match self.end.load(Relaxed) {
             0 => None,
             1 => Some(End::Time),
@@ -138,11 +148,18 @@ impl Session {
 
     /// Ends the connection if it is due.
     fn sweep(&self, now: u64) {
-        let Some(end) = self.due(now) else { return };
+        let Some(end) = self.due(now) else { return self.lull(now) };
         if self.end.swap(end as u8, Relaxed) == 0 && end == End::Time {
             add(&self.rule.counters.timeouts, 1);
         }
         self.waker.wake();
+    }
+
+    fn lull(&self, now: u64) {
+        let waits = self.phase() == Phase::Waiting && now >= self.since.load(Relaxed) + AWAKE;
+        if waits && !self.dozes.swap(true, Relaxed) {
+            self.waker.wake();
+        }
     }
 
     fn due(&self, now: u64) -> Option<End> {
@@ -177,16 +194,16 @@ impl Drop for Session {
 
 /// The connections of one thread.
 #[derive(Default)]
-pub struct Sessions(Mutex<Vec<Weak<Session>>>);
+pub(super) struct Sessions(Mutex<Vec<Weak<Session>>>);
 
 impl Sessions {
     /// Takes a connection under the clockwork.
-    pub fn add(&self, session: &Arc<Session>) {
+    pub(super) fn add(&self, session: &Arc<Session>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(session));
     }
 
     /// Ends what is due, and forgets what has ended.
-    pub fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         let now = clock::now();
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|session| {

@@ -16,11 +16,9 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
-use sluice_api::Digest;
-use sluice_api::types::Secret;
+use sluice_api::config::balancer::{Mode, Tls, TlsVersion};
+use sluice_api::types::{BlobDigest, SecretBytes};
 use tokio_rustls::TlsAcceptor;
-
-use super::balancer::{Mode, Tls, TlsVersion};
 
 /// One rule's TLS, ready for handshakes.
 #[derive(Clone)]
@@ -37,7 +35,7 @@ impl ServerTls {
     pub fn new(
         tls: &Tls,
         mode: Mode,
-        blobs: &BTreeMap<Digest, Secret>,
+        blobs: &BTreeMap<BlobDigest, SecretBytes>,
         former: Option<&Self>,
     ) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
@@ -78,12 +76,12 @@ fn protocols(mode: Mode, http2: bool) -> Vec<Vec<u8>> {
 }
 
 fn certificate(
-    digest: &Digest,
-    blobs: &BTreeMap<Digest, Secret>,
+    digest: &BlobDigest,
+    blobs: &BTreeMap<BlobDigest, SecretBytes>,
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, String> {
     let wrong = |reason: String| format!("certificate {digest}: {reason}");
-    let pem = blobs.get(digest).ok_or_else(|| wrong("is not here".to_owned()))?.reveal().as_bytes();
+    let pem = blobs.get(digest).ok_or_else(|| wrong("is not here".to_owned()))?.reveal();
     let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(error.to_string()))?;
@@ -115,7 +113,7 @@ fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
 }
 
 /// A client that takes any certificate: a check asks whether a member serves, not who it is.
-pub(super) fn unjudging_client() -> Result<ClientConfig, String> {
+pub fn unjudging_client() -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Unjudging(Arc::clone(&provider)));
     let config = ClientConfig::builder_with_provider(provider)

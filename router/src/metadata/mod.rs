@@ -14,4 +14,5 @@ mod slice;
 mod token;
 mod tree;
 
+pub use site::MetadataSite;
 pub use slice::{MetadataGuest, MetadataNetwork, MetadataSlice, SERVICE_ADDRESS, slice};

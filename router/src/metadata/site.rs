@@ -1,9 +1,13 @@
 //! The metadata service as a site: who asks, may it, and what is there.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
+use sluice_api::types::{LinkName, MacAddr};
 
 use super::guest::Guest;
 use super::path::Path;
@@ -19,9 +23,9 @@ const TOKEN: &str = "x-aws-ec2-metadata-token";
 /// Set by proxies: a token is not given through one.
 const FORWARDED: &str = "x-forwarded-for";
 
-/// The service.
+/// The service without its sockets.
 #[derive(Debug)]
-pub(super) struct MetadataSite {
+pub struct MetadataSite {
     guests: ArcSwap<Directory<Guest>>,
     tokens: Tokens,
     start: Instant,
@@ -29,14 +33,31 @@ pub(super) struct MetadataSite {
 
 impl MetadataSite {
     /// A site that knows nobody; `None` when the system has no randomness to give.
-    pub(super) fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let tokens = Tokens::new()?;
         Some(Self { guests: ArcSwap::default(), tokens, start: Instant::now() })
     }
 
     /// Answers from `slice` from now on.
-    pub(super) fn replace(&self, slice: &MetadataSlice) {
+    pub fn replace(&self, slice: &MetadataSlice) {
         self.guests.store(slice.directory().into());
+    }
+
+    /// Status and body of the answer to a request as a guest makes it, with this session token; `None` for who is no guest.
+    pub fn ask(
+        &self,
+        (link, address, mac): (&LinkName, Ipv4Addr, Option<MacAddr>),
+        method: &Method,
+        path: &str,
+        token: Option<&HeaderValue>,
+    ) -> Option<(u16, Bytes)> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            headers.insert(TOKEN, token.clone());
+        }
+        let ask = Ask { method, path, headers: &headers };
+        let answer = self.answer(&Caller { link, address, mac }, &ask).ok()?;
+        Some((answer.status.as_u16(), answer.body))
     }
 }
 

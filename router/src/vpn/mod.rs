@@ -3,6 +3,7 @@
 //! [`l2tp`] and [`ppp`] are pure: bytes and time in, actions out. [`lns`] is the server that they make together.
 //! Keys, encryption and negotiation are an IKE daemon's, which [`ike`] drives.
 
+pub mod daemon;
 pub mod ike;
 pub mod l2tp;
 pub mod lns;

@@ -98,13 +98,16 @@ impl ImportArgs {
                 id: id.clone(),
                 kind: StoreKind::Directory { path: store, filesystem: None },
                 read_only: false,
-                full_percent: 100,
+                full_percent: sluice_api::types::Percent::MAX,
             }],
             jobs: vec![Job { id, what }],
             grants: Vec::new(),
             listen: Vec::new(),
             limits: Limits::default(),
             fetch,
+            resolvers: Vec::new(),
+            proxy: None,
+            authorities: String::new(),
         })
     }
 }

@@ -14,7 +14,6 @@ const LENGTH: usize = 32;
 pub fn token() -> Result<()> {
     let bytes: [u8; LENGTH] = rand::random();
     let token = URL_SAFE_NO_PAD.encode(bytes);
-    let hash = String::from(TokenHash::of(&token));
-    println!("{}", serde_json::json!({ "token": token, "hash": hash }));
+    println!("{}", serde_json::json!({ "token": token, "hash": TokenHash::of(&token) }));
     Ok(())
 }

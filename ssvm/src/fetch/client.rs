@@ -6,14 +6,21 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, IF_RANGE, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 
+use super::address::Address;
 use super::error::FetchError;
 use super::names::Names;
 use super::policy::AddressPolicy;
 use super::range::ContentRange;
 use super::resolve::Guarded;
 use super::validator::Validator;
-use crate::slice::{FetchPolicy, SourceUrl};
+use crate::slice::{FetchPolicy, StorageSlice};
+
+/// The authorities of a Debian machine.
+pub const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Fetches under one policy. Cheap to clone.
 #[derive(Clone)]
@@ -30,7 +37,7 @@ pub(super) struct Answer {
     pub(super) range: Option<ContentRange>,
     pub(super) marks: Validator,
     /// The address that answered, after redirects.
-    pub(super) url: SourceUrl,
+    pub(super) url: Address,
 }
 
 /// What to ask for.
@@ -45,21 +52,20 @@ pub(super) struct Ask<'a> {
 }
 
 impl Fetcher {
-    /// A fetcher under `policy`.
+    /// A fetcher under the policy of `slice`.
     ///
     /// Errors: the proxy or an authority cannot be read.
-    pub fn new(policy: &FetchPolicy) -> Result<Self, String> {
-        // the first caller in the process sets it; any other choice would be this one as well
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    pub fn new(slice: &StorageSlice) -> Result<Self, String> {
+        let policy = &slice.fetch;
         let addresses =
             AddressPolicy { allowed: policy.allowed.clone(), refused: policy.refused.clone() };
         let addresses = Arc::new(addresses);
-        let proxy = policy.proxy.as_ref().map(|proxy| proxy.reveal().to_owned());
+        let proxy = slice.proxy.as_ref().map(|proxy| proxy.reveal().to_owned());
         let proxy_url = proxy.as_deref().map(Url::parse).transpose();
         let proxy_url = proxy_url.map_err(|_| "the proxy is no address".to_owned())?;
         let proxy_host = proxy_url.as_ref().and_then(Url::host_str).map(str::to_owned);
         let guarded =
-            Guarded::new(Names::new(&policy.resolvers), Arc::clone(&addresses), proxy_host);
+            Guarded::new(Names::new(&slice.resolvers), Arc::clone(&addresses), proxy_host);
         let mut builder = Client::builder()
             .user_agent(concat!("sluice-ssvm/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -72,11 +78,7 @@ impl Fetcher {
             let proxy = reqwest::Proxy::all(url).map_err(|_| "the proxy is not understood")?;
             builder = builder.proxy(proxy);
         }
-        if !policy.authorities.trim().is_empty() {
-            let read = reqwest::Certificate::from_pem_bundle(policy.authorities.as_bytes());
-            let certificates = read.map_err(|_| "an authority is no PEM certificate")?;
-            builder = builder.tls_certs_merge(certificates);
-        }
+        builder = builder.tls_backend_preconfigured(tls(&slice.authorities)?);
         let client = builder.build().map_err(|error| format!("no HTTP client: {error}"))?;
         Ok(Self { client, addresses, policy: Arc::new(policy.clone()) })
     }
@@ -87,7 +89,7 @@ impl Fetcher {
     }
 
     /// Asks `url`, following redirects, and judges the answer's head.
-    pub(super) async fn ask(&self, url: &SourceUrl, ask: Ask<'_>) -> Result<Answer, FetchError> {
+    pub(super) async fn ask(&self, url: &Address, ask: Ask<'_>) -> Result<Answer, FetchError> {
         let mut url = url.clone();
         for _ in 0..=self.policy.redirects {
             self.admit(&url)?;
@@ -102,7 +104,7 @@ impl Fetcher {
     }
 
     /// Port and, where the host is an address itself, address; of names the resolver judges.
-    fn admit(&self, url: &SourceUrl) -> Result<(), FetchError> {
+    fn admit(&self, url: &Address) -> Result<(), FetchError> {
         let url = url.reveal();
         let port = url.port_or_known_default().unwrap_or(0);
         if !self.policy.ports.is_empty() && !self.policy.ports.contains(&port) {
@@ -115,7 +117,7 @@ impl Fetcher {
         }
     }
 
-    async fn send(&self, url: &SourceUrl, ask: Ask<'_>) -> Result<Response, FetchError> {
+    async fn send(&self, url: &Address, ask: Ask<'_>) -> Result<Response, FetchError> {
         let range = match ask.last {
             Some(last) => format!("bytes={}-{last}", ask.first),
             None => format!("bytes={}-", ask.first),
@@ -130,8 +132,26 @@ impl Fetcher {
     }
 }
 
+/// TLS that believes the machine's authorities and `more`, PEM. A machine that has none can still fetch by `http`, and the
+/// reason why `https` fails is then that of the server's certificate.
+fn tls(more: &str) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    // some of a system's own may be too old for the library; those that remain do
+    let system = std::fs::read(AUTHORITIES).unwrap_or_default();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&system).flatten());
+    for certificate in CertificateDer::pem_slice_iter(more.as_bytes()) {
+        let bad = "an authority is no PEM certificate";
+        roots.add(certificate.map_err(|_| bad)?).map_err(|_| bad)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// Where an answer sends us.
-fn redirected(url: &SourceUrl, response: &Response) -> Result<Option<SourceUrl>, FetchError> {
+fn redirected(url: &Address, response: &Response) -> Result<Option<Address>, FetchError> {
     let status = response.status();
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -147,7 +167,7 @@ fn redirected(url: &SourceUrl, response: &Response) -> Result<Option<SourceUrl>,
     Ok(Some(next))
 }
 
-fn answer(response: Response, url: SourceUrl) -> Result<Answer, FetchError> {
+fn answer(response: Response, url: Address) -> Result<Answer, FetchError> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     match response.status() {
         StatusCode::OK => {
@@ -171,7 +191,7 @@ fn answer(response: Response, url: SourceUrl) -> Result<Answer, FetchError> {
 
 /// reqwest's error with its causes but without the address, whose query is a secret. A refused address is no broken
 /// connection: it comes back out of the resolver under two wrappings.
-pub(super) fn broken(url: &SourceUrl, error: reqwest::Error) -> FetchError {
+pub(super) fn broken(url: &Address, error: reqwest::Error) -> FetchError {
     let error = error.without_url();
     let mut what = String::new();
     let mut next: Option<&dyn std::error::Error> = Some(&error);

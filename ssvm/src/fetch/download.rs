@@ -3,16 +3,16 @@
 use bytes::Bytes;
 use reqwest::Response;
 
+use super::address::Address;
 use super::client::{Answer, Ask, Fetcher, broken};
 use super::error::FetchError;
 use super::parallel::{Pieces, pieces};
 use super::validator::Validator;
-use crate::slice::SourceUrl;
 
 /// A source being fetched. After an error, [`Download::next`] may be called again: it goes on at the same byte.
 pub struct Download {
     fetcher: Fetcher,
-    url: SourceUrl,
+    url: Address,
     /// Next byte to give.
     offset: u64,
     /// Marks of the state that the bytes so far are of.
@@ -33,7 +33,7 @@ enum Body {
         response: Response,
         skip: u64,
         until: Option<u64>,
-        then: Option<SourceUrl>,
+        then: Option<Address>,
     },
     /// Ranges in parallel, to the end of the source.
     Pieces(Pieces),
@@ -44,7 +44,7 @@ impl Download {
     /// Will fetch `url` from byte `offset` on, where earlier bytes are of the state `marks`, and at most `most` bytes.
     pub fn new(
         fetcher: Fetcher,
-        url: SourceUrl,
+        url: Address,
         offset: u64,
         marks: Option<Validator>,
         most: u64,
@@ -179,7 +179,7 @@ impl Download {
         Ok(Body::Stream { response: answer.response, skip: 0, until: Some(until), then })
     }
 
-    fn pieces(&self, url: SourceUrl) -> Body {
+    fn pieces(&self, url: Address) -> Body {
         let marks = self.marks.clone().unwrap_or_default();
         Body::Pieces(pieces(self.fetcher.clone(), url, self.offset, marks))
     }

@@ -6,6 +6,7 @@
 //!
 //! Not here: trying again, which is the job's business ([`FetchError::worth_a_retry`] says when that can help).
 
+mod address;
 mod client;
 mod download;
 mod error;
@@ -16,7 +17,8 @@ mod range;
 mod resolve;
 mod validator;
 
-pub use client::Fetcher;
+pub use address::Address;
+pub use client::{AUTHORITIES, Fetcher};
 pub use download::Download;
 pub use error::FetchError;
 pub use policy::{AddressPolicy, AddressRefused};

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
+use super::address::Address;
 use super::client::{Ask, Fetcher, broken};
 use super::error::FetchError;
 use super::validator::Validator;
-use crate::slice::SourceUrl;
 
 /// The ranges of a source from some offset to its end; memory is that of the ranges under way.
 pub(super) struct Pieces(Pin<Box<dyn Stream<Item = Result<Bytes, FetchError>> + Send>>);
@@ -21,7 +21,7 @@ impl Pieces {
 }
 
 /// The ranges from `offset` on of the source at `url` in the state `marks`, whose length is known.
-pub(super) fn pieces(fetcher: Fetcher, url: SourceUrl, offset: u64, marks: Validator) -> Pieces {
+pub(super) fn pieces(fetcher: Fetcher, url: Address, offset: u64, marks: Validator) -> Pieces {
     let total = marks.total.unwrap_or(offset);
     let length = fetcher.policy().range_bytes.max(1);
     let streams = usize::from(fetcher.policy().streams.max(1));
@@ -38,7 +38,7 @@ pub(super) fn pieces(fetcher: Fetcher, url: SourceUrl, offset: u64, marks: Valid
 
 async fn piece(
     fetcher: &Fetcher,
-    url: &SourceUrl,
+    url: &Address,
     marks: &Validator,
     first: u64,
     last: u64,

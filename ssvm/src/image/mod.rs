@@ -23,69 +23,11 @@ mod vhdx;
 mod vmdk;
 mod vmdk_descriptor;
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 pub use bytes::{Bytes, Gap, Head, Part};
 pub use refusal::{Judgement, Refusal, RefusalCode};
-
-/// The formats that are let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// QEMU copy-on-write, version 2 or 3.
-    Qcow2,
-    /// Plain sectors.
-    Raw,
-    /// Virtual Hard Disk, fixed or dynamic.
-    Vhd,
-    /// Virtual Hard Disk version 2.
-    Vhdx,
-    /// VMware disk in one file: monolithic sparse or stream-optimised.
-    Vmdk,
-    /// Open Virtualization Archive: a tar of a description and its disks.
-    Ova,
-    /// ISO 9660.
-    Iso,
-}
-
-impl Format {
-    /// Every one.
-    pub const ALL: [Self; 7] =
-        [Self::Qcow2, Self::Raw, Self::Vhd, Self::Vhdx, Self::Vmdk, Self::Ova, Self::Iso];
-
-    /// Its name, which is also the extension of its files on a store.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Qcow2 => "qcow2",
-            Self::Raw => "raw",
-            Self::Vhd => "vhd",
-            Self::Vhdx => "vhdx",
-            Self::Vmdk => "vmdk",
-            Self::Ova => "ova",
-            Self::Iso => "iso",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|format| format.as_str() == text);
-        found.ok_or_else(|| {
-            format!("{text:?} is no image format; known are qcow2, raw, vhd, vhdx, vmdk, ova, iso")
-        })
-    }
-}
+pub use sluice_api::types::ImageFormat as Format;
 
 /// What an image was found to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

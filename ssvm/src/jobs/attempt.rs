@@ -11,10 +11,10 @@ use super::failure::Failure;
 use super::import::{End, Worker, stopped};
 use super::record::{Record, State};
 use super::report::Phase;
-use crate::fetch::{Download, FetchError, Validator};
+use crate::fetch::{Address, Download, FetchError, Validator};
 use crate::image::Wanted;
-use crate::pass::{self, Feed, PassError, Passed, Plan};
-use crate::slice::{Source, What};
+use crate::pass::{self, Durable, Feed, PassError, Passed, Plan, Restart};
+use crate::slice::{Source, SourceUrl, What};
 use crate::store::Workspace;
 
 /// Bytes handed to a pass at once.
@@ -50,7 +50,7 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(worker: &'a mut Worker, source: &Source) -> Result<Passed, Trouble> {
         let workspace = worker.of_store(|store| store.workspace()).await.map_err(Trouble::End)?;
         take_up(worker, &workspace).await?;
-        let State::Fetching { taken, marks } = worker.record.state.clone() else {
+        let State::Fetching { taken, restart, marks } = worker.record.state.clone() else {
             return Err(Trouble::End(End::Stopped));
         };
         let joined = taken > 0 && !marks.as_ref().is_some_and(Validator::tells);
@@ -58,15 +58,16 @@ impl<'a> Attempt<'a> {
         let download = match source {
             Source::Url(url) => Some(Download::new(
                 settings.fetcher,
-                url.clone(),
+                address(url)?,
                 taken,
                 marks,
                 settings.limits.object_bytes,
                 checksum(worker).is_some(),
             )),
-            Source::Upload => None,
+            // what is in a blob was put in its place before
+            Source::Upload | Source::SecretUrl(_) => None,
         };
-        let plan = plan(worker, workspace, taken);
+        let plan = plan(worker, workspace, taken, restart);
         let noted = Arc::new(Mutex::new(worker.record.clone()));
         let mut attempt = Attempt { worker, noted, download };
         let result = attempt.passed(plan).await;
@@ -91,6 +92,7 @@ impl<'a> Attempt<'a> {
             Ok(Err(PassError::Abandoned)) => Err(fed
                 .err()
                 .unwrap_or_else(|| Trouble::Again(Failure::from(&PassError::Abandoned), None))),
+            Ok(Err(error @ PassError::Lost)) => Err(Trouble::FromStart(Failure::from(&error))),
             Ok(Err(error @ PassError::Disk { .. })) => Err(Trouble::Store(Failure::from(&error))),
             Ok(Err(error)) => Err(Trouble::End(End::Failed(Failure::from(&error)))),
             Err(error) => {
@@ -108,17 +110,22 @@ impl<'a> Attempt<'a> {
     /// durable goes into the journal.
     fn checkpoint(
         &self,
-    ) -> Result<impl FnMut(Option<u64>) -> Result<(), PassError> + Send + 'static, Trouble> {
+    ) -> Result<impl FnMut(Durable) -> Result<(), PassError> + Send + 'static, Trouble> {
         let shared = Arc::clone(&self.worker.shared);
         let store = self.worker.job.store().clone();
         let noted = Arc::clone(&self.noted);
         Ok(move |durable| {
             let entry = shared.stores.get(&store).and_then(|entry| entry.still_there());
             entry.map_err(|error| PassError::disk("a checkpoint")(std::io::Error::other(error)))?;
-            let Some(reached) = durable else { return Ok(()) };
+            let (reached, place) = match durable {
+                Durable::Nothing => return Ok(()),
+                Durable::Kept(length) => (length, None),
+                Durable::Restart(restart) => (restart.source, Some(restart)),
+            };
             let mut record = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            if let State::Fetching { taken, .. } = &mut record.state {
+            if let State::Fetching { taken, restart, .. } = &mut record.state {
                 *taken = reached;
+                *restart = place;
             }
             let kept = shared.journal.keep(&record);
             kept.map_err(|error| PassError::disk("a checkpoint")(std::io::Error::other(error)))
@@ -193,25 +200,34 @@ impl<'a> Attempt<'a> {
 
 /// The part must have what the journal says; a store that lost it is begun anew.
 async fn take_up(worker: &mut Worker, workspace: &Workspace) -> Result<(), Trouble> {
-    let State::Fetching { taken, .. } = worker.record.state else { return Ok(()) };
-    if taken == 0 {
-        return Ok(());
-    }
-    let path = workspace.folder.join(worker.record.source_part());
-    let disk = Arc::clone(&workspace.disk);
+    let (name, wanted) = match &worker.record.state {
+        State::Fetching { restart: Some(restart), .. } => {
+            (worker.record.unpacked_part(), restart.image)
+        }
+        State::Fetching { taken, .. } if *taken > 0 => (worker.record.source_part(), *taken),
+        _ => return Ok(()),
+    };
+    let (path, disk) = (workspace.folder.join(name), Arc::clone(&workspace.disk));
     let length = tokio::task::spawn_blocking(move || disk.open(&path)?.length()).await;
     let found = length.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     match found {
-        Ok(length) if length >= taken => Ok(()),
+        Ok(length) if length >= wanted => Ok(()),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Trouble::Store(Failure::from(&PassError::disk("looking at the part")(error))))
         }
         _ => {
             tracing::warn!(job = %worker.job.id, "the part is lost, the job begins anew");
-            worker.record.state = State::Fetching { taken: 0, marks: None };
+            worker.record.state = State::from_start();
             Ok(())
         }
     }
+}
+
+fn address(url: &SourceUrl) -> Result<Address, Trouble> {
+    Address::try_from(url).map_err(|reason| {
+        let code = "source-address".to_owned();
+        Trouble::End(End::Failed(Failure { code, reason, retry: false }))
+    })
 }
 
 fn checksum(worker: &Worker) -> Option<crate::checksum::Checksum> {
@@ -221,7 +237,7 @@ fn checksum(worker: &Worker) -> Option<crate::checksum::Checksum> {
     }
 }
 
-fn plan(worker: &Worker, workspace: Workspace, taken: u64) -> Plan {
+fn plan(worker: &Worker, workspace: Workspace, taken: u64, restart: Option<Box<Restart>>) -> Plan {
     let limits = worker.shared.settings().limits;
     let format = match &worker.job.what {
         What::Import { format, .. } => *format,
@@ -231,7 +247,8 @@ fn plan(worker: &Worker, workspace: Workspace, taken: u64) -> Plan {
         workspace,
         source: worker.record.source_part(),
         unpacked: worker.record.unpacked_part(),
-        taken,
+        taken: if restart.is_some() { 0 } else { taken },
+        restart,
         wanted: Wanted { format, most_virtual: Some(limits.virtual_bytes) },
         checksum: checksum(worker),
         most: limits.object_bytes,

@@ -1,7 +1,6 @@
 //! Which jobs run: those that the configuration names, taken up where the journal says.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use super::stores::{Entry, Health};
 use super::upload::Upload;
 use crate::disk::Disk;
 use crate::fetch::Fetcher;
-use crate::slice::{FetchPolicy, Job, Limits, Place, Source, StorageSlice, What};
+use crate::slice::{Job, Place, Source, StorageSlice, What};
 use crate::store::{Manifest, Opened, StoreError};
 
 /// Between two looks at every store.
@@ -50,26 +49,27 @@ impl Drop for Running {
 }
 
 impl Engine {
-    /// An engine without jobs, whose journal is in `state` and whose stores are on `disk`.
+    /// An engine with the journal and the limits of `slice` but no jobs yet, whose stores are on `disk`.
     ///
     /// Errors: the journal cannot be used, or no HTTP client can be made.
-    pub fn new(state: &Path, disk: Arc<dyn Disk>) -> Result<Self, String> {
-        let journal = Journal::open(state).map_err(|error| super::failure::chain(&error))?;
-        let fetcher = Fetcher::new(&FetchPolicy::default())?;
-        let settings = Settings { limits: Limits::default(), fetcher };
+    pub fn new(slice: &StorageSlice, disk: Arc<dyn Disk>) -> Result<Self, String> {
+        let journal =
+            Journal::open(&slice.journal).map_err(|error| super::failure::chain(&error))?;
+        let fetcher = Fetcher::new(slice)?;
+        let settings = Settings { limits: slice.limits.clone(), fetcher };
         let shared = Arc::new(Shared::new(Arc::new(journal), disk, settings));
         Ok(Self { shared, jobs: Mutex::default(), prober: Mutex::default() })
     }
 
     /// Whether [`Engine::apply`] of `slice` can succeed.
     pub fn check(slice: &StorageSlice) -> Result<(), String> {
-        Fetcher::new(&slice.fetch).map(|_| ())
+        Fetcher::new(slice).map(|_| ())
     }
 
     /// Brings `slice` into force: its jobs run, others end. An error leaves what was.
     #[allow(clippy::unused_async)] // tasks are begun, which needs a runtime
     pub async fn apply(&self, slice: &StorageSlice) -> Result<(), String> {
-        let fetcher = Fetcher::new(&slice.fetch)?;
+        let fetcher = Fetcher::new(slice)?;
         let records = self.records().map_err(|error| super::failure::chain(&error))?;
         self.shared.set(Settings { limits: slice.limits.clone(), fetcher });
         self.shared.stores.set(&slice.owner, &slice.stores);

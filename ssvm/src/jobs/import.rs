@@ -150,7 +150,7 @@ impl Worker {
             () = stopped(&mut self.stop) => return Err(End::Stopped),
         };
         let marks = Validator { total: Some(taken), ..Validator::default() };
-        self.record.state = State::Fetching { taken, marks: Some(marks) };
+        self.record.state = State::Fetching { taken, restart: None, marks: Some(marks) };
         self.view.set(Phase::Waiting);
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Worker {
                 Err(Trouble::Again(failure, asked)) => (failure, asked),
                 Err(Trouble::FromStart(failure)) => {
                     tracing::warn!(job = %self.job.id, reason = failure.reason, "job begins anew");
-                    self.record.state = State::Fetching { taken: 0, marks: None };
+                    self.record.state = State::from_start();
                     self.keep().map_err(End::Failed)?;
                     (failure, None)
                 }
@@ -188,6 +188,7 @@ impl Worker {
     fn manifest(&self, source: &Source, passed: &Passed) -> Manifest {
         let from = match source {
             Source::Url(url) => url.to_string(),
+            Source::SecretUrl(digest) => digest.to_string(),
             Source::Upload => "upload".to_owned(),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

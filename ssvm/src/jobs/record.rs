@@ -6,6 +6,7 @@ use sluice_api::types::ObjectId;
 
 use super::failure::Failure;
 use crate::fetch::Validator;
+use crate::pass::Restart;
 use crate::slice::Job;
 use crate::store::Manifest;
 
@@ -29,8 +30,11 @@ pub struct Record {
 pub enum State {
     /// Bytes of its source are coming in.
     Fetching {
-        /// How many are in its part, durable.
+        /// How many went through, as far as that is durable.
         taken: u64,
+        /// Where a zstd source is taken up. None: its bytes are in its part.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restart: Option<Box<Restart>>,
         /// Marks of the state of the source that they are of.
         #[serde(default)]
         marks: Option<Validator>,
@@ -51,10 +55,17 @@ pub enum State {
     Failed(Failure),
 }
 
+impl State {
+    /// Nothing is there yet.
+    pub(super) const fn from_start() -> Self {
+        Self::Fetching { taken: 0, restart: None, marks: None }
+    }
+}
+
 impl Record {
     /// A job that is just beginning.
     pub(super) fn begin(job: &Job, wanted: Digest) -> Self {
-        let state = State::Fetching { taken: 0, marks: None };
+        let state = State::from_start();
         Self { id: job.id.clone(), wanted, store: job.store().clone(), state }
     }
 

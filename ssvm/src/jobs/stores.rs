@@ -3,11 +3,11 @@
 //! Guarantees: no caller waits for a file server longer than a bound; one that does not answer holds a few threads, never all.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use sluice_api::types::ObjectId;
+use tokio::sync::Semaphore;
 
 use super::failure::Failure;
 use crate::disk::Disk;
@@ -16,7 +16,7 @@ use crate::store::{DirectoryStore, Known, Space, Store, StoreError};
 
 /// How long a store has for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Calls that may be waiting for one store; while they are, it is not asked again.
+/// Calls that may be with one store at a time; others wait for a place, within the same bound.
 const WAITING: usize = 8;
 
 /// How a store is.
@@ -35,7 +35,7 @@ pub(super) struct Entry {
     slice: StoreSlice,
     store: Arc<dyn Store>,
     health: Mutex<Health>,
-    waiting: Arc<AtomicUsize>,
+    places: Arc<Semaphore>,
 }
 
 impl Entry {
@@ -46,18 +46,18 @@ impl Entry {
     ) -> Result<T, StoreError> {
         let seconds = PATIENCE.as_secs();
         let silent = || StoreError::Silent { store: self.slice.id.clone(), seconds };
-        if self.waiting.load(Ordering::Relaxed) >= WAITING {
-            return Err(silent());
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let (store, waiting) = (Arc::clone(&self.store), Arc::clone(&self.waiting));
-        let task = tokio::task::spawn_blocking(move || {
-            let answer = ask(&*store);
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            answer
-        });
+        let (store, places) = (Arc::clone(&self.store), Arc::clone(&self.places));
+        let task = async move {
+            let place = places.acquire_owned().await.ok()?;
+            let asked = tokio::task::spawn_blocking(move || {
+                // given back when the store has answered, however late
+                let _place = place;
+                ask(&*store)
+            });
+            asked.await.ok()
+        };
         match tokio::time::timeout(PATIENCE, task).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Some(answer)) => answer,
             _ => Err(silent()),
         }
     }
@@ -134,7 +134,7 @@ impl Stores {
             )),
         };
         let health = Mutex::new(Health::Unknown);
-        Entry { slice: slice.clone(), store, health, waiting: Arc::default() }
+        Entry { slice: slice.clone(), store, health, places: Arc::new(Semaphore::new(WAITING)) }
     }
 
     /// The store `id`.

@@ -40,8 +40,9 @@ impl World {
     }
 
     async fn engine(&self, jobs: &[Value]) -> Engine {
-        let engine = Engine::new(&self.folder.path().join("journal"), Arc::new(RealDisk)).unwrap();
-        engine.apply(&slice(self.folder.path(), jobs)).await.unwrap();
+        let slice = slice(self.folder.path(), jobs);
+        let engine = Engine::new(&slice, Arc::new(RealDisk)).unwrap();
+        engine.apply(&slice).await.unwrap();
         engine
     }
 
@@ -118,7 +119,7 @@ async fn pieces_are_kept_over_restarts_and_bad_ones_dropped() {
         let refused = upload.piece(unsaid.clone(), stream(first)).await;
         assert!(matches!(refused, Err(UploadError::Length { .. })), "{refused:?}");
         upload.begin(image.len() as u64, u64::MAX).await.unwrap();
-        let wrong = (crate::checksum::Algorithm::Sha256, vec![0; 32]);
+        let wrong = (crate::checksum::HashFunction::Sha256, vec![0; 32]);
         let flipped = Piece { digest: Some(wrong), ..unsaid.clone() };
         let refused = upload.piece(flipped, stream(first)).await;
         assert!(matches!(refused, Err(UploadError::Digest)), "{refused:?}");

@@ -17,7 +17,7 @@ use super::failure::{Failure, chain};
 use super::record::{Record, State};
 use super::report::View;
 use super::shared::Shared;
-use crate::checksum::{Algorithm, Hasher};
+use crate::checksum::{HashFunction, Hasher};
 use crate::fetch::Validator;
 use crate::image::{self, Judgement, Wanted};
 use crate::pass::{Output, Partial, PassError};
@@ -110,7 +110,7 @@ pub struct Piece {
     /// Where it begins.
     pub offset: u64,
     /// What it must hash to.
-    pub digest: Option<(Algorithm, Vec<u8>)>,
+    pub digest: Option<(HashFunction, Vec<u8>)>,
     /// Most bytes that the sender may send in all.
     pub quota: u64,
 }
@@ -181,7 +181,7 @@ impl Upload {
             Some(_) => {}
             None => {
                 let marks = Validator { total: Some(length), ..Validator::default() };
-                record.state = State::Fetching { taken: 0, marks: Some(marks) };
+                record.state = State::Fetching { taken: 0, restart: None, marks: Some(marks) };
                 self.shared.journal.keep(&record).map_err(|error| journal(&error))?;
                 self.view.set_total(Some(length));
             }
@@ -375,7 +375,7 @@ fn journal(error: &super::JournalError) -> UploadError {
 
 fn position(record: &Record) -> Position {
     match &record.state {
-        State::Fetching { taken, marks } => {
+        State::Fetching { taken, marks, .. } => {
             Position { offset: *taken, length: marks.as_ref().and_then(|marks| marks.total) }
         }
         _ => Position { offset: 0, length: None },

@@ -40,6 +40,9 @@ pub enum PassError {
         #[source]
         source: io::Error,
     },
+    /// What was kept of it for a restart is of no use.
+    #[error("what was kept of the transfer cannot be used")]
+    Lost,
     /// Whoever fed it went away.
     #[error("the transfer was abandoned")]
     Abandoned,
@@ -53,7 +56,7 @@ impl PassError {
 
     /// Whether the same bytes may get through later.
     pub const fn worth_a_retry(&self) -> bool {
-        matches!(self, Self::Disk { .. } | Self::Abandoned)
+        matches!(self, Self::Disk { .. } | Self::Lost | Self::Abandoned)
     }
 
     /// Stable name for programs.
@@ -66,6 +69,7 @@ impl PassError {
             Self::Checksum { .. } => "checksum",
             Self::TooLarge { .. } => "too-large",
             Self::Disk { .. } => "store-io",
+            Self::Lost => "lost",
             Self::Abandoned => "abandoned",
         };
         name.to_owned()

@@ -5,12 +5,14 @@
 //! bounded while they grow. What was taken and is durable is told at every checkpoint, so that a pass that is cut off at any
 //! moment is taken up from there: the source's bytes kept in the part are read again, none of them is fetched again.
 //!
-//! A source that is not compressed is its own part. Of a compressed one the part keeps the bytes as they come, for a restart
-//! alone, unless its server could not go on anyway.
+//! A source that is not compressed is its own part. In a zstd one there are places where unpacking can begin anew; the latest
+//! is kept with the states of the hash functions, and no byte of it is written twice. Of a source packed otherwise the part
+//! keeps the bytes as they come, for a restart alone, unless its server could not go on anyway.
 
 mod error;
 mod lanes;
 mod output;
+mod packed;
 mod partial;
 
 use std::sync::Arc;
@@ -20,15 +22,17 @@ use bytes::Bytes;
 use tokio::sync::mpsc::Receiver;
 
 pub use error::PassError;
+pub use packed::Restart;
 
-use crate::checksum::{Algorithm, Checksum};
+use crate::checksum::{Checksum, HashFunction};
 use crate::image::{self, Inspection, Judgement, Wanted};
 use crate::store::Workspace;
-use crate::unpack::{self, Compression, Unpacker};
+use crate::unpack::{self, Compression};
 pub(crate) use output::Output;
 pub(crate) use partial::Partial;
 
 use lanes::{Digests, Lanes};
+use packed::{IMAGE, Packed};
 
 /// Lengths at which an image that is still arriving is looked at.
 const LOOKS: [u64; 3] = [1 << 16, 1 << 20, 4 << 20];
@@ -43,8 +47,10 @@ pub struct Plan {
     pub source: String,
     /// File name of the part that they are unpacked to.
     pub unpacked: String,
-    /// Bytes of the source that the part has from before.
+    /// Bytes of the source that the part has from before; none of them when there is a `restart`.
     pub taken: u64,
+    /// Where a zstd source is taken up.
+    pub restart: Option<Box<Restart>>,
     /// What the image must be.
     pub wanted: Wanted,
     /// What the source's bytes must hash to.
@@ -102,8 +108,19 @@ pub struct Passed {
     pub compression: Option<Compression>,
 }
 
-/// Told how many bytes of the source are durable in its part, none when they are not kept; its error ends the pass.
-pub type Checkpoint<'a> = dyn FnMut(Option<u64>) -> Result<(), PassError> + 'a;
+/// From where a pass can be taken up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// From nowhere but the start.
+    Nothing,
+    /// From this many bytes of the source, which are in its part.
+    Kept(u64),
+    /// From a place in a zstd source.
+    Restart(Box<Restart>),
+}
+
+/// Told what is durable; its error ends the pass.
+pub type Checkpoint<'a> = dyn FnMut(Durable) -> Result<(), PassError> + 'a;
 
 /// Runs a pass over what comes out of `feed`; blocks. `checkpoint` is called now and then.
 ///
@@ -143,13 +160,6 @@ enum Stage {
     Packed(Box<Packed>),
 }
 
-struct Packed {
-    unpacker: Unpacker,
-    source: Lanes,
-    image: Lanes,
-    output: Output,
-}
-
 impl Pass {
     fn begin(plan: Plan) -> Result<Self, PassError> {
         let path = plan.workspace.folder.join(&plan.source);
@@ -157,13 +167,19 @@ impl Pass {
             plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
         let source = Output::new(file, plan.taken)?;
         plan.gauge.taken.store(0, Ordering::Relaxed);
-        Ok(Self { plan, source, taken: 0, noted: 0, stage: Stage::Head(Vec::new()), looks: 0 })
+        let (mut taken, mut stage) = (0, Stage::Head(Vec::new()));
+        if let Some(restart) = &plan.restart {
+            packed::gauge(&plan, restart);
+            taken = restart.source;
+            stage = Stage::Packed(Box::new(Packed::take_up(&plan, restart)?));
+        }
+        Ok(Self { plan, source, taken, noted: 0, stage, looks: 0 })
     }
 
     /// Reads what the part has from before.
     fn take_up(&mut self) -> Result<(), PassError> {
         let file = Arc::clone(self.source.file());
-        while self.taken < self.plan.taken {
+        while self.plan.restart.is_none() && self.taken < self.plan.taken {
             let left = usize::try_from(self.plan.taken - self.taken).unwrap_or(AGAIN);
             let mut block = vec![0; left.min(AGAIN)];
             let read = file.read_at(self.taken, &mut block);
@@ -187,13 +203,24 @@ impl Pass {
         }
         self.count_written();
         self.look()?;
-        let moved = self.moved();
-        if moved - self.noted >= self.plan.checkpoint_bytes {
-            self.noted = moved;
-            let durable = if self.keeps() { Some(self.durable()?) } else { None };
-            checkpoint(durable)?;
+        let (since, every) = (self.moved() - self.noted, self.plan.checkpoint_bytes);
+        if let Stage::Packed(packed) = &mut self.stage
+            && packed.finds_places()
+            && self.plan.gauge.keep.load(Ordering::Relaxed)
+        {
+            // asked for early, so that one is found in time
+            if since >= every / 2 && packed.ready.is_none() {
+                packed.want();
+            }
+            if packed.ready.is_none() {
+                return Ok(());
+            }
+        } else if since < every {
+            return Ok(());
         }
-        Ok(())
+        self.noted = self.moved();
+        let durable = self.durable()?;
+        checkpoint(durable)
     }
 
     /// Bytes that went in and out, by which checkpoints are paced.
@@ -204,15 +231,24 @@ impl Pass {
         }
     }
 
-    fn durable(&mut self) -> Result<u64, PassError> {
-        self.source.sync()?;
-        Ok(self.source.length())
+    /// Makes what there is durable.
+    fn durable(&mut self) -> Result<Durable, PassError> {
+        if self.keeps() {
+            self.source.sync()?;
+            return Ok(Durable::Kept(self.source.length()));
+        }
+        let Stage::Packed(packed) = &mut self.stage else { return Ok(Durable::Nothing) };
+        let Some(restart) = packed.ready.take() else { return Ok(Durable::Nothing) };
+        packed.output.sync()?;
+        Ok(Durable::Restart(restart))
     }
 
     /// Whether the source's bytes go into the part: always when they are the image.
     fn keeps(&self) -> bool {
-        match self.stage {
-            Stage::Packed(_) => self.plan.gauge.keep.load(Ordering::Relaxed),
+        match &self.stage {
+            Stage::Packed(packed) => {
+                !packed.finds_places() && self.plan.gauge.keep.load(Ordering::Relaxed)
+            }
             Stage::Head(_) | Stage::Plain(_) => true,
         }
     }
@@ -230,8 +266,7 @@ impl Pass {
                 self.grown(self.taken)
             }
             Stage::Packed(packed) => {
-                packed.source.update(bytes);
-                packed.push(bytes, self.plan.most)?;
+                packed.take(bytes, self.plan.most)?;
                 let length = packed.output.length();
                 self.grown(length)
             }
@@ -243,9 +278,7 @@ impl Pass {
         let Stage::Head(head) = &mut self.stage else { return Ok(()) };
         let head = Bytes::from(std::mem::take(head));
         self.stage = match unpack::sniff(&head) {
-            None => {
-                Stage::Plain(Lanes::new(&with(&self.plan, &[Algorithm::Sha256, Algorithm::Sha512])))
-            }
+            None => Stage::Plain(Lanes::new(&with(&self.plan, &IMAGE))),
             Some(compression) => {
                 Stage::Packed(Box::new(Packed::begin(&self.plan, compression, &head)?))
             }
@@ -319,49 +352,10 @@ impl Pass {
     }
 }
 
-impl Packed {
-    fn begin(plan: &Plan, compression: Compression, head: &[u8]) -> Result<Self, PassError> {
-        let unpacker = Unpacker::new(compression, head, plan.unpack_bytes)?;
-        let path = plan.workspace.folder.join(&plan.unpacked);
-        let file =
-            plan.workspace.disk.create(&path).map_err(PassError::disk("opening the part"))?;
-        let fallback: &[Algorithm] =
-            if plan.checksum.is_none() { &[Algorithm::Sha256] } else { &[] };
-        Ok(Self {
-            unpacker,
-            source: Lanes::new(&with(plan, fallback)),
-            image: Lanes::new(&[Algorithm::Sha256, Algorithm::Sha512]),
-            output: Output::new(file, 0)?,
-        })
-    }
-
-    fn push(&mut self, bytes: &[u8], most: u64) -> Result<(), PassError> {
-        let (image, output) = (&mut self.image, &mut self.output);
-        self.unpacker.push(bytes, &mut |block| unpacked(image, output, &block, most))
-    }
-
-    fn finish(&mut self, most: u64) -> Result<(), PassError> {
-        let (image, output) = (&mut self.image, &mut self.output);
-        self.unpacker.finish(&mut |block| unpacked(image, output, &block, most))
-    }
-}
-
-/// Takes a block of the image; a bomb ends here, before its next block is made.
-fn unpacked(
-    image: &mut Lanes,
-    output: &mut Output,
-    block: &Bytes,
-    most: u64,
-) -> Result<(), PassError> {
-    image.update(block);
-    output.write(output.length(), block)?;
-    if output.length() > most { Err(PassError::TooLarge { limit: most }) } else { Ok(()) }
-}
-
 /// `algorithms`, and that of the checksum to compare.
-fn with(plan: &Plan, algorithms: &[Algorithm]) -> Vec<Algorithm> {
-    let asked = plan.checksum.as_ref().map(Checksum::algorithm);
-    let mut all: Vec<Algorithm> = algorithms.iter().copied().chain(asked).collect();
+fn with(plan: &Plan, algorithms: &[HashFunction]) -> Vec<HashFunction> {
+    let asked = plan.checksum.as_ref().map(Checksum::function);
+    let mut all: Vec<HashFunction> = algorithms.iter().copied().chain(asked).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -369,7 +363,7 @@ fn with(plan: &Plan, algorithms: &[Algorithm]) -> Vec<Algorithm> {
 
 /// The source's digest, which must be the one that was given.
 fn source_digest(plan: &Plan, digests: &Digests) -> Result<Checksum, PassError> {
-    let algorithm = plan.checksum.as_ref().map_or(Algorithm::Sha256, Checksum::algorithm);
+    let algorithm = plan.checksum.as_ref().map_or(HashFunction::Sha256, Checksum::function);
     let found = digests.checksum(algorithm);
     match &plan.checksum {
         Some(wanted) if *wanted != found => {
@@ -396,8 +390,8 @@ fn conclude(
         part,
         image,
         size,
-        sha256: digests.checksum(Algorithm::Sha256).hex().to_owned(),
-        sha512: digests.checksum(Algorithm::Sha512).hex().to_owned(),
+        sha256: digests.checksum(HashFunction::Sha256).hex().to_owned(),
+        sha512: digests.checksum(HashFunction::Sha512).hex().to_owned(),
         source_size,
         source_digest,
         compression,

@@ -11,6 +11,7 @@ fn plan(folder: &Path, disk: Arc<dyn Disk>) -> Plan {
         source: "j.source".to_owned(),
         unpacked: "j.unpacked".to_owned(),
         taken: 0,
+        restart: None,
         wanted: Wanted::default(),
         checksum: None,
         most: 64 << 20,
@@ -21,7 +22,12 @@ fn plan(folder: &Path, disk: Arc<dyn Disk>) -> Plan {
 }
 
 /// Feeds `bytes` in `step`s; `end` says that they are all.
-fn pass(plan: Plan, bytes: &[u8], step: usize, end: bool) -> (Result<Passed, PassError>, Vec<u64>) {
+fn pass(
+    plan: Plan,
+    bytes: &[u8],
+    step: usize,
+    end: bool,
+) -> (Result<Passed, PassError>, Vec<Durable>) {
     let (sender, receiver) = mpsc::channel(bytes.len() / step + 3);
     for piece in bytes.chunks(step) {
         sender.try_send(Feed::Bytes(Bytes::copy_from_slice(piece))).unwrap();
@@ -32,18 +38,26 @@ fn pass(plan: Plan, bytes: &[u8], step: usize, end: bool) -> (Result<Passed, Pas
     drop(sender);
     let mut noted = Vec::new();
     let result = run(plan, receiver, &mut |durable| {
-        noted.extend(durable);
+        noted.push(durable);
         Ok(())
     });
     (result, noted)
 }
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
-    use async_compression::codecs::{EncodeV2, ZstdEncoder};
+    use async_compression::codecs::ZstdEncoder;
+    packed(ZstdEncoder::new(3), bytes)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use async_compression::codecs::GzipEncoder;
+    packed(GzipEncoder::new(async_compression::Level::Default.into()), bytes)
+}
+
+fn packed(mut encoder: impl async_compression::codecs::EncodeV2, bytes: &[u8]) -> Vec<u8> {
     use async_compression::core::util::{PartialBuffer, WriteBuffer};
-    let mut room = vec![0; bytes.len() + 4096];
+    let mut room = vec![0; bytes.len() + 65_536];
     let mut out = WriteBuffer::new_initialized(&mut room);
-    let mut encoder = ZstdEncoder::new(3);
     let mut input = PartialBuffer::new(bytes);
     while !input.unwritten().is_empty() {
         encoder.encode(&mut input, &mut out).unwrap();
@@ -67,7 +81,8 @@ fn a_plain_image_is_its_own_part_with_holes_where_it_is_zero() {
     assert!(std::fs::read(&path).unwrap() == image);
     let on_disk = std::fs::metadata(&path).unwrap().blocks() * 512;
     assert!(on_disk < 2 << 20, "{on_disk} bytes for one MiB of data");
-    assert!(noted.len() > 50 && noted.is_sorted(), "{noted:?}");
+    let kept: Vec<u64> = noted.iter().map(source_of).collect();
+    assert!(kept.len() > 50 && kept.is_sorted(), "{kept:?}");
 }
 
 #[test]
@@ -76,9 +91,9 @@ fn a_packed_image_is_unpacked_and_both_are_hashed() {
     let image = samples::raw();
     let packed = zstd(&image);
     let checksum = {
-        let mut hasher = crate::checksum::Hasher::new(Algorithm::Md5);
+        let mut hasher = crate::checksum::Hasher::new(HashFunction::Md5);
         hasher.update(&packed);
-        Checksum::new(Algorithm::Md5, hasher.hex())
+        Checksum::of(HashFunction::Md5, &hasher.bytes())
     };
     let with_checksum =
         Plan { checksum: Some(checksum.clone()), ..plan(folder.path(), Arc::new(RealDisk)) };
@@ -88,34 +103,82 @@ fn a_packed_image_is_unpacked_and_both_are_hashed() {
     assert_eq!(passed.source_digest, checksum);
     assert_eq!(passed.source_size, packed.len() as u64);
     assert!(std::fs::read(folder.path().join("j.unpacked")).unwrap() == image);
-    assert!(std::fs::read(folder.path().join("j.source")).unwrap() == packed, "kept for a restart");
+}
+
+/// Bytes of the source before what a checkpoint told.
+fn source_of(durable: &Durable) -> u64 {
+    match durable {
+        Durable::Nothing => 0,
+        Durable::Kept(length) => *length,
+        Durable::Restart(restart) => restart.source,
+    }
+}
+
+/// `plan`, taken up at a checkpoint.
+fn taken_up(plan: Plan, durable: &Durable) -> Plan {
+    match durable {
+        Durable::Restart(restart) => Plan { restart: Some(restart.clone()), ..plan },
+        other => Plan { taken: source_of(other), ..plan },
+    }
 }
 
 #[test]
 fn a_pass_that_was_cut_off_is_taken_up_at_its_last_checkpoint() {
-    for (image, packed) in [(samples::raw(), false), (samples::raw(), true)] {
-        let source = if packed { zstd(&image) } else { image.clone() };
-        let step = source.len() / 20;
-        let small = |folder: &Path, taken| Plan {
-            taken,
+    // long enough for several blocks of zstd
+    let image: Vec<u8> = (0..3).flat_map(|n| [samples::raw(), vec![n; 70_000]].concat()).collect();
+    let mut image = image;
+    image.truncate(3 << 20);
+    for source in [image.clone(), zstd(&image), gzip(&image)] {
+        let step = source.len() / 40;
+        let small = |folder: &Path| Plan {
             checkpoint_bytes: step as u64 * 2,
             ..plan(folder, Arc::new(RealDisk))
         };
         let folder = tempfile::tempdir().unwrap();
-        let first = source.get(..step * 15).unwrap();
-        let (result, noted) = pass(small(folder.path(), 0), first, step, false);
-        assert!(matches!(result, Err(PassError::Abandoned)));
-        let taken = *noted.last().unwrap();
-        assert!(taken as usize >= step * 12, "{noted:?}");
+        let first = source.get(..step * 30).unwrap();
+        let (result, noted) = pass(small(folder.path()), first, step, false);
+        assert!(matches!(result, Err(PassError::Abandoned)), "{result:?}");
+        let durable = noted.last().expect("a checkpoint");
+        let taken = source_of(durable);
+        assert!(taken as usize >= step * 15, "{taken} of {}", first.len());
+        let text = serde_json::to_string(&noted.iter().map(source_of).collect::<Vec<_>>()).unwrap();
         let rest = source.get(taken as usize..).unwrap();
-        let passed = pass(small(folder.path(), taken), rest, step, true).0.unwrap();
+        let passed = pass(taken_up(small(folder.path()), durable), rest, step, true).0;
+        let passed = passed.unwrap_or_else(|error| panic!("{error} after {text}"));
         assert_eq!(passed.source_size, source.len() as u64);
         assert!(std::fs::read(folder.path().join(&passed.part)).unwrap() == image);
-        assert_eq!(
-            passed.sha256,
-            crate::checksum::hex(&<sha2::Sha256 as sha2::Digest>::digest(&image))
-        );
+        let digest = |bytes: &[u8]| {
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(bytes);
+            Checksum::of(HashFunction::Sha256, &digest)
+        };
+        assert_eq!(passed.sha256, digest(&image).hex());
+        assert_eq!(passed.source_digest, digest(&source));
     }
+}
+
+#[test]
+fn only_what_cannot_be_entered_in_its_middle_is_kept_as_it_comes() {
+    let image = samples::raw();
+    for (source, kept) in [(zstd(&image), false), (gzip(&image), true)] {
+        let folder = tempfile::tempdir().unwrap();
+        pass(plan(folder.path(), Arc::new(RealDisk)), &source, 5000, true).0.unwrap();
+        let part = std::fs::read(folder.path().join("j.source")).unwrap();
+        assert!(if kept { part == source } else { part.is_empty() }, "{} bytes", part.len());
+    }
+}
+
+#[test]
+fn a_place_that_does_not_fit_its_part_is_no_place() {
+    let image: Vec<u8> = samples::raw().repeat(2);
+    let source = zstd(&image);
+    let folder = tempfile::tempdir().unwrap();
+    let fresh = || Plan { checkpoint_bytes: 20_000, ..plan(folder.path(), Arc::new(RealDisk)) };
+    let (_, noted) = pass(fresh(), &source, 5000, true);
+    let durable = noted.iter().find(|durable| matches!(durable, Durable::Restart(_))).unwrap();
+    let other: Checksum = "00".repeat(16).parse().unwrap();
+    let other = Plan { checksum: Some(other), ..taken_up(fresh(), durable) };
+    let result = pass(other, &[], 1, true).0;
+    assert!(matches!(result, Err(PassError::Lost)), "the hash of another job: {result:?}");
 }
 
 #[test]
@@ -154,7 +217,7 @@ fn a_hostile_image_is_refused_before_it_is_whole() {
 /// Each change of the disk fails in turn: the pass ends with an error of the disk, and is done when none fails.
 #[test]
 fn every_failure_of_the_disk_ends_the_pass() {
-    let packed = zstd(&samples::raw());
+    let packed = gzip(&samples::raw());
     let mut good = 0;
     loop {
         let folder = tempfile::tempdir().unwrap();

@@ -20,14 +20,14 @@ pub(super) struct Held {
 
 /// The grants of the configuration.
 #[derive(Default)]
-pub(super) struct Grants(RwLock<HashMap<String, Held>>);
+pub(super) struct Grants(RwLock<HashMap<TokenHash, Held>>);
 
 impl Grants {
     /// From now on these; what was used of those that stay is kept.
     pub(super) fn set(&self, grants: &[Grant]) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let of = |grant: &Grant| {
-            let key = String::from(grant.token.clone());
+            let key = grant.token;
             let before = held.get(&key).filter(|held| held.grant.id == grant.id);
             let meter = before.map_or_else(Arc::default, |held| Arc::clone(&held.meter));
             (key, Held { grant: grant.clone(), meter })
@@ -38,8 +38,7 @@ impl Grants {
     /// The grant of `token`, which must still run.
     fn find(&self, token: &str) -> Result<Held, Answer> {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let key = String::from(TokenHash::of(token));
-        let found = held.get(&key).cloned().ok_or_else(Answer::nothing_here)?;
+        let found = held.get(&TokenHash::of(token)).cloned().ok_or_else(Answer::nothing_here)?;
         if found.grant.expires <= now() {
             return Err(Answer::new(410, "grant-expired", "the grant has ended"));
         }

@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sluice_api::types::Secret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -22,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use super::grants::Grants;
 use super::{Desk, router};
 use crate::jobs::Engine;
-use crate::slice::{Listen, StorageSlice, Tls};
+use crate::slice::{Listen, StorageSlice};
 
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -122,13 +123,13 @@ fn acceptor(listen: &Listen) -> Result<Option<TlsAcceptor>, String> {
     listen.tls.as_ref().map(configured).transpose()
 }
 
-fn configured(tls: &Tls) -> Result<TlsAcceptor, String> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(tls.certificate.as_bytes())
+fn configured(tls: &Secret) -> Result<TlsAcceptor, String> {
+    let pem = tls.reveal().as_bytes();
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|_| "the certificate is no PEM")?;
     // what the parser says could quote the key
-    let key = PrivateKeyDer::from_pem_slice(tls.key.reveal().as_bytes())
-        .map_err(|_| "the certificate's key is no PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "the certificate's key is no PEM")?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::Desk;
 use super::answer::Answer;
-use crate::checksum::Algorithm;
+use crate::checksum::HashFunction;
 use crate::jobs::{JobReport, Piece, Upload, UploadError};
 use crate::slice::Permission;
 
@@ -132,15 +132,15 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Answer>
 }
 
 /// `Upload-Checksum: ALGORITHM BASE64`.
-fn digest(headers: &HeaderMap) -> Result<Option<(Algorithm, Vec<u8>)>, Answer> {
+fn digest(headers: &HeaderMap) -> Result<Option<(HashFunction, Vec<u8>)>, Answer> {
     let Some(value) = headers.get(CHECKSUM) else { return Ok(None) };
     let read = || {
         let (name, digest) = value.to_str().ok()?.trim().split_once(' ')?;
         let algorithm = match name {
-            "sha1" => Algorithm::Sha1,
-            "sha256" => Algorithm::Sha256,
-            "sha512" => Algorithm::Sha512,
-            "md5" => Algorithm::Md5,
+            "sha1" => HashFunction::Sha1,
+            "sha256" => HashFunction::Sha256,
+            "sha512" => HashFunction::Sha512,
+            "md5" => HashFunction::Md5,
             _ => return None,
         };
         Some((algorithm, STANDARD.decode(digest.trim()).ok()?))

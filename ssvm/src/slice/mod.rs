@@ -1,29 +1,23 @@
-//! What the storage service is to do: stores, jobs, grants and limits, all of it declared.
+//! What the storage service is to do: the secondary storage VM's configuration with its blobs and links resolved.
 //!
 //! Guarantees: complete, so a service that starts from nothing needs nothing besides it and its own journal; strict, so an
 //! unknown field is refused by name; whatever is secret in it prints as hidden.
 
 mod check;
-mod grant;
-mod job;
-mod limits;
-mod place;
 mod store;
-mod url;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{ObjectId, Secret};
 
 pub use check::check;
-pub use grant::{Grant, Permission, TokenHash};
-pub use job::{Job, Source, What};
-pub use limits::{FetchPolicy, Limits};
-pub use place::{Place, PlaceError};
+pub use sluice_api::config::ssvm::{
+    FetchPolicy, Grant, Job, Limits, Permission, Place, Source, What,
+};
+pub use sluice_api::types::{SourceUrl, TokenHash};
 pub use store::{StoreKind, StoreSlice};
-pub use url::SourceUrl;
 
 /// The storage service's part of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,11 +27,10 @@ pub struct StorageSlice {
     pub owner: ObjectId,
     /// Folder of the job journal, on a file system that outlives the process; it cannot change while the service runs.
     pub journal: PathBuf,
-    /// Where images are kept.
+    /// Where images are kept. Default: nowhere.
     #[serde(default)]
     pub stores: Vec<StoreSlice>,
-    /// What is to be done, once each. A job that is taken away is ended, its unfinished parts are removed; what it finished
-    /// stays. Default: nothing.
+    /// What is to be done, once each. Default: nothing.
     #[serde(default)]
     pub jobs: Vec<Job>,
     /// Who may upload and download. Default: nobody.
@@ -49,9 +42,18 @@ pub struct StorageSlice {
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
-    /// From where imports may come.
+    /// From where imports may come; its blobs are not looked at here.
     #[serde(default)]
     pub fetch: FetchPolicy,
+    /// Resolvers that names of sources are asked of. Default: those of the machine.
+    #[serde(default)]
+    pub resolvers: Vec<IpAddr>,
+    /// The proxy for all sources, `http://[USER:PASSWORD@]HOST:PORT`. Default: none.
+    #[serde(default)]
+    pub proxy: Option<Secret>,
+    /// Further authorities that servers' certificates may be of, PEM. Default: those of the machine alone.
+    #[serde(default)]
+    pub authorities: String,
 }
 
 /// An address to serve uploads and downloads on.
@@ -60,17 +62,7 @@ pub struct StorageSlice {
 pub struct Listen {
     /// Address and TCP port; port 0 takes any free one.
     pub address: SocketAddr,
-    /// Certificate and key. None: plain HTTP, for a desk or behind a front that has TLS.
+    /// Certificate chain, the server's own first, and its private key, PEM. None: plain HTTP.
     #[serde(default)]
-    pub tls: Option<Tls>,
-}
-
-/// What TLS is served with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// Certificate chain, PEM, the server's own first.
-    pub certificate: String,
-    /// Its private key, PEM (PKCS #8).
-    pub key: Secret,
+    pub tls: Option<Secret>,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::ObjectId;
+use sluice_api::types::{ObjectId, Percent};
 
 /// One place where images are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,12 +17,12 @@ pub struct StoreSlice {
     #[serde(default)]
     pub read_only: bool,
     /// No new object is begun when more than so many percent of it are used. Default 90.
-    #[serde(default = "default_threshold")]
-    pub full_percent: u8,
+    #[serde(default = "default_full_percent")]
+    pub full_percent: Percent,
 }
 
-fn default_threshold() -> u8 {
-    90
+fn default_full_percent() -> Percent {
+    Percent::NINETY
 }
 
 /// What a store is.

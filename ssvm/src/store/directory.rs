@@ -198,7 +198,7 @@ impl Store for DirectoryStore {
 
     fn workspace(&self) -> Result<Workspace, StoreError> {
         let folder = self.parts(&self.writable()?);
-        let percent = self.slice.full_percent;
+        let percent = self.slice.full_percent.get();
         if self.space()?.fuller_than(percent) {
             return Err(StoreError::Full { store: self.slice.id.clone(), percent });
         }

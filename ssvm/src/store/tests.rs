@@ -3,6 +3,7 @@ use crate::checksum::Checksum;
 use crate::disk::{FaultyDisk, RealDisk};
 use crate::image::{Format, Inspection};
 use crate::slice::{StoreKind, StoreSlice};
+use sluice_api::types::Percent;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -28,7 +29,7 @@ fn slice(path: &Path) -> StoreSlice {
         id: "nfs-1".parse().unwrap(),
         kind: StoreKind::Directory { path: path.to_owned(), filesystem: None },
         read_only: false,
-        full_percent: 100,
+        full_percent: Percent::MAX,
     }
 }
 
@@ -219,11 +220,57 @@ fn a_read_only_store_is_read_and_nothing_else() {
     }
 }
 
+/// A disk of which 91 % are used.
+struct FullDisk(RealDisk);
+
+impl Disk for FullDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.0.create(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.0.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        self.0.make_directory(path)
+    }
+
+    fn remove_empty(&self, path: &Path) -> io::Result<bool> {
+        self.0.remove_empty(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.0.list(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.0.read(path)
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.0.replace(path, bytes)
+    }
+
+    fn state(&self, path: &Path) -> io::Result<sluice_sys::filesystem::FilesystemState> {
+        Ok(sluice_sys::filesystem::FilesystemState { size: 1000, free: 90, ..self.0.state(path)? })
+    }
+}
+
 #[test]
 fn a_full_store_begins_nothing() {
     let world = World::new();
+    let disk = Arc::new(FullDisk(RealDisk));
     let store =
-        world.on(Arc::new(RealDisk), StoreSlice { full_percent: 0, ..slice(&world.path()) });
+        world.on(disk, StoreSlice { full_percent: Percent::NINETY, ..slice(&world.path()) });
     std::fs::create_dir(world.path()).unwrap();
     store.probe().unwrap();
     assert!(matches!(store.workspace(), Err(StoreError::Full { .. })));

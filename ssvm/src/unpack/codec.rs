@@ -4,6 +4,7 @@ use async_compression::codecs::DecodeV2;
 use async_compression::core::util::{PartialBuffer, WriteBuffer};
 use bytes::Bytes;
 
+use super::zstd::Place;
 use super::{BLOCK, Compression, UnpackError};
 
 /// A decoder, and the block that it is filling.
@@ -13,6 +14,15 @@ pub(super) struct Members {
     block: Vec<u8>,
     filled: usize,
     state: State,
+    resumed: Option<Resumed>,
+}
+
+/// A frame that was entered in its middle: its decoder is no use for those after it.
+struct Resumed {
+    /// Bytes of the frame's checksum that are still to come: it is of the whole frame and cannot be compared.
+    checksum: usize,
+    /// Makes the decoder for what follows.
+    next: Box<dyn FnOnce() -> Box<dyn DecodeV2 + Send> + Send>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,7 +37,25 @@ enum State {
 
 impl Members {
     pub(super) fn new(compression: Compression, decoder: Box<dyn DecodeV2 + Send>) -> Self {
-        Self { compression, decoder, block: vec![0; BLOCK], filled: 0, state: State::Inside }
+        let block = vec![0; BLOCK];
+        Self { compression, decoder, block, filled: 0, state: State::Inside, resumed: None }
+    }
+
+    /// A zstd frame from `place` on, and what follows it by the decoder that `next` makes.
+    pub(super) fn resume(
+        decoder: Box<dyn DecodeV2 + Send>,
+        place: &Place,
+        next: Box<dyn FnOnce() -> Box<dyn DecodeV2 + Send> + Send>,
+    ) -> Self {
+        let resumed = Resumed { checksum: place.checksum_length(), next };
+        Self { resumed: Some(resumed), ..Self::new(Compression::Zstd, decoder) }
+    }
+
+    pub(super) fn drain<E: From<UnpackError>>(
+        &mut self,
+        out: &mut impl FnMut(Bytes) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.filled > 0 { out(self.take()) } else { Ok(()) }
     }
 
     pub(super) fn push<E: From<UnpackError>>(
@@ -68,7 +96,10 @@ impl Members {
             }
             out(self.take())?;
         }
-        if self.filled > 0 { out(self.take()) } else { Ok(()) }
+        if self.resumed.as_ref().is_some_and(|resumed| resumed.checksum > 0) {
+            return Err(UnpackError::CutOff { compression: self.compression }.into());
+        }
+        self.drain(out)
     }
 
     /// Begins the next member if there is one; false when nothing is to be decoded.
@@ -76,7 +107,20 @@ impl Members {
         if self.state == State::Inside {
             return Ok(true);
         }
+        if let Some(resumed) = &mut self.resumed {
+            let skipped = resumed.checksum.min(input.unwritten().len());
+            input.advance(skipped);
+            resumed.checksum -= skipped;
+            if resumed.checksum > 0 {
+                return Ok(false);
+            }
+        }
         let Some(first) = input.unwritten().first().copied() else { return Ok(false) };
+        if let Some(resumed) = self.resumed.take() {
+            self.decoder = (resumed.next)();
+            self.state = State::Inside;
+            return Ok(true);
+        }
         if self.state == State::Padding || (first == 0 && self.compression == Compression::Gzip) {
             self.state = State::Padding;
             if input.unwritten().iter().all(|byte| *byte == 0) {

@@ -8,6 +8,7 @@
 mod codec;
 mod needs;
 mod zip;
+mod zstd;
 
 use std::fmt;
 use std::io;
@@ -17,6 +18,9 @@ use async_compression::zstd::DParameter;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use zstd::Place;
+pub(crate) use zstd::Scanner;
 
 use codec::Members;
 use zip::Zip;
@@ -138,13 +142,36 @@ impl Unpacker {
             Compression::Bzip2 => members(Box::new(BzDecoder::new())),
             // beside the dictionary the decoder has its tables
             Compression::Xz => members(Box::new(XzDecoder::with_memlimit(memory + MIB))),
-            Compression::Zstd => {
-                let window = DParameter::window_log_max(needs::window_log(memory));
-                members(Box::new(ZstdDecoder::new_with_params(&[window])))
-            }
+            Compression::Zstd => members(Box::new(plain_zstd(memory))),
             Compression::Zip => Inner::Zip(Zip::new()),
         };
         Ok(Self { compression, inner })
+    }
+
+    /// Goes on in a zstd frame at `place`, where `window` are the last bytes that were unpacked before it.
+    ///
+    /// Errors: the decoder does not take them.
+    pub fn resume(place: &Place, window: &[u8], memory: u64) -> Result<Self, UnpackError> {
+        let compression = Compression::Zstd;
+        let broken = |source| UnpackError::Broken { compression, source };
+        let decoder = ZstdDecoder::new_with_dict(&place.dictionary(window)).map_err(broken)?;
+        let next = move || -> Box<dyn DecodeV2 + Send> { Box::new(plain_zstd(memory)) };
+        let mut members = Members::resume(Box::new(decoder), place, Box::new(next));
+        members.push(&place.header(), &mut |_| Ok::<(), UnpackError>(()))?;
+        Ok(Self { compression, inner: Inner::Members(members) })
+    }
+
+    /// Gives everything to `out` that was unpacked so far, down to the last byte.
+    ///
+    /// Errors: those of `out`.
+    pub fn drain<E: From<UnpackError>>(
+        &mut self,
+        out: &mut impl FnMut(Bytes) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match &mut self.inner {
+            Inner::Members(members) => members.drain(out),
+            Inner::Zip(_) => Ok(()),
+        }
     }
 
     /// How the source is compressed.
@@ -178,6 +205,10 @@ impl Unpacker {
             Inner::Zip(zip) => zip.finish(out),
         }
     }
+}
+
+fn plain_zstd(memory: u64) -> ZstdDecoder {
+    ZstdDecoder::new_with_params(&[DParameter::window_log_max(needs::window_log(memory))])
 }
 
 #[cfg(test)]

@@ -115,7 +115,9 @@ async fn what_is_cut_off_or_followed_by_something_is_refused() {
     let plain = plain();
     for compression in ALL {
         let bytes = packed(compression, &plain).await;
-        let cut = bytes.get(..bytes.len() - 30).unwrap();
+        // what stands behind a zip archive's member is not needed to unpack it
+        let end = if compression == Compression::Zip { bytes.len() / 2 } else { 30 };
+        let cut = bytes.get(..bytes.len() - end).unwrap();
         assert!(unpacked(cut).is_err(), "{compression} cut off");
         let mut flipped = bytes.clone();
         let middle = flipped.len() / 2;

@@ -5,6 +5,8 @@ pub mod boot;
 pub mod console;
 pub mod dhcp;
 pub mod dns;
+pub mod lb;
+pub mod storage;
 
 use std::fmt;
 
@@ -67,5 +69,11 @@ pub fn all() -> Vec<Entry> {
         Entry { name: "console", what: "screens against websockify", run: console::run },
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
+        Entry { name: "lb", what: "connections and requests against HAProxy", run: lb::run },
+        Entry {
+            name: "storage",
+            what: "imports against curl, zstd and qemu-img",
+            run: storage::run,
+        },
     ]
 }

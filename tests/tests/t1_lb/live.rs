@@ -122,7 +122,7 @@ async fn member_changes_reset_and_refuse_nobody() {
     tally.stop.store(true, Ordering::Relaxed);
     tokio::time::timeout(BOUND, crowd.join_all()).await.expect("all clients end");
     let served = tally.served.load(Ordering::Relaxed);
-    assert!(served > 2_000, "the clients did something meanwhile: {served}");
+    assert!(served > 200, "the clients did something meanwhile: {served}");
     for rule in bench.report().rules {
         let harm = [rule.counts.no_member, rule.counts.response_errors, rule.counts.client_aborts];
         assert_eq!(harm, [0, 0, 0], "{}", rule.id);
@@ -136,6 +136,8 @@ async fn mode_header_and_port_change_in_place() {
     let mut bench = Bench::with(rule(at, "tcp", &[echo.at])).await;
     let mut before = Client::to(at).await;
     before.send("1").await;
+    // until then it may still wait to be accepted, and would be the new rule's
+    until(|| bench.report().rules[0].counts.bytes_out > 0, "it is served").await;
     bench.rule()["proxy_protocol"] = json!("v1");
     bench.rule()["health"]["check"] = json!("none");
     bench.apply().await.unwrap();

@@ -122,6 +122,10 @@ async fn tell(name: &str, request: Request) -> Response<Body> {
         *answer.status_mut() = value.parse().unwrap();
     }
     let headers = answer.headers_mut();
+    if what == "dated" {
+        let date = HeaderValue::from_static("Thu, 26 Nov 2026 12:00:00 GMT");
+        headers.insert("last-modified", date);
+    }
     headers.insert("x-served-by", HeaderValue::from_str(name).unwrap());
     if what == "set" {
         headers

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use sluice_api::Digest;
+use sluice_api::types::{BlobDigest, SecretBytes};
 
 use crate::bench::{Bench, free, rule};
 use crate::origin::Origin;
@@ -48,9 +48,9 @@ impl Secure {
 
     async fn use_certificates(&mut self, pems: &[&str]) -> Result<(), String> {
         let digests: Vec<String> =
-            pems.iter().map(|pem| Digest::of_bytes(pem.as_bytes()).as_str().to_owned()).collect();
-        let blobs: serde_json::Map<String, Value> =
-            digests.iter().cloned().zip(pems.iter().map(|pem| json!(pem))).collect();
+            pems.iter().map(|pem| BlobDigest::of(pem.as_bytes()).to_string()).collect();
+        let secrets = pems.iter().map(|pem| json!(SecretBytes::new(*pem)));
+        let blobs: serde_json::Map<String, Value> = digests.iter().cloned().zip(secrets).collect();
         self.bench.slice["certificates"] = json!(blobs);
         self.bench.rule()["tls"]["certificates"] = json!(digests);
         self.bench.apply().await

@@ -72,6 +72,9 @@ async fn talk(bench: &Bench) {
     let header = ["-H", "DomU_Request: send_my_password", "http://10.1.1.1:8080"];
     assert_eq!(crate::bench::curl(&bench.first, &header).1, "s3cret-One");
     server.hear(|said| said["counters"]["passwords_sent"] == 1);
+    let header = ["-H", "DomU_Request: saved_password", "http://10.1.1.1:8080"];
+    crate::bench::curl(&bench.first, &header);
+    server.hear(|said| said["report"]["over"] == json!({ "vm1-0": "acknowledged" }));
     service.ends().await;
     server.ends().await;
 }

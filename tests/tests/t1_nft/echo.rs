@@ -98,6 +98,12 @@ fn what_is_remembered_after_each_script_is_what_is_there() {
                 // with an echo nothing is listed at all: the first look found no table
                 assert_eq!(lists(), 0, "{said}\n{}", log());
             }
+            // an audit lists, and finds what is remembered
+            let audit = Keys { anew: true, ..keys() };
+            let remembered = kernel.observe(&keys()).await.unwrap();
+            let before = lists();
+            assert_eq!(kernel.observe(&audit).await.unwrap(), remembered);
+            assert!(lists() > before, "nothing was listed");
             let before = lists();
             world.load("add element inet sluice guest-links { \"guest9\" }");
             let script = reach(&kernel, &everything()).await;

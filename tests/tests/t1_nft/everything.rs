@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sluice_sys::nft::{
     AddressKind, AddressSpan, Chain, ChainKind, CtState, CtStatus, Direction, Element, Entry, Expr,
-    Helper, HelperKind, HookPoint, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key, L4,
+    Helper, HelperKind, HookPoint, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key, L4, Label,
     LinkSelector, MarkPlace, MarkValue, Net, Per, Ports, Protocol, RejectWith, Set, SetType, Span,
     Spread, Table, Targets, Verdict,
 };
@@ -115,6 +115,8 @@ fn other_matches() -> Vec<Expr> {
         Expr::Mark { mask: 0xff, value: 0x1 },
         Expr::Mark { mask: u32::MAX, value: 0x1 },
         Expr::ConnectionMark { mask: 0xff00, value: 0x100 },
+        Expr::Label(Label::try_from(5).unwrap()),
+        Expr::Label(Label::try_from(127).unwrap()),
         Expr::SocketUser([64_001].into()),
         Expr::SocketUser([0, 64_001, 64_002].into()),
         Expr::Ipsec(IpsecWay::In, Ipsec::Some),
@@ -189,6 +191,7 @@ fn marks() -> Vec<Vec<Expr>> {
         .collect();
     let by_source = MarkValue::Map(vec![Key::SourceV4], set("mark-by-source"));
     all.push(vec![Expr::SetMark(MarkPlace::Packet, by_source)]);
+    all.push(vec![Expr::SetLabel(Label::try_from(5).unwrap())]);
     all
 }
 

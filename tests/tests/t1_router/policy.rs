@@ -9,7 +9,7 @@ use crate::SOON;
 use crate::world::{World, config};
 
 /// The configuration with `change` made to its document, under number `generation`.
-fn changed(generation: u64, change: impl FnOnce(&mut Value)) -> RouterDocument {
+pub(crate) fn changed(generation: u64, change: impl FnOnce(&mut Value)) -> RouterDocument {
     let mut document = json!(config());
     document["generation"] = json!(generation);
     let pub0 = document["links"].as_array_mut().unwrap();
@@ -29,14 +29,14 @@ fn changed(generation: u64, change: impl FnOnce(&mut Value)) -> RouterDocument {
 }
 
 /// Who a web server says it was asked by; `None` when nothing came back.
-fn asked(from: &Namespace, options: &str, server: &str) -> Option<String> {
+pub(crate) fn asked(from: &Namespace, options: &str, server: &str) -> Option<String> {
     let line = format!("curl -s --max-time 2 {options} http://{server}/");
     let output = from.sh(&line).run().unwrap();
     let page = output.stdout.trim().strip_prefix("seen from ").map(str::to_owned);
     page.filter(|_| output.ok())
 }
 
-fn seen(address: &str) -> Option<String> {
+pub(crate) fn seen(address: &str) -> Option<String> {
     Some(address.to_owned())
 }
 
@@ -48,7 +48,7 @@ fn web(world: &World, ns: &Namespace) -> Process {
     process
 }
 
-fn guests_with_addresses(world: &World) {
+pub(crate) fn guests_with_addresses(world: &World) {
     world.lease("vm1", "10.1.1.23");
     world.lease("vm2", "10.1.1.24");
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sluice_ssvm::slice::TokenHash;
 
 fn grant(id: &str, token: &str, change: impl FnOnce(&mut Value)) -> Value {
-    let mut grant = json!({ "id": id, "token": String::from(TokenHash::of(token)),
+    let mut grant = json!({ "id": id, "token": TokenHash::of(token),
         "expires": 4_102_444_800_u64, "permission": { "download": { "store": "local",
             "place": { "template": { "account": 2, "id": 1, "name": "web" } } } } });
     change(&mut grant);

@@ -8,6 +8,7 @@
 )] // likewise
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agent;
 mod bench;
 mod broken;
 mod download;

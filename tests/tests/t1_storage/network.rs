@@ -90,7 +90,7 @@ fn nothing_inside_is_reached_by_address_by_redirect_or_by_name() {
     jobs.push(import("good", 99, "http://web.test/disk"));
     bench.change(|slice| {
         slice["jobs"] = jobs.into();
-        slice["fetch"]["resolvers"] = vec!["192.0.2.20"].into();
+        slice["resolvers"] = vec!["192.0.2.20"].into();
     });
     bench.start();
     for (job, _, expected) in &urls {

@@ -11,7 +11,7 @@ fn ready(test: &str) -> Bench {
     bench.change(|slice| {
         slice["jobs"] = json!([{ "id": "j-1", "what": { "import": { "source": "upload",
             "store": "local", "place": { "template": { "account": 2, "id": 1, "name": "web" } } } } }]);
-        slice["grants"] = json!([{ "id": "g-1", "token": String::from(TokenHash::of(TOKEN)),
+        slice["grants"] = json!([{ "id": "g-1", "token": TokenHash::of(TOKEN),
             "expires": 4_102_444_800_u64,
             "permission": { "upload": { "job": "j-1", "most_bytes": 4 << 20 } } }]);
     });

@@ -12,7 +12,7 @@ use sluice_api::report::{
     Answer, Busy, ConfirmAnswer, DryRun, Health, HealthCheck, Phase, ServiceState, StatusReport,
 };
 use sluice_api::types::{BlobDigest, Generation, LinkName};
-use sluice_sys::kernel::{Kernel, KernelError};
+use sluice_sys::kernel::{Changes, Kernel, KernelError, Wake};
 use sluice_sys::model::{Keys, Observed};
 use sluice_sys::nft::{Counters, TableId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ use crate::boot;
 use crate::ledger::Ledger;
 use crate::metrics::Totals;
 
-/// Least time between two looks at the kernel when nothing is said to have changed.
+/// Least time between two looks at what the kernel does not announce, which cost next to nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Changes come in bursts; looking waits until one is over.
 const CALM: Duration = Duration::from_millis(200);
@@ -67,16 +67,39 @@ impl Shared {
 
 enum Request {
     Push { body: Bytes, confirm: Option<Duration>, reply: oneshot::Sender<Answer> },
-    DryRun { body: Bytes, reply: oneshot::Sender<DryRun> },
-    Confirm { generation: Generation, reply: oneshot::Sender<ConfirmAnswer> },
     Config { reply: oneshot::Sender<Option<Vec<u8>>> },
     Links { reply: oneshot::Sender<Result<Observed, KernelError>> },
+}
+
+/// A question that may wait for everything else.
+struct Preview {
+    body: Bytes,
+    reply: oneshot::Sender<DryRun>,
+}
+
+/// A confirmation: it is waited for with a deadline, and waits for nothing.
+pub(super) struct Confirmation {
+    pub(super) generation: Generation,
+    /// When the connection that it came over was made.
+    pub(super) connected: Instant,
+    /// When it came.
+    pub(super) asked: Instant,
+    reply: oneshot::Sender<ConfirmAnswer>,
+}
+
+/// What comes to the engine, by urgency.
+struct Queues {
+    confirmations: mpsc::Receiver<Confirmation>,
+    requests: mpsc::Receiver<Request>,
+    previews: mpsc::Receiver<Preview>,
 }
 
 /// A way to the engine.
 #[derive(Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    confirmations: mpsc::Sender<Confirmation>,
+    previews: mpsc::Sender<Preview>,
     pushing: Arc<tokio::sync::Mutex<()>>,
     shared: Arc<Shared>,
     blobs: Arc<BlobStore>,
@@ -108,6 +131,14 @@ impl Handle {
             former_blobs: BTreeSet::new(),
             hold: false,
             serving: std::collections::BTreeMap::new(),
+            given: std::collections::BTreeMap::new(),
+            ill: Vec::new(),
+            said: BTreeSet::new(),
+            calm: None,
+            audited: Instant::now(),
+            network: None,
+            retry: super::revert::Retry::default(),
+            applied_at: None,
             deadline: None,
             degraded: false,
             subsystems: Vec::new(),
@@ -118,9 +149,15 @@ impl Handle {
         };
         engine.start(opened.alarms, opened.interrupted).await;
         let (requests, queue) = mpsc::channel(16);
-        tokio::spawn(engine.run(queue));
+        let (confirmations, confirming) = mpsc::channel(4);
+        let (previews, previewing) = mpsc::channel(4);
+        tokio::spawn(engine.run(Queues {
+            confirmations: confirming,
+            requests: queue,
+            previews: previewing,
+        }));
         let pushing = Arc::new(tokio::sync::Mutex::new(()));
-        Self { requests, pushing, shared, blobs, listen: listening }
+        Self { requests, confirmations, previews, pushing, shared, blobs, listen: listening }
     }
 
     /// Brings a configuration into force. With `confirm`, it reverts unless confirmed within that time.
@@ -142,7 +179,7 @@ impl Handle {
     /// What would happen.
     pub async fn dry_run(&self, body: Bytes) -> DryRun {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::DryRun { body, reply }).await;
+        let _ = self.previews.send(Preview { body, reply }).await;
         answer.await.unwrap_or_else(|_| DryRun {
             plan: sluice_api::report::PlanSummary::default(),
             findings: vec![ApiCode::Stopped.of_request("the engine has stopped")],
@@ -151,8 +188,15 @@ impl Handle {
 
     /// Commits what waits for its confirmation.
     pub async fn confirm(&self, generation: Generation) -> ConfirmAnswer {
+        self.confirm_over(generation, Instant::now()).await
+    }
+
+    /// As [`Self::confirm`], over a connection that was made at `connected`: one that is older than the configuration
+    /// proves nothing about it.
+    pub async fn confirm_over(&self, generation: Generation, connected: Instant) -> ConfirmAnswer {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::Confirm { generation, reply }).await;
+        let asked = Instant::now();
+        let _ = self.confirmations.send(Confirmation { generation, connected, asked, reply }).await;
         answer.await.unwrap_or(ConfirmAnswer::NotPending { current: None })
     }
 
@@ -232,21 +276,35 @@ fn stopped() -> Answer {
 
 impl<A: Appliance> Engine<A> {
     /// The engine's own task: requests, the confirm timer, and looks at the kernel.
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    async fn run(mut self, mut queues: Queues) {
         let mut changes = self.kernel.changes().ok();
         let mut look = Instant::now() + LOOK_EVERY;
+        let mut woken = true;
         loop {
             let deadline = self.deadline;
             tokio::select! {
-                request = requests.recv() => match request {
+                // a confirmation that came in time does not lose against the deadline, nor a push against a dry run
+                biased;
+                Some(confirmation) = queues.confirmations.recv() => {
+                    let answer = self.confirm(&confirmation);
+                    let _ = confirmation.reply.send(answer);
+                }
+                () = until(deadline) => self.expire().await,
+                request = queues.requests.recv() => match request {
                     Some(request) => self.serve_request(request).await,
                     None => return,
                 },
-                () = until(deadline) => self.expire().await,
-                () = next_change(&mut changes) => look = look.min(Instant::now() + CALM),
                 () = tokio::time::sleep_until(look) => {
-                    self.repair().await;
+                    self.repair(std::mem::take(&mut woken)).await;
                     look = Instant::now() + LOOK_EVERY;
+                }
+                wake = next_change(&mut changes) => {
+                    // rules say by their number whether they changed
+                    woken |= wake != Wake::Rules;
+                    look = look.min(Instant::now() + CALM);
+                }
+                Some(Preview { body, reply }) = queues.previews.recv() => {
+                    let _ = reply.send(self.preview(&body).await);
                 }
             }
         }
@@ -259,12 +317,6 @@ impl<A: Appliance> Engine<A> {
                 let answer = self.push(&body, confirm).await;
                 self.shared.totals().count(&answer);
                 let _ = reply.send(answer);
-            }
-            Request::DryRun { body, reply } => {
-                let _ = reply.send(self.preview(&body).await);
-            }
-            Request::Confirm { generation, reply } => {
-                let _ = reply.send(self.confirm(generation));
             }
             Request::Config { reply } => {
                 let digest = self.target().map(|entry| entry.digest().clone());
@@ -291,12 +343,12 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-async fn next_change(changes: &mut Option<sluice_sys::kernel::Changes>) {
+async fn next_change(changes: &mut Option<Changes>) -> Wake {
     if let Some(source) = changes {
-        if source.next().await.is_some() {
-            return;
+        if let Some(wake) = source.next().await {
+            return wake;
         }
         *changes = None;
     }
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }

@@ -20,10 +20,12 @@ mod services;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sluice_api::Digest;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{DriftRepair, SubsystemReport};
 use sluice_api::types::{BlobDigest, Generation};
 use sluice_sys::kernel::Kernel;
+use sluice_sys::model::{Desired, Pulse, Step};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -64,6 +66,22 @@ pub(crate) struct Engine<A: Appliance> {
     hold: bool,
     /// The services that were given something, with what they said is in force; `None` is not known.
     serving: BTreeMap<ServiceName, Option<(Generation, ServiceSlice)>>,
+    /// The slices that the services were given last, taken or not.
+    given: BTreeMap<ServiceName, ServiceSlice>,
+    /// Steps that could not be carried out, and are not about the last change.
+    ill: Vec<Step>,
+    /// Failures that were logged since things were last well.
+    said: std::collections::BTreeSet<String>,
+    /// The kernel when nothing was left to do; `None` when that is not known.
+    calm: Option<Pulse>,
+    /// When everything was last compared.
+    audited: Instant,
+    /// The state wanted without its rules, and of which configuration.
+    network: Option<(Option<Digest>, Desired)>,
+    /// When what failed is tried again, and how long was waited before.
+    retry: revert::Retry,
+    /// When the pending configuration was applied: it is confirmed over a connection made since.
+    applied_at: Option<Instant>,
     /// When the pending configuration reverts; `None` while it is being applied.
     deadline: Option<Instant>,
     /// True when the state wanted could not be reached and is tried for again.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, PlanSummary, Timing};
-use sluice_api::types::{BlobDigest, Generation};
+use sluice_api::types::{BlobDigest, Generation, LinkName};
 use sluice_api::{ApiCode, Finding};
+use sluice_sys::model::Step;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::alarms::Trouble;
-use super::apply::{Mode, Reached};
+use super::apply::{Look, Mode, Reached};
+use super::handle::Confirmation;
 use super::{Engine, generation};
 use crate::appliance::{Appliance, Configuration};
 use crate::causes::chain;
@@ -46,7 +47,10 @@ impl<A: Appliance> Engine<A> {
         }
         let desired = self.appliance.desired(&entry.config);
         let planned = match self.compare(&desired).await {
-            Ok(plan) => self.dry_run(&plan).await.map(|()| plan),
+            Ok(look) => {
+                findings.extend(self.no_nic(&look));
+                self.dry_run(&look.plan).await.map(|()| look.plan)
+            }
             Err(error) => Err(error),
         };
         match planned {
@@ -62,6 +66,18 @@ impl<A: Appliance> Engine<A> {
                 DryRun { plan: PlanSummary::default(), findings }
             }
         }
+    }
+
+    /// Links whose NIC is not there, which will fail for sure, unless it was missing before this change.
+    fn no_nic(&self, look: &Look) -> Vec<Finding> {
+        let known = |link: &&LinkName| !self.ill.contains(&Step::SetUp { link: (*link).clone() });
+        let missing = look.absent.iter().filter(known);
+        missing
+            .map(|link| {
+                let reason = format!("no NIC of this machine has the MAC address of link {link}");
+                ApiCode::NoNic.at(format!("links.{link}"), reason)
+            })
+            .collect()
     }
 
     /// What a push of this number would be refused for, whatever its content does.
@@ -94,9 +110,16 @@ impl<A: Appliance> Engine<A> {
         }
         let desired = self.appliance.desired(&entry.config);
         let dry = match self.compare(&desired).await {
-            Ok(plan) => self.dry_run(&plan).await,
+            Ok(look) => {
+                let findings = self.no_nic(&look);
+                if !findings.is_empty() {
+                    return Answer::Rejected { findings };
+                }
+                self.dry_run(&look.plan).await
+            }
             Err(error) => Err(error),
         };
+        drop(desired);
         let planned = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         if let Err(error) = dry {
             return self.untouched(error.chain());
@@ -135,6 +158,7 @@ impl<A: Appliance> Engine<A> {
         let confirm_within =
             confirm.map(|within| u32::try_from(within.as_secs()).unwrap_or(u32::MAX));
         if let Some(within) = confirm {
+            self.applied_at = Some(Instant::now());
             self.deadline = Some(Instant::now() + within);
         } else if let Err(error) = self.commit() {
             // in force but not durable: it stays pending, and the deadline that has passed takes it back
@@ -147,7 +171,7 @@ impl<A: Appliance> Engine<A> {
             };
         }
         self.degraded = false;
-        self.clear(Trouble::NotInForce);
+        self.settled();
         self.announce(&self.target());
         self.publish();
         let total_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -163,15 +187,28 @@ impl<A: Appliance> Engine<A> {
         Answer::Failed { reason, rolled_back, current: self.current() }
     }
 
+    /// Why a confirmation does not show that the pending configuration is a good one.
+    fn no_proof(&self, confirmation: &Confirmation) -> Option<&'static str> {
+        if self.applied_at.is_some_and(|applied| confirmation.connected < applied) {
+            return Some("its connection is older than the configuration: confirm over a new one");
+        }
+        self.degraded.then_some("the configuration is not in force any more, and is being repaired")
+    }
+
     /// The manager reached us on the pending configuration.
-    pub(super) fn confirm(&mut self, generation: Generation) -> ConfirmAnswer {
+    pub(super) fn confirm(&mut self, confirmation: &Confirmation) -> ConfirmAnswer {
+        let generation = confirmation.generation;
         let state = self.ledger.state();
         if state.pending.is_none() && self.current() == Some(generation) {
             return ConfirmAnswer::Committed { generation };
         }
         let waits = state.pending.as_ref().is_some_and(|entry| entry.generation() == generation);
-        if !waits || self.deadline.is_none() {
+        let in_time = self.deadline.is_some_and(|deadline| confirmation.asked <= deadline);
+        if !waits || !in_time {
             return ConfirmAnswer::NotPending { current: self.current() };
+        }
+        if let Some(reason) = self.no_proof(confirmation) {
+            return ConfirmAnswer::Failed { reason: reason.to_owned() };
         }
         if let Err(error) = self.commit() {
             error!(error = %chain(&error), "cannot commit");

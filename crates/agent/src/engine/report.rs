@@ -28,6 +28,8 @@ impl<A: Appliance> Engine<A> {
             Phase::AwaitingConfirm
         } else if state.pending.is_some() {
             Phase::Applying
+        } else if !self.ill.is_empty() {
+            Phase::Degraded
         } else if state.committed.is_some() {
             Phase::InForce
         } else {

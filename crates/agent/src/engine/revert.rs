@@ -1,18 +1,29 @@
 //! Back to the last good configuration, start-up, and repair of what others changed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use sluice_api::report::DriftRepair;
 use sluice_api::types::Generation;
-use sluice_sys::model::Keys;
+use sluice_sys::model::{Desired, Keys};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::alarms::Trouble;
-use super::apply::Mode;
+use super::apply::{ApplyError, Look, Mode};
 use super::report::now;
 use super::{Engine, Target};
 use crate::appliance::Appliance;
 
 /// Repairs kept for the status report.
 const REPAIRS: usize = 32;
+
+/// Wait before what failed is tried again, doubled each time; a change of the network ends it.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// How often everything is compared although nothing is said to have changed.
+const AUDIT_EVERY: Duration = Duration::from_mins(10);
 
 /// Attempts at going back before it is left to the next tick.
 const ATTEMPTS: usize = 2;
@@ -43,6 +54,20 @@ impl<A: Appliance> Engine<A> {
         let text = format!("the last good configuration is not in force: {reason}");
         self.alarm(Trouble::NotInForce, &text);
         self.degraded = true;
+        self.calm = None;
+    }
+
+    /// The target was reached; what was failing before and did not change may be left.
+    pub(super) fn settled(&mut self) {
+        self.retry = Retry::default();
+        if self.ill.is_empty() {
+            self.said.clear();
+            return self.clear(Trouble::NotInForce);
+        }
+        let left: Vec<String> = self.ill.iter().map(ToString::to_string).collect();
+        let text = format!("part of the configuration is not in force: {}", left.join("; "));
+        self.alarm(Trouble::NotInForce, &text);
+        self.retry.later();
     }
 
     fn last_good(&self) -> Target<A> {
@@ -57,13 +82,14 @@ impl<A: Appliance> Engine<A> {
                 Ok(_) => {
                     info!("last good configuration in force");
                     self.degraded = false;
-                    self.clear(Trouble::NotInForce);
+                    self.settled();
                     return true;
                 }
                 Err(error) => reason = error.chain(),
             }
         }
         self.not_in_force(&reason);
+        self.retry.later();
         false
     }
 
@@ -103,46 +129,118 @@ impl<A: Appliance> Engine<A> {
         self.go_back().await;
     }
 
-    /// Compares the kernel with what is meant to be in force and puts back what others changed.
-    pub(super) async fn repair(&mut self) {
+    /// Compares the kernel with what is meant to be in force and puts back what others changed. `woken`: links, addresses
+    /// or routes may have changed. Costs next to nothing while nothing did.
+    pub(super) async fn repair(&mut self, woken: bool) {
         self.keep_both_pages();
         if self.hold {
             return;
         }
         let target = self.target();
         if self.blobs_came() {
-            self.forget_services();
-            let failed = self.reach(&target, Mode::KeepGoing).await.err();
-            if let Some(error) = failed {
-                self.not_in_force(&error.chain());
-            }
-            return self.publish();
+            return self.serve_again(&target).await;
         }
-        if self.degraded {
-            self.restore(&target).await;
-            self.publish();
+        if self.degraded || !self.ill.is_empty() {
+            if woken || self.retry.is_due() {
+                self.restore(&target).await;
+                self.publish();
+            }
             return;
         }
-        let plan = match self.compare(&self.desired(&target)).await {
-            Ok(plan) => plan,
+        let look = match self.changed(&target, woken).await {
+            Ok(Some(look)) => look,
+            Ok(None) => return,
             Err(error) => {
                 self.not_in_force(&error.chain());
                 return self.publish();
             }
         };
-        if plan.is_empty() {
-            return;
-        }
-        let steps = plan.summary().steps;
+        let steps = look.plan.summary().steps;
         warn!(steps = steps.len(), first = steps.first(), "foreign change found, repairing");
         let failed = self.reach(&target, Mode::KeepGoing).await.err().map(|error| error.chain());
         self.shared.totals().count_repair(failed.is_none());
         if let Some(reason) = &failed {
             self.not_in_force(reason);
+            self.retry.later();
         }
         self.repairs.push(DriftRepair { at: now(), steps, failed });
         let surplus = self.repairs.len().saturating_sub(REPAIRS);
         self.repairs.drain(..surplus);
         self.publish();
+    }
+
+    async fn serve_again(&mut self, target: &Target<A>) {
+        self.forget_services();
+        if let Err(error) = self.reach(target, Mode::KeepGoing).await {
+            self.not_in_force(&error.chain());
+        }
+        self.publish();
+    }
+
+    /// What differs from `target`, if anything does; no more is looked at than may have changed.
+    async fn changed(
+        &mut self,
+        target: &Target<A>,
+        woken: bool,
+    ) -> Result<Option<Look>, ApplyError> {
+        let network = self.network_of(target);
+        let keys: BTreeSet<_> = network.sysctls.keys().cloned().collect();
+        let pulse = self.kernel.pulse(&keys).await.map_err(ApplyError::Observe)?;
+        let calm = self.calm.as_ref();
+        let same_rules = calm.is_some_and(|calm| calm.nft_generation == pulse.nft_generation);
+        let audit = self.audited.elapsed() >= AUDIT_EVERY;
+        if same_rules && !audit {
+            if !woken && calm.is_some_and(|calm| *calm == pulse) {
+                return Ok(None);
+            }
+            let observed = self.kernel.observe(&network.keys([])).await;
+            let plan = crate::plan::plan(&network, &observed.map_err(ApplyError::Observe)?);
+            return Ok((!plan.is_empty()).then(|| Look { plan, ..Look::default() }));
+        }
+        let desired = self.desired(target);
+        let look = self.compare(&desired).await?;
+        self.audited = Instant::now();
+        if !look.plan.is_empty() {
+            return Ok(Some(look));
+        }
+        self.calm = Some(super::apply::calm(look.generation, &desired));
+        Ok(None)
+    }
+
+    /// The state that `target` wants, without its rules: worked out once for each configuration.
+    fn network_of(&mut self, target: &Target<A>) -> Desired {
+        let digest = target.as_ref().map(|entry| entry.digest().clone());
+        if let Some((known, network)) = &self.network
+            && *known == digest
+        {
+            return network.clone();
+        }
+        let network = Desired { tables: BTreeMap::new(), ..self.desired(target) };
+        self.network = Some((digest, network.clone()));
+        network
+    }
+}
+
+/// When what failed is tried again: later and later, as long as nothing changes.
+#[derive(Debug)]
+pub(super) struct Retry {
+    due: Instant,
+    wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { due: Instant::now(), wait: FIRST_WAIT }
+    }
+}
+
+impl Retry {
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.due
+    }
+
+    fn later(&mut self) {
+        self.due = Instant::now() + self.wait;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
 use super::body::{Json, Query, Raw, refuse};
-use super::connection::Caller;
+use super::connection::{Caller, Connected};
 use super::identity::{Identities, IdentityError};
 use super::reply::rejected;
 use super::{blobs, diagnostics, reply};
@@ -124,12 +124,17 @@ pub(super) async fn push(
     reply::answer(&app.handle.push(body, confirm).await)
 }
 
-/// The manager has reached the appliance on the new configuration: commits it.
+/// The manager has reached the appliance on the new configuration: commits it. Over a connection that is older than the
+/// configuration it proves nothing, and is refused.
 #[utoipa::path(post, path = "/v1/config/confirm", tag = "config", request_body = Confirm,
     responses((status = 200, body = ConfirmAnswer), (status = 409, body = ConfirmAnswer),
         (status = 422, body = Answer), (status = 500, body = ConfirmAnswer)))]
-pub(super) async fn confirm(State(app): Shared, Json(body): Json<Confirm>) -> Response {
-    reply::confirmed(&app.handle.confirm(body.generation).await)
+pub(super) async fn confirm(
+    State(app): Shared,
+    Extension(Connected(connected)): Extension<Connected>,
+    Json(body): Json<Confirm>,
+) -> Response {
+    reply::confirmed(&app.handle.confirm_over(body.generation, connected).await)
 }
 
 /// The configuration in force, byte for byte as it was pushed.

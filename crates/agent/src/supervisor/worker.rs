@@ -28,6 +28,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// A service says its counters every two seconds; one that says nothing for this long hangs, and is started again.
 const SILENCE: Duration = Duration::from_secs(20);
+/// How much longer it has when that time is over, in case nothing ran meanwhile.
+const MOMENT: Duration = Duration::from_secs(5);
 /// Between the end of the channel and that of the process.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// A service that ran this long is trusted again.
@@ -167,18 +169,27 @@ impl Worker {
             return End::Ended(format!("cannot be reached: {error}"));
         }
         let mut hung = Instant::now() + SILENCE;
+        // a machine that stood still wakes up with the deadline past and its services well: they get a moment
+        let mut doubted = false;
         loop {
             tokio::select! {
                 exit = &mut running.launched.exit => return End::Ended(ended(exit)),
                 line = running.said.next_line() => match line {
                     Ok(Some(line)) => {
                         hung = Instant::now() + SILENCE;
+                        doubted = false;
                         if let Err(reason) = self.hear(&line) { return End::Ended(reason) }
                     }
                     Ok(None) => return End::Ended(last_words(&mut running).await),
                     Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
                 },
-                () = tokio::time::sleep_until(hung) => return End::Ended(format!("silent for {} s", SILENCE.as_secs())),
+                () = tokio::time::sleep_until(hung), if !doubted => {
+                    doubted = true;
+                    hung = Instant::now() + MOMENT;
+                }
+                () = tokio::time::sleep_until(hung), if doubted => {
+                    return End::Ended(format!("silent for {} s", SILENCE.as_secs()));
+                }
                 job = jobs.recv() => {
                     let Some(job) = job else { return End::Dismissed };
                     if let Err(error) = self.take(job, &mut running).await {

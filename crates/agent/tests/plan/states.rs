@@ -142,7 +142,9 @@ fn sysctls(links: &Links, forward: bool, strict: bool) -> BTreeMap<SysctlKey, St
         .keys()
         .filter(|_| strict)
         .map(|link| (SysctlKey::of_link("net.ipv4.conf", link, "rp_filter"), "1".to_owned()));
-    std::iter::once(forwarding).chain(filters).collect()
+    // as every configuration has it
+    let promote = (SysctlKey::fixed("net.ipv4.conf.all.promote_secondaries"), "1".to_owned());
+    [forwarding, promote].into_iter().chain(filters).collect()
 }
 
 fn table(links: &Links, rules: &[u8], policy: Policy, mapped: bool) -> Table {
@@ -185,10 +187,12 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
                 let made = ruled.then(|| (sluice(), table(&links, &rules, policy, mapped)));
                 Desired {
                     routes: routes(&addresses, &hops),
+                    policy_rules: BTreeSet::new(),
                     sysctls: sysctls(&links, forward, strict),
                     tables: made.into_iter().collect(),
                     addresses,
                     links,
+                    ..Desired::default()
                 }
             },
         )

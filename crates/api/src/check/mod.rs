@@ -2,6 +2,7 @@
 //!
 //! Run by the manager before it pushes and by the appliance before it touches anything; both get the same answer.
 
+pub mod balancer;
 mod control;
 mod dhcp;
 mod guests;
@@ -15,7 +16,7 @@ mod router;
 mod routes;
 mod ssvm;
 mod vpc;
-pub mod vpn;
+mod vpn;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -85,6 +86,14 @@ impl<'a> Scope<'a> {
     fn warning(&mut self, path: impl Into<String>, code: &str, reason: impl Into<String>) {
         let path = format!("{}{}", self.base, path.into());
         self.findings.push(Finding::warning(path, code, reason));
+    }
+
+    /// Takes over findings that were made without the document around them.
+    fn adopt(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            let path = format!("{}{}", self.base, finding.path);
+            self.findings.push(Finding { path, ..finding });
+        }
     }
 
     /// The link called `name`, or a finding at `path`.

@@ -1,6 +1,6 @@
 //! A router's part: its networks, their guests and the policy between them.
 
-use super::{Scope, guests, networks, public, vpc};
+use super::{Scope, balancer, guests, networks, public, vpc, vpn};
 use crate::config::RouterConfig;
 
 impl RouterConfig {
@@ -9,5 +9,7 @@ impl RouterConfig {
         guests::check(scope, self);
         public::check(scope, self);
         vpc::check(scope, self);
+        balancer::check(scope, self);
+        vpn::check(scope, self);
     }
 }

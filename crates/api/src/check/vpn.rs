@@ -4,29 +4,84 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::Scope;
 use crate::Finding;
 use crate::config::vpn::{
     CustomerGateway, EspPolicy, IkePolicy, RemoteAccess, VpnConfig, VpnConnection,
 };
-use crate::types::{Cidr, DhGroup, ObjectId};
+use crate::config::{ForwardProtocol, LinkRole, RouterConfig};
+use crate::types::{Cidr, DhGroup, ObjectId, Port};
 
 /// Connections of one router, and its users; more than any router was tried with.
 const MOST_CONNECTIONS: usize = 128;
 const MOST_USERS: usize = 1024;
 
+/// UDP ports of IKE (RFC 7296 2, RFC 3948 4), and of L2TP (RFC 2661 8.1).
+const IKE: [Port; 2] = [Port::fixed(500), Port::fixed(4500)];
+const L2TP: Port = Port::fixed(1701);
+
+pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
+    let public = scope.all_links.iter().filter(|link| link.role == LinkRole::Public);
+    let others = scope.all_links.iter().filter(|link| link.role != LinkRole::Guest);
+    let around = Surroundings {
+        public: public.flat_map(|link| link.addresses.iter().map(|a| a.ip())).collect(),
+        guests: router.networks.iter().map(|network| (&network.id, network.cidr)).collect(),
+        others: others
+            .flat_map(|link| link.addresses.iter().map(|a| (link.name.to_string(), a.network())))
+            .collect(),
+    };
+    let mut findings = judge(&router.vpn, &around);
+    findings.extend(ports(router));
+    let base = scope.base;
+    scope.findings.extend(findings.into_iter().map(|mut finding| {
+        finding.path.insert_str(0, base);
+        finding
+    }));
+}
+
+/// Addresses of tunnels whose ports something else leads away.
+fn ports(router: &RouterConfig) -> Vec<Finding> {
+    let vpn = &router.vpn;
+    let sites = vpn.connections.iter().enumerate();
+    let sites = sites.map(|(i, c)| (c.address, format!("vpn.connections[{i}].address"), false));
+    let accesses = vpn.remote_access.iter().enumerate();
+    let accesses =
+        accesses.map(|(i, a)| (a.address, format!("vpn.remote_access[{i}].address"), true));
+    let mut findings = Vec::new();
+    for (address, path, l2tp) in sites.chain(accesses) {
+        if let Some(rule) = router.static_nat.iter().find(|rule| rule.public == address) {
+            let reason = format!("{address} is used by static NAT {}", rule.id);
+            findings.push(Finding::error(path.clone(), "address-in-use", reason));
+        }
+        let wanted = || IKE.into_iter().chain(l2tp.then_some(L2TP));
+        let taken = router.port_forwards.iter().find(|rule| {
+            let span = rule.ports.first()..=rule.ports.last();
+            rule.public == address
+                && rule.protocol == ForwardProtocol::Udp
+                && wanted().any(|port| span.contains(&port))
+        });
+        if let Some(rule) = taken {
+            let reason =
+                format!("udp {} of {address} is led away by port forward {}", rule.ports, rule.id);
+            findings.push(Finding::error(path, "address-in-use", reason));
+        }
+    }
+    findings
+}
+
 /// What else of a configuration the rules look at.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings<'a> {
+struct Surroundings<'a> {
     /// Addresses of public links.
-    pub public: Vec<IpAddr>,
+    public: Vec<IpAddr>,
     /// Guest networks by id.
-    pub guests: Vec<(&'a ObjectId, Cidr)>,
+    guests: Vec<(&'a ObjectId, Cidr)>,
     /// Networks of links that are no guest networks, with the links' names.
-    pub others: Vec<(String, Cidr)>,
+    others: Vec<(String, Cidr)>,
 }
 
 /// Everything wrong or doubtful in `vpn`, whose fields are found below `vpn.`.
-pub fn check(vpn: &VpnConfig, around: &Surroundings<'_>) -> Vec<Finding> {
+fn judge(vpn: &VpnConfig, around: &Surroundings<'_>) -> Vec<Finding> {
     let mut check = Check { vpn, around, findings: Vec::new() };
     check.ids();
     for (index, connection) in vpn.connections.iter().enumerate() {
@@ -351,7 +406,7 @@ mod tests {
             guests: vec![(&id, "10.1.1.0/24".parse().unwrap())],
             others: vec![("pub0".to_owned(), "198.51.100.0/24".parse().unwrap())],
         };
-        let mut all: Vec<String> = check(&vpn, &around)
+        let mut all: Vec<String> = judge(&vpn, &around)
             .iter()
             .map(|finding| format!("{} {}", finding.path.trim_start_matches("vpn."), finding.code))
             .collect();
@@ -431,7 +486,10 @@ mod tests {
                 "remote_access[0].networks[0] unknown-network",
             ),
             (
-                |v| v["remote_access"][0]["users"][1] = v["remote_access"][0]["users"][0].clone(),
+                |v| {
+                    let same = v["remote_access"][0]["users"][0].clone();
+                    v["remote_access"][0]["users"].as_array_mut().unwrap().push(same);
+                },
                 "remote_access[0].users[1].name duplicate-user",
             ),
             (
@@ -475,8 +533,8 @@ mod tests {
             public: vec!["198.51.100.10".parse().unwrap()],
             ..Surroundings::default()
         };
-        assert!(!Finding::any_error(&check(&vpn, &around)));
-        assert_eq!(check(&vpn, &around).len(), 5);
+        assert!(!Finding::any_error(&judge(&vpn, &around)));
+        assert_eq!(judge(&vpn, &around).len(), 5);
     }
 
     #[test]

@@ -96,6 +96,21 @@ impl ClientRange {
         (u32::from(self.first) + 1..=u32::from(self.last)).map(Ipv4Addr::from)
     }
 
+    /// The fewest networks that hold exactly the range's addresses.
+    pub fn networks(self) -> Vec<super::Cidr> {
+        let (mut first, last) = (u64::from(u32::from(self.first)), u64::from(u32::from(self.last)));
+        let mut all = Vec::new();
+        while first <= last {
+            // the largest network that begins here and does not go beyond the end
+            let fits = |bits: &u32| first % (1 << bits) == 0 && first + (1 << bits) - 1 <= last;
+            let bits = (0..=16_u32).rev().find(fits).unwrap_or(0);
+            let address = Ipv4Addr::from(u32::try_from(first).unwrap_or(u32::MAX));
+            all.extend(format!("{address}/{}", 32 - bits).parse::<super::Cidr>());
+            first += 1 << bits;
+        }
+        all
+    }
+
     /// True when `address` is one of the range, the server's included.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&address)
@@ -249,6 +264,9 @@ mod tests {
         assert!(range.touches(&"10.0.0.0/8".parse().unwrap()));
         assert!(!range.touches(&"10.1.2.9/32".parse().unwrap()));
         assert!(!range.touches(&"2001:db8::/32".parse().unwrap()));
+        let networks: Vec<_> = range.networks().iter().map(ToString::to_string).collect();
+        let expected = ["10.1.2.1/32", "10.1.2.2/31", "10.1.2.4/30", "10.1.2.8/32"];
+        assert_eq!(networks, expected);
         for bad in [
             "10.1.2.1",
             "10.1.2.8-10.1.2.1",

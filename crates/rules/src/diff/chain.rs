@@ -12,31 +12,27 @@ use crate::{Ident, ObservedChain, ObservedRule, Rule};
 /// The change that gives the chain these rules; `None` when it has them.
 pub(super) fn change(name: &Ident, is: Option<&ObservedChain>, wanted: &[Rule]) -> Option<Change> {
     let is = is.map(|chain| chain.rules.as_slice()).unwrap_or_default();
-    let made: Vec<ObservedRule> = wanted.iter().map(ObservedRule::from).collect();
-    if is == made.as_slice() {
+    let kept = kept(is, wanted);
+    if kept.len() == is.len() && kept.len() == wanted.len() {
         return None;
     }
     let name = name.clone();
-    Some(match edits(is, wanted, &made) {
+    Some(match edits(is, wanted, &kept) {
         Some(edits) => Change::EditChain { name, edits },
         None => Change::FillChain { name, before: is.len(), rules: wanted.to_vec() },
     })
 }
 
-/// Edits that keep what can be kept; `None` when that is nothing or cannot be said.
-fn edits(is: &[ObservedRule], wanted: &[Rule], made: &[ObservedRule]) -> Option<Vec<RuleEdit>> {
+/// Edits that keep these pairs; `None` when there are none or they cannot be said.
+fn edits(is: &[ObservedRule], wanted: &[Rule], kept: &[(usize, usize)]) -> Option<Vec<RuleEdit>> {
     let handles: Vec<u64> = is.iter().map(|rule| rule.handle).collect::<Option<_>>()?;
-    let kept = kept(is, made);
     if kept.is_empty() {
         return None;
     }
-    let stays: Vec<bool> = {
-        let mut stays = vec![false; is.len()];
-        for (old, _) in &kept {
-            *stays.get_mut(*old)? = true;
-        }
-        stays
-    };
+    let mut stays = vec![false; is.len()];
+    for (old, _) in kept {
+        *stays.get_mut(*old)? = true;
+    }
     let gone = handles.iter().zip(&stays).filter(|(_, stays)| !**stays);
     let mut edits: Vec<RuleEdit> =
         gone.map(|(handle, _)| RuleEdit::Delete { handle: *handle }).collect();
@@ -54,25 +50,20 @@ fn edits(is: &[ObservedRule], wanted: &[Rule], made: &[ObservedRule]) -> Option<
     Some(edits)
 }
 
-/// Pairs of positions, in `is` and in `made`, of rules that stay; rising in both.
-fn kept(is: &[ObservedRule], made: &[ObservedRule]) -> Vec<(usize, usize)> {
-    let start = is.iter().zip(made).take_while(|(old, new)| old == new).count();
-    let (is_rest, made_rest) =
-        (is.get(start..).unwrap_or_default(), made.get(start..).unwrap_or_default());
-    let end = is_rest
-        .iter()
-        .rev()
-        .zip(made_rest.iter().rev())
-        .take_while(|(old, new)| old == new)
-        .count();
-    let (is_end, made_end) = (is.len() - end, made.len() - end);
-    let middle = rising(&matches(
-        is.get(start..is_end).unwrap_or_default(),
-        made.get(start..made_end).unwrap_or_default(),
-    ));
+/// Pairs of positions, in `is` and in `wanted`, of rules that stay; rising in both. Only what is between the common
+/// beginning and the common end is written as text.
+fn kept(is: &[ObservedRule], wanted: &[Rule]) -> Vec<(usize, usize)> {
+    let start = is.iter().zip(wanted).take_while(|(old, new)| old.is(new)).count();
+    let rest = (is.get(start..).unwrap_or_default(), wanted.get(start..).unwrap_or_default());
+    let end =
+        rest.0.iter().rev().zip(rest.1.iter().rev()).take_while(|(old, new)| old.is(new)).count();
+    let (is_end, wanted_end) = (is.len() - end, wanted.len() - end);
+    let between = wanted.get(start..wanted_end).unwrap_or_default();
+    let made: Vec<ObservedRule> = between.iter().map(ObservedRule::from).collect();
+    let middle = rising(&matches(is.get(start..is_end).unwrap_or_default(), &made));
     let shifted = middle.into_iter().map(|(old, new)| (old + start, new + start));
     let beginning = (0..start).map(|at| (at, at));
-    let ending = (0..end).map(|at| (is_end + at, made_end + at));
+    let ending = (0..end).map(|at| (is_end + at, wanted_end + at));
     beginning.chain(shifted).chain(ending).collect()
 }
 

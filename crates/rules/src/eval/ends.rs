@@ -67,6 +67,8 @@ pub struct Flow {
     pub mark: u32,
     /// The connection whose helper opened it.
     pub master: Option<Tuple>,
+    /// The kernel's number for it, which no later connection between the same ends has.
+    pub id: Option<u32>,
 }
 
 impl Tuple {

@@ -93,6 +93,7 @@ pub(super) fn evaluate<'a>(
         Expr::ConnectionMark { mask, value } => {
             when(run.tracking().is_some_and(|is| is.mark & mask == *value))
         }
+        Expr::Label(label) => when(run.tracking().is_some_and(|is| is.labels & label.bit() != 0)),
         Expr::SocketUser(users) => when(packet.user.is_some_and(|user| users.contains(&user))),
         Expr::Ipsec(way, with) => {
             let has = match way {
@@ -143,6 +144,12 @@ pub(super) fn evaluate<'a>(
         },
         Expr::ClampMss => when(matches!(packet.header, Header::Ports { opens: true, .. })),
         Expr::SetMark(place, value) => set_mark(run, table, *place, value, trace),
+        Expr::SetLabel(label) => {
+            if let Some(tracking) = run.tracking_mut() {
+                tracking.labels |= label.bit();
+            }
+            Done::On
+        }
         Expr::NoTrack => {
             if matches!(run.seen, Seen::NotYet(_)) {
                 run.seen = Seen::Never;

@@ -110,6 +110,8 @@ pub struct Tracking {
     pub direction: Direction,
     /// The connection's mark.
     pub mark: u32,
+    /// The connection's labels, the lowest bit for label 0.
+    pub labels: u128,
     /// Its translations so far.
     pub status: BTreeSet<CtStatus>,
     /// Source and destination of its first packet as it came in.
@@ -138,6 +140,7 @@ impl Tracking {
             state: CtState::New,
             direction: Direction::Original,
             mark: 0,
+            labels: 0,
             status: BTreeSet::new(),
             original: (source, destination),
             translated: Translated::default(),

@@ -170,6 +170,7 @@ fn answers_go_back_as_they_were_asked() {
         state: CtState::Established,
         direction: crate::Direction::Reply,
         mark: 0,
+        labels: 0,
         status: [crate::CtStatus::Snat].into(),
         original: ((ip("10.1.1.23"), Some(40_000)), (ip("192.0.2.1"), Some(443))),
         translated: Translated {
@@ -275,7 +276,13 @@ fn flow(
         parts: Parts::Ports(source.1, destination.1),
     };
     let (to, by) = as_seen;
-    Flow { original: tuple(source, destination), reply: tuple(to, by), mark: 0, master: None }
+    Flow {
+        original: tuple(source, destination),
+        reply: tuple(to, by),
+        mark: 0,
+        master: None,
+        id: None,
+    }
 }
 
 fn out(guest: &str, public: &str) -> Flow {

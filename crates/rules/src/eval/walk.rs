@@ -36,6 +36,8 @@ pub struct Judgement {
     pub packet: Packet,
     /// Mark of its connection.
     pub connection_mark: u32,
+    /// Labels of its connection.
+    pub connection_labels: u128,
     /// The helper that its connection gets.
     pub helper: Option<Ident>,
     /// Its connection is offloaded to a flowtable.
@@ -88,6 +90,7 @@ pub fn evaluate(
     };
     let ending = run.walk();
     let connection_mark = run.tracking().map_or(0, |tracking| tracking.mark);
+    let connection_labels = run.tracking().map_or(0, |tracking| tracking.labels);
     Judgement {
         path: run.path,
         ending,
@@ -95,6 +98,7 @@ pub fn evaluate(
         source: run.source,
         packet: run.packet,
         connection_mark,
+        connection_labels,
         helper: run.helper,
         offloaded: run.offloaded,
     }

@@ -138,7 +138,7 @@ pub(crate) fn listed_rule(body: &Value, counters: &mut Counters) -> (String, Obs
         counters.rules.entry((chain.clone(), id.clone())).or_default().add(count);
     }
     let handle = body.get("handle").and_then(Value::as_u64);
-    (chain, ObservedRule { id, text: tree::listed(exprs), handle })
+    (chain, ObservedRule { id, text: tree::listed(exprs), handle, ..ObservedRule::default() })
 }
 
 /// A counter, helper or flowtable; `None` for one that we never make.

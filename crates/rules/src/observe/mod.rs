@@ -7,7 +7,7 @@ mod elements;
 pub(crate) mod listing;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ pub struct ObservedChain {
 }
 
 /// A rule as it is. Two are equal when they do the same under the same id; the kernel's handle is not looked at.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ObservedRule {
     /// Its comment; empty when it has none.
     pub id: String,
@@ -56,6 +56,26 @@ pub struct ObservedRule {
     pub text: String,
     /// The kernel's number for it; `None` for a rule that no kernel holds.
     pub handle: Option<u64>,
+    /// The rule that it was found to be: comparing with that costs a fiftieth of writing the wanted one as text.
+    #[serde(skip)]
+    pub(crate) known: OnceLock<Rule>,
+}
+
+impl ObservedRule {
+    /// True when the kernel would list `rule` like this.
+    pub(crate) fn is(&self, rule: &Rule) -> bool {
+        if let Some(known) = self.known.get()
+            && known == rule
+        {
+            return true;
+        }
+        let same = self.id == rule.id.as_str() && self.text == tree::compared(rule);
+        if same {
+            // another thread may have found the same out
+            let _known = self.known.set(rule.clone());
+        }
+        same
+    }
 }
 
 impl PartialEq for ObservedRule {
@@ -189,7 +209,8 @@ impl From<&Chain> for ObservedChain {
 
 impl From<&Rule> for ObservedRule {
     fn from(rule: &Rule) -> Self {
-        Self { id: rule.id.to_string(), text: tree::compared(rule), handle: None }
+        let known = OnceLock::from(rule.clone());
+        Self { id: rule.id.to_string(), text: tree::compared(rule), handle: None, known }
     }
 }
 

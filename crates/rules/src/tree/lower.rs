@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     AddressKind, AddressSpan, CtState, CtStatus, Direction, Expr, Ident, IpVersion, Ipsec,
-    IpsecWay, Key, LinkSelector, MarkPlace, MarkValue, Net, Per, Ports, Protocol, RejectWith, Rule,
-    Span, Spread, Targets, Verdict,
+    IpsecWay, Key, Label, LinkSelector, MarkPlace, MarkValue, Net, Per, Ports, Protocol,
+    RejectWith, Rule, Span, Spread, Targets, Verdict,
 };
 
 /// All statements of a rule.
@@ -71,6 +71,7 @@ fn lower(expr: &Expr, out: &mut Vec<Stmt>) {
         }
         Expr::Mark { mask, value } => masked(meta(MetaKey::Mark), *mask, *value),
         Expr::ConnectionMark { mask, value } => masked(ct("mark"), *mask, *value),
+        Expr::Label(label) => compare(Operator::IN, ct("label"), bit(*label)),
         Expr::SocketUser(users) => {
             equal(meta(MetaKey::Skuid), one_or_set(users.iter().copied().map(Expression::Number)))
         }
@@ -116,6 +117,7 @@ fn lower(expr: &Expr, out: &mut Vec<Stmt>) {
             mangle(Expression::Named(NamedExpression::TcpOption(option)), Expression::Named(mtu))
         }
         Expr::SetMark(place, value) => mangle(mark_at(*place), mark_value(value)),
+        Expr::SetLabel(label) => mangle(ct("label"), bit(*label)),
         Expr::NoTrack => Statement::Notrack.into(),
         Expr::CtHelper(helper) => Statement::CTHelper(owned(helper)).into(),
         Expr::Offload(table) => {
@@ -145,6 +147,10 @@ fn compare(op: Operator, left: Tree, right: Tree) -> Stmt {
 
 fn equal(left: Tree, right: Tree) -> Stmt {
     compare(Operator::EQ, left, right)
+}
+
+fn bit(label: Label) -> Tree {
+    Expression::Number(u8::from(label).into())
 }
 
 /// Any of these bits.

@@ -6,6 +6,7 @@
 //! gives the means. Why services get a packet socket only to send: what comes in shall pass the firewall like anything
 //! else; only diagnostics look past it, for to see what the firewall drops is their purpose.
 
+mod announce;
 mod frames;
 mod icmp;
 mod mmsg;
@@ -21,6 +22,7 @@ use socket2::Socket;
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
+pub use announce::announce;
 pub use frames::{FrameSocket, Hear, Seen};
 pub use icmp::IcmpSocket;
 pub use sender::{EthernetSender, Frame};

@@ -21,7 +21,10 @@ pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument, vpc: &Vp
     for acl in &vpc.acls {
         add_list(policy, acl);
     }
-    policy.chain(nothing(), vec![discard("acl/nothing-passes", [])]);
+    let tiers = config.role.networks.iter().map(|tier| tier.acl.is_none());
+    if tiers.chain(vpc.private_gateways.iter().map(|gateway| gateway.acl.is_none())).any(|it| it) {
+        policy.chain(nothing(), vec![discard("acl/nothing-passes", [])]);
+    }
     let mut leaving = Vec::new();
     let mut entering = Vec::new();
     for tier in &config.role.networks {
@@ -55,7 +58,7 @@ pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument, vpc: &Vp
     policy.rules(Slot::ForwardPolicy, rules);
 }
 
-fn by_source() -> Ident {
+pub(super) fn by_source() -> Ident {
     Ident::fixed("acl-out-by-link")
 }
 

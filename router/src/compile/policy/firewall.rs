@@ -26,7 +26,7 @@ pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     egress(policy, config);
 }
 
-fn by_address() -> Ident {
+pub(super) fn by_address() -> Ident {
     Ident::fixed("firewall-by-address")
 }
 

@@ -4,6 +4,7 @@
 //! jumps to, so the cost of a change is that of the rule changed.
 
 mod acl;
+mod balance;
 mod firewall;
 mod nat;
 mod traffic;
@@ -19,6 +20,8 @@ use super::words;
 pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     let mut policy = Fragment::new("policy");
     nat::add(&mut policy, config);
+    // before the firewall and the lists, since a rule's own list of sources comes first
+    balance::add(&mut policy, config);
     match &config.role.vpc {
         Some(vpc) => acl::add(&mut policy, config, vpc),
         None => firewall::add(&mut policy, config),

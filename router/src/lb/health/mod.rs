@@ -10,14 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use sluice_api::config::balancer::{Check, Health, ProxyProtocol};
 use sluice_api::types::ObjectId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::balancer::ProxyProtocol;
 use super::clock;
-use super::health_spec::{Check, Health};
 use super::live::LiveMember;
 
 /// Shortest time between two checks of a member, however many connections to it fail.
@@ -124,7 +123,7 @@ impl HealthState {
 }
 
 /// Checks `member` of the rule `rule` until it is no longer wanted.
-pub async fn watch(
+pub(super) async fn watch(
     rule: ObjectId,
     member: Arc<LiveMember>,
     health: Health,
@@ -152,7 +151,7 @@ pub async fn watch(
 }
 
 /// Whether there is anything to check.
-pub fn is_checked(health: &Health) -> bool {
+pub(super) fn is_checked(health: &Health) -> bool {
     health.check != Check::None
 }
 

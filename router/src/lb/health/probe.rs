@@ -9,12 +9,11 @@ use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use sluice_api::config::balancer::{Check, Health, HttpCheck, Member, ProxyProtocol};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::lb::balancer::{Member, ProxyProtocol};
-use crate::lb::health_spec::{Check, Health, HttpCheck};
 use crate::lb::{proxy_header, tls};
 
 static CONNECTOR: LazyLock<Result<TlsConnector, String>> =

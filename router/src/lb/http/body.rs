@@ -12,7 +12,7 @@ use crate::lb::counters::add;
 use crate::lb::live::Seat;
 
 /// The body of a request to a member.
-pub enum ToMember {
+pub(super) enum ToMember {
     /// None: the request can be told twice.
     Empty,
     /// As the client sends it.
@@ -61,16 +61,18 @@ pub(crate) enum ToClient {
 /// An answer's body together with the connection that it comes over, and the seat that it takes.
 pub(crate) struct FromMember {
     body: Incoming,
-    upstream: Option<Upstream>,
+    upstream: Option<Box<Upstream>>,
     seat: Seat,
     whole: bool,
+    /// What went wrong, once what came before it had its time to be sent.
+    broken: Option<hyper::Error>,
 }
 
 impl ToClient {
     /// `body`, which comes over `upstream`.
-    pub(crate) fn of(body: Incoming, upstream: Upstream, seat: Seat) -> Self {
+    pub(crate) fn of(body: Incoming, upstream: Box<Upstream>, seat: Seat) -> Self {
         let whole = body.is_end_stream();
-        let from = FromMember { body, upstream: Some(upstream), seat, whole };
+        let from = FromMember { body, upstream: Some(upstream), seat, whole, broken: None };
         // what is whole already gives its connection back at once
         if whole { Self::Empty } else { Self::Member(Box::new(from)) }
     }
@@ -78,20 +80,29 @@ impl ToClient {
 
 impl FromMember {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if let Some(upstream) = &mut self.upstream {
             upstream.poll(cx);
         }
         // pieces come through the connection alone, which was just polled: they need to wake nobody
         let mut still = Context::from_waker(Waker::noop());
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(&mut still));
-        match &frame {
-            Some(Ok(frame)) => {
+        match frame {
+            Some(Ok(ref frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 let counters = &self.seat.member().counters;
                 add(&counters.bytes_out, u64::try_from(bytes).unwrap_or(0));
                 self.whole = self.body.is_end_stream();
             }
-            Some(Err(_)) => add(&self.seat.member().counters.response_errors, 1),
+            Some(Err(error)) => {
+                add(&self.seat.member().counters.response_errors, 1);
+                // hyper forgets what it has not sent when it hears of it
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             None => self.whole = true,
         }
         Poll::Ready(frame)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Version};
+use sluice_api::config::balancer::Mode;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -18,7 +19,6 @@ use super::body::{ToClient, ToMember};
 use super::pool::{self, Key};
 use super::upstream::{Failed, Upstream};
 use super::{Client, answers, headers, sticky, upgrade};
-use crate::lb::balancer::Mode;
 use crate::lb::connect::{Tried, open};
 use crate::lb::counters::add;
 use crate::lb::live::{LiveMember, Policy, Rule, Seat};
@@ -117,7 +117,7 @@ impl<'a> Exchange<'a> {
             return Try::Again;
         };
         match Upstream::new(stream, Arc::clone(&member.state), key).await {
-            Ok(upstream) => self.ask(upstream, member).await,
+            Ok(upstream) => self.ask(Box::new(upstream), member).await,
             Err(_) => Try::Again,
         }
     }
@@ -129,7 +129,7 @@ impl<'a> Exchange<'a> {
         Key { member: member.state.serial, endpoint: member.state.endpoint, client }
     }
 
-    async fn ask(&mut self, mut upstream: Upstream, member: &Arc<LiveMember>) -> Try {
+    async fn ask(&mut self, mut upstream: Box<Upstream>, member: &Arc<LiveMember>) -> Try {
         let kept = upstream.used;
         let Some(request) = self.request.take() else { return Try::Again };
         if kept && self.repeatable {
@@ -177,7 +177,7 @@ impl<'a> Exchange<'a> {
     fn pass_on(
         &mut self,
         mut answer: Response<Incoming>,
-        upstream: Upstream,
+        upstream: Box<Upstream>,
         member: &LiveMember,
         seat: Seat,
     ) -> Response<ToClient> {

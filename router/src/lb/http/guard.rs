@@ -92,6 +92,35 @@ impl Guard {
         (self.io, self.read)
     }
 
+    /// Waits for the first byte of a request; false when there will be none.
+    pub(super) async fn wakes(&mut self) -> bool {
+        std::future::poll_fn(|cx| {
+            self.tell_phase();
+            if !self.read.is_empty() {
+                return Poll::Ready(true);
+            }
+            if self.session.poll_end(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            self.poll_wire(cx).map(|read| read.is_ok_and(|bytes| bytes > 0))
+        })
+        .await
+    }
+
+    /// Takes back what was given and not used: judged already, and before all else.
+    pub(super) fn unread(&mut self, given: &[u8]) {
+        if !given.is_empty() {
+            self.read = BytesMut::from([given, self.read.as_ref()].concat().as_slice());
+            self.good += given.len();
+        }
+    }
+
+    /// Ends the connection as its protocol has it.
+    pub(super) async fn close(mut self) {
+        // a client that is gone cannot be told
+        let _gone = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
+    }
+
     /// Gives hyper what is good; false when nothing is.
     fn give(&mut self, cursor: &mut ReadBufCursor<'_>) -> bool {
         let length = self.good.min(cursor.remaining()).min(self.read.len());

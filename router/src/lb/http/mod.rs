@@ -13,13 +13,13 @@ mod head;
 mod headers;
 mod http2;
 mod member_io;
-pub mod pool;
+pub(super) mod pool;
 mod sticky;
 mod upgrade;
 mod upstream;
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -41,7 +41,7 @@ use super::session::{Phase, Session};
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// One client connection that speaks HTTP.
-pub struct Client {
+struct Client {
     session: Arc<Session>,
     ends: Ends,
     encrypted: bool,
@@ -51,7 +51,7 @@ pub struct Client {
 }
 
 /// Serves `io` until either side is done or its time is over.
-pub async fn serve(io: ClientIo, ends: Ends, session: Arc<Session>) {
+pub(super) async fn serve(io: ClientIo, ends: Ends, session: Arc<Session>) {
     let declined = Arc::<Declined>::default();
     let client = Client {
         session: Arc::clone(&session),
@@ -61,39 +61,62 @@ pub async fn serve(io: ClientIo, ends: Ends, session: Arc<Session>) {
         declined: Arc::clone(&declined),
     };
     if io.is_http2() {
-        http2::serve(io, client).await;
+        Box::pin(http2::serve(io, client)).await;
     } else {
         serve_http1(Guard::new(io, session, declined), client).await;
     }
 }
 
-async fn serve_http1(guard: Guard, client: Client) {
+/// Serves one connection. hyper and its buffers are there from the first byte of a request until the connection has waited
+/// for the next one for a while; an idle connection is little more than its socket.
+async fn serve_http1(mut guard: Guard, client: Client) {
     let session = Arc::clone(&client.session);
-    let keep_alive = session.rule.peek().spec.timeouts.keep_alive_seconds.get() > 0;
     let client = Arc::new(client);
-    let service = service_fn(move |request: Request<Incoming>| {
+    while guard.wakes().await {
+        let keep_alive = session.rule.peek().spec.timeouts.keep_alive_seconds.get() > 0;
         let client = Arc::clone(&client);
-        async move { Ok::<_, Infallible>(respond(&client, request).await) }
-    });
-    let connection = http1::Builder::new()
-        .half_close(true)
-        .keep_alive(keep_alive)
-        .auto_date_header(false)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(guard, service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let served = std::future::poll_fn(|cx| {
-        // between requests, and within a head, the guard ends it in a way that the client understands
-        let guarded = matches!(session.phase(), Phase::Waiting | Phase::Head);
-        if session.poll_end(cx).is_ready() && !guarded {
-            return Poll::Ready(Ok(()));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let client = Arc::clone(&client);
+            async move { Ok::<_, Infallible>(respond(&client, request).await) }
+        });
+        let connection = http1::Builder::new()
+            .half_close(true)
+            .keep_alive(keep_alive)
+            .auto_date_header(false)
+            .max_buf_size(MAX_BUFFER)
+            .serve_connection(guard, service)
+            .with_upgrades();
+        let mut connection = Box::new(connection);
+        if !drive(&session, &mut connection).await {
+            return;
         }
-        connection.as_mut().poll(cx)
-    });
-    if let Err(error) = served.await {
-        debug!(%error, rule = %session.rule.id, "http connection ended");
+        let Some(parts) = connection.into_parts() else { return };
+        guard = parts.io;
+        guard.unread(&parts.read_buf);
     }
+    guard.close().await;
+}
+
+/// Drives a connection until it is over (`false`), or waits for its next request for a while (`true`).
+async fn drive(
+    session: &Session,
+    mut connection: impl Future<Output = hyper::Result<()>> + Unpin,
+) -> bool {
+    let driven = std::future::poll_fn(|cx| {
+        let ended = session.poll_end(cx).is_ready();
+        match session.phase() {
+            Phase::Waiting if session.dozes() && !ended => return Poll::Ready(Ok(true)),
+            // between requests, and within a head, the guard ends it in a way that the client understands
+            Phase::Waiting | Phase::Head => {}
+            _ if ended => return Poll::Ready(Ok(false)),
+            _ => {}
+        }
+        Pin::new(&mut connection).poll(cx).map_ok(|()| false)
+    });
+    driven.await.unwrap_or_else(|error| {
+        debug!(%error, rule = %session.rule.id, "http connection ended");
+        false
+    })
 }
 
 /// One request, and what follows from how it was answered.

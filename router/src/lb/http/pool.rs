@@ -17,17 +17,17 @@ const KEPT: u64 = 4000;
 
 /// Which requests a connection may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub(crate) struct Key {
     /// The member.
-    pub member: u64,
+    pub(crate) member: u64,
     /// Where it serves.
-    pub endpoint: SocketAddr,
+    pub(crate) endpoint: SocketAddr,
     /// The client that it was announced to be for.
-    pub client: Option<SocketAddr>,
+    pub(crate) client: Option<SocketAddr>,
 }
 
 struct Idle {
-    upstream: Upstream,
+    upstream: Box<Upstream>,
     since: u64,
 }
 
@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// A connection that waits for `key`'s next request, and has waited for at most `youngest` milliseconds.
-pub fn take(key: &Key, youngest: u64) -> Option<Upstream> {
+pub(crate) fn take(key: &Key, youngest: u64) -> Option<Box<Upstream>> {
     IDLE.with_borrow_mut(|idle| {
         let waiting = idle.get_mut(key)?;
         let now = clock::now();
@@ -56,7 +56,7 @@ pub fn take(key: &Key, youngest: u64) -> Option<Upstream> {
 }
 
 /// `upstream` has carried its request; it waits for the next, if it can carry one.
-pub fn give_back(mut upstream: Upstream) {
+pub(crate) fn give_back(mut upstream: Box<Upstream>) {
     if upstream.member.gone() || !upstream.is_ready() {
         return;
     }
@@ -70,7 +70,7 @@ pub fn give_back(mut upstream: Upstream) {
 }
 
 /// Closes what waited long enough, what the member closed, and what belongs to members that are gone.
-pub fn sweep() {
+pub(crate) fn sweep() {
     let now = clock::now();
     IDLE.with_borrow_mut(|idle| {
         idle.retain(|_, waiting| {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use hyper::Method;
 use hyper::header::{CACHE_CONTROL, COOKIE, Entry, HeaderMap, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
+use sluice_api::config::balancer::{AppCookie, CookieMode, LbCookie, Stickiness, UrlMode};
 
 use super::cookie;
 use crate::lb::live::{LiveMember, Policy};
-use crate::lb::stickiness::{AppCookie, CookieMode, LbCookie, Stickiness, UrlMode};
 
 /// Between the member's name and the application's value, in prefix mode.
 const DELIMITER: u8 = b'~';
@@ -22,7 +22,7 @@ const DELIMITER: u8 = b'~';
 #[derive(Default)]
 pub(crate) struct Bond {
     /// The member that it is bound to, if that one can serve.
-    pub member: Option<Arc<LiveMember>>,
+    pub(super) member: Option<Arc<LiveMember>>,
     /// The application's cookie as it came.
     app_value: Option<Vec<u8>>,
     post: bool,

@@ -21,7 +21,7 @@ pub(crate) fn begin(
     client: &Client,
     upgrade: OnUpgrade,
     mut answer: Response<Incoming>,
-    upstream: Upstream,
+    upstream: Box<Upstream>,
     seat: Seat,
 ) -> Response<ToClient> {
     headers::for_client(answer.headers_mut(), true);

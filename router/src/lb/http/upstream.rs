@@ -23,36 +23,40 @@ use crate::lb::live::MemberState;
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// A connection to a member.
-pub struct Upstream {
+pub(super) struct Upstream {
     sender: SendRequest<ToMember>,
     connection: Connection<MemberIo, ToMember>,
     over: bool,
     /// Whose it is.
-    pub member: Arc<MemberState>,
+    pub(super) member: Arc<MemberState>,
     /// Which requests it may carry.
-    pub key: Key,
+    pub(super) key: Key,
     /// It has carried a request before.
-    pub used: bool,
+    pub(super) used: bool,
 }
 
 /// Why there is no answer.
-pub struct Failed {
+pub(super) struct Failed {
     /// What hyper says.
-    pub error: hyper::Error,
+    pub(super) error: hyper::Error,
     /// The request, if not a byte of it left.
-    pub unsent: Option<Request<ToMember>>,
+    pub(super) unsent: Option<Request<ToMember>>,
 }
 
 impl Upstream {
     /// Speaks HTTP over `stream`, which is connected to `member`.
-    pub async fn new(stream: TcpStream, member: Arc<MemberState>, key: Key) -> hyper::Result<Self> {
+    pub(super) async fn new(
+        stream: TcpStream,
+        member: Arc<MemberState>,
+        key: Key,
+    ) -> hyper::Result<Self> {
         let io = MemberIo::new(stream, Arc::clone(&member));
         let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER).handshake(io).await?;
         Ok(Self { sender, connection, over: false, member, key, used: false })
     }
 
     /// Moves what can be moved.
-    pub fn poll(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         if !self.over {
             // how it ended is told to whoever waits for the answer or its body
             self.over = self.connection.poll_without_shutdown(cx).is_ready();
@@ -60,13 +64,16 @@ impl Upstream {
     }
 
     /// Whether the next request may be sent, as far as is known.
-    pub fn is_ready(&mut self) -> bool {
+    pub(super) fn is_ready(&mut self) -> bool {
         self.poll(&mut Context::from_waker(Waker::noop()));
         !self.over && self.sender.is_ready()
     }
 
     /// Sends `request`; ready with the head of its answer.
-    pub async fn ask(&mut self, request: Request<ToMember>) -> Result<Response<Incoming>, Failed> {
+    pub(super) async fn ask(
+        &mut self,
+        request: Request<ToMember>,
+    ) -> Result<Response<Incoming>, Failed> {
         self.used = true;
         let mut answer = pin!(self.sender.try_send_request(request));
         let (over, connection) = (&mut self.over, &mut self.connection);
@@ -86,7 +93,7 @@ impl Upstream {
     }
 
     /// Runs the connection to the end of its HTTP, which an upgrade is: what is beneath, with what was read of it.
-    pub async fn finish(mut self) -> (TcpStream, Vec<u8>) {
+    pub(super) async fn finish(mut self) -> (TcpStream, Vec<u8>) {
         std::future::poll_fn(|cx| {
             self.poll(cx);
             if self.over { Poll::Ready(()) } else { Poll::Pending }

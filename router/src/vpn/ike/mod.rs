@@ -8,6 +8,8 @@ mod connection;
 pub mod keeper;
 mod libreswan;
 mod plan;
+pub mod service;
+mod slice;
 mod state;
 pub mod strongswan;
 
@@ -24,6 +26,7 @@ pub use connection::{
 };
 pub use libreswan::Libreswan;
 pub use plan::connections;
+pub use slice::{IkeSlice, Wanted, slice};
 pub use state::{ChildState, SaState, Trouble, TroubleKind};
 
 /// A daemon that speaks IKE.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use sluice_api::config::vpn::Authentication;
 
-use super::slice::AccessSlice;
+use super::slice::{AccessSlice, UserSlice};
 use crate::vpn::l2tp::SessionKey;
 use crate::vpn::ppp::{Desk, Method, Settings};
 
@@ -65,12 +65,15 @@ impl Access {
         user: &str,
         address: Option<Ipv4Addr>,
     ) -> Option<&'static str> {
-        let now = self.slice.password(user);
-        if now.is_none() {
+        let Some(now) = self.slice.user(user) else {
             return Some("the user was removed");
-        }
-        if now != before.password(user) {
+        };
+        let then = before.user(user);
+        if then.is_some_and(|then| then.password != now.password) {
             return Some("the user's password was changed");
+        }
+        if then.is_some_and(|then| then.disconnects != now.disconnects) {
+            return Some("an administrator ended it");
         }
         let range = self.slice.range;
         let fits = |address| range.contains(address) && address != range.server();
@@ -79,9 +82,8 @@ impl Access {
 }
 
 impl AccessSlice {
-    fn password(&self, user: &str) -> Option<&str> {
-        let user = self.users.iter().find(|known| known.name.as_str() == user);
-        user.map(|user| user.password.reveal())
+    fn user(&self, name: &str) -> Option<&UserSlice> {
+        self.users.iter().find(|known| known.name.as_str() == name)
     }
 }
 
@@ -93,7 +95,7 @@ pub(super) struct Counter<'a> {
 
 impl Desk for Counter<'_> {
     fn password(&self, user: &str) -> Option<&str> {
-        self.access.slice.password(user)
+        self.access.slice.user(user).map(|user| user.password.reveal())
     }
 
     fn lease(&mut self, user: &str) -> Option<Ipv4Addr> {

@@ -6,11 +6,13 @@
 //! Not here: sockets and the kernel's data path, which are the service's.
 
 mod access;
+mod path;
 mod server;
+pub mod service;
 mod slice;
 
 pub use server::{Action, Server, SessionReport};
-pub use slice::{AccessSlice, LnsSlice, UserSlice};
+pub use slice::{AccessSlice, LnsSlice, UserSlice, slice};
 
 #[cfg(test)]
 mod tests;

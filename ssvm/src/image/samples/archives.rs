@@ -71,11 +71,8 @@ fn described(ovf: &str) -> Vec<u8> {
 }
 
 fn besides(name: &str, kind: u8, bytes: &[u8]) -> Vec<u8> {
-    let ovf = ovf("disk.vmdk", "");
-    let disk_bytes = disk();
-    let plain = [file("vm.ovf", ovf.as_bytes()), file("disk.vmdk", &disk_bytes)];
-    let [description, disk] = plain;
-    tar(&[description, disk, Member { name, kind, bytes }])
+    let (ovf, disk) = (ovf("disk.vmdk", ""), disk());
+    tar(&[file("vm.ovf", ovf.as_bytes()), file("disk.vmdk", &disk), Member { name, kind, bytes }])
 }
 
 pub(super) fn hostile() -> Vec<Sample> {

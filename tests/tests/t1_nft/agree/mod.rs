@@ -3,9 +3,9 @@
 //!
 //! `SLUICE_FULL=1` tries thousands of tables instead of hundreds; `SLUICE_SEED` one seed.
 
-mod frames;
+pub(crate) mod frames;
 mod random;
-mod wires;
+pub(crate) mod wires;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, UdpSocket};
@@ -92,6 +92,7 @@ fn answer(first: &Packet, judgement: &Judgement) -> Option<(usize, Packet, Track
         state: CtState::Established,
         direction: Direction::Reply,
         mark: judgement.connection_mark,
+        labels: judgement.connection_labels,
         status,
         translated: Translated { destination, source },
         ..Tracking::first(first)

@@ -6,8 +6,8 @@ use sluice_sys::nft::eval::{Header, Packet};
 use sluice_sys::nft::{
     AddressKind, AddressSpan, Chain, ChainKind, CtState, CtStatus, Direction, Element,
     ElementValue, Entry, Expr, Hook, HookPoint, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key,
-    L4, LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, Protocol, RejectWith, Rule,
-    RuleId, Set, SetType, Span, Spread, Table, Targets, Verdict, merged,
+    L4, Label, LinkSelector, MarkPlace, MarkValue, Net, Per, Policy, Ports, Protocol, RejectWith,
+    Rule, RuleId, Set, SetType, Span, Spread, Table, Targets, Verdict, merged,
 };
 
 use super::wires::{HOSTS, LINKS, ip, name, theirs};
@@ -162,7 +162,7 @@ fn matching(random: &mut Random, point: Option<HookPoint>) -> Vec<Expr> {
     let inbound = matches!(point, Some(Prerouting | Input | Forward));
     let service = || vec![Key::DestinationV4, Key::L4, Key::DestinationPort];
     let both = || Expr::L4([L4::Tcp, L4::Udp].into());
-    let one = match random.below(34) {
+    let one = match random.below(35) {
         0 => Expr::Iif(LinkSelector::One(link(random))),
         1 => Expr::Iif(LinkSelector::Not(link(random))),
         2 => Expr::Iif(LinkSelector::Beginning(name("guest"))),
@@ -229,6 +229,7 @@ fn matching(random: &mut Random, point: Option<HookPoint>) -> Vec<Expr> {
         ]),
         32 if point == Some(Postrouting) => Expr::Ipsec(IpsecWay::Out, Ipsec::None),
         33 => Expr::SocketUser([0].into()),
+        34 => Expr::Label(label(random)),
         _ => random.pick(&[
             Expr::Limit { rate: 1_000_000, per: Per::Second, burst: 100_000 },
             Expr::OverLimit { rate: 1_000_000, per: Per::Second, burst: 100_000 },
@@ -241,7 +242,7 @@ fn matching(random: &mut Random, point: Option<HookPoint>) -> Vec<Expr> {
 fn filtering(random: &mut Random, chain: &str, point: Option<HookPoint>) -> Vec<Expr> {
     let lists = if chain == LISTS[0] { &LISTS[1..] } else { &LISTS[..] };
     let leads = chain != LISTS[1];
-    match random.below(16) {
+    match random.below(17) {
         0..=2 => vec![Expr::Verdict(Verdict::Accept)],
         3 => vec![Expr::Verdict(Verdict::Drop)],
         4 => vec![Expr::Verdict(Verdict::Return)],
@@ -258,6 +259,7 @@ fn filtering(random: &mut Random, chain: &str, point: Option<HookPoint>) -> Vec<
         11 => vec![Expr::CounterMap(vec![Key::SourceV4], set("usage"))],
         12 => vec![Expr::SetMark(MarkPlace::Packet, mark(random))],
         13 => vec![Expr::SetMark(MarkPlace::Connection, mark(random))],
+        15 => vec![Expr::SetLabel(label(random))],
         14 if chain == "raw-pre" => vec![Expr::NoTrack],
         _ => vec![Expr::NamedCounter(set("count-some"))],
     }
@@ -272,6 +274,10 @@ fn mark(random: &mut Random) -> MarkValue {
         3 => MarkValue::Replaced { from, mask: 0xff, value: 1 },
         _ => MarkValue::Map(vec![Key::SourceV4], set("mark-by-source")),
     }
+}
+
+fn label(random: &mut Random) -> Label {
+    Label::try_from(random.pick(&[1, 100])).unwrap()
 }
 
 fn translating(random: &mut Random, chain: &str) -> Vec<Expr> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig, SsvmConfig};
+use super::balancer::Balancer;
+use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig};
 use crate::types::BlobDigest;
 
 impl<P: Part> ApplianceConfig<P> {
@@ -13,25 +14,22 @@ impl<P: Part> ApplianceConfig<P> {
 }
 
 impl RouterConfig {
-    /// Every blob that a router's part names: user data and passwords of guests.
+    /// Every blob that a router's part names: user data and passwords of guests, certificates of balancers, secrets of
+    /// tunnels.
     pub fn blobs(&self) -> BTreeSet<BlobDigest> {
+        let certificates = self.balancers.iter().flat_map(Balancer::certificates).copied();
         let guests = self.networks.iter().flat_map(|network| &network.guests);
         let metadata = guests.map(|guest| &guest.metadata);
         metadata
             .flat_map(|one| one.user_data.into_iter().chain(one.password.as_ref().map(|p| p.blob)))
+            .chain(certificates)
+            .chain(self.vpn.blobs())
             .collect()
     }
 }
 
 impl ProxyConfig {
     /// Every blob that a console proxy's part names.
-    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
-        BTreeSet::new()
-    }
-}
-
-impl SsvmConfig {
-    /// Every blob that a secondary storage VM's part names.
     pub fn blobs(&self) -> BTreeSet<BlobDigest> {
         BTreeSet::new()
     }

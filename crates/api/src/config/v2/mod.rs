@@ -1,6 +1,7 @@
 //! Version 2 of the configuration: one head for every appliance, and a part for its role.
 
 mod appliance;
+pub mod balancer;
 mod blobs;
 mod dhcp;
 mod dns;
@@ -13,7 +14,7 @@ mod public;
 mod role;
 mod route;
 mod router;
-mod ssvm;
+pub mod ssvm;
 mod traffic;
 mod vpc;
 pub mod vpn;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::balancer::Balancer;
+use super::vpn::VpnConfig;
 use super::{
     DnsConfig, EgressRule, FirewallRule, GuestNetwork, PortForward, PublicAddress, StaticNat, Vpc,
 };
@@ -35,7 +37,13 @@ pub struct RouterConfig {
     /// Public ports that lead to guests. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_forwards: Vec<PortForward>,
+    /// Addresses and ports whose connections are shared out among guests. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub balancers: Vec<Balancer>,
     /// The router is a VPC's. Default: isolated networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vpc: Option<Vpc>,
+    /// Virtual private networks. Default: none.
+    #[serde(default, skip_serializing_if = "VpnConfig::is_empty")]
+    pub vpn: VpnConfig,
 }

@@ -29,6 +29,23 @@ pub struct VpnConfig {
     pub remote_access: Vec<RemoteAccess>,
 }
 
+impl VpnConfig {
+    /// True when there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The secrets that it names.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobDigest> {
+        let sites = self.connections.iter().map(|connection| connection.gateway.psk);
+        let accesses = self.remote_access.iter().flat_map(|access| {
+            let passwords = access.users.iter().map(|user| user.password);
+            passwords.chain([access.psk])
+        });
+        sites.chain(accesses)
+    }
+}
+
 /// A tunnel between networks of ours and those behind a customer's gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +63,9 @@ pub struct VpnConnection {
     /// Wait for the peer to begin. Default: no, we begin as soon as the configuration is in force.
     #[serde(default)]
     pub passive: bool,
+    /// How often a reset was asked for: another number than before ends the connection and begins it anew. Default: 0.
+    #[serde(default)]
+    pub resets: u32,
     /// The other end.
     pub gateway: CustomerGateway,
 }
@@ -233,6 +253,9 @@ pub struct VpnUser {
     pub name: VpnUserName,
     /// The password.
     pub password: BlobDigest,
+    /// How often it was asked to end the user's sessions: another number than before ends them. Default: 0.
+    #[serde(default)]
+    pub disconnects: u32,
 }
 
 /// What happens to clients' connections to the outside.

@@ -60,6 +60,21 @@ fn a_changed_password_ends_what_the_old_one_began() {
     assert!(world.users().is_empty());
 }
 
+#[test]
+fn an_administrator_ends_sessions_and_the_user_may_come_again() {
+    let mut world = World::new(slice());
+    world.call(1, &MS, "anna", "correct horse");
+    world.call(2, &PAP, "bob", "battery staple");
+    world.run(2);
+    let mut ended = slice();
+    ended.accesses[0].users[0].disconnects = 1;
+    world.replace(ended);
+    assert_eq!(world.users(), ["bob 10.1.2.3"]);
+    world.call(3, &MS, "anna", "correct horse");
+    world.run(2);
+    assert_eq!(world.users(), ["anna 10.1.2.2", "bob 10.1.2.3"]);
+}
+
 /// The same slice, or one that differs in what does not concern a session, touches nothing.
 #[test]
 fn an_unrelated_change_touches_no_session() {

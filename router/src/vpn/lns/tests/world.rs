@@ -15,6 +15,7 @@ pub(super) fn slice() -> LnsSlice {
     let user = |name: &str, password: &str| UserSlice {
         name: name.parse().unwrap(),
         password: Secret::new(password),
+        disconnects: 0,
     };
     LnsSlice {
         accesses: vec![AccessSlice {
