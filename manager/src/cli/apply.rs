@@ -93,7 +93,8 @@ pub(super) async fn export(client: &Client, json: bool) -> Result<(), Failure> {
         let specs = cloud.section(&section);
         if !specs.is_empty() {
             let part = std::collections::BTreeMap::from([(section.clone(), specs)]);
-            let part = toml::to_string(&part).map_err(|error| Failure::Answer(error.to_string()))?;
+            let part =
+                toml::to_string(&part).map_err(|error| Failure::Answer(error.to_string()))?;
             text.push_str(&part);
             text.push('\n');
         }

@@ -14,9 +14,9 @@ mod object;
 mod output;
 mod status;
 mod table;
-mod waiting;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::process::ExitCode;
 use std::time::Duration;

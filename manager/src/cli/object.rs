@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::client::{Client, Failure};
 use super::kinds::{KindCommand, Verb};
-use super::{output, waiting};
 use super::table::{Column, record, render};
+use super::{output, waiting};
 
 const ALLOCATIONS: &[Column] = &[
     ("POOL", "/pool"),

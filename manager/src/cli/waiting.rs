@@ -42,7 +42,11 @@ pub(super) async fn changed(
     Ok(verdict(&settled))
 }
 
-async fn wait(client: &Client, effect: &Effect, until: Instant) -> Result<GenerationStatus, Failure> {
+async fn wait(
+    client: &Client,
+    effect: &Effect,
+    until: Instant,
+) -> Result<GenerationStatus, Failure> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let seconds = left.min(STEP).as_secs_f64().ceil();

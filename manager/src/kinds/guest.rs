@@ -279,11 +279,7 @@ async fn set_nic(
         "mac" => "UPDATE nics SET mac = $2 WHERE id = $1",
         _ => "UPDATE nics SET address = $2 WHERE id = $1",
     };
-    sqlx::query(statement)
-        .bind(nic.id.as_str())
-        .bind(value)
-        .execute(&mut *context.conn)
-        .await?;
+    sqlx::query(statement).bind(nic.id.as_str()).bind(value).execute(&mut *context.conn).await?;
     Ok(())
 }
 

@@ -248,7 +248,10 @@ async fn deletions(
     let zones = context.zones.clone();
     for kind in KINDS.iter().rev() {
         let zoned = kind.keys().iter().any(|key| key.field == "zone");
-        if !zoned && (kind.names().section() == "zones" || cloud.section(&kind.names().section()).is_empty()) {
+        if !zoned
+            && (kind.names().section() == "zones"
+                || cloud.section(&kind.names().section()).is_empty())
+        {
             // of what is in no zone, only the kinds that the description has are its business
             continue;
         }

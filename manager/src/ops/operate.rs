@@ -161,7 +161,8 @@ fn lists(path: &str, old: &[Value], new: &[Value], found: &mut Vec<Value>) {
 
 fn keyed(list: &[Value]) -> BTreeMap<String, &Value> {
     let key = |(number, part): (usize, &Value)| {
-        let name = ["id", "name", "destination"].iter().find_map(|field| part.get(*field)?.as_str());
+        let name =
+            ["id", "name", "destination"].iter().find_map(|field| part.get(*field)?.as_str());
         name.map_or_else(|| number.to_string(), str::to_owned)
     };
     list.iter().enumerate().map(|(number, part)| (key((number, part)), part)).collect()

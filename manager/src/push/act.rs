@@ -55,11 +55,7 @@ impl Task {
     }
 
     /// Sends the wanted configuration, unless something newer is wanted by now.
-    async fn push(
-        &mut self,
-        ready: &Ready,
-        client: &PushClient,
-    ) -> Result<Rest, RoundError> {
+    async fn push(&mut self, ready: &Ready, client: &PushClient) -> Result<Rest, RoundError> {
         let generation = ready.wanted.generation;
         self.send_blobs(&ready.document, client).await?;
         if !self.note_sent(generation).await? {

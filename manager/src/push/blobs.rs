@@ -11,5 +11,7 @@ pub(super) fn named(document: &str) -> BTreeSet<BlobDigest> {
     if !document.contains("sha256:") {
         return BTreeSet::new();
     }
-    serde_json::from_str::<ApplianceConfig>(document).map(|config| config.blobs()).unwrap_or_default()
+    serde_json::from_str::<ApplianceConfig>(document)
+        .map(|config| config.blobs())
+        .unwrap_or_default()
 }

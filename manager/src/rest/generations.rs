@@ -64,8 +64,7 @@ pub(super) async fn show(
         let news = app.watch.news();
         let found = outcomes::of_change(&mut *app.read().await?, id.as_str(), generation).await?;
         let name = || format!("{generation} of {id}");
-        let status =
-            found.ok_or_else(|| Error::NotFound { kind: "generation", name: name() })?;
+        let status = found.ok_or_else(|| Error::NotFound { kind: "generation", name: name() })?;
         let left = until.saturating_duration_since(Instant::now());
         if status.state.is_final() || left.is_zero() {
             return Ok(shown(&status));

@@ -38,9 +38,6 @@ pub async fn get(conn: &mut Conn, digest: &BlobDigest) -> Result<Option<Vec<u8>>
 
 /// Forgets one that nothing names any more.
 pub async fn delete(conn: &mut Conn, digest: &BlobDigest) -> Result<(), Error> {
-    sqlx::query("DELETE FROM blobs WHERE digest = $1")
-        .bind(digest.hex())
-        .execute(conn)
-        .await?;
+    sqlx::query("DELETE FROM blobs WHERE digest = $1").bind(digest.hex()).execute(conn).await?;
     Ok(())
 }

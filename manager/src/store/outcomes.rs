@@ -116,7 +116,10 @@ fn read(row: &Row) -> Result<GenerationStatus, Error> {
         generation: number(row, "generation")?,
         state,
         detail: row.try_get("detail")?,
-        findings: findings.map(|text| from_json(&text, "findings")).transpose()?.unwrap_or_default(),
+        findings: findings
+            .map(|text| from_json(&text, "findings"))
+            .transpose()?
+            .unwrap_or_default(),
         wanted_at: time("at")?,
         settled_at: time("settled")?,
         actor: row.try_get("actor")?,
@@ -186,13 +189,12 @@ pub async fn document(
     id: &str,
     generation: Generation,
 ) -> Result<Option<String>, Error> {
-    let row = sqlx::query(
-        "SELECT document FROM configurations WHERE appliance = $1 AND generation = $2",
-    )
-    .bind(id)
-    .bind(i64::try_from(generation.get()).unwrap_or(i64::MAX))
-    .fetch_optional(conn)
-    .await?;
+    let row =
+        sqlx::query("SELECT document FROM configurations WHERE appliance = $1 AND generation = $2")
+            .bind(id)
+            .bind(i64::try_from(generation.get()).unwrap_or(i64::MAX))
+            .fetch_optional(conn)
+            .await?;
     Ok(row.map(|row| row.try_get("document")).transpose()?)
 }
 

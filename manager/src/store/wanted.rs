@@ -93,12 +93,14 @@ pub async fn set(
     .bind(cause.reason.to_owned())
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE wanted SET generation = $2, digest = $3, pinned = NULL WHERE appliance = $1")
-        .bind(id.to_owned())
-        .bind(number)
-        .bind(wanted.digest.clone())
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE wanted SET generation = $2, digest = $3, pinned = NULL WHERE appliance = $1",
+    )
+    .bind(id.to_owned())
+    .bind(number)
+    .bind(wanted.digest.clone())
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

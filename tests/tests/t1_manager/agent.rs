@@ -35,6 +35,7 @@ pub(crate) struct Exchange {
 #[derive(Default)]
 struct Kept {
     current: Option<RouterDocument>,
+    committed: BTreeMap<u64, RouterDocument>,
     pending: Option<RouterDocument>,
     pushed: Vec<u64>,
     script: VecDeque<Answer>,
@@ -136,9 +137,7 @@ impl Agent {
     /// Back on an older generation.
     pub(crate) fn revert(&self, generation: u64) {
         let mut kept = self.kept();
-        let mut config = kept.current.clone().unwrap();
-        config.generation = Generation::try_from(generation).unwrap();
-        kept.current = Some(config);
+        kept.current = Some(kept.committed[&generation].clone());
     }
 
     /// Number of the committed configuration.
@@ -307,6 +306,7 @@ async fn confirm(
     let mut kept = agent.kept();
     let pending = kept.pending.take_if(|pending| pending.generation == generation);
     if let Some(pending) = pending {
+        kept.committed.insert(generation.get(), pending.clone());
         kept.current = Some(pending);
     }
     let current = kept.current.as_ref().map(|config| config.generation);

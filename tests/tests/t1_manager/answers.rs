@@ -1,8 +1,8 @@
 //! Every answer that an appliance can give, and none.
 
+use sluice_api::Finding;
 use sluice_api::report::{Answer, Busy};
 use sluice_api::types::Generation;
-use sluice_api::Finding;
 
 use super::agent::Agent;
 use super::process::Cloud;

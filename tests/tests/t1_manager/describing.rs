@@ -78,7 +78,9 @@ async fn two_guests_exchange_their_addresses_in_one_change() {
     assert_eq!(agent.pushed(), [1, 2, 3], "one configuration for the exchange");
     let config = serde_json::to_value(agent.config()).unwrap();
     let guests = config["role"]["router"]["networks"][0]["guests"].as_array().unwrap().clone();
-    let of = |name: &str| guests.iter().find(|guest| guest["hostname"] == name).unwrap()["address"].clone();
+    let of = |name: &str| {
+        guests.iter().find(|guest| guest["hostname"] == name).unwrap()["address"].clone()
+    };
     assert_eq!((of("vm1"), of("vm2")), ("10.1.1.60".into(), "10.1.1.50".into()));
     cloud.stop();
 }
@@ -87,13 +89,18 @@ async fn two_guests_exchange_their_addresses_in_one_change() {
 async fn an_export_applies_empty() {
     let cloud = Cloud::start().await;
     let _agent = cloud.first_network_in_sync().await;
-    let more = ["public-ip", "create", "--network", "net1", "--name", "web"];
+    let more = ["public-ip", "create", "web", "--network", "net1"];
     assert_eq!(cloud.sluice(more).code, 0);
     let exported = cloud.sluice(["export"]);
     assert_eq!(exported.code, 0, "{exported:?}");
     let file = write(&cloud, "export.toml", &exported.out);
     let told = cloud.sluice(["apply", &file, "--yes", "--prune"]);
-    assert_eq!((told.code, told.out.as_str()), (0, "nothing to do\n"), "{told:?}\n{}", exported.out);
+    assert_eq!(
+        (told.code, told.out.as_str()),
+        (0, "nothing to do\n"),
+        "{told:?}\n{}",
+        exported.out
+    );
     let other = Cloud::start().await;
     let told = other.sluice(["apply", &write(&other, "export.toml", &exported.out), "--yes"]);
     assert_eq!(told.code, 0, "{told:?}");

@@ -15,7 +15,8 @@ async fn a_change_is_waited_for_until_it_is_in_force() {
     assert_eq!(told.code, 0, "{told:?}\n{}", cloud.log());
     assert!(told.out.contains("r-1 generation 2: in force"), "{told:?}");
     assert_eq!(agent.committed(), Some(2));
-    let told = cloud.sluice(["--wait", "30", "--json", "network", "update", "net1", "--egress", "deny"]);
+    let told =
+        cloud.sluice(["--wait", "30", "--json", "network", "update", "net1", "--egress", "deny"]);
     let answer: Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!(answer["answer"]["effects"], json!([{ "appliance": "r-1", "generation": 3 }]));
     assert_eq!(answer["settled"][0]["state"], "in-force", "{answer}");

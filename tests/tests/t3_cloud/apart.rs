@@ -83,7 +83,8 @@ async fn heard_only_its_own(world: &World, name: &str, other: &str) {
     let router_of_other = {
         let network = world.view.guest(other).unwrap().nics[0].network.clone();
         let network = world.view.networks.iter().find(|n| n.id == network).unwrap();
-        let router = world.view.appliances.iter().find(|a| a.id == network.router).unwrap();
+        let router =
+            world.view.appliances.iter().find(|a| Some(&a.id) == network.router.as_ref()).unwrap();
         router.nics.last().unwrap().mac.to_string()
     };
     assert!(seen.contains(&mac(name)), "{name} saw nothing of its own:\n{seen}");
