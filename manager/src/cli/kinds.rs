@@ -300,6 +300,6 @@ impl Subcommand for Appliances {
     }
 
     fn has_subcommand(name: &str) -> bool {
-        ["create", "list", "show", "delete"].contains(&name)
+        ["create", "list", "show", "update", "delete"].contains(&name)
     }
 }

@@ -5,17 +5,21 @@
 
 use sluice_api::config::{ProxyDocument, RouterDocument, SsvmDocument};
 
-use super::ApplianceModel;
+use super::{ApplianceModel, balancer, public, ssvm, vpc, vpn};
 use crate::error::Error;
 use crate::store::Conn;
 
 /// Areas of a router.
-#[expect(clippy::unused_async, reason = "areas read the store")]
 pub(super) async fn router(
-    _conn: &mut Conn,
-    _model: &ApplianceModel,
-    _config: &mut RouterDocument,
+    conn: &mut Conn,
+    model: &ApplianceModel,
+    config: &mut RouterDocument,
 ) -> Result<(), Error> {
+    vpc::add(conn, model, config).await?;
+    public::add(conn, model, config).await?;
+    balancer::add(conn, model, config).await?;
+    vpn::add(conn, model, config).await?;
+    public::addresses(model, config);
     Ok(())
 }
 
@@ -30,11 +34,10 @@ pub(super) async fn proxy(
 }
 
 /// Areas of a secondary storage VM.
-#[expect(clippy::unused_async, reason = "areas read the store")]
 pub(super) async fn ssvm(
-    _conn: &mut Conn,
-    _model: &ApplianceModel,
-    _config: &mut SsvmDocument,
+    conn: &mut Conn,
+    model: &ApplianceModel,
+    config: &mut SsvmDocument,
 ) -> Result<(), Error> {
-    Ok(())
+    ssvm::add(conn, model, config).await
 }

@@ -35,6 +35,12 @@ pub(super) fn links(model: &ApplianceModel) -> Result<Vec<Link>, CompileError> {
     for network in model.sorted_networks() {
         links.push(guest(model, network)?);
     }
+    for private in &model.private {
+        let carrier = trunk(model, &private.physical_network, "private gateways")?;
+        let (name, role, addresses) =
+            (private.link.clone(), LinkRole::Private, vec![private.address]);
+        links.push(vlan(name, role, &carrier.link, private.vlan, carrier.mtu, addresses));
+    }
     Ok(links)
 }
 

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::kinds::appliance::{Appliance, ApplianceNic, NicPurpose, Uplink};
 use crate::kinds::network::Network;
 use crate::kinds::physical_network::PhysicalNetwork;
+use crate::kinds::private_gateway::PrivateGateway;
 use crate::kinds::public_ip::PublicIp;
 use crate::kinds::public_range::PublicRange;
 use crate::kinds::zone::Zone;
@@ -11,7 +12,7 @@ use crate::kinds::{dynamic, guest};
 use crate::store::Conn;
 use crate::store::objects::ALL;
 
-use super::{ApplianceModel, Carrier, NetworkModel, PublicIpModel, UplinkModel};
+use super::{ApplianceModel, Carrier, NetworkModel, PrivateModel, PublicIpModel, UplinkModel};
 
 /// All that the configuration of `appliance` is made of.
 pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<ApplianceModel, Error> {
@@ -49,7 +50,23 @@ pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<Appli
         uplinks,
         ips: public,
         networks,
+        private: dynamic::load::<PrivateGateway>(conn, &router, ALL)
+            .await?
+            .into_iter()
+            .map(private)
+            .collect(),
+        certificate: appliance.certificate,
+        allowed_sources: appliance.allowed_sources.clone(),
     })
+}
+
+fn private(gateway: PrivateGateway) -> PrivateModel {
+    PrivateModel {
+        link: gateway.link,
+        physical_network: gateway.physical_network,
+        vlan: gateway.vlan,
+        address: gateway.address,
+    }
 }
 
 async fn carriers(conn: &mut Conn, appliance: &Appliance) -> Result<Vec<Carrier>, Error> {
@@ -109,6 +126,7 @@ async fn network_model(conn: &mut Conn, network: &Network) -> Result<NetworkMode
         lease_seconds: network.lease_seconds,
         mtu: network.mtu,
         source_nat: network.source_nat,
+        acl: network.acl.clone(),
         guests: guest::served(conn, &network.id).await?,
     })
 }

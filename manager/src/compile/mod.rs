@@ -5,9 +5,14 @@
 //! content changed, and the check, which is the contract's own.
 
 mod areas;
+mod balancer;
 mod links;
 mod load;
 mod network;
+mod public;
+mod ssvm;
+mod vpc;
+mod vpn;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -18,8 +23,8 @@ use sluice_api::config::{
     RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart,
 };
 use sluice_api::types::{
-    ApplianceId, Cidr, DomainName, FormatVersion, Generation, HostName, InterfaceAddress,
-    LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
+    ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName,
+    InterfaceAddress, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
 };
 
 use crate::error::Error;
@@ -52,6 +57,25 @@ pub struct ApplianceModel {
     pub ips: Vec<PublicIpModel>,
     /// Guest networks that it serves.
     pub networks: Vec<NetworkModel>,
+    /// Links to private networks.
+    pub private: Vec<PrivateModel>,
+    /// Blob of the certificate chain and key that it shows to the public.
+    pub certificate: Option<BlobDigest>,
+    /// Private networks that images may come from.
+    pub allowed_sources: Vec<Cidr>,
+}
+
+/// A link to a private network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivateModel {
+    /// Its name.
+    pub link: LinkName,
+    /// The physical network that carries it.
+    pub physical_network: ObjectId,
+    /// Its VLAN.
+    pub vlan: VlanId,
+    /// The router's address.
+    pub address: InterfaceAddress,
 }
 
 /// A NIC by what it carries.
@@ -124,6 +148,8 @@ pub struct NetworkModel {
     pub mtu: Option<Mtu>,
     /// The address with which its guests leave, one of the appliance's.
     pub source_nat: Option<Ipv4Addr>,
+    /// The access control list of a tier.
+    pub acl: Option<ObjectId>,
     /// Its guests.
     pub guests: Vec<Guest>,
 }

@@ -15,7 +15,7 @@ pub(super) fn guest_network(model: &ApplianceModel, network: &NetworkModel) -> G
         cidr: network.cidr,
         gateway: network.gateway,
         domain: network.domain.clone(),
-        acl: None,
+        acl: network.acl.clone(),
         egress: network.egress,
         source_nat,
         dhcp: DhcpConfig { lease_seconds: network.lease_seconds, ..DhcpConfig::default() },

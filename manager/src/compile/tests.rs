@@ -72,6 +72,7 @@ fn network(id: &str, vlan: &str, third: u8) -> NetworkModel {
         lease_seconds: LeaseSeconds::DAY,
         mtu: None,
         source_nat: Some(Ipv4Addr::new(198, 51, 100, 10 + third)),
+        acl: None,
         guests: Vec::new(),
     }
 }
@@ -92,6 +93,9 @@ fn model(networks: Vec<NetworkModel>) -> ApplianceModel {
         uplinks: vec![uplink()],
         ips: vec![ip(11)],
         networks,
+        private: Vec::new(),
+        certificate: None,
+        allowed_sources: Vec::new(),
     }
 }
 

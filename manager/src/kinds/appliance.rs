@@ -7,15 +7,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use sluice_api::boot::Role;
-use sluice_api::types::{ApplianceId, InterfaceAddress, LinkName, MacAddr, ObjectId, VlanId};
+use sluice_api::types::{
+    ApplianceId, BlobDigest, Cidr, InterfaceAddress, LinkName, MacAddr, ObjectId, Secret, VlanId,
+};
 use utoipa::ToSchema;
 
 use super::network::Network;
 use super::physical_network::PhysicalNetwork;
+use super::private_gateway::PrivateGateway;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose, ipv4};
 use super::public_range::PublicRange;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, NoPatch};
+use super::{Column, Context, Key, Kind, Names};
 use crate::alloc::{Pool, PoolClass, PoolName, mac_number, random_mac};
 use crate::error::Error;
 use crate::store::{Taken, allocations, wanted};
@@ -55,6 +58,12 @@ pub struct Appliance {
     /// Its address on the storage network.
     #[serde(default)]
     pub storage_address: Option<InterfaceAddress>,
+    /// Digest of the certificate chain and key that a proxy or ssvm shows to the public.
+    #[serde(default)]
+    pub certificate: Option<BlobDigest>,
+    /// Private networks that an ssvm may bring images in from.
+    #[serde(default)]
+    pub allowed_sources: Vec<Cidr>,
     /// The public range that was asked for, until it has an address.
     #[serde(skip)]
     asked_range: Option<ObjectId>,
@@ -118,9 +127,28 @@ pub struct ApplianceSpec {
     /// Its address on the storage network; required with `storage_network`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_address: Option<InterfaceAddress>,
+    /// Certificate chain and private key (PKCS #8) in PEM that a proxy or ssvm shows to the public. Default: an ssvm serves
+    /// nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Secret>,
+    /// Private networks that an ssvm may bring images in from. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_sources: Vec<Cidr>,
     /// A router that is made with its network.
     #[serde(skip)]
     pub with_network: bool,
+}
+
+/// Changes to a system VM; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppliancePatch {
+    /// New certificate chain and private key in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Secret>,
+    /// New networks that images may come from; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_sources: Option<Vec<Cidr>>,
 }
 
 impl ApplianceSpec {
@@ -133,6 +161,8 @@ impl ApplianceSpec {
             public_range: None,
             storage_network: None,
             storage_address: None,
+            certificate: None,
+            allowed_sources: Vec::new(),
             with_network: false,
         }
     }
@@ -161,7 +191,7 @@ impl Kind for Appliance {
     ];
 
     type Spec = ApplianceSpec;
-    type Patch = NoPatch;
+    type Patch = AppliancePatch;
 
     fn prefix(spec: &ApplianceSpec) -> &'static str {
         match spec.role {
@@ -190,6 +220,10 @@ impl Kind for Appliance {
             .parse()
             .map_err(|_| Error::Corrupt { what: "id", reason: format!("{id} is none") })?;
         let storage = storage_network(context, &zone, &spec).await?;
+        let certificate = match &spec.certificate {
+            Some(pem) => Some(context.keep(pem.reveal().as_bytes()).await?),
+            None => None,
+        };
         let mac = take_mac(context, None, nic_of(context, &appliance)).await?;
         let control = ApplianceNic {
             purpose: NicPurpose::Control,
@@ -209,6 +243,8 @@ impl Kind for Appliance {
             uplinks: Vec::new(),
             storage_network: storage,
             storage_address: spec.storage_address,
+            certificate,
+            allowed_sources: spec.allowed_sources,
             asked_range: spec.public_range,
         })
     }
@@ -226,6 +262,19 @@ impl Kind for Appliance {
         };
         context.make::<PublicIp>(spec).await?;
         *self = context.get(&object_id(&self.id)).await?;
+        Ok(())
+    }
+
+    async fn update(
+        &mut self,
+        context: &mut Context<'_>,
+        patch: AppliancePatch,
+    ) -> Result<(), Error> {
+        if let Some(pem) = &patch.certificate {
+            self.certificate = Some(context.keep(pem.reveal().as_bytes()).await?);
+        }
+        self.allowed_sources =
+            patch.allowed_sources.unwrap_or_else(|| self.allowed_sources.clone());
         Ok(())
     }
 
@@ -349,10 +398,16 @@ pub async fn take_mac(
     Err(Error::Exhausted { pool: "the MAC addresses".to_owned() })
 }
 
-/// Removes an appliance that no machine ever ran, and frees all that it had.
-pub(super) async fn forget(context: &mut Context<'_>, id: &ApplianceId) -> Result<(), Error> {
+/// What it served is gone: an appliance that was made with it and that no machine ever ran goes too, and frees all that
+/// it had; another gets what is left.
+pub(super) async fn retire(context: &mut Context<'_>, id: &ApplianceId) -> Result<(), Error> {
     let appliance: Appliance = context.get(&object_id(id)).await?;
-    context.remove(appliance).await
+    let machine = wanted::machine(context.conn, id.as_str()).await?.unwrap_or_default();
+    let never_booted = machine.sent.is_none() && machine.certificate_until.is_none();
+    if appliance.with_network && never_booted {
+        return context.remove(appliance).await;
+    }
+    replug(context, id).await
 }
 
 /// Where an appliance has to be plugged in, the control network apart.
@@ -378,8 +433,10 @@ pub async fn replug(context: &mut Context<'_>, id: &ApplianceId) -> Result<(), E
         plugs.push((NicPurpose::Public, up.physical_network.clone()));
     }
     let tagged = appliance.uplinks.iter().filter(|up| up.vlan.is_some());
+    let gateways = context.all::<PrivateGateway>(&[("router", id.as_str())]).await?;
     let trunks = networks.iter().map(|network| &network.physical_network);
-    for trunk in trunks.chain(tagged.map(|up| &up.physical_network)) {
+    let private = gateways.iter().map(|gateway| &gateway.physical_network);
+    for trunk in trunks.chain(tagged.map(|up| &up.physical_network)).chain(private) {
         plugs.push((NicPurpose::Trunk, trunk.clone()));
     }
     plugs.extend(appliance.storage_network.iter().map(|net| (NicPurpose::Storage, net.clone())));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sluice_api::types::{ApplianceId, BlobDigest, ObjectId};
+use sluice_api::types::{ApplianceId, BlobDigest, ObjectId, Secret};
 
 use super::{Kind, dynamic};
 use crate::error::Error;
@@ -83,6 +83,35 @@ impl<'c> Context<'c> {
     /// Deletes an object of another kind within this change.
     pub async fn remove<K: Kind>(&mut self, object: K) -> Result<(), Error> {
         Box::pin(dynamic::delete(self, object)).await.map(drop)
+    }
+
+    /// Keeps a secret that could be guessed, and returns the digest that a configuration names: a line of random text comes first, so that the digest does not tell
+    /// when a guess is right.
+    pub async fn keep_secret(
+        &mut self,
+        field: &'static str,
+        secret: &Secret,
+    ) -> Result<BlobDigest, Error> {
+        if secret.reveal().is_empty() {
+            return Err(Error::Invalid { field, reason: "must not be empty".to_owned() });
+        }
+        let salt: [u8; 16] = rand::random();
+        let mut bytes: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+        bytes.push('\n');
+        bytes.push_str(secret.reveal());
+        self.keep(bytes.as_bytes()).await
+    }
+
+    /// The same for a secret that a new object needs.
+    pub async fn keep_required(
+        &mut self,
+        field: &'static str,
+        secret: Option<&Secret>,
+    ) -> Result<BlobDigest, Error> {
+        match secret {
+            Some(secret) => self.keep_secret(field, secret).await,
+            None => Err(Error::Invalid { field, reason: "must be given".to_owned() }),
+        }
     }
 
     /// Keeps bytes that are too large or too secret for a configuration, which names them by this digest.

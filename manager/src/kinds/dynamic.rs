@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sluice_api::Finding;
-use sluice_api::types::ObjectId;
+use sluice_api::config::vpn::secret_of_blob;
+use sluice_api::types::{BlobDigest, ObjectId};
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -20,7 +21,7 @@ use super::fields::{self, Fields};
 use super::{Action, Column, Context, Holds, KINDS, Key, Kind, Names, columns, table};
 use crate::error::Error;
 use crate::store::objects::{self, ALL, Cell, Line, Page, Table};
-use crate::store::{Conn, from_json, to_json};
+use crate::store::{Conn, blobs, from_json, to_json};
 
 /// Objects by columns, in the order in which they were made.
 pub async fn load<K: Kind>(
@@ -306,22 +307,40 @@ pub(super) async fn compare<K: Kind>(
     stated: &Map<String, Value>,
 ) -> Result<Difference, Error> {
     let current = object.as_spec()?;
-    let changeable = Fields::of::<K::Patch>();
+    let (changeable, spec) = (Fields::of::<K::Patch>(), Fields::of::<K::Spec>());
     let (mut notes, mut patch) = (Vec::new(), Map::new());
     for (field, value) in stated {
         let id = reference(context, K::KEYS, field, stated).await?;
         let new = id.map_or_else(|| value.clone(), |id| Value::from(id.as_str()));
         let old = current.get(field).cloned().unwrap_or(Value::Null);
-        if old == new {
+        if old == new || spec.is_secret(field) && holds(context, &old, value).await? {
             continue;
         }
         if !changeable.has(field) {
             return Err(fixed::<K>(object, field, &old));
         }
+        if spec.is_secret(field) {
+            notes.push(format!("{field}: another"));
+            patch.insert(field.clone(), value.clone());
+            continue;
+        }
         notes.push(format!("{field}: {} -> {}", told(&old), told(value)));
         patch.insert(field.clone(), value.clone());
     }
     Ok(Difference { notes, patch })
+}
+
+/// True when the blob with this digest is that secret.
+async fn holds(context: &mut Context<'_>, digest: &Value, secret: &Value) -> Result<bool, Error> {
+    let (Some(digest), Some(secret)) = (digest.as_str(), secret.as_str()) else {
+        return Ok(false);
+    };
+    let Ok(digest) = digest.parse::<BlobDigest>() else { return Ok(false) };
+    if digest == BlobDigest::of(secret.as_bytes()) {
+        return Ok(true);
+    }
+    let kept = blobs::get(context.conn, &digest).await?.unwrap_or_default();
+    Ok(secret_of_blob(&kept) == Some(secret))
 }
 
 fn fixed<K: Kind>(object: &K, field: &str, old: &Value) -> Error {

@@ -62,6 +62,11 @@ impl Fields {
         Self(properties.iter().map(field).collect())
     }
 
+    /// True when the field called `name` is a secret.
+    pub fn is_secret(&self, name: &str) -> bool {
+        self.0.iter().any(|field| field.name == name && field.form == Form::Secret)
+    }
+
     /// True when there is a field called `name`.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|field| field.name == name)
@@ -123,8 +128,10 @@ fn is(schema: &Value, kind: &str) -> bool {
 }
 
 fn form(schema: &Value) -> Form {
-    if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        return Form::Word(words.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    let words = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    let words: Vec<_> = words.filter_map(Value::as_str).map(str::to_owned).collect();
+    if !words.is_empty() {
+        return Form::Word(words);
     }
     if schema.get("format").is_some_and(|format| format == "password") {
         return Form::Secret;

@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sluice_api::config::{GuestDhcp, GuestMetadata};
-use sluice_api::types::{ApplianceId, HostName, MacAddr, ObjectId};
+use sluice_api::config::{GuestDhcp, GuestMetadata, GuestPassword};
+use sluice_api::types::{
+    ApplianceId, BlobDigest, HostName, MacAddr, ObjectId, PasswordSeconds, PublicKey, Secret,
+};
 use sqlx::Row as _;
 use utoipa::ToSchema;
 
@@ -16,7 +18,7 @@ use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, dynamic};
 use crate::alloc::{Pool, PoolClass, PoolName, mac_number};
 use crate::error::Error;
-use crate::store::{Row, allocations, objects};
+use crate::store::{Row, allocations, from_json, objects};
 
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -30,6 +32,15 @@ pub struct Guest {
     pub name: HostName,
     /// Its NICs; the first is the one it was created with.
     pub nics: Vec<Nic>,
+    /// Keys that may log in.
+    #[serde(default)]
+    pub public_keys: Vec<PublicKey>,
+    /// Digest of its user data.
+    #[serde(default)]
+    pub user_data: Option<BlobDigest>,
+    /// Digest of the password that it may fetch once.
+    #[serde(default)]
+    pub password: Option<BlobDigest>,
 }
 
 /// A guest's NIC.
@@ -64,6 +75,15 @@ pub struct GuestSpec {
     /// Address of its NIC. Default: a free, locally administered one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
+    /// Keys that may log in, each a line of `authorized_keys` without options. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public_keys: Vec<PublicKey>,
+    /// User data as text, at most 1 MiB. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<Secret>,
+    /// A password that the guest fetches once. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
 }
 
 /// Changes to a guest; what is left out stays.
@@ -80,6 +100,15 @@ pub struct GuestPatch {
     /// New address on the wire of its first NIC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
+    /// New keys; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_keys: Option<Vec<PublicKey>>,
+    /// New user data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<Secret>,
+    /// New password, which the guest fetches once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
 }
 
 impl Kind for Guest {
@@ -120,7 +149,17 @@ impl Kind for Guest {
         let taken = context.taken(nic.as_str(), "guest NIC", network.router.as_ref());
         let mac = take_mac(context, spec.mac, taken).await?;
         let nics = vec![Nic { id: nic.clone(), network: network.id, mac, address }];
-        Ok(Self { id, zone: network.zone, name: spec.name, nics })
+        let mut guest = Self {
+            id,
+            zone: network.zone,
+            name: spec.name,
+            nics,
+            public_keys: spec.public_keys,
+            user_data: None,
+            password: None,
+        };
+        guest.keep(context, spec.user_data.as_ref(), spec.password.as_ref()).await?;
+        Ok(guest)
     }
 
     async fn created(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
@@ -140,7 +179,8 @@ impl Kind for Guest {
         if let Some(mac) = patch.mac {
             self.move_mac(context, mac).await?;
         }
-        Ok(())
+        self.public_keys = patch.public_keys.unwrap_or_else(|| self.public_keys.clone());
+        self.keep(context, patch.user_data.as_ref(), patch.password.as_ref()).await
     }
 
     async fn yields(
@@ -216,7 +256,31 @@ impl Kind for Guest {
     }
 }
 
+/// Most bytes of user data.
+const MOST_USER_DATA: usize = 1 << 20;
+
 impl Guest {
+    /// Keeps what is given of user data and password.
+    async fn keep(
+        &mut self,
+        context: &mut Context<'_>,
+        user_data: Option<&Secret>,
+        password: Option<&Secret>,
+    ) -> Result<(), Error> {
+        if let Some(data) = user_data {
+            let bytes = data.reveal().as_bytes();
+            if bytes.len() > MOST_USER_DATA {
+                let reason = format!("{} bytes are more than {MOST_USER_DATA}", bytes.len());
+                return Err(Error::Invalid { field: "user_data", reason });
+            }
+            self.user_data = Some(context.keep(bytes).await?);
+        }
+        if let Some(password) = password {
+            self.password = Some(context.keep_secret("password", password).await?);
+        }
+        Ok(())
+    }
+
     async fn rename(&mut self, context: &mut Context<'_>, new: HostName) -> Result<(), Error> {
         for nic in &self.nics {
             let network: Network = context.get(&nic.network).await?;
@@ -372,10 +436,13 @@ pub async fn served(
     conn: &mut crate::store::Conn,
     network: &ObjectId,
 ) -> Result<Vec<sluice_api::config::Guest>, Error> {
-    let rows = sqlx::query("SELECT id, hostname, mac, address FROM nics WHERE network = $1")
-        .bind(network.as_str())
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT n.id, n.hostname, n.mac, n.address, g.body FROM nics n
+         JOIN guests g ON g.id = n.guest WHERE n.network = $1",
+    )
+    .bind(network.as_str())
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(served_nic).collect()
 }
 
@@ -388,6 +455,16 @@ fn served_nic(row: &Row) -> Result<sluice_api::config::Guest, Error> {
         text.parse()
             .map_err(|error: T::Err| Error::Corrupt { what: column, reason: error.to_string() })
     }
+    let guest: Guest = from_json(&row.try_get::<String, _>("body")?, Guest::NAMES.word)?;
+    let password = guest
+        .password
+        .map(|blob| GuestPassword { blob, valid_seconds: PasswordSeconds::default() });
+    let metadata = GuestMetadata {
+        public_keys: guest.public_keys,
+        user_data: guest.user_data,
+        password,
+        ..GuestMetadata::default()
+    };
     Ok(sluice_api::config::Guest {
         id: part(row, "id")?,
         mac: part(row, "mac")?,
@@ -396,6 +473,6 @@ fn served_nic(row: &Row) -> Result<sluice_api::config::Guest, Error> {
         hostname: part(row, "hostname")?,
         default_nic: true,
         dhcp: GuestDhcp::default(),
-        metadata: GuestMetadata::default(),
+        metadata,
     })
 }

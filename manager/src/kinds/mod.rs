@@ -8,15 +8,34 @@
 //! row, names and references, what is in use, the comparison with a description) is in [`dynamic`]; a kind states its
 //! fields, its keys and its own rules.
 
+pub mod acl_list;
+pub mod acl_rule;
 pub mod appliance;
+pub mod balancer;
+pub mod balancer_member;
 pub mod context;
+pub mod customer_gateway;
 pub mod dynamic;
+pub mod egress_rule;
 pub mod fields;
+pub mod firewall_rule;
 pub mod guest;
+pub mod image;
+pub mod image_grant;
+pub mod image_store;
 pub mod network;
 pub mod physical_network;
+pub mod port_forward;
+pub mod private_gateway;
 pub mod public_ip;
 pub mod public_range;
+pub mod remote_access;
+pub(crate) mod rule;
+pub mod static_nat;
+pub mod static_route;
+pub mod vpc;
+pub mod vpn_connection;
+pub mod vpn_user;
 pub mod zone;
 
 use std::fmt::Debug;
@@ -39,9 +58,27 @@ pub static KINDS: &[&dyn AnyKind] = &[
     &Of::<physical_network::PhysicalNetwork>::NEW,
     &Of::<public_range::PublicRange>::NEW,
     &Of::<appliance::Appliance>::NEW,
+    &Of::<vpc::Vpc>::NEW,
+    &Of::<acl_list::AclList>::NEW,
+    &Of::<acl_rule::AclRule>::NEW,
     &Of::<network::Network>::NEW,
     &Of::<public_ip::PublicIp>::NEW,
     &Of::<guest::Guest>::NEW,
+    &Of::<private_gateway::PrivateGateway>::NEW,
+    &Of::<static_route::StaticRoute>::NEW,
+    &Of::<firewall_rule::FirewallRule>::NEW,
+    &Of::<egress_rule::EgressRule>::NEW,
+    &Of::<static_nat::StaticNat>::NEW,
+    &Of::<port_forward::PortForward>::NEW,
+    &Of::<balancer::Balancer>::NEW,
+    &Of::<balancer_member::BalancerMember>::NEW,
+    &Of::<remote_access::RemoteAccess>::NEW,
+    &Of::<vpn_user::VpnUser>::NEW,
+    &Of::<customer_gateway::CustomerGateway>::NEW,
+    &Of::<vpn_connection::VpnConnection>::NEW,
+    &Of::<image_store::ImageStore>::NEW,
+    &Of::<image::Image>::NEW,
+    &Of::<image_grant::ImageGrant>::NEW,
 ];
 
 /// The kind called `word`, such as `public range`.
@@ -276,6 +313,30 @@ pub trait Kind:
         dynamic::common_fields(self)
     }
 }
+
+/// `id` and `name` of a kind whose fields are called so.
+macro_rules! named {
+    () => {
+        fn id(&self) -> ObjectId {
+            self.id.clone()
+        }
+
+        fn name(&self) -> String {
+            self.name.to_string()
+        }
+    };
+}
+use named;
+
+/// `touches` of a kind that is of one appliance, its field `router`.
+macro_rules! of_router {
+    () => {
+        async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
+            Ok(vec![self.router.clone()])
+        }
+    };
+}
+use of_router;
 
 /// The keys of a kind that are columns.
 fn columns<K: Kind>() -> impl Iterator<Item = &'static Key> {

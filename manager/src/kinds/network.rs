@@ -11,14 +11,16 @@ use sluice_api::types::{
 use sqlx::Row as _;
 use utoipa::ToSchema;
 
-use super::appliance::{Appliance, ApplianceSpec, forget, free_link, object_id, replug};
+use super::acl_list::AclList;
+use super::appliance::{Appliance, ApplianceSpec, free_link, replug, retire};
 use super::physical_network::PhysicalNetwork;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::public_range::PublicRange;
+use super::vpc::Vpc;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names};
 use crate::error::Error;
-use crate::store::{allocations, wanted};
+use crate::store::allocations;
 
 /// The most addresses that a guest network may span, as a prefix length: the guide's setups use nothing wider.
 const WIDEST_PREFIX: u8 = 16;
@@ -62,6 +64,12 @@ pub struct Network {
     pub router: Option<ApplianceId>,
     /// Name of its link in the router.
     pub link: Option<LinkName>,
+    /// Id of the VPC that it is a tier of.
+    #[serde(default)]
+    pub vpc: Option<ObjectId>,
+    /// Id of the tier's access control list.
+    #[serde(default)]
+    pub acl: Option<ObjectId>,
 }
 
 /// A guest network to be.
@@ -84,8 +92,16 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "10.1.1.1")]
     pub gateway: Option<Ipv4Addr>,
-    /// May guests open connections to the outside? No default: a policy is stated.
-    pub egress: EgressPolicy,
+    /// May guests open connections to the outside? No default: a policy is stated, but for a tier, whose access control
+    /// list says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressPolicy>,
+    /// VPC that it is to be a tier of, by name or id. Default: it is an isolated network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<ObjectId>,
+    /// Access control list of the tier, by name or id. Default: `default-deny`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<ObjectId>,
     /// VLAN id, one of the physical network's ranges. Default: a free one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanId>,
@@ -120,6 +136,9 @@ pub struct NetworkPatch {
     /// New lease time in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_seconds: Option<LeaseSeconds>,
+    /// New access control list of a tier, by name or id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<ObjectId>,
 }
 
 fn default_lease() -> LeaseSeconds {
@@ -140,6 +159,8 @@ impl Kind for Network {
         Key::to("router", "appliance"),
         Key::text("link"),
         Key::named("public_range", "public range"),
+        Key::to("vpc", "vpc"),
+        Key::to("acl", "acl list"),
     ];
     const SCOPE: Option<&'static str> = Some("zone");
     const COLUMNS: &'static [Column] = &[
@@ -175,7 +196,12 @@ impl Kind for Network {
         let cidr = spec.cidr.unwrap_or(zone.guest_cidr);
         let gateway = gateway(cidr, spec.gateway)?;
         fitting_mtu(spec.mtu, &physical)?;
-        let router = router(context, &zone, spec.router.as_ref()).await?;
+        let tier = tier(context, &zone, &spec, cidr).await?;
+        let router = match &tier {
+            Some((vpc, _)) => Some(vpc.router()?),
+            None => router(context, &zone, spec.router.as_ref()).await?,
+        };
+        let (vpc, acl) = tier.map(|(vpc, acl)| (vpc.id, acl)).unzip();
         if router.is_none() && (spec.source_nat.is_some() || spec.public_range.is_some()) {
             let reason = "a network without a router has no public address".to_owned();
             return Err(Error::Invalid { field: "source_nat", reason });
@@ -193,12 +219,14 @@ impl Kind for Network {
             domain: spec.domain,
             cidr,
             gateway,
-            egress: spec.egress,
+            egress: spec.egress.unwrap_or(EgressPolicy::Allow),
             vlan,
             lease_seconds: spec.lease_seconds,
             mtu: spec.mtu,
             link: None,
             router,
+            vpc,
+            acl,
         };
         network.apart("control_cidr", zone.control_cidr)?;
         network.attach(context).await?;
@@ -230,7 +258,18 @@ impl Kind for Network {
         Ok(())
     }
 
-    async fn update(&mut self, _: &mut Context<'_>, patch: NetworkPatch) -> Result<(), Error> {
+    async fn update(
+        &mut self,
+        context: &mut Context<'_>,
+        patch: NetworkPatch,
+    ) -> Result<(), Error> {
+        let is_tier = self.vpc.is_some();
+        if let Some((field, reason)) = misplaced(is_tier, patch.egress, patch.acl.as_ref()) {
+            return Err(Error::Invalid { field, reason: reason.to_owned() });
+        }
+        if let Some(name) = &patch.acl {
+            self.acl = Some(context.find::<AclList>(self.vpc.as_ref(), name).await?.id);
+        }
         self.domain = patch.domain.unwrap_or_else(|| self.domain.clone());
         self.egress = patch.egress.unwrap_or(self.egress);
         self.lease_seconds = patch.lease_seconds.unwrap_or(self.lease_seconds);
@@ -249,18 +288,66 @@ impl Kind for Network {
         allocations::release(context.conn, self.id.as_str()).await?;
         let Some(router) = self.router.clone() else { return Ok(()) };
         self.detach(context).await?;
-        let appliance: Appliance = context.get(&object_id(&router)).await?;
-        let machine = wanted::machine(context.conn, router.as_str()).await?.unwrap_or_default();
-        let never_booted = machine.sent.is_none() && machine.certificate_until.is_none();
-        if appliance.with_network && never_booted {
-            return forget(context, &router).await;
+        if self.vpc.is_some() {
+            replug(context, &router).await
+        } else {
+            retire(context, &router).await
         }
-        replug(context, &router).await
     }
 
     async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
         Ok(self.router.iter().cloned().collect())
     }
+
+    /// A tier says so by its VPC, an isolated network by its policy.
+    fn canonical(spec: NetworkSpec) -> Result<NetworkSpec, Error> {
+        let is_tier = spec.vpc.is_some();
+        if let Some((field, reason)) = misplaced(is_tier, spec.egress, spec.acl.as_ref()) {
+            return Err(Error::Invalid { field, reason: reason.to_owned() });
+        }
+        if !is_tier && spec.egress.is_none() {
+            let reason = "allow or deny must be stated".to_owned();
+            return Err(Error::Invalid { field: "egress", reason });
+        }
+        let own = [("router", spec.router.is_some()), ("source_nat", spec.source_nat.is_some())];
+        match own.into_iter().find(|(_, given)| is_tier && *given) {
+            Some((field, _)) => {
+                let reason = "is that of the VPC, for all its tiers".to_owned();
+                Err(Error::Invalid { field, reason })
+            }
+            None => Ok(spec),
+        }
+    }
+}
+
+/// A field that tiers or isolated networks do not have.
+fn misplaced(
+    is_tier: bool,
+    egress: Option<EgressPolicy>,
+    acl: Option<&ObjectId>,
+) -> Option<(&'static str, &'static str)> {
+    match (is_tier, egress, acl) {
+        (true, Some(_), _) => Some(("egress", "is said by the tier's access control list")),
+        (false, _, Some(_)) => Some(("acl", "only a tier of a VPC has an access control list")),
+        _ => None,
+    }
+}
+
+/// The VPC of a tier to be, and the id of its list.
+async fn tier(
+    context: &mut Context<'_>,
+    zone: &Zone,
+    spec: &NetworkSpec,
+    cidr: Cidr,
+) -> Result<Option<(Vpc, ObjectId)>, Error> {
+    let Some(name) = &spec.vpc else { return Ok(None) };
+    let vpc: Vpc = context.find(Some(&zone.id), name).await?;
+    vpc.room(context, cidr).await?;
+    let list = match &spec.acl {
+        Some(name) => context.find::<AclList>(Some(&vpc.id), name).await?,
+        None => AclList::default_of(context, &vpc).await?,
+    };
+    Ok(Some((vpc, list.id)))
 }
 
 fn gateway(cidr: Cidr, asked: Option<Ipv4Addr>) -> Result<Ipv4Addr, Error> {

@@ -8,8 +8,12 @@ use sluice_api::types::{ApplianceId, ObjectId};
 use utoipa::ToSchema;
 
 use super::appliance::{Appliance, object_id, replug};
+use super::balancer::Balancer;
 use super::network::Network;
+use super::port_forward::PortForward;
 use super::public_range::PublicRange;
+use super::static_nat::StaticNat;
+use super::vpc::Vpc;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, NoPatch, dynamic};
 use crate::error::Error;
@@ -31,6 +35,9 @@ pub struct PublicIp {
     pub address: Ipv4Addr,
     /// Id of the network that it belongs to.
     pub network: Option<ObjectId>,
+    /// Id of the VPC that it belongs to.
+    #[serde(default)]
+    pub vpc: Option<ObjectId>,
     /// Id of the appliance that has it.
     pub router: Option<ApplianceId>,
     /// What it is used for.
@@ -56,6 +63,18 @@ pub enum Purpose {
     Appliance,
 }
 
+impl Purpose {
+    fn told(self) -> &'static str {
+        match self {
+            Self::None => "nothing",
+            Self::SourceNat => "source NAT",
+            Self::StaticNat => "static NAT",
+            Self::Forwards => "port forwards or load balancers",
+            Self::Appliance => "the services of its appliance",
+        }
+    }
+}
+
 /// A public address to be acquired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,7 +85,10 @@ pub struct PublicIpSpec {
     /// Network that it is for, by name or id; its router gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<ObjectId>,
-    /// Appliance that gets it, by name or id. Default: the network's router.
+    /// VPC that it is for, by name or id; its router gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<ObjectId>,
+    /// Appliance that gets it, by name or id. Default: the network's or VPC's router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<ObjectId>,
     /// Public range, by name or id. Default: whichever of the zone has a free one.
@@ -90,6 +112,7 @@ impl PublicIpSpec {
         Self {
             zone: Some(zone.clone()),
             network: None,
+            vpc: None,
             router: None,
             public_range: None,
             address: None,
@@ -111,6 +134,7 @@ impl Kind for PublicIp {
         Key::to("public_range", "public range"),
         Key::text("address"),
         Key::to("network", "network"),
+        Key::to("vpc", "vpc"),
         Key::to("router", "appliance"),
     ];
     const SCOPE: Option<&'static str> = Some("zone");
@@ -152,12 +176,19 @@ impl Kind for PublicIp {
             Some(name) => Some(context.find::<Appliance>(zone.as_ref(), name).await?),
             None => None,
         };
+        let vpc = match &spec.vpc {
+            Some(name) => Some(context.find::<Vpc>(zone.as_ref(), name).await?),
+            None => None,
+        };
         let zone = zone
             .or_else(|| network.as_ref().map(|network| network.zone.clone()))
+            .or_else(|| vpc.as_ref().map(|vpc| vpc.zone.clone()))
             .or_else(|| router.as_ref().map(|router| router.zone.clone()))
-            .ok_or_else(|| invalid("zone", "zone, network or router must be given"))?;
+            .ok_or_else(|| invalid("zone", "zone, network, vpc or router must be given"))?;
         let own = router.map(|router| router.id);
-        let router = own.or_else(|| network.as_ref().and_then(|network| network.router.clone()));
+        let router = own
+            .or_else(|| network.as_ref().and_then(|network| network.router.clone()))
+            .or_else(|| vpc.as_ref().and_then(|vpc| vpc.router.clone()));
         let taken = context.taken(id.as_str(), purpose_word(spec.purpose), router.as_ref());
         let (range, address) = take(context, &zone, &spec, taken).await?;
         Ok(Self {
@@ -167,6 +198,7 @@ impl Kind for PublicIp {
             public_range: range.id,
             address,
             network: network.map(|network| network.id),
+            vpc: vpc.map(|vpc| vpc.id),
             router,
             purpose: spec.purpose,
         })
@@ -180,16 +212,9 @@ impl Kind for PublicIp {
     }
 
     async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        let by = match self.purpose {
-            Purpose::None => None,
-            Purpose::SourceNat => Some("source NAT"),
-            Purpose::StaticNat => Some("static NAT"),
-            Purpose::Forwards => Some("port forwards or load balancers"),
-            Purpose::Appliance => Some("the services of its appliance"),
-        };
-        if let Some(by) = by {
-            let name = self.address.to_string();
-            return Err(Error::InUse { kind: Self::NAMES.word, name, by: by.to_owned() });
+        if self.purpose != Purpose::None {
+            let (name, by) = (self.address.to_string(), self.purpose.told().to_owned());
+            return Err(Error::InUse { kind: Self::NAMES.word, name, by });
         }
         allocations::release(context.conn, self.id.as_str()).await
     }
@@ -204,6 +229,9 @@ impl Kind for PublicIp {
         spec: &Map<String, Value>,
     ) -> Result<Option<Self>, Error> {
         let stated = spec.get("address").and_then(Value::as_str);
+        if stated.is_none() && !spec.contains_key("name") {
+            return Err(invalid("name", "name or address must be given to find it again"));
+        }
         let Some(address) = stated.filter(|_| !spec.contains_key("name")) else {
             return dynamic::locate(context, spec).await;
         };
@@ -285,6 +313,59 @@ async fn take_this(
 }
 
 impl PublicIp {
+    /// Takes it for a rule that leads to guests of `network`. An address is for static NAT alone, or for any number of
+    /// forwards and balancers, with source NAT or without.
+    pub(super) async fn claim(
+        &mut self,
+        context: &mut Context<'_>,
+        purpose: Purpose,
+        network: Option<&Network>,
+    ) -> Result<(), Error> {
+        if let Some(network) = network {
+            self.is_for(context, network).await?;
+        }
+        match (self.purpose, purpose) {
+            (Purpose::SourceNat | Purpose::Forwards, Purpose::Forwards) => Ok(()),
+            (Purpose::None, purpose) => {
+                self.purpose = purpose;
+                context.save(self).await
+            }
+            (used, _) => {
+                let reason = format!("{} is used for {}", self.address, used.told());
+                Err(Error::Conflict { field: "public_ip", reason })
+            }
+        }
+    }
+
+    /// Guests of `network` may be behind it.
+    pub(super) async fn is_for(
+        &self,
+        context: &mut Context<'_>,
+        network: &Network,
+    ) -> Result<(), Error> {
+        let Some(own) = self.network.as_ref().filter(|own| **own != network.id) else {
+            return Ok(());
+        };
+        let own: Network = context.get(own).await?;
+        let reason = format!("{} belongs to network {}", self.address, own.name);
+        Err(Error::Conflict { field: "public_ip", reason })
+    }
+
+    /// Lets it go when the last rule goes that uses it; called while that rule is still there.
+    pub(super) async fn unclaim(context: &mut Context<'_>, id: &ObjectId) -> Result<(), Error> {
+        let mut ip: Self = context.get(id).await?;
+        let own = [("public_ip", id.as_str())];
+        let users = context.all::<PortForward>(&own).await?.len()
+            + context.all::<StaticNat>(&own).await?.len()
+            + context.all::<Balancer>(&own).await?.len();
+        let by_rules = matches!(ip.purpose, Purpose::StaticNat | Purpose::Forwards);
+        if by_rules && users <= 1 {
+            ip.purpose = Purpose::None;
+            context.save(&ip).await?;
+        }
+        Ok(())
+    }
+
     /// Releases an address together with what used it.
     pub(super) async fn let_go(mut self, context: &mut Context<'_>) -> Result<(), Error> {
         self.purpose = Purpose::None;

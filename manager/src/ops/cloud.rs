@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use super::Context;
 use crate::code::ErrorCode;
 use crate::error::Error;
+use crate::kinds::fields::Fields;
 use crate::kinds::zone::Zone;
 use crate::kinds::{AnyKind, KINDS};
 use crate::model::CloudSpec;
@@ -202,7 +203,7 @@ async fn one(
         let made = kind.create(context, Value::Object(spec.clone())).await?;
         let id = made.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
         run.places.extend(id.map(|id: ObjectId| (id, place.to_owned())));
-        let text = format!("{word} {name}{}", told(&stated));
+        let text = format!("{word} {name}{}", told(&kind.spec_fields(), &stated));
         run.add('+', text, Value::Object(stated));
         return Ok(());
     };
@@ -222,8 +223,11 @@ async fn one(
 }
 
 /// The stated fields of a new object, as far as they fit into a line.
-fn told(stated: &Map<String, Value>) -> String {
+fn told(fields: &Fields, stated: &Map<String, Value>) -> String {
     let short = |(name, value): (&String, &Value)| {
+        if fields.is_secret(name) {
+            return None;
+        }
         let text = match value {
             Value::String(text) => text.clone(),
             Value::Array(list) => {

@@ -43,6 +43,9 @@ async fn exported(
         names.insert(id.to_string(), name.to_owned());
     }
     let mut spec = kind.as_spec(conn, id).await?;
+    let fields = kind.spec_fields();
+    // what stands in the store is a digest; the secrets themselves are not for a file to read
+    spec.retain(|name, _| !fields.is_secret(name));
     for Key { field, refers, .. } in kind.keys() {
         if refers.is_none() {
             continue;

@@ -19,7 +19,7 @@ use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, ServiceState,
     ServiceStatus, StatusReport, Timing,
 };
-use sluice_api::types::{ApplianceId, Generation};
+use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 use sluice_api::{ApiCode, Digest, RouterDocument};
 use tokio::net::TcpListener;
 
@@ -45,6 +45,7 @@ struct Kept {
     looks: usize,
     fixed: bool,
     alarms: Vec<String>,
+    blobs: BTreeMap<BlobDigest, Vec<u8>>,
 }
 
 /// A running simulated agent.
@@ -123,6 +124,11 @@ impl Agent {
         self.kept().fixed = fixed;
     }
 
+    /// A blob that it was sent.
+    pub(crate) fn blob(&self, digest: &BlobDigest) -> Option<Vec<u8>> {
+        self.kept().blobs.get(digest).cloned()
+    }
+
     /// What it reports from now on as wrong with it.
     pub(crate) fn set_alarms(&self, alarms: &[&str]) {
         self.kept().alarms = alarms.iter().map(ToString::to_string).collect();
@@ -198,6 +204,7 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/config", put(push).get(config))
         .route("/v1/config/confirm", post(confirm))
+        .route("/v1/blobs/{digest}", put(blob))
         .route("/v1/identity", post(renew))
         .route("/v1/logs", get(logs))
         .route("/v1/diagnostics/{what}", post(diagnose))
@@ -290,6 +297,18 @@ fn accept(agent: &Agent, config: RouterDocument) -> Answer {
     kept.deaf |= std::mem::take(&mut kept.cuts);
     let (timing, findings) = (Timing::default(), Vec::new());
     Answer::Applied { generation, plan: plan(), timing, confirm_within: Some(30), findings }
+}
+
+async fn blob(
+    State(agent): State<Agent>,
+    axum::extract::Path(digest): axum::extract::Path<BlobDigest>,
+    body: Bytes,
+) -> StatusCode {
+    if BlobDigest::of(&body) != digest {
+        return StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    agent.kept().blobs.insert(digest, body.to_vec());
+    StatusCode::NO_CONTENT
 }
 
 async fn config(State(agent): State<Agent>) -> Vec<u8> {

@@ -12,6 +12,7 @@ mod crash;
 mod decisions;
 mod describing;
 mod diagnostics;
+mod kinds;
 mod process;
 mod release;
 mod requests;
