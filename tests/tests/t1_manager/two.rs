@@ -53,7 +53,7 @@ async fn a_thousand_parallel_requests_get_a_thousand_addresses() {
         let values: BTreeSet<_> = made.iter().map(|(_, made)| made[field].to_string()).collect();
         assert_eq!(values.len(), POOL, "{field} was given twice");
     }
-    let taken = cloud.get("/v1/allocations?pool=public:pr-1").await;
+    let taken = cloud.get("/v1/allocations?pool=public:z-1").await;
     assert_eq!(taken.as_array().unwrap().len(), POOL);
     let vlans = cloud.get("/v1/allocations?pool=vlan:pn-1").await;
     assert_eq!(vlans.as_array().unwrap().len(), POOL, "the refused request kept a VLAN");
