@@ -107,6 +107,21 @@ async fn an_upload_becomes_an_object_and_stays_done() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_done_and_taken_away_is_another_job_when_it_comes_again() {
+    let world = World::new();
+    let jobs = [job("j-1", "web")];
+    let engine = world.engine(&jobs).await;
+    send(&engine, "j-1", &samples::raw()).await.unwrap();
+    until(&engine, "j-1", "the end", |job| job.state == "done").await;
+    assert!(engine.upload(&"j-1".parse().unwrap()).is_none(), "nothing more is uploaded to it");
+    engine.apply(&slice(world.folder.path(), &[])).await.unwrap();
+    assert!(!world.folder.path().join("journal/jobs/j-1.json").exists(), "it is forgotten at once");
+    engine.apply(&slice(world.folder.path(), &jobs)).await.unwrap();
+    let failed = until(&engine, "j-1", "the end", |job| job.state == "failed").await;
+    assert_eq!(failed.failure.unwrap().code, "object-exists");
+}
+
+#[tokio::test]
 async fn pieces_are_kept_over_restarts_and_bad_ones_dropped() {
     let world = World::new();
     let jobs = [job("j-1", "web")];
