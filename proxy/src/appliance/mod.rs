@@ -33,7 +33,7 @@ impl Appliance for Proxy {
     const ROLE: Role = Role::Proxy;
 
     fn desired(&self, config: &ProxyDocument) -> Desired {
-        compile::desired(config)
+        desired(config)
     }
 
     fn services(

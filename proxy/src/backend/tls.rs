@@ -43,7 +43,7 @@ pub fn config(trust: &BackendTls) -> Result<Arc<ClientConfig>, TrustError> {
 }
 
 /// The name that the certificate must be for.
-pub fn name(trust: &BackendTls) -> Result<ServerName<'static>, TrustError> {
+pub(super) fn name(trust: &BackendTls) -> Result<ServerName<'static>, TrustError> {
     let name = trust.name.as_str();
     ServerName::try_from(name.to_owned()).map_err(|_| TrustError::Name(name.to_owned()))
 }

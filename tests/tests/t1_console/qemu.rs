@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use sluice_lab::Wait;
+use sluice_lab::netns::Namespace;
 
 use crate::bench::BOUND;
-use crate::certificates::Signed;
+use sluice_tests::console::certificates::Signed;
 
 /// What the guest prints first.
 pub(crate) const GREETING: &str = "Sluice console test. Type: ";
@@ -37,16 +38,29 @@ pub(crate) struct Qemu {
 impl Qemu {
     /// Starts it with all its files in `folder`, and waits until the guest has spoken.
     pub(crate) fn start(folder: &Path, servers: &[Server<'_>]) -> Self {
+        Self::start_at(None, "127.0.0.1", folder, servers)
+    }
+
+    /// The same, its VNC servers at `address` of a namespace.
+    pub(crate) fn start_at(
+        ns: Option<&Namespace>,
+        address: &str,
+        folder: &Path,
+        servers: &[Server<'_>],
+    ) -> Self {
         let image = folder.join("guest.img");
         fs::write(&image, boot_sector()).unwrap();
         let socket = folder.join("qmp");
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new(if ns.is_some() { "ip" } else { "setpriv" });
+        if let Some(ns) = ns {
+            command.args(["netns", "exec", ns.full_name(), "setpriv"]);
+        }
         command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-accel", "tcg"]);
         command.args(["-nodefaults", "-display", "none", "-m", "16", "-vga", "std", "-boot", "a"]);
         command.arg("-drive").arg(format!("if=floppy,format=raw,file={}", image.display()));
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
         for (number, server) in servers.iter().enumerate() {
-            vnc(&mut command, folder, number, server);
+            vnc(&mut command, address, folder, number, server);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(folder.join("qemu.log")).unwrap());
@@ -122,9 +136,9 @@ fn log(folder: &Path) -> String {
     fs::read_to_string(folder.join("qemu.log")).unwrap_or_default()
 }
 
-fn vnc(command: &mut Command, folder: &Path, number: usize, server: &Server<'_>) {
+fn vnc(command: &mut Command, address: &str, folder: &Path, number: usize, server: &Server<'_>) {
     let mut words =
-        format!("127.0.0.1:0,to=500,id=vnc{number},share=force-shared,power-control=on");
+        format!("{address}:0,to=500,id=vnc{number},share=force-shared,power-control=on");
     let password = match server {
         Server::Open => None,
         Server::Password(password) => Some(*password),

@@ -61,7 +61,11 @@ text_value!(ServerName, "server name", "^[A-Za-z0-9.:-]{1,253}$", "host-7.cloud.
 impl ServerName {
     fn check(text: &str) -> Result<String, &'static str> {
         let is_name = text.parse::<DomainName>().is_ok() || text.parse::<IpAddr>().is_ok();
-        if is_name { Ok(text.to_ascii_lowercase()) } else { Err("must be a host name or an address") }
+        if is_name {
+            Ok(text.to_ascii_lowercase())
+        } else {
+            Err("must be a host name or an address")
+        }
     }
 
     /// The name as text.
@@ -112,12 +116,7 @@ impl fmt::Display for HostPattern {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
-text_value!(
-    Origin,
-    "origin",
-    "^https?://[A-Za-z0-9.:\\[\\]-]+$",
-    "https://portal.example.org"
-);
+text_value!(Origin, "origin", "^https?://[A-Za-z0-9.:\\[\\]-]+$", "https://portal.example.org");
 
 impl Origin {
     fn check(text: &str) -> Result<String, &'static str> {
