@@ -6,6 +6,7 @@ use rcgen::{
 };
 
 /// An authority and what it signs with.
+#[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its own certificate, PEM.
@@ -13,6 +14,7 @@ pub struct Authority {
 }
 
 /// A certificate and its key, PEM.
+#[derive(Debug)]
 pub struct Signed {
     /// The certificate.
     pub chain: String,

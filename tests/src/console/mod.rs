@@ -1,10 +1,12 @@
-//! What scenarios of the console proxy share: a browser in small, and an authority.
+//! What scenarios of the console proxy share: a browser in small, machines with screens, and who signs for them.
 
 #![allow(clippy::unwrap_used, clippy::new_without_default, clippy::missing_panics_doc)] // test support may fail loudly
 #![allow(clippy::missing_errors_doc)] // likewise
 
 pub mod certificates;
 pub mod client;
+pub mod cloud;
+pub mod qemu;
 
 use std::time::Duration;
 

@@ -1,23 +1,21 @@
 //! The agent as a console proxy: configuration by the manager's client, service in its sandbox, packets judged.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_api::AGENT_PORT;
-use sluice_api::boot::{BootDocument, Role};
 use sluice_api::config::ProxyDocument;
 use sluice_api::report::{Answer, ConfirmAnswer, StatusReport};
-use sluice_api::types::{ApplianceId, BlobDigest, LinkName, TokenHash};
+use sluice_api::types::LinkName;
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
+use sluice_manager::PushClient;
 use sluice_manager::push::PushError;
-use sluice_manager::{ClientIdentity, PushClient};
-use sluice_tests::console::certificates::{Authority, Signed};
 use sluice_tests::console::client::{Outcome, end, look_securely};
+use sluice_tests::console::cloud::{self, Cloud};
+use sluice_tests::console::qemu::Qemu;
 use sluice_tests::console::{BOUND, token};
-
-use crate::qemu::{Qemu, Server};
 
 /// Where browsers are served.
 const CONSOLE: &str = "198.51.100.30:443";
@@ -29,26 +27,15 @@ struct World {
     outside: Namespace,
     manager: Namespace,
     client: PushClient,
-    authority: Authority,
-    /// The console's certificate, and the VM host's.
-    console: Signed,
-    folder: tempfile::TempDir,
+    cloud: Cloud,
     port: u16,
+    _folder: tempfile::TempDir,
     _qemu: Qemu,
     _topology: Topology,
 }
 
 fn link(name: &str) -> LinkName {
     name.parse().unwrap()
-}
-
-/// A blob as secrets are made: a random line, then the secret.
-fn secret(text: &str) -> String {
-    format!("0123456789abcdef\n{text}")
-}
-
-fn digest(text: &str) -> BlobDigest {
-    BlobDigest::of(text.as_bytes())
 }
 
 impl World {
@@ -64,21 +51,22 @@ impl World {
             topology.veth(&near, &VethEnd::new(other, link("eth0"))).unwrap();
             other.address(&link("eth0"), address.parse().unwrap()).unwrap();
         }
-        let authority = Authority::new();
-        let console = authority.server("localhost");
-        let host = authority.server("host-7.cloud.internal");
+        let cloud = Cloud::new();
         let folder = tempfile::tempdir().unwrap();
-        let vnc = [Server::Tls(&host, Some("hush-pw"))];
-        let qemu = Qemu::start_at(Some(&manager), HOST, folder.path(), &vnc);
-        let client = identity(&folder);
+        let qemu = Qemu::start_at(Some(&manager), HOST, folder.path(), &[cloud.vnc()]);
+        let (document, identity) = cloud::enrol(folder.path());
+        let address = sluice_tests::faults::boot().control.address.ip();
+        let client = cloud::client(&identity, SocketAddr::new(address, AGENT_PORT.get()));
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
         let agent = proxy
             .spawn([
                 sluice_tests::bin("sluice-proxy").into_os_string(),
                 "agent".into(),
                 "--boot".into(),
-                folder.path().join("boot.json").into_os_string(),
+                document.into_os_string(),
                 "--data".into(),
-                folder.path().join("data").into_os_string(),
+                data.into_os_string(),
             ])
             .unwrap();
         let port = qemu.ports[0];
@@ -87,10 +75,9 @@ impl World {
             outside,
             manager,
             client,
-            authority,
-            console,
-            folder,
+            cloud,
             port,
+            _folder: folder,
             _qemu: qemu,
             _topology: topology,
         };
@@ -99,45 +86,8 @@ impl World {
         world
     }
 
-    /// A console proxy with grants of these ids for the one VM, which may be looked at alone where the name says so.
     fn config(&self, generation: u64, grants: &[&str]) -> ProxyDocument {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let grant = |id: &&str| {
-            json!({ "id": id, "token": TokenHash::of(&token(id)), "vm": "i-2-7-VM", "user": "alice",
-                "expires": now + 600, "source": "any", "view_only": id.starts_with("view") })
-        };
-        let grants: Vec<Value> = grants.iter().map(grant).collect();
-        let nic = |mac: &str| json!({ "nic": { "mac": mac } });
-        let text = json!({
-            "version": 2, "generation": generation, "appliance": "v-1", "control": { "link": "ctl" },
-            "links": [
-                { "name": "ctl", "role": "control", "attach": nic("02:00:a9:fe:00:0a"),
-                  "addresses": ["169.254.0.10/16"] },
-                { "name": "pub0", "role": "public", "attach": nic("02:00:c6:33:64:0a"),
-                  "addresses": ["198.51.100.30/24"] },
-            ],
-            "role": { "proxy": {
-                "listen": ["198.51.100.30"], "hosts": ["198.51.100.30"],
-                "certificates": [{ "chain": digest(&self.console.chain), "key": digest(&self.console.key) }],
-                "screens": [{ "vm": "i-2-7-VM", "name": "web server", "address": HOST, "port": self.port,
-                    "tls": { "authorities": digest(&self.authority.pem), "name": "host-7.cloud.internal" },
-                    "password": digest(&secret("hush-pw")) }],
-                "grants": grants,
-                "settings": { "ping_seconds": 2 },
-            } },
-        });
-        ProxyDocument::decode(text.to_string().as_bytes()).unwrap().0
-    }
-
-    fn blobs(&self) {
-        let Signed { chain, key, .. } = &self.console;
-        for text in [chain, key, &self.authority.pem, &secret("hush-pw")] {
-            let (path, body) = (format!("/v1/blobs/{}", digest(text)), text.clone().into_bytes());
-            let put = reqwest::Method::PUT;
-            let sent = self.call(|client| async move { client.raw(put, &path, body, BOUND).await });
-            let (status, answer) = sent.unwrap();
-            assert!(status < 300, "{status} {}", String::from_utf8_lossy(&answer));
-        }
+        self.cloud.config(generation, HOST.parse().unwrap(), self.port, grants)
     }
 
     fn call<T: Send, F: Future<Output = Result<T, PushError>>>(
@@ -181,7 +131,7 @@ impl World {
 
     /// Shows the link of `grant`: the session's note, or how it was refused.
     fn look(&self, grant: &str) -> Result<Value, (u16, Value)> {
-        let (console, authority) = (CONSOLE.parse().unwrap(), &self.authority.pem);
+        let (console, authority) = (CONSOLE.parse().unwrap(), &self.cloud.authority.pem);
         let looked = self.outside.enter_async(|| look_securely(console, authority, grant));
         match looked.unwrap()?.0 {
             Outcome::Shown(note, init) => {
@@ -199,28 +149,11 @@ impl World {
     }
 }
 
-fn identity(folder: &tempfile::TempDir) -> PushClient {
-    let id: ApplianceId = "v-1".parse().unwrap();
-    let path = folder.path().join("manager.db");
-    let authority = sluice_manager::ca::Authority::open(&path, Duration::from_hours(24)).unwrap();
-    let boot = BootDocument {
-        appliance: id.clone(),
-        role: Role::Proxy,
-        identity: authority.appliance(&id).unwrap().identity,
-        ..sluice_tests::faults::boot()
-    };
-    std::fs::create_dir(folder.path().join("data")).unwrap();
-    let text = serde_json::to_vec(&boot).unwrap();
-    std::fs::write(folder.path().join("boot.json"), text).unwrap();
-    let identity = ClientIdentity::new(&authority.client().unwrap().identity).unwrap();
-    let address = SocketAddr::new(boot.control.address.ip(), AGENT_PORT.get());
-    PushClient::new(&id, address, &identity).unwrap()
-}
-
 #[test]
 fn it_shows_a_screen_to_whoever_has_a_grant_and_for_as_long() {
     let world = World::new();
-    world.blobs();
+    let (cloud, send) = (&world.cloud, |client| async move { cloud.send_blobs(&client).await });
+    world.call(send).unwrap();
     world.push(&world.config(1, &["g-1", "view-1"]));
     let note = world.look("g-1").unwrap();
     assert!(note["security"].as_str().unwrap().contains("X509Vnc"), "{note}");
@@ -234,7 +167,7 @@ fn it_shows_a_screen_to_whoever_has_a_grant_and_for_as_long() {
     // the next generation has another grant in place of the first, whose session ends
     let (begun, has_begun) = std::sync::mpsc::channel();
     let ended = std::thread::scope(|scope| {
-        let (console, authority) = (CONSOLE.parse().unwrap(), &world.authority.pem);
+        let (console, authority) = (CONSOLE.parse().unwrap(), &world.cloud.authority.pem);
         let outside = &world.outside;
         let session = scope.spawn(move || {
             outside.enter_async(move || async move {
@@ -261,8 +194,7 @@ fn it_shows_a_screen_to_whoever_has_a_grant_and_for_as_long() {
 
     let report = world.report("that all left", |report| report["load"]["sessions"] == 0);
     let said = format!("{}{report}", world.agent.output());
-    for hidden in ["hush-pw", &token("g-1"), "PRIVATE KEY"] {
+    for hidden in [cloud::PASSWORD, &token("g-1"), "PRIVATE KEY"] {
         assert!(!said.contains(hidden), "{hidden} was written down");
     }
-    assert!(world.folder.path().join("data").exists());
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::bench::{Proxy, grant, token};
-use crate::qemu::{Qemu, Server};
 use sluice_tests::console::certificates::Authority;
 use sluice_tests::console::client::{Outcome, look, post, tls};
+use sluice_tests::console::qemu::{Qemu, Server};
 
 /// The first grant's backend for QEMU's server at `port`.
 fn backend(id: &str, port: u16, more: Value) -> Value {

@@ -13,5 +13,4 @@ mod backends;
 mod bench;
 mod browser;
 mod chromium;
-mod qemu;
 mod service;

@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use sluice_lab::Wait;
 use sluice_lab::netns::Namespace;
 
-use crate::bench::BOUND;
-use sluice_tests::console::certificates::Signed;
+use super::BOUND;
+use super::certificates::Signed;
 
 /// What the guest prints first.
-pub(crate) const GREETING: &str = "Sluice console test. Type: ";
+pub const GREETING: &str = "Sluice console test. Type: ";
 
 /// A VNC server of the machine.
-pub(crate) enum Server<'a> {
+#[derive(Debug)]
+pub enum Server<'a> {
     /// Security type None.
     Open,
     /// VNC authentication with this password.
@@ -27,22 +28,23 @@ pub(crate) enum Server<'a> {
 }
 
 /// A running machine; killed when dropped.
-pub(crate) struct Qemu {
+#[derive(Debug)]
+pub struct Qemu {
     child: Child,
     monitor: BufReader<UnixStream>,
     folder: PathBuf,
     /// Ports of its VNC servers, in the order given.
-    pub(crate) ports: Vec<u16>,
+    pub ports: Vec<u16>,
 }
 
 impl Qemu {
     /// Starts it with all its files in `folder`, and waits until the guest has spoken.
-    pub(crate) fn start(folder: &Path, servers: &[Server<'_>]) -> Self {
+    pub fn start(folder: &Path, servers: &[Server<'_>]) -> Self {
         Self::start_at(None, "127.0.0.1", folder, servers)
     }
 
     /// The same, its VNC servers at `address` of a namespace.
-    pub(crate) fn start_at(
+    pub fn start_at(
         ns: Option<&Namespace>,
         address: &str,
         folder: &Path,
@@ -81,12 +83,12 @@ impl Qemu {
     }
 
     /// Resets the machine, as a power cycle from its own side.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.command("system_reset", json!({}));
     }
 
     /// The text on the guest's screen, out of its memory: proof of what was typed that no viewer has a part in.
-    pub(crate) fn screen(&mut self) -> String {
+    pub fn screen(&mut self) -> String {
         let file = self.folder.join("memory");
         let area = json!({ "val": 0xb_8000, "size": 80 * 25 * 2, "filename": file });
         self.command("pmemsave", area);
@@ -95,7 +97,7 @@ impl Qemu {
     }
 
     /// Carries out one command of the monitor.
-    pub(crate) fn command(&mut self, name: &str, arguments: Value) -> Value {
+    pub fn command(&mut self, name: &str, arguments: Value) -> Value {
         let line = format!("{}\n", json!({ "execute": name, "arguments": arguments }));
         self.monitor.get_mut().write_all(line.as_bytes()).unwrap();
         loop {
