@@ -106,8 +106,8 @@ fn what_is_remembered_after_each_script_is_what_is_there() {
             assert!(lists() > before, "nothing was listed");
             let before = lists();
             world.load("add element inet sluice guest-links { \"guest9\" }");
-            let script = reach(&kernel, &everything()).await;
-            let script = script.render();
+            let wanted = history().pop().unwrap();
+            let script = reach(&kernel, &wanted).await.render();
             assert!(
                 script.contains("delete element inet sluice guest-links { \"guest9\" }"),
                 "{script}"
