@@ -31,11 +31,10 @@ mount -t tmpfs -o size=100% tmpfs /export
 mkdir /export/secondary /export/old
 modprobe nfsd
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
-echo 10 > /proc/fs/nfsd/nfsv4gracetime || true
 echo '/export 10.4.0.0/24(rw,fsid=0,no_root_squash,no_subtree_check)' > /etc/exports
 rpcbind
 exportfs -ra
-rpc.nfsd 4
+rpc.nfsd -G 10 4
 rpc.mountd
 echo Y > /proc/fs/nfsd/v4_end_grace || true
 cat > /run/nginx.conf <<'END'
@@ -104,8 +103,9 @@ impl Server {
 
     /// Makes a raw disk of noise and packs it.
     pub(crate) async fn makes_a_disk(&self, file: &str, size: usize) -> Disk {
-        let line =
-            format!("head -c {size} /dev/urandom > /srv/plain && gzip -c /srv/plain > /srv/{file}");
+        let line = format!(
+            "head -c {size} /dev/urandom > /srv/plain && busybox gzip -c /srv/plain > /srv/{file}"
+        );
         self.done(&line).await;
         let packed = self.sha256(&format!("/srv/{file}")).await;
         Disk { plain: self.sha256("/srv/plain").await, packed }

@@ -172,9 +172,13 @@ impl World {
         let machine = self.lab.machine(SSVM).unwrap();
         machine.power_cut().await.unwrap();
         machine.power_on().await.unwrap();
-        let status = self.status(BOOT).await;
-        let current = serde_json::to_value(status.current).unwrap_or_default();
-        assert_eq!(current["generation"], self.generation, "{current:#}");
+        let is_back = || async {
+            let current = self.status(BOOT).await.current?;
+            (current.generation == self.config().generation).then_some(())
+        };
+        if let Err(late) = Wait::until_async(BOOT, "the last configuration", is_back).await {
+            panic!("{late}\n{}", self.state().await);
+        }
     }
 
     /// Everything that a failing test must print.
