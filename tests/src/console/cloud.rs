@@ -65,7 +65,7 @@ impl Cloud {
     ) -> ProxyDocument {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let grant = |id: &&str| {
-            json!({ "id": id, "token": TokenHash::of(&token(id)), "vm": "i-2-7-VM", "user": "alice",
+            json!({ "id": id, "token": TokenHash::of(&token(id)), "vm": "vm-7", "user": "alice",
                 "expires": now + 3600, "source": "any", "view_only": id.starts_with("view") })
         };
         let grants: Vec<Value> = grants.iter().map(grant).collect();
@@ -83,7 +83,7 @@ impl Cloud {
                 "listen": [ADDRESS], "hosts": [ADDRESS],
                 "certificates": [
                     { "chain": digest(&self.console.chain), "key": digest(&self.console.key) }],
-                "screens": [{ "vm": "i-2-7-VM", "name": "web server", "address": host, "port": port,
+                "screens": [{ "vm": "vm-7", "name": "web server", "address": host, "port": port,
                     "tls": { "authorities": digest(&self.authority.pem), "name": "host-7.cloud.internal" },
                     "password": digest(&secret(PASSWORD)) }],
                 "grants": grants,

@@ -152,8 +152,8 @@ impl World {
 #[test]
 fn it_shows_a_screen_to_whoever_has_a_grant_and_for_as_long() {
     let world = World::new();
-    let (cloud, send) = (&world.cloud, |client| async move { cloud.send_blobs(&client).await });
-    world.call(send).unwrap();
+    let secrets = &world.cloud;
+    world.call(|client| async move { secrets.send_blobs(&client).await }).unwrap();
     world.push(&world.config(1, &["g-1", "view-1"]));
     let note = world.look("g-1").unwrap();
     assert!(note["security"].as_str().unwrap().contains("X509Vnc"), "{note}");
