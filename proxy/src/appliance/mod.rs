@@ -20,8 +20,8 @@ pub use slice::slice;
 pub const CONSOLE: ServiceName = ServiceName("console");
 /// Its user; nothing else on the machine has it.
 pub const USER: u32 = 64_011;
-/// Two for each session that a configuration may allow, and those of browsers that only look at the page.
-const OPEN_FILES: u64 = 65_536;
+/// Two for each of some 6000 sessions, and those of browsers that only look at the page.
+const OPEN_FILES: u64 = 16_384;
 
 /// The console proxy.
 #[derive(Clone, Copy, Debug, Default)]
