@@ -3,6 +3,7 @@
 //!
 //! Tries what fits into some seconds; `SLUICE_FULL=1` thousands of tables; `SLUICE_SEED` one seed.
 
+mod fits;
 pub(crate) mod frames;
 mod random;
 pub(crate) mod wires;
