@@ -358,9 +358,9 @@ fn further_expressions_are_listed_back_as_they_were_loaded() {
     .unwrap();
 }
 
-/// Prints what loading and changing large maps costs; the bound is loose, since the machine is shared.
+/// One element more is one change, however many there are; what that costs is printed, and never decides.
 #[test]
-fn cost_follows_the_change() {
+fn one_element_is_one_change() {
     let mut topology = Topology::new().unwrap();
     let ours = topology.namespace("cost").unwrap();
     ours.enter_async(async || {
@@ -368,16 +368,15 @@ fn cost_follows_the_change() {
         for count in [10_000, 100_000] {
             change(&kernel, port_forwards(count), &format!("{count} elements onto what was")).await;
             let more = port_forwards(count + 1);
-            let (script, took) = change(&kernel, more, &format!("1 beside {count}")).await;
+            let script = change(&kernel, more, &format!("1 beside {count}")).await;
             assert_eq!(script.changes.len(), 1);
-            assert!(took < Duration::from_secs(5), "{took:?}");
         }
     })
     .unwrap();
 }
 
 /// Observe, diff, check and commit, each timed; the wanted state is made before.
-async fn change(kernel: &RealKernel, table: Table, what: &str) -> (Script, Duration) {
+async fn change(kernel: &RealKernel, table: Table, what: &str) -> Script {
     let id = nft::TableId { family: nft::Family::Inet, name: Ident::fixed("sluice") };
     let desired = BTreeMap::from([(id, table)]);
     let keys = Keys { tables: desired.keys().cloned().collect(), ..Keys::default() };
@@ -397,7 +396,7 @@ async fn change(kernel: &RealKernel, table: Table, what: &str) -> (Script, Durat
         [observed, since(compared, observed), since(checked, compared), since(took, checked)];
     eprintln!("{what}: {took:?} (observe, diff, check, commit: {phases:?})");
     let Step::Rules(script) = step else { unreachable!("made two lines up") };
-    (script, took)
+    script
 }
 
 fn sandbox(program: &str, arguments: &[&str]) -> Sandbox {
