@@ -120,7 +120,7 @@ fn follow(outputs: &[Output], up: &mut bool) {
             Output::Up(_) => assert!(!std::mem::replace(up, true), "up twice"),
             Output::Down => assert!(std::mem::replace(up, false), "down without up"),
             Output::Frame(frame) => {
-                assert!((6..=1500).contains(&frame.len()), "{} bytes", frame.len())
+                assert!((6..=1500).contains(&frame.len()), "{} bytes", frame.len());
             }
             Output::Finished(_) => (),
         }

@@ -4,6 +4,7 @@
 //! security that the VM's VNC server offers and the grant allows. What a grant does not allow is left out between the two,
 //! whatever the page does.
 
+pub mod appliance;
 pub mod backend;
 pub mod desk;
 pub mod grants;

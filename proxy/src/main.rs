@@ -1,6 +1,6 @@
-//! `sluice-proxy`: the console proxy's one binary: its service, and a command for a desk.
+//! `sluice-proxy`: the console proxy's one binary: agent, console service, and a command for a desk.
 //!
-//! Exit codes: 0 done; 1 something failed; 2 wrong usage.
+//! Exit codes: 0 done; 1 something failed; 2 wrong usage; 65 and 66 tell PID 1 to power off and to restart.
 
 #![allow(clippy::print_stdout)] // the desk commands talk to a person
 
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use sluice_proxy::appliance::Proxy;
 use sluice_proxy::{desk, service};
 
 #[derive(Parser)]
@@ -19,6 +20,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the agent: what PID 1 starts on an appliance
+    Agent(sluice_agent::Options),
     /// Run one service; the agent does this, with the control channel on standard input
     #[command(subcommand)]
     Service(Service),
@@ -34,7 +37,7 @@ enum Service {
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -42,16 +45,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Agent(options) => return Ok(sluice_agent::run(Proxy, &options)),
         Command::Service(Service::Console) => {
             let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
             log.without_time().init();
-            Ok(service::run()?)
+            service::run()?;
         }
         Command::Serve(args) => {
             tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-            desk::run(&args)
+            desk::run(&args)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

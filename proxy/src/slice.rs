@@ -6,6 +6,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+pub use sluice_api::config::{
+    ConsoleLimits as Limits, ConsoleSettings as Settings, ConsoleSource as Source,
+};
 use sluice_api::types::{Cidr, ObjectId, Port, Secret};
 
 use crate::rfb::Unencrypted;
@@ -141,85 +144,16 @@ pub struct BackendTls {
     pub name: ServerName,
 }
 
-/// From where a grant may be used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// From anywhere, by as many browsers as there may be sessions.
-    Any,
-    /// By the browser that opens it first, from anywhere, again and again.
-    #[default]
-    FirstBrowser,
-    /// From these networks.
-    Networks(Vec<Cidr>),
-}
-
-/// Bounds of the sessions of one grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Sessions at the same time. Default 4.
-    pub sessions: u16,
-    /// Bytes of screen per second and session. Default: no bound.
-    pub screen_bytes_per_second: Option<u32>,
-    /// Messages taken from the browser per second and session; more wait. Default 500.
-    pub messages_per_second: u32,
-    /// Longest clipboard text in bytes, as sent. Default 1 MiB.
-    pub clipboard_bytes: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            sessions: 4,
-            screen_bytes_per_second: None,
-            messages_per_second: 500,
-            clipboard_bytes: 1 << 20,
-        }
-    }
-}
-
-/// Bounds and times of the service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Sessions at the same time. Default 500.
-    pub sessions: u32,
-    /// Seconds between pings to a browser; one that answers none of two is gone. Default 15.
-    pub ping_seconds: u16,
-    /// Seconds to reach a VNC server. Default 5.
-    pub connect_seconds: u16,
-    /// Seconds for its handshake, and for the browser's. Default 10.
-    pub handshake_seconds: u16,
-    /// Takes no new sessions; those that run go on. Default false.
-    pub draining: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            sessions: 500,
-            ping_seconds: 15,
-            connect_seconds: 5,
-            handshake_seconds: 10,
-            draining: false,
-        }
-    }
-}
-
 impl ConsoleSlice {
     /// What is wrong between its values; `None` when it is sound.
     pub fn complaint(&self) -> Option<String> {
-        if self.hosts.is_empty() {
+        if self.hosts.is_empty() && !self.listen.is_empty() {
             return Some(
                 "hosts: at least one name is needed, or nobody could open the page".into(),
             );
         }
         if !self.redirect.is_empty() && self.certificates.is_empty() {
             return Some("redirect: there is no certificate for HTTPS to redirect to".into());
-        }
-        if self.settings.ping_seconds == 0 {
-            return Some("settings.ping_seconds: must be at least 1".into());
         }
         let mut ids = std::collections::BTreeSet::new();
         let mut tokens = std::collections::BTreeSet::new();
@@ -230,12 +164,6 @@ impl ConsoleSlice {
                 }
                 _ if !ids.insert(&grant.id) => "id: another grant has it",
                 _ if !tokens.insert(&grant.token) => "token: another grant has it",
-                _ if grant.limits.messages_per_second == 0 => {
-                    "limits.messages_per_second: must be at least 1"
-                }
-                _ if grant.limits.screen_bytes_per_second == Some(0) => {
-                    "limits.screen_bytes_per_second: must be at least 1"
-                }
                 _ => return None,
             };
             Some(format!("grant {}: {wrong}", grant.id))

@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod cloud;
+pub mod console;
 pub mod demo;
 pub mod faults;
 pub mod manager;

@@ -11,6 +11,7 @@ mod causes;
 mod diagnostics;
 pub mod engine;
 pub mod fragment;
+pub mod host;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;

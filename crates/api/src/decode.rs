@@ -170,6 +170,8 @@ fn samples(finding: &Finding) -> Vec<Option<Value>> {
     [
         json!([]),
         json!("a"),
+        json!("https://a"),
+        json!("/a"),
         json!("192.0.2.1"),
         json!("192.0.2.0/24"),
         json!("02:00:00:00:00:01"),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sluice_api::config::SsvmDocument;
+use sluice_api::config::{ProxyDocument, SsvmDocument};
 use sluice_api::{Finding, RouterDocument, finding};
 
 fn folder() -> PathBuf {
@@ -29,7 +29,8 @@ fn findings(path: &Path) -> Vec<Finding> {
     // a file's name begins with its role, if that is not the router
     let name = path.file_name().unwrap().to_str().unwrap();
     let judged = match name.split('-').next() {
-        Some("ssvm") => SsvmDocument::decode(&bytes).map(|(_, warnings)| warnings),
+        Some("proxy" | "proxy.json") => ProxyDocument::decode(&bytes).map(|(_, warnings)| warnings),
+        Some("ssvm" | "ssvm.json") => SsvmDocument::decode(&bytes).map(|(_, warnings)| warnings),
         _ => RouterDocument::decode(&bytes).map(|(_, warnings)| warnings),
     };
     judged.unwrap_or_else(|findings| findings)
@@ -87,7 +88,9 @@ fn example() -> PathBuf {
 #[test]
 fn the_examples_have_no_findings() {
     assert_eq!(text(&findings(&example())), "");
-    assert_eq!(text(&findings(&example().with_file_name("ssvm.json"))), "");
+    for other in ["proxy.json", "ssvm.json"] {
+        assert_eq!(text(&findings(&example().with_file_name(other))), "", "{other}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! Needs `CAP_NET_ADMIN` to send by a mark. Not here: which marks there are, which the IKE daemon chooses.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket as Blocking};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket as Blocking};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg};
@@ -69,8 +69,10 @@ impl MarkedUdp {
     /// Sends one datagram by `mark`.
     pub fn send(&self, to: SocketAddrV4, mark: u32, bytes: &[u8]) -> io::Result<()> {
         // the socket's own mark is that of its last datagram; nobody else sends by it
-        SockRef::from(&self.socket).set_mark(mark)?;
-        self.socket.try_send_to(bytes, to.into()).map(drop)
+        let socket = SockRef::from(&self.socket);
+        socket.set_mark(mark)?;
+        // not by the runtime, which takes a fresh socket for one that cannot send yet
+        socket.send_to(bytes, &SocketAddr::from(to).into()).map(drop)
     }
 }
 

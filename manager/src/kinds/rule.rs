@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use sluice_api::config::Traffic;
 use sluice_api::types::{ApplianceId, ObjectId, PortRange};
 
-use super::guest::{Guest, Nic};
+use super::guest::Guest;
 use super::network::Network;
 use super::public_ip::PublicIp;
 use super::{Context, dynamic};
@@ -62,10 +62,9 @@ pub(super) async fn address(
     }
 }
 
-/// A guest that a rule leads to, by its NIC in a network behind the router.
+/// A guest that a rule leads to, in a network behind the router.
 pub(super) struct Target {
     pub(super) guest: Guest,
-    pub(super) nic: Nic,
     pub(super) network: Network,
 }
 
@@ -86,7 +85,7 @@ pub(super) async fn target(
             let network: Network = context.get(&nic.network).await?;
             let fits = asked.as_ref().is_none_or(|asked| asked.id == network.id);
             if fits && network.router.as_ref() == Some(router) {
-                found.push(Target { guest: guest.clone(), nic, network });
+                found.push(Target { guest: guest.clone(), network });
             }
         }
     }

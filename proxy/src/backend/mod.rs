@@ -110,14 +110,14 @@ async fn attempt(
     settings: &Settings,
 ) -> Result<Screen, BackendError> {
     let address = SocketAddr::new(backend.address, backend.port.get());
-    let patience = Duration::from_secs(settings.connect_seconds.into());
+    let patience = Duration::from_secs(settings.connect_seconds.get().into());
     let unreachable = |error: io::Error| BackendError::Unreachable(error.to_string());
     let tcp = match timeout(patience, TcpStream::connect(address)).await {
         Ok(tcp) => tcp.map_err(unreachable)?,
         Err(_) => return Err(BackendError::Unreachable("no answer in time".into())),
     };
     watchful(&tcp).map_err(unreachable)?;
-    let patience = Duration::from_secs(settings.handshake_seconds.into());
+    let patience = Duration::from_secs(settings.handshake_seconds.get().into());
     let screen = match timeout(patience, begin(tcp, Handshake::new(rules), backend)).await {
         Ok(screen) => screen?,
         Err(_) => return Err(BackendError::Lost("no answer in time".into())),
@@ -154,7 +154,8 @@ async fn begin(
         return Err(HandshakeError::Broken("TLS that nobody asked for").into());
     };
     let connector = tokio_rustls::TlsConnector::from(tls::config(trust)?);
-    let mut stream = connector.connect(trust.name.as_tls().clone(), tcp).await.map_err(refused)?;
+    let name = tls::name(trust)?;
+    let mut stream = connector.connect(name, tcp).await.map_err(refused)?;
     handshake.secured();
     let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
     let version = version.map(str::to_owned);

@@ -20,6 +20,9 @@ pub enum TrustError {
     /// The authorities are not certificates in PEM.
     #[error("backend.tls.authorities cannot be read: {0}")]
     Authorities(String),
+    /// The name is none that a certificate can have.
+    #[error("backend.tls.name {0:?} cannot be in a certificate")]
+    Name(String),
     /// TLS could not be set up.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
@@ -37,6 +40,12 @@ pub fn config(trust: &BackendTls) -> Result<Arc<ClientConfig>, TrustError> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The name that the certificate must be for.
+pub(super) fn name(trust: &BackendTls) -> Result<ServerName<'static>, TrustError> {
+    let name = trust.name.as_str();
+    ServerName::try_from(name.to_owned()).map_err(|_| TrustError::Name(name.to_owned()))
 }
 
 fn authorities(

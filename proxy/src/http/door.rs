@@ -162,9 +162,13 @@ impl Door {
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // an address that comes with this configuration may not be there yet
     if address.is_ipv6() {
         // so that both families can have the same port
         socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
     }
     // accepted sockets inherit these
     socket.set_tcp_user_timeout(Some(PEER_SILENT))?;

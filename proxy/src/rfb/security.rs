@@ -1,6 +1,6 @@
 //! How a proxy and a guest's screen may be sure of each other, and which of several ways is taken.
 
-use serde::{Deserialize, Serialize};
+pub use sluice_api::config::Unencrypted;
 
 /// A way to authenticate, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,19 +65,6 @@ impl Security {
     pub fn is_encrypted(self) -> bool {
         self.subtype().is_some()
     }
-}
-
-/// What a connection without TLS may be used for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unencrypted {
-    /// Nothing.
-    #[default]
-    Refuse,
-    /// VNC authentication with a password.
-    Password,
-    /// Also for no authentication at all.
-    Anything,
 }
 
 /// What is allowed towards one server.

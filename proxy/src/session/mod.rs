@@ -77,7 +77,7 @@ async fn show(
     };
     let security = screen.tls.as_deref().map(|tls| format!("{tls} ")).unwrap_or_default();
     let _once = seat.stats.security.set(format!("{security}{}", screen.security.name()));
-    let patience = Duration::from_secs(seat.settings.handshake_seconds.into());
+    let patience = Duration::from_secs(seat.settings.handshake_seconds.get().into());
     match timeout(patience, greet(socket, notes::session(seat, &screen), &screen.init)).await {
         Ok(Ok(first)) => relay::run(socket, screen.stream, seat, sender, notes, first).await,
         Ok(Err(end)) => end,

@@ -33,7 +33,7 @@ pub(super) fn session(seat: &Seat, screen: &Screen) -> Message {
         encrypted: screen.security.is_encrypted(),
         security: seat.stats.security.get().map_or("", String::as_str),
         viewers: seat.viewers(),
-        ping_seconds: seat.settings.ping_seconds,
+        ping_seconds: seat.settings.ping_seconds.get(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, ready};
@@ -80,7 +81,7 @@ impl Pulse {
 
 /// Pings the browser, and gives it up when it was silent for two intervals.
 async fn heartbeat(sender: &mpsc::Sender<Message>, seat: &Seat, pulse: &Pulse) -> End {
-    let every = Duration::from_secs(seat.settings.ping_seconds.into());
+    let every = Duration::from_secs(seat.settings.ping_seconds.get().into());
     // a quarter of slack: the answer to a ping comes a little after it
     let most = (every * 2).saturating_sub(every / 4);
     loop {
@@ -133,19 +134,19 @@ async fn to_browser(
     }
 }
 
-fn bound(seat: &Seat) -> Option<u32> {
+fn bound(seat: &Seat) -> Option<NonZeroU32> {
     seat.changes.borrow().as_ref().and_then(|grant| grant.limits.screen_bytes_per_second)
 }
 
 /// How long to wait after `amount`, by a bound that may come, change and go.
-fn paced(pace: &mut Option<Pace>, bound: Option<u32>, amount: u32) -> Duration {
+fn paced(pace: &mut Option<Pace>, bound: Option<NonZeroU32>, amount: u32) -> Duration {
     let Some(bound) = bound else {
         *pace = None;
         return Duration::ZERO;
     };
     let now = Instant::now();
-    let pace = pace.get_or_insert_with(|| Pace::new(bound, now));
-    pace.set(bound);
+    let pace = pace.get_or_insert_with(|| Pace::new(bound.get(), now));
+    pace.set(bound.get());
     pace.take(amount, now)
 }
 

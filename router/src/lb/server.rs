@@ -191,7 +191,7 @@ impl Server {
         for rule in self.rules.values() {
             let policy = rule.policy();
             for member in &policy.members {
-                if !health::is_checked(&policy.spec.health) {
+                if !health::is_checked(&policy.spec) {
                     member.state.health.trust();
                     continue;
                 }

@@ -102,7 +102,7 @@ impl Appliance for Ssvm {
     const ROLE: Role = Role::Ssvm;
 
     fn desired(&self, config: &SsvmDocument) -> Desired {
-        compile::desired(config)
+        desired(config)
     }
 
     fn entering(&self, config: Option<&SsvmDocument>) {

@@ -14,7 +14,7 @@ use crate::slice::StorageSlice;
 /// Arguments of `sluice-ssvm serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The slice (JSON)
+    /// The slice: TOML when it is named so, else JSON
     #[arg(long, value_name = "FILE")]
     slice: PathBuf,
 }
@@ -44,8 +44,13 @@ impl ServeArgs {
 
     fn load(&self) -> Result<StorageSlice> {
         let path = self.slice.display();
-        let bytes = std::fs::read(&self.slice).with_context(|| format!("cannot read {path}"))?;
-        serde_json::from_slice(&bytes).with_context(|| format!("{path} is not what was expected"))
+        let text =
+            std::fs::read_to_string(&self.slice).with_context(|| format!("cannot read {path}"))?;
+        let unread = || format!("{path} is not a slice of the storage service");
+        if self.slice.extension().is_some_and(|extension| extension == "toml") {
+            return toml::from_str(&text).with_context(unread);
+        }
+        serde_json::from_str(&text).with_context(unread)
     }
 
     /// A slice that does not load leaves the one in force.

@@ -48,7 +48,7 @@ impl Names {
     }
 
     async fn ask_all(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        let name = Name::from_str(host).map_err(io::Error::other)?;
+        let name = absolute(host)?;
         let mut last = io::Error::other("no resolver");
         for resolver in std::iter::repeat_n(&self.resolvers, usize::from(ROUNDS)).flatten() {
             let both = tokio::join!(
@@ -66,11 +66,23 @@ impl Names {
     }
 }
 
-async fn ask(resolver: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Vec<IpAddr>> {
+/// The name as answers have it: one without its last dot is not equal to theirs.
+fn absolute(host: &str) -> io::Result<Name> {
+    let mut name = Name::from_str(host).map_err(io::Error::other)?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+fn query(name: &Name, kind: RecordType) -> Message {
     let mut message = Message::query();
     message.metadata.id = rand::random();
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(name.clone(), kind));
+    message
+}
+
+async fn ask(resolver: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Vec<IpAddr>> {
+    let message = query(name, kind);
     let question = message.to_vec().map_err(io::Error::other)?;
     let answer = timeout(PATIENCE, exchange(resolver, &message, &question)).await??;
     match answer.metadata.response_code {
@@ -121,4 +133,18 @@ async fn over_tcp(resolver: SocketAddr, question: &[u8]) -> io::Result<Message> 
     let mut answer = vec![0; usize::from(length)];
     stream.read_exact(&mut answer).await?;
     Message::from_vec(&answer).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_known_again_in_its_answer() {
+        for host in ["images.example.com", "images.example.com.", "IMAGES.example.com"] {
+            let asked = query(&absolute(host).unwrap(), RecordType::A);
+            let answer = Message::from_vec(&asked.to_vec().unwrap()).unwrap();
+            assert_eq!(answer.queries, asked.queries, "{host}");
+        }
+    }
 }

@@ -67,15 +67,22 @@ impl Engine {
     }
 
     /// Brings `slice` into force: its jobs run, others end. An error leaves what was.
-    #[allow(clippy::unused_async)] // tasks are begun, which needs a runtime
     pub async fn apply(&self, slice: &StorageSlice) -> Result<(), String> {
         let fetcher = Fetcher::new(slice)?;
         let records = self.records().map_err(|error| super::failure::chain(&error))?;
         self.shared.set(Settings { limits: slice.limits.clone(), fetcher });
         self.shared.stores.set(&slice.owner, &slice.stores);
-        let ended = self.end_others(&slice.jobs);
         // an old task must be gone before another works on its parts
-        let mut old: BTreeMap<ObjectId, JoinHandle<()>> = ended.into_iter().collect();
+        let mut old = BTreeMap::new();
+        for (id, view, task) in self.end_others(&slice.jobs) {
+            if view.phase().is_over() {
+                // it came to its end before it was told to stop, waits for nothing any more, and may not forget itself
+                let _ = task.await;
+                self.forget(&id);
+            } else {
+                old.insert(id, task);
+            }
+        }
         for record in records.values() {
             if !slice.jobs.iter().any(|job| job.id == record.id) && !old.contains_key(&record.id) {
                 self.forget(&record.id);
@@ -93,8 +100,8 @@ impl Engine {
         Ok(records.into_iter().map(|record| (record.id.clone(), record)).collect())
     }
 
-    /// Tells every job to stop that is not among `wanted` as it is there; returns their tasks.
-    fn end_others(&self, wanted: &[Job]) -> Vec<(ObjectId, JoinHandle<()>)> {
+    /// Tells every job to stop that is not among `wanted` as it is there; returns their views and tasks.
+    fn end_others(&self, wanted: &[Job]) -> Vec<(ObjectId, Arc<View>, JoinHandle<()>)> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let stays = |id: &ObjectId, running: &Running| {
             wanted.iter().any(|job| job.id == *id && digest(job) == running.wanted)
@@ -105,7 +112,7 @@ impl Engine {
             let mut running = jobs.remove(&id)?;
             let _ = running.stop.send(true);
             let task = running.task.take()?;
-            Some((id, task))
+            Some((id, Arc::clone(&running.view), task))
         };
         others.into_iter().filter_map(end).collect()
     }
@@ -182,10 +189,11 @@ impl Engine {
         }
     }
 
-    /// The upload that job `id` waits for; none when it waits for none.
+    /// The upload that job `id` waits for; none when it waits for none, or is over.
     pub fn upload(&self, id: &ObjectId) -> Option<Arc<Upload>> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.get(id).and_then(|job| job.upload.clone())
+        let running = jobs.get(id).filter(|job| !job.view.phase().is_over());
+        running.and_then(|job| job.upload.clone())
     }
 
     /// Opens an object for reading.

@@ -72,10 +72,18 @@ impl Worker {
             Err(End::Stopped) => {
                 tracing::info!(%job, "job no longer wanted");
                 self.remove_parts().await;
-                if let Err(error) = self.shared.journal.forget(&job) {
-                    tracing::warn!(%job, reason = chain(&error), "job not forgotten");
-                }
             }
+        }
+        // told to stop before it said its end: whoever told it leaves the journal to it
+        if *self.stop.borrow() {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        let job = &self.job.id;
+        if let Err(error) = self.shared.journal.forget(job) {
+            tracing::warn!(%job, reason = chain(&error), "job not forgotten");
         }
     }
 

@@ -82,6 +82,13 @@ pub(super) enum Phase {
     Failed(Failure),
 }
 
+impl Phase {
+    /// Whether the job has come to its end: it is the last thing that its task says.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Failed(_))
+    }
+}
+
 /// A job as others see it while it runs.
 #[derive(Debug)]
 pub(super) struct View {

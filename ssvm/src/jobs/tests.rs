@@ -70,10 +70,10 @@ async fn until(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(BOUND, waiting).await {
-        Ok(report) => report,
-        Err(_) => panic!("waited in vain for {what}: {:?}", engine.report()),
-    }
+    let Ok(report) = tokio::time::timeout(BOUND, waiting).await else {
+        panic!("waited in vain for {what}: {:?}", engine.report())
+    };
+    report
 }
 
 fn stream(bytes: &[u8]) -> impl futures_util::Stream<Item = Result<Bytes, ()>> + Unpin + use<> {
@@ -104,6 +104,21 @@ async fn an_upload_becomes_an_object_and_stays_done() {
     engine.apply(&slice(world.folder.path(), &[])).await.unwrap();
     assert!(engine.report().jobs.is_empty());
     assert!(world.object("web.raw").exists(), "what a job made stays");
+}
+
+#[tokio::test]
+async fn a_job_that_was_done_and_taken_away_is_another_job_when_it_comes_again() {
+    let world = World::new();
+    let jobs = [job("j-1", "web")];
+    let engine = world.engine(&jobs).await;
+    send(&engine, "j-1", &samples::raw()).await.unwrap();
+    until(&engine, "j-1", "the end", |job| job.state == "done").await;
+    assert!(engine.upload(&"j-1".parse().unwrap()).is_none(), "nothing more is uploaded to it");
+    engine.apply(&slice(world.folder.path(), &[])).await.unwrap();
+    assert!(!world.folder.path().join("journal/jobs/j-1.json").exists(), "it is forgotten at once");
+    engine.apply(&slice(world.folder.path(), &jobs)).await.unwrap();
+    let failed = until(&engine, "j-1", "the end", |job| job.state == "failed").await;
+    assert_eq!(failed.failure.unwrap().code, "object-exists");
 }
 
 #[tokio::test]

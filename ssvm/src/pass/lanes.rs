@@ -31,7 +31,7 @@ struct Lane {
 /// States of hash functions, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Saved(BTreeMap<String, Vec<u8>>);
+pub(super) struct Saved(BTreeMap<String, Vec<u8>>);
 
 /// What they hashed.
 pub(super) struct Digests(Vec<Checksum>);

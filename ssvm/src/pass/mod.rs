@@ -197,30 +197,45 @@ impl Pass {
 
     fn take(&mut self, bytes: &Bytes, checkpoint: &mut Checkpoint<'_>) -> Result<(), PassError> {
         let at = self.taken;
+        self.want_a_place(bytes);
         self.through(bytes)?;
         if self.keeps() {
             self.source.write(at, bytes)?;
         }
         self.count_written();
         self.look()?;
-        let (since, every) = (self.moved() - self.noted, self.plan.checkpoint_bytes);
-        if let Stage::Packed(packed) = &mut self.stage
-            && packed.finds_places()
-            && self.plan.gauge.keep.load(Ordering::Relaxed)
-        {
-            // asked for early, so that one is found in time
-            if since >= every / 2 && packed.ready.is_none() {
-                packed.want();
-            }
-            if packed.ready.is_none() {
-                return Ok(());
-            }
-        } else if since < every {
+        if !self.is_due() {
             return Ok(());
         }
         self.noted = self.moved();
         let durable = self.durable()?;
         checkpoint(durable)
+    }
+
+    /// Asks for the next place in the very bytes that make a checkpoint due, and early enough that one is found in time.
+    fn want_a_place(&mut self, bytes: &Bytes) {
+        let coming = u64::try_from(bytes.len()).unwrap_or(0);
+        let since = self.moved() - self.noted;
+        let keep = self.plan.gauge.keep.load(Ordering::Relaxed);
+        if let Stage::Packed(packed) = &mut self.stage
+            && keep
+            && since + coming >= self.plan.checkpoint_bytes / 2
+            && packed.ready.is_none()
+        {
+            packed.want();
+        }
+    }
+
+    /// Whether it is time for a checkpoint: when a place was found, where places are needed.
+    fn is_due(&self) -> bool {
+        match &self.stage {
+            Stage::Packed(packed)
+                if packed.finds_places() && self.plan.gauge.keep.load(Ordering::Relaxed) =>
+            {
+                packed.ready.is_some()
+            }
+            _ => self.moved() - self.noted >= self.plan.checkpoint_bytes,
+        }
     }
 
     /// Bytes that went in and out, by which checkpoints are paced.

@@ -102,7 +102,7 @@ fn granted(
     job: Option<&str>,
 ) -> Result<(ObjectId, Arc<Upload>, u64), Answer> {
     let held = desk.grants.to_upload(headers)?;
-    if headers.get(RESUMABLE).is_none_or(|version| version != VERSION) {
+    if !speaks_our_version(headers) {
         return Err(Answer::new(412, "tus-version", "Tus-Resumable must be 1.0.0"));
     }
     let id = job_of(&held.grant.permission, job)?;
@@ -113,6 +113,12 @@ fn granted(
         return Err(Answer::new(410, "upload-over", "this upload has ended"));
     };
     Ok((id, upload, most_bytes))
+}
+
+/// Said at least once, and nothing else said beside it: of two versions it is not known which one the client means.
+fn speaks_our_version(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(RESUMABLE).iter().peekable();
+    said.peek().is_some() && said.all(|version| version == VERSION)
 }
 
 fn job_of(permission: &Permission, asked: Option<&str>) -> Result<ObjectId, Answer> {

@@ -130,7 +130,7 @@ impl View {
     }
 
     /// The address that a guest must get.
-    pub fn address(&self, guest: &str) -> Result<std::net::Ipv4Addr> {
+    pub fn address(&self, guest: &str) -> Result<Ipv4Addr> {
         let nic = self.guest(guest)?.nics.first();
         nic.map(|nic| nic.address).with_context(|| format!("{guest} has no NIC"))
     }

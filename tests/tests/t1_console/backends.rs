@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::bench::{Proxy, grant, token};
-use crate::certificates::Authority;
-use crate::client::{Outcome, look, post, tls};
-use crate::qemu::{Qemu, Server};
+use sluice_tests::console::certificates::Authority;
+use sluice_tests::console::client::{Outcome, look, post, tls};
+use sluice_tests::console::qemu::{Qemu, Server};
 
 /// The first grant's backend for QEMU's server at `port`.
 fn backend(id: &str, port: u16, more: Value) -> Value {
@@ -110,7 +110,7 @@ async fn every_way_that_qemu_authenticates_is_spoken_and_every_wrong_one_refused
 async fn browsers_get_tls_1_2_and_1_3_and_a_new_certificate_without_a_restart() {
     let authority = Authority::new();
     let (first, second) = (authority.server("localhost"), authority.server("localhost"));
-    let certificate = |signed: &crate::certificates::Signed| json!([{ "chain": signed.chain, "key": signed.key }]);
+    let certificate = |signed: &sluice_tests::console::certificates::Signed| json!([{ "chain": signed.chain, "key": signed.key }]);
     let redirect = crate::bench::free();
     let more = json!({ "certificates": certificate(&first), "redirect": [redirect] });
     let mut proxy = Proxy::start(&[grant("g-1", 1)], more);

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,13 +12,7 @@ use serde_json::{Value, json};
 use sluice_lab::Wait;
 use tempfile::TempDir;
 
-/// Longest wait for anything; machines are emulated, and others run beside us.
-pub(crate) const BOUND: Duration = Duration::from_secs(40);
-
-/// The hash of the token `TOKEN-ID`, as the manager would send it.
-pub(crate) fn token(id: &str) -> String {
-    format!("token-{id}")
-}
+pub(crate) use sluice_tests::console::{BOUND, token};
 
 /// A grant for the VNC server at `port` of this machine.
 pub(crate) fn grant(id: &str, port: u16) -> Value {

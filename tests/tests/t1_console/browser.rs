@@ -11,9 +11,9 @@ use serde_json::json;
 use sluice_lab::Wait;
 
 use crate::bench::{BOUND, Proxy, grant, token};
-use crate::certificates::Authority;
 use crate::chromium::Chromium;
-use crate::qemu::{GREETING, Qemu, Server};
+use sluice_tests::console::certificates::Authority;
+use sluice_tests::console::qemu::{GREETING, Qemu, Server};
 
 fn guest_says(qemu: &mut Qemu, text: &str) {
     let there = Wait::until(BOUND, text, || qemu.screen().contains(text));

@@ -8,11 +8,9 @@
 )] // likewise
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agent;
 mod backends;
 mod bench;
 mod browser;
-mod certificates;
 mod chromium;
-mod client;
-mod qemu;
 mod service;

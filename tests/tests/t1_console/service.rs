@@ -9,8 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use crate::bench::{BOUND, free, grant};
-use crate::client::{Outcome, look};
-use crate::qemu::{Qemu, Server};
+use sluice_tests::console::client::{Outcome, look};
+use sluice_tests::console::qemu::{Qemu, Server};
 
 /// The agent's end of the channel.
 struct Agent {

@@ -13,7 +13,7 @@ use crate::origin::Origin;
 /// Bytes that tell where they stand.
 fn pattern(length: usize) -> Vec<u8> {
     // no power of two, so that no buffer's length hides a mistake
-    let piece: Vec<u8> = (0..1021_u32).map(|at| (at * 31 >> 3) as u8).collect();
+    let piece: Vec<u8> = (0..1021_u32).map(|at| ((at * 31) >> 3) as u8).collect();
     let mut bytes = piece.repeat(length / piece.len() + 1);
     bytes.truncate(length);
     bytes

@@ -1,6 +1,7 @@
 //! Every kind compiles to the configuration that its appliance is to have, and the description that says it applies empty
 //! the second time. What is refused names its field, and leaves everything as it was.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -50,13 +51,16 @@ async fn rules_on_public_addresses_reach_the_router() {
     let cloud = Cloud::start().await;
     let config = applied(&cloud, "rules.toml", "r-1").await;
     let router = &config["role"]["router"];
-    let addresses: Vec<&str> = router["public_addresses"]
+    // addresses come as the pool gives them
+    let services = router["port_forwards"][0]["public"].as_str().unwrap();
+    let own = router["static_nat"][0]["public"].as_str().unwrap();
+    let addresses: BTreeSet<&str> = router["public_addresses"]
         .as_array()
         .unwrap()
         .iter()
         .map(|public| public["address"].as_str().unwrap())
         .collect();
-    let [services, own] = addresses.as_slice() else { panic!("{addresses:?}") };
+    assert_eq!(addresses, BTreeSet::from([services, own]));
     assert_eq!(router["firewall"].as_array().unwrap().len(), 3);
     let ssh = &router["firewall"][0];
     assert_eq!(
@@ -148,11 +152,16 @@ async fn a_vpc_is_one_router_with_tiers_lists_and_a_way_to_the_office() {
     let cloud = Cloud::start().await;
     let config = applied(&cloud, "vpc.toml", "r-1").await;
     let router = &config["role"]["router"];
-    let acl = |tier: usize| router["networks"][tier]["acl"].as_str().unwrap().to_owned();
-    let tiers: Vec<_> = (0..3).map(|at| router["networks"][at]["cidr"].clone()).collect();
-    assert_eq!(tiers, ["10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"]);
-    let source = &router["networks"][0]["source_nat"]["address"];
-    assert_eq!(source, &router["networks"][2]["source_nat"]["address"], "one for all tiers");
+    let networks = router["networks"].as_array().unwrap();
+    assert_eq!(networks.len(), 3);
+    // tiers are in the order of their VLANs, which are as the pool gives them
+    let tier = |number: usize| {
+        let cidr = format!("10.0.{}.0/24", number + 1);
+        networks.iter().find(|network| network["cidr"] == cidr).unwrap()
+    };
+    let acl = |number: usize| tier(number)["acl"].as_str().unwrap().to_owned();
+    let source = &tier(0)["source_nat"]["address"];
+    assert_eq!(source, &tier(2)["source_nat"]["address"], "one for all tiers");
     let vpc = &router["vpc"];
     assert_eq!(vpc["cidr"], "10.0.0.0/16");
     let list = |id: &str| {
@@ -174,7 +183,7 @@ async fn a_vpc_is_one_router_with_tiers_lists_and_a_way_to_the_office() {
     let routes = config["routes"].as_array().unwrap();
     let route = routes.iter().find(|route| route["destination"] == "172.20.0.0/16").unwrap();
     assert_eq!((&route["link"], &route["via"]), (&private["name"], &json!("172.16.0.1")));
-    assert_eq!(router["port_forwards"][0]["network"], router["networks"][0]["id"]);
+    assert_eq!(router["port_forwards"][0]["network"], tier(0)["id"]);
     cloud.stop();
 }
 

@@ -83,11 +83,13 @@ fn health() -> Value {
     json!({ "check": { "http": {} }, "interval_milliseconds": 200, "fall": 1, "rise": 1 })
 }
 
-/// Members of the first rule that are well, as the status shows them.
+/// Members of the rule `web` that are well, as the status shows them.
 fn healthy(world: &World) -> Option<u64> {
     let services = world.status().services;
     let lb = services.iter().find(|service| service.name == "lb")?;
-    json!(lb.report)["rules"][0]["members_healthy"].as_u64()
+    let report = json!(lb.report);
+    let web = report["rules"].as_array()?.iter().find(|rule| rule["id"] == "web")?;
+    web["members_healthy"].as_u64()
 }
 
 #[test]
@@ -106,7 +108,8 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
     assert_eq!(page(inet, "", "198.51.100.11"), None, "nothing is balanced yet");
 
     world.push_and_confirm(&isolated(11, &json!([web, inside, datagrams])));
-    Wait::until(SOON, "both members to be well", || healthy(&world) == Some(2)).unwrap();
+    let seen = Wait::until(SOON, "both members to be well", || healthy(&world) == Some(2));
+    assert!(seen.is_ok(), "{:#?}", world.status().services);
     let told = |name: &str| Some(format!("{name} for 198.51.100.1"));
     let pages = [(); 4].map(|()| page(inet, "", "198.51.100.11"));
     assert!(pages.contains(&told("m1")) && pages.contains(&told("m2")), "{pages:?}");
@@ -121,7 +124,8 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
     assert!(heard.contains(&"m1".to_owned()) && heard.contains(&"m2".to_owned()), "{heard:?}");
 
     servers.remove(0).kill();
-    Wait::until(SOON, "the dead member to be seen", || healthy(&world) == Some(1)).unwrap();
+    let seen = Wait::until(SOON, "the dead member to be seen", || healthy(&world) == Some(1));
+    assert!(seen.is_ok(), "{:#?}", world.status().services);
     let pages = [(); 4].map(|()| page(inet, "", "198.51.100.11"));
     assert_eq!(pages, [(); 4].map(|()| told("m2")), "the living serve");
 

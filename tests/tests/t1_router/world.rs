@@ -208,6 +208,11 @@ impl World {
     pub(crate) fn everything(&self) -> String {
         let mut status = self.status();
         status.uptime_seconds = 0;
+        // services tell of themselves when they come to it
+        for service in &mut status.services {
+            service.counters.clear();
+            service.report = None;
+        }
         // the kernel itself goes on with addresses that it gave to links that came up
         let settled = || self.router.sh("! ip addr | grep -q tentative").run().unwrap().ok();
         Wait::until(SOON, "addresses to be settled", settled).unwrap();

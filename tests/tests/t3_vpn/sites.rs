@@ -182,75 +182,42 @@ async fn what_the_ends_differ_in_is_named() {
     world.down().await;
 }
 
+/// A policy of IKE: version, its number, encryption, hash, group, the peer's words for it.
+type Ike = (&'static str, u8, &'static str, &'static str, u8, &'static str);
+/// A policy of ESP: encryption, hash, group of perfect forward secrecy (0: none), the peer's words for it.
+type Esp = (&'static str, Option<&'static str>, u8, &'static str);
+
+/// The guide's oldest first.
+const ALGORITHMS: [(Ike, Esp); 5] = [
+    (
+        ("v1", 1, "3des", "md5", 2, "3des-md5-modp1024"),
+        ("3des", Some("md5"), 2, "3des-md5-modp1024"),
+    ),
+    (
+        ("v1", 1, "aes192", "sha1", 5, "aes192-sha1-modp1536"),
+        ("aes192", Some("sha1"), 0, "aes192-sha1"),
+    ),
+    (
+        ("v2", 2, "aes128", "sha1", 2, "aes128-sha1-modp1024"),
+        ("aes128", Some("sha1"), 5, "aes128-sha1-modp1536"),
+    ),
+    (
+        ("v2", 2, "aes256-gcm", "sha384", 20, "aes256gcm16-prfsha384-ecp384"),
+        ("aes256-gcm", None, 31, "aes256gcm16-x25519"),
+    ),
+    (
+        ("v1", 1, "aes256", "sha512", 16, "aes256-sha512-modp4096"),
+        ("aes256", Some("sha512"), 21, "aes256-sha512-ecp521"),
+    ),
+];
+
 /// The guide's algorithms and today's, version 1 and 2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn algorithms_of_the_guide_and_of_today() {
     let mut world = world("vpn-algorithms").await;
-    let rows = [
-        // the guide's oldest
-        (
-            "v1",
-            1,
-            "3des",
-            "md5",
-            2,
-            "3des-md5-modp1024",
-            "3des",
-            Some("md5"),
-            2,
-            "3des-md5-modp1024",
-        ),
-        (
-            "v1",
-            1,
-            "aes192",
-            "sha1",
-            5,
-            "aes192-sha1-modp1536",
-            "aes192",
-            Some("sha1"),
-            0,
-            "aes192-sha1",
-        ),
-        (
-            "v2",
-            2,
-            "aes128",
-            "sha1",
-            2,
-            "aes128-sha1-modp1024",
-            "aes128",
-            Some("sha1"),
-            5,
-            "aes128-sha1-modp1536",
-        ),
-        (
-            "v2",
-            2,
-            "aes256-gcm",
-            "sha384",
-            20,
-            "aes256gcm16-prfsha384-ecp384",
-            "aes256-gcm",
-            None,
-            31,
-            "aes256gcm16-x25519",
-        ),
-        (
-            "v1",
-            1,
-            "aes256",
-            "sha512",
-            16,
-            "aes256-sha512-modp4096",
-            "aes256",
-            Some("sha512"),
-            21,
-            "aes256-sha512-ecp521",
-        ),
-    ];
-    for (version, number, encryption, hash, group, ike, esp_encryption, esp_hash, pfs, esp) in rows
-    {
+    for (ike, esp) in ALGORITHMS {
+        let (version, number, encryption, hash, group, ike) = ike;
+        let (esp_encryption, esp_hash, pfs, esp) = esp;
         peer::load(&world, "peer", &swanctl(number, ike, esp)).await;
         let policy = json!({"encryption": encryption, "hash": hash, "group": group});
         let mut second = json!({"encryption": esp_encryption});

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sluice_api::RouterDocument;
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::{BlobDigest, VlanId};
+use sluice_lab::qemu::GuestOutput;
 use sluice_lab::spec::{MachineSpec, NicSpec};
 use sluice_lab::{LabBuilder, Wait};
 use sluice_tests::cloud::single::Single;
@@ -132,7 +133,7 @@ impl World {
 
     /// Runs a line until it succeeds.
     pub(crate) async fn soon(&self, host: &str, line: &str) {
-        let run = || async { self.single.lab.sh(host, line).await.ok().filter(|out| out.ok()) };
+        let run = || async { self.single.lab.sh(host, line).await.ok().filter(GuestOutput::ok) };
         if let Err(late) = Wait::until_async(SOON, line, run).await {
             let last = self.single.lab.sh(host, line).await;
             panic!("{host}: {late}: {last:?}\n{}", self.logs().await);

@@ -10,7 +10,7 @@ use crate::config::vpn::{
     CustomerGateway, EspPolicy, IkePolicy, RemoteAccess, VpnConfig, VpnConnection,
 };
 use crate::config::{ForwardProtocol, LinkRole, RouterConfig};
-use crate::types::{Cidr, DhGroup, ObjectId, Port};
+use crate::types::{Cidr, DhGroup, InterfaceAddress, ObjectId, Port};
 
 /// Connections of one router, and its users; more than any router was tried with.
 const MOST_CONNECTIONS: usize = 128;
@@ -24,7 +24,7 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let public = scope.all_links.iter().filter(|link| link.role == LinkRole::Public);
     let others = scope.all_links.iter().filter(|link| link.role != LinkRole::Guest);
     let around = Surroundings {
-        public: public.flat_map(|link| link.addresses.iter().map(|a| a.ip())).collect(),
+        public: public.flat_map(|link| link.addresses.iter().map(InterfaceAddress::ip)).collect(),
         guests: router.networks.iter().map(|network| (&network.id, network.cidr)).collect(),
         others: others
             .flat_map(|link| link.addresses.iter().map(|a| (link.name.to_string(), a.network())))

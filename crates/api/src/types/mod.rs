@@ -19,6 +19,7 @@ mod storage;
 mod text;
 mod version;
 mod vpn;
+mod web;
 
 pub use balancing::{
     CheckPath, ConnectSeconds, ConnectionLimit, CookieLength, CookieName, DrainSeconds,
@@ -44,3 +45,4 @@ pub use storage::{Checksum, ExportPath, HashFunction, ImageFormat, SourceUrl, To
 pub use text::InvalidValue;
 pub use version::FormatVersion;
 pub use vpn::{ClientRange, DhGroup, IkeId, VpnUserName};
+pub use web::{Fingerprint, HostPattern, Origin, PathPrefix, ServerName};

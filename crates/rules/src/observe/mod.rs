@@ -7,6 +7,7 @@ mod elements;
 pub(crate) mod listing;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ pub struct ObservedChain {
 }
 
 /// A rule as it is. Two are equal when they do the same under the same id; the kernel's handle is not looked at.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct ObservedRule {
     /// Its comment; empty when it has none.
     pub id: String,
@@ -59,6 +60,18 @@ pub struct ObservedRule {
     /// The rule that it was found to be: comparing with that costs a fiftieth of writing the wanted one as text.
     #[serde(skip)]
     pub(crate) known: OnceLock<Rule>,
+}
+
+/// What was found out about a rule is not part of what it is.
+impl fmt::Debug for ObservedRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, text, handle, known: _ } = self;
+        f.debug_struct("ObservedRule")
+            .field("id", id)
+            .field("text", text)
+            .field("handle", handle)
+            .finish()
+    }
 }
 
 impl ObservedRule {

@@ -127,8 +127,8 @@ fn nested(attribute: &DefaultNla) -> Option<Tuple> {
 
 fn tuple(halves: &[Half]) -> Option<Tuple> {
     let (mut source, mut destination, mut protocol) = (None, None, None);
-    let (mut ports, mut icmp): ((Option<u16>, Option<u16>), [Option<u16>; 3]) =
-        ((None, None), [None; 3]);
+    let mut ports: (Option<u16>, Option<u16>) = (None, None);
+    let mut icmp: [Option<u16>; 3] = [None; 3];
     for half in halves {
         match half {
             Half::Ip(parts) => {

@@ -75,7 +75,18 @@ fn make(root: &Path, name: &str, limits: &Limits) -> io::Result<File> {
 pub(super) fn set(limits: &Limits) -> io::Result<()> {
     // memory with secrets in it never becomes a file
     limit(libc::RLIMIT_CORE, 0)?;
-    limit(libc::RLIMIT_NOFILE, limits.open_files)
+    limit(libc::RLIMIT_NOFILE, limits.open_files).or_else(|_| {
+        // only CAP_SYS_RESOURCE raises what a process may have; without it the service gets what there is
+        limit(libc::RLIMIT_NOFILE, limits.open_files.min(most(libc::RLIMIT_NOFILE)?))
+    })
+}
+
+fn most(what: libc::__rlimit_resource_t) -> io::Result<u64> {
+    let mut both = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes one structure that outlives the call.
+    #[allow(unsafe_code)]
+    check(unsafe { libc::getrlimit(what, &raw mut both) })?;
+    Ok(both.rlim_max)
 }
 
 fn limit(what: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use sluice_api::config::balancer::{Check, Health, ProxyProtocol};
+use sluice_api::config::balancer::{Balancer, Check, Health, Mode, ProxyProtocol};
 use sluice_api::types::ObjectId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -150,9 +150,9 @@ pub(super) async fn watch(
     }
 }
 
-/// Whether there is anything to check.
-pub(super) fn is_checked(health: &Health) -> bool {
-    health.check != Check::None
+/// Whether there is anything to check: the kernel, which balances datagrams, would not hear of it.
+pub(super) fn is_checked(rule: &Balancer) -> bool {
+    rule.health.check != Check::None && rule.mode != Mode::Udp
 }
 
 fn tell(rule: &ObjectId, member: &LiveMember, state: &HealthState) {

@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// A connection that waits for `key`'s next request, and has waited for at most `youngest` milliseconds.
-pub(crate) fn take(key: &Key, youngest: u64) -> Option<Box<Upstream>> {
+pub(super) fn take(key: &Key, youngest: u64) -> Option<Box<Upstream>> {
     IDLE.with_borrow_mut(|idle| {
         let waiting = idle.get_mut(key)?;
         let now = clock::now();
@@ -56,7 +56,7 @@ pub(crate) fn take(key: &Key, youngest: u64) -> Option<Box<Upstream>> {
 }
 
 /// `upstream` has carried its request; it waits for the next, if it can carry one.
-pub(crate) fn give_back(mut upstream: Box<Upstream>) {
+pub(super) fn give_back(mut upstream: Box<Upstream>) {
     if upstream.member.gone() || !upstream.is_ready() {
         return;
     }

@@ -85,7 +85,7 @@ impl sluice_agent::service::Service for Process {
             None => start(Arc::clone(&self.shown)).await.map_err(|error| error.to_string())?,
         };
         let (reply, answer) = oneshot::channel();
-        let gone = |_| "the server ended".to_owned();
+        let gone = |()| "the server ended".to_owned();
         running.orders.send(Order(slice, reply)).await.map_err(|_| gone(()))?;
         self.running = Some(running);
         answer.await.map_err(|_| gone(()))?

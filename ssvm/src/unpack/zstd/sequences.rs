@@ -102,7 +102,7 @@ fn used(repeats: Repeats, value: u64, without_literals: bool) -> Option<Repeats>
         2 => [second, first, third],
         3 => [third, first, second],
         // one less than the last, which must not become nothing
-        _ => [first.map(|first| first.checked_sub(1)).unwrap_or(None), first, second],
+        _ => [first.and_then(|first| first.checked_sub(1)), first, second],
     })
 }
 

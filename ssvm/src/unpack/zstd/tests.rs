@@ -23,10 +23,11 @@ fn plain(length: usize) -> Vec<u8> {
         match random() % 6 {
             0 => bytes.extend((0..300).flat_map(|_| random().to_le_bytes())),
             1 => bytes.extend(vec![0; 2000]),
-            2 => bytes.extend(vec![random() as u8; 700]),
+            2 => bytes.extend(vec![random().to_le_bytes()[0]; 700]),
             3 if bytes.len() > 50_000 => {
-                let from = random() as usize % (bytes.len() - 9000);
-                bytes.extend_from_within(from..from + 3 + random() as usize % 9000);
+                let mut below = |most: usize| usize::try_from(random()).unwrap() % most;
+                let from = below(bytes.len() - 9000);
+                bytes.extend_from_within(from..from + 3 + below(9000));
             }
             _ => {
                 for _ in 0..40 {

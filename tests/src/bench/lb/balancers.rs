@@ -163,7 +163,8 @@ fn sluice(folder: &Path, places: &Places, origin: &Origin, pem: &Path) -> Result
             "members": [{ "id": "m1", "address": to.ip(), "port": to.port() }],
         });
         if tls {
-            rule["tls"] = json!({ "certificates": [digest] });
+            let tls = json!({ "certificates": [digest] });
+            rule.as_object_mut().expect("a rule").insert("tls".to_owned(), tls);
         }
         rule
     };

@@ -10,6 +10,7 @@ use sluice_sys::nft::{
     Rule, RuleId, Set, SetType, Span, Spread, Table, Targets, Verdict, merged,
 };
 
+use super::fits::Asked;
 use super::wires::{HOSTS, LINKS, ip, name, theirs};
 use crate::world::{named, one, port};
 
@@ -320,13 +321,14 @@ fn translating(random: &mut Random, chain: &str) -> Vec<Expr> {
 
 fn rule(random: &mut Random, chain: &str, number: usize, at: Option<Hook>) -> Rule {
     let point = at.map(|hook| hook.point);
-    let mut exprs = Vec::new();
-    for _ in 0..random.below(3) {
-        exprs.extend(matching(random, point));
-    }
+    let matches: Vec<_> = (0..random.below(3)).map(|_| matching(random, point)).collect();
     let nat = at.is_some_and(|hook| hook.kind == ChainKind::Nat);
     let mut action = if nat { translating(random, chain) } else { filtering(random, chain, point) };
+    let mut asked = Asked::default();
+    assert!(asked.take(&action), "{action:?}");
     let last = action.pop().unwrap();
+    let mut exprs: Vec<Expr> =
+        matches.into_iter().filter(|group| asked.take(group)).flatten().collect();
     exprs.extend(action);
     exprs.extend([Expr::Counter, last]);
     Rule { id: RuleId::try_from(format!("{chain}/{number}")).unwrap(), exprs }

@@ -66,6 +66,12 @@ impl Wires {
         let router = World::new("router");
         let mut topology = Topology::new().unwrap();
         let others = topology.namespace("others").unwrap();
+        // what comes up says nothing by itself: reports of multicast groups, of which nothing is foreseen, would count
+        others.sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1").check().unwrap();
+        // nor does the router wait until its addresses are known to be its own, which it would not translate to
+        let at_once =
+            "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0";
+        router.ns.sh(at_once).check().unwrap();
         for (number, (link, addresses)) in LINKS.iter().enumerate() {
             let end = VethEnd::new(&router.ns, name(link)).mac(ours(number));
             let other = VethEnd::new(&others, name(&format!("wire{number}"))).mac(theirs(number));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::balancer::Balancer;
-use super::{ApplianceConfig, Part, ProxyConfig, RouterConfig};
+use super::{ApplianceConfig, Part, RouterConfig};
 use crate::types::BlobDigest;
 
 impl<P: Part> ApplianceConfig<P> {
@@ -25,12 +25,5 @@ impl RouterConfig {
             .chain(certificates)
             .chain(self.vpn.blobs())
             .collect()
-    }
-}
-
-impl ProxyConfig {
-    /// Every blob that a console proxy's part names.
-    pub fn blobs(&self) -> BTreeSet<BlobDigest> {
-        BTreeSet::new()
     }
 }

@@ -26,7 +26,10 @@ pub use firewall::{EgressRule, FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
 pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
 pub use network::{ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, SourceNat};
-pub use proxy::ProxyConfig;
+pub use proxy::{
+    ConsoleCertificate, ConsoleGrant, ConsoleLimits, ConsoleSettings, ConsoleSource, ProxyConfig,
+    Screen, ScreenTls, Unencrypted,
+};
 pub use public::{ForwardProtocol, PortForward, PublicAddress, StaticNat};
 pub use role::{
     AnyPart, Part, ProxyDocument, ProxyPart, RouterDocument, RouterPart, SsvmDocument, SsvmPart,

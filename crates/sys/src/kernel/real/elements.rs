@@ -18,7 +18,7 @@ use crate::nft::{
 };
 
 /// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM.
-const GET: u16 = 10 << 8 | 13;
+const GET: u16 = 0x0a0d;
 /// NFTA_SET_ELEM_LIST_TABLE, _SET, _ELEMENTS.
 const TABLE: u16 = 1;
 const SET: u16 = 2;
@@ -161,7 +161,7 @@ impl Reader<'_> {
                     value = Element(vec![ElementValue::Counter(name)]);
                 }
                 FLAGS => flags = number(part.value())?,
-                USERDATA => id = comment(part.value())?,
+                USERDATA => id = comment(part.value()).ok()?,
                 EXPR => count = Some(counter(part.value())?),
                 EXPRESSIONS => {
                     let mut all = attributes(part.value());
@@ -260,19 +260,26 @@ fn verdict_of(verdict: &[u8]) -> Option<Verdict> {
     }
 }
 
-/// The comment among what nft keeps with an element; the outer `None` for one that is not of our form.
-fn comment(data: &[u8]) -> Option<Option<RuleId>> {
+/// What is not of our form.
+#[derive(Debug, PartialEq, Eq)]
+struct Foreign;
+
+/// The comment among what nft keeps with an element.
+fn comment(data: &[u8]) -> Result<Option<RuleId>, Foreign> {
     let (mut rest, mut id) = (data, None);
     while let [kind, length, more @ ..] = rest {
-        let value = more.get(..usize::from(*length))?;
-        rest = more.get(usize::from(*length)..)?;
+        let (value, after) = more.split_at_checked(usize::from(*length)).ok_or(Foreign)?;
+        rest = after;
         match *kind {
-            COMMENT => id = Some(RuleId::try_from(text(value)?.to_owned()).ok()?),
+            COMMENT => {
+                let text = text(value).ok_or(Foreign)?.to_owned();
+                id = Some(RuleId::try_from(text).map_err(|_| Foreign)?);
+            }
             OPEN => {}
-            _ => return None,
+            _ => return Err(Foreign),
         }
     }
-    Some(id)
+    Ok(id)
 }
 
 /// What a counter of an element says; `None` for another expression.
@@ -345,11 +352,11 @@ mod tests {
 
     #[test]
     fn comments_are_found_and_nonsense_is_none() {
-        assert_eq!(comment(&[0, 4, b'a', b'/', b'1', 0]), Some(Some(RuleId::fixed("a/1"))));
-        assert_eq!(comment(&[1, 4, 0, 0, 0, 1]), Some(None));
-        assert_eq!(comment(&[0, 9, b'a']), None);
-        assert_eq!(comment(&[7, 0]), None);
-        assert_eq!(comment(&[]), Some(None));
+        assert_eq!(comment(&[0, 4, b'a', b'/', b'1', 0]), Ok(Some(RuleId::fixed("a/1"))));
+        assert_eq!(comment(&[1, 4, 0, 0, 0, 1]), Ok(None));
+        assert_eq!(comment(&[0, 9, b'a']), Err(Foreign));
+        assert_eq!(comment(&[7, 0]), Err(Foreign));
+        assert_eq!(comment(&[]), Ok(None));
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Noted {
         if *self.gone.lock().unwrap() {
             return Err(EngineError::Unreachable("gone".to_owned()));
         }
-        let refused = self.refuses.lock().unwrap().is_some_and(|words| call.contains(words));
+        let refused = self.refuses.lock().unwrap().is_some_and(|words| call.starts_with(words));
         self.calls.lock().unwrap().push(call.clone());
         if refused {
             let name = ConnectionName::of_daemon("s2s-b").unwrap();

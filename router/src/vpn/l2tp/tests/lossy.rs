@@ -115,7 +115,9 @@ proptest! {
         };
         prop_assert!(known, "{} calls came up, client {:?}", count.ups, client);
         let (_, actions) = run_out(&mut server);
-        actions.iter().for_each(|action| count.follow(action));
+        for action in &actions {
+            count.follow(action);
+        }
         prop_assert_eq!((count.tunnels, count.calls), (0, 0));
     }
 }

@@ -41,7 +41,7 @@ pub(in crate::vpn::lns) struct KernelPath {
 struct Tunnel {
     _handle: TunnelHandle,
     _reader: Reader,
-    peer_tunnel: u16,
+    peer: u16,
 }
 
 /// Fields are dropped in this order: what is on top first.
@@ -57,7 +57,7 @@ struct Call {
 struct Channel {
     frames: Arc<FrameFd>,
     _reader: Reader,
-    _channel: PppChannel,
+    _held: PppChannel,
 }
 
 struct Link {
@@ -133,7 +133,7 @@ impl Paths for KernelPath {
         let config = config.with_version(L2tpVersion::V2);
         let made = self.handle.create_tunnel(config, socket).await.map_err(io::Error::other)?;
         let reader = Reader(tokio::spawn(read_datagrams(twin, self.inputs.clone())));
-        self.tunnels.insert(tunnel, Tunnel { _handle: made, _reader: reader, peer_tunnel });
+        self.tunnels.insert(tunnel, Tunnel { _handle: made, _reader: reader, peer: peer_tunnel });
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl Paths for KernelPath {
         sequenced: bool,
     ) -> io::Result<()> {
         let tunnel = self.tunnels.get(&key.tunnel).ok_or(io::ErrorKind::NotFound)?;
-        let peer_tunnel = TunnelId(tunnel.peer_tunnel.into());
+        let peer_tunnel = TunnelId(tunnel.peer.into());
         let tunnel = TunnelId(key.tunnel.into());
         let ids = (SessionId(key.session.into()), SessionId(peer_session.into()));
         let mut config = SessionConfig::ppp(tunnel, ids.0, ids.1);
@@ -186,7 +186,7 @@ impl Paths for KernelPath {
         let channel = Channel {
             _reader: self.read_frames(key, Arc::clone(&of_channel)),
             frames: of_channel,
-            _channel: channel,
+            _held: channel,
         };
         let reader = self.read_frames(key, Arc::clone(&of_unit));
         let link = Link { frames: of_unit, _reader: reader, _unit: unit };

@@ -33,10 +33,10 @@ impl Protocol for ClientLcp {
 
     fn judge(&mut self, asked: &[Choice<'_>]) -> Judgement {
         let method = asked.iter().find(|choice| choice.kind == 3).map(|choice| choice.value);
-        if let (Some(method), Some(best)) = (method, self.can.first()) {
-            if !self.can.iter().any(|can| can == method) {
-                return Judgement::Nak(write_choices([Choice { kind: 3, value: best }]));
-            }
+        if let (Some(method), Some(best)) = (method, self.can.first())
+            && !self.can.iter().any(|can| can == method)
+        {
+            return Judgement::Nak(write_choices([Choice { kind: 3, value: best }]));
         }
         self.asked = method.map(<[u8]>::to_vec);
         Judgement::Ack

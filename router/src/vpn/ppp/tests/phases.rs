@@ -13,14 +13,18 @@ pub(super) fn converse(
     let mut all = Vec::new();
     for _ in 0..100 {
         let outputs = server.outputs();
-        sent(&outputs).iter().for_each(|frame| client.receive(now, frame));
+        for frame in &sent(&outputs) {
+            client.receive(now, frame);
+        }
         let quiet = outputs.is_empty();
         all.extend(outputs);
         let frames = client.frames();
         if quiet && frames.is_empty() {
             return all;
         }
-        frames.iter().for_each(|frame| server.receive(now, frame, users));
+        for frame in &frames {
+            server.receive(now, frame, users);
+        }
     }
     panic!("they never stop talking: {all:?}");
 }
@@ -134,7 +138,9 @@ fn ccp_is_rejected_and_holds_nothing_up() {
     let mut outputs = Vec::new();
     for round in 0..40 {
         let some = server.outputs();
-        sent(&some).iter().for_each(|frame| client.receive(Duration::ZERO, frame));
+        for frame in &sent(&some) {
+            client.receive(Duration::ZERO, frame);
+        }
         outputs.extend(some);
         if client.verdict.is_some() && client.rejected.is_empty() && round < 30 {
             client.push(ccp.to_vec());

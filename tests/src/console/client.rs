@@ -11,51 +11,96 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::bench::{BOUND, token};
+use super::{BOUND, token};
 
 /// What came of asking for a screen.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// The proxy's note about the session, and the screen's description.
     Shown(Value, Vec<u8>),
     /// The close frame.
     Closed(u16, String),
 }
 
-/// Opens the console of `grant` and tells what came of it.
-pub(crate) async fn look(proxy: SocketAddr, grant: &str) -> Outcome {
-    let (status, answer, cookie) =
-        post(TcpStream::connect(proxy).await.unwrap(), proxy, "http", grant).await;
+/// Opens the console of `grant` over plain HTTP and tells what came of it.
+pub async fn look(proxy: SocketAddr, grant: &str) -> Outcome {
+    let connect = async || TcpStream::connect(proxy).await.unwrap();
+    let (status, answer, cookie) = post(connect().await, proxy, "http", grant).await;
     assert_eq!(status, 200, "{answer}");
-    let mut request = format!("ws://{proxy}/screen/{grant}").into_client_request().unwrap();
-    request.headers_mut().insert("origin", format!("http://{proxy}").parse().unwrap());
+    begin(connect().await, proxy, "http", grant, &cookie).await.0
+}
+
+/// The same over TLS, trusting `authority`; the session goes on. The status and answer when the link was refused.
+pub async fn look_securely(
+    proxy: SocketAddr,
+    authority: &str,
+    grant: &str,
+) -> Result<(Outcome, WebSocketStream<TlsStream<TcpStream>>), (u16, Value)> {
+    let connect = async || tls(proxy, authority, &rustls::version::TLS13).await.unwrap().0;
+    let (status, answer, cookie) = post(connect().await, proxy, "https", grant).await;
+    if status != 200 {
+        return Err((status, answer));
+    }
+    Ok(begin(connect().await, proxy, "https", grant, &cookie).await)
+}
+
+/// Begins the session of `grant` with the cookie that its token was exchanged for.
+async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    proxy: SocketAddr,
+    scheme: &str,
+    grant: &str,
+    cookie: &str,
+) -> (Outcome, WebSocketStream<S>) {
+    let socket = scheme.replace("http", "ws");
+    let mut request = format!("{socket}://{proxy}/screen/{grant}").into_client_request().unwrap();
+    request.headers_mut().insert("host", proxy.to_string().parse().unwrap());
+    request.headers_mut().insert("origin", format!("{scheme}://{proxy}").parse().unwrap());
     request.headers_mut().insert("cookie", cookie.parse().unwrap());
-    let stream = TcpStream::connect(proxy).await.unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
     let mut note = Value::Null;
     let answers: [&[u8]; 3] = [b"RFB 003.008\n", &[1], &[1]];
     let mut answers = answers.into_iter();
     loop {
-        match timeout(BOUND, socket.next()).await.expect("in time").unwrap().unwrap() {
+        match message(&mut socket).await {
             Message::Text(text) => note = serde_json::from_str(&text).unwrap(),
             Message::Binary(bytes) => match answers.next() {
                 Some(answer) => socket.send(Message::binary(answer)).await.unwrap(),
-                None => return Outcome::Shown(note, bytes.to_vec()),
+                None => return (Outcome::Shown(note, bytes.to_vec()), socket),
             },
             Message::Close(frame) => {
                 let frame = frame.unwrap();
-                return Outcome::Closed(frame.code.into(), frame.reason.to_string());
+                let closed = Outcome::Closed(frame.code.into(), frame.reason.to_string());
+                return (closed, socket);
             }
             _ => {}
         }
     }
 }
 
+async fn message<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Message {
+    timeout(BOUND, socket.next()).await.expect("in time").unwrap().unwrap()
+}
+
+/// Waits until the proxy ends the session: close code and reason.
+pub async fn end<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocketStream<S>,
+) -> (u16, String) {
+    loop {
+        if let Message::Close(frame) = message(&mut socket).await {
+            let frame = frame.unwrap();
+            return (frame.code.into(), frame.reason.to_string());
+        }
+    }
+}
+
 /// `POST session` with the token of `grant`: status, answer, cookie.
-pub(crate) async fn post(
+pub async fn post(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     host: SocketAddr,
     scheme: &str,
@@ -81,11 +126,11 @@ pub(crate) async fn post(
 }
 
 /// Opens TLS to the proxy, trusting `authority`, with this version alone; the certificate it showed.
-pub(crate) async fn tls(
+pub async fn tls(
     proxy: SocketAddr,
     authority: &str,
     version: &'static SupportedProtocolVersion,
-) -> Result<(tokio_rustls::client::TlsStream<TcpStream>, Vec<u8>), std::io::Error> {
+) -> Result<(TlsStream<TcpStream>, Vec<u8>), std::io::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

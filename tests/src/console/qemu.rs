@@ -8,15 +8,17 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use sluice_lab::Wait;
+use sluice_lab::netns::Namespace;
 
-use crate::bench::BOUND;
-use crate::certificates::Signed;
+use super::BOUND;
+use super::certificates::Signed;
 
 /// What the guest prints first.
-pub(crate) const GREETING: &str = "Sluice console test. Type: ";
+pub const GREETING: &str = "Sluice console test. Type: ";
 
 /// A VNC server of the machine.
-pub(crate) enum Server<'a> {
+#[derive(Debug)]
+pub enum Server<'a> {
     /// Security type None.
     Open,
     /// VNC authentication with this password.
@@ -26,27 +28,41 @@ pub(crate) enum Server<'a> {
 }
 
 /// A running machine; killed when dropped.
-pub(crate) struct Qemu {
+#[derive(Debug)]
+pub struct Qemu {
     child: Child,
     monitor: BufReader<UnixStream>,
     folder: PathBuf,
     /// Ports of its VNC servers, in the order given.
-    pub(crate) ports: Vec<u16>,
+    pub ports: Vec<u16>,
 }
 
 impl Qemu {
     /// Starts it with all its files in `folder`, and waits until the guest has spoken.
-    pub(crate) fn start(folder: &Path, servers: &[Server<'_>]) -> Self {
+    pub fn start(folder: &Path, servers: &[Server<'_>]) -> Self {
+        Self::start_at(None, "127.0.0.1", folder, servers)
+    }
+
+    /// The same, its VNC servers at `address` of a namespace.
+    pub fn start_at(
+        ns: Option<&Namespace>,
+        address: &str,
+        folder: &Path,
+        servers: &[Server<'_>],
+    ) -> Self {
         let image = folder.join("guest.img");
         fs::write(&image, boot_sector()).unwrap();
         let socket = folder.join("qmp");
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new(if ns.is_some() { "ip" } else { "setpriv" });
+        if let Some(ns) = ns {
+            command.args(["netns", "exec", ns.full_name(), "setpriv"]);
+        }
         command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-accel", "tcg"]);
         command.args(["-nodefaults", "-display", "none", "-m", "16", "-vga", "std", "-boot", "a"]);
         command.arg("-drive").arg(format!("if=floppy,format=raw,file={}", image.display()));
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
         for (number, server) in servers.iter().enumerate() {
-            vnc(&mut command, folder, number, server);
+            vnc(&mut command, address, folder, number, server);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(folder.join("qemu.log")).unwrap());
@@ -67,12 +83,12 @@ impl Qemu {
     }
 
     /// Resets the machine, as a power cycle from its own side.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.command("system_reset", json!({}));
     }
 
     /// The text on the guest's screen, out of its memory: proof of what was typed that no viewer has a part in.
-    pub(crate) fn screen(&mut self) -> String {
+    pub fn screen(&mut self) -> String {
         let file = self.folder.join("memory");
         let area = json!({ "val": 0xb_8000, "size": 80 * 25 * 2, "filename": file });
         self.command("pmemsave", area);
@@ -81,7 +97,7 @@ impl Qemu {
     }
 
     /// Carries out one command of the monitor.
-    pub(crate) fn command(&mut self, name: &str, arguments: Value) -> Value {
+    pub fn command(&mut self, name: &str, arguments: Value) -> Value {
         let line = format!("{}\n", json!({ "execute": name, "arguments": arguments }));
         self.monitor.get_mut().write_all(line.as_bytes()).unwrap();
         loop {
@@ -122,9 +138,9 @@ fn log(folder: &Path) -> String {
     fs::read_to_string(folder.join("qemu.log")).unwrap_or_default()
 }
 
-fn vnc(command: &mut Command, folder: &Path, number: usize, server: &Server<'_>) {
+fn vnc(command: &mut Command, address: &str, folder: &Path, number: usize, server: &Server<'_>) {
     let mut words =
-        format!("127.0.0.1:0,to=500,id=vnc{number},share=force-shared,power-control=on");
+        format!("{address}:0,to=500,id=vnc{number},share=force-shared,power-control=on");
     let password = match server {
         Server::Open => None,
         Server::Password(password) => Some(*password),

@@ -6,20 +6,27 @@ use rcgen::{
 };
 
 /// An authority and what it signs with.
-pub(crate) struct Authority {
+#[derive(Debug)]
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(crate) pem: String,
+    /// Its own certificate, PEM.
+    pub pem: String,
 }
 
 /// A certificate and its key, PEM.
-pub(crate) struct Signed {
-    pub(crate) chain: String,
-    pub(crate) key: String,
-    pub(crate) der: Vec<u8>,
+#[derive(Debug)]
+pub struct Signed {
+    /// The certificate.
+    pub chain: String,
+    /// Its key.
+    pub key: String,
+    /// The certificate, DER.
+    pub der: Vec<u8>,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    /// A new one.
+    pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -29,7 +36,7 @@ impl Authority {
     }
 
     /// A server's certificate for `name`.
-    pub(crate) fn server(&self, name: &str) -> Signed {
+    pub fn server(&self, name: &str) -> Signed {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
