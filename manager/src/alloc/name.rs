@@ -111,7 +111,7 @@ mod tests {
         }
         assert!("colour:z-1".parse::<PoolName>().is_err());
         assert_eq!(
-            "mac".parse::<PoolName>().unwrap().written(0x02_0000_0000_01),
+            "mac".parse::<PoolName>().unwrap().written(0x0200_0000_0001),
             "02:00:00:00:00:01"
         );
     }

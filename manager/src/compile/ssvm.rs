@@ -20,11 +20,11 @@ pub(super) async fn add(
 ) -> Result<(), Error> {
     let own = [("router", model.appliance.as_str())];
     let role = &mut config.role;
-    role.resolvers = model.resolvers.clone();
+    role.resolvers.clone_from(&model.resolvers);
     // nothing is fetched from where the cloud's own machines talk to each other
     role.fetch.refused = vec![model.control.network()];
     role.fetch.refused.extend(model.storage_address.map(|address| address.network()));
-    role.fetch.allowed = model.allowed_sources.clone();
+    role.fetch.allowed.clone_from(&model.allowed_sources);
     for store in dynamic::load::<image_store::ImageStore>(conn, &own, ALL).await? {
         let kind = store.kind();
         let image_store::ImageStore { id, read_only, full_percent, .. } = store;

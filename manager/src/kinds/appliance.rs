@@ -280,7 +280,8 @@ impl Kind for Appliance {
 
     async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
         let id = object_id(&self.id);
-        for network in context.all::<Network>(&[("router", id.as_str())]).await? {
+        let networks = context.all::<Network>(&[("router", id.as_str())]).await?;
+        if let Some(network) = networks.first() {
             let by = format!(
                 "network {}; to rebuild the machine, take a new boot document",
                 network.name
@@ -306,7 +307,11 @@ impl Kind for Appliance {
     }
 }
 
-/// An appliance's id as the id of an object: both have the same form.
+/// An appliance's id as the id of an object.
+///
+/// # Panics
+///
+/// Never: both have the same form.
 #[expect(clippy::expect_used, reason = "the invariant is in the message")]
 pub fn object_id(id: &ApplianceId) -> ObjectId {
     id.as_str().parse().expect("both types have one form")

@@ -54,8 +54,13 @@ impl Fields {
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
             return Self::default();
         };
-        let required: Vec<&str> =
-            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let field = |(name, property): (&String, &Value)| {
             field(name, property, &known, required.contains(&name.as_str()))
         };

@@ -81,6 +81,46 @@ async fn rules_on_public_addresses_reach_the_router() {
     cloud.stop();
 }
 
+/// What an address, and the rules on it, cannot be asked: the command, its exit code, words of the reason.
+const MISUSES: &[(&str, i32, &str)] = &[
+    ("static-nat create one --public-ip web --guest vm2", 5, "is used for port forwards"),
+    ("static-nat create one --public-ip ip-1 --guest vm2", 5, "is used for source NAT"),
+    (
+        "port-forward create two --public-ip web --protocol tcp --ports 90 --guest vm2",
+        5,
+        "80-90 is taken by port forward web",
+    ),
+    (
+        "port-forward create two --public-ip web --protocol udp --ports 9 --guest vm9",
+        4,
+        "there is no guest behind this router called vm9",
+    ),
+    (
+        "port-forward create two --public-ip web --protocol udp --ports 9-10 --guest vm1 --guest-port 65535",
+        3,
+        "beyond 65535",
+    ),
+    (
+        "firewall-rule create one --public-ip web --protocol icmp --ports 80",
+        3,
+        "protocol icmp has no ports",
+    ),
+    (
+        "firewall-rule create one --public-ip web --protocol icmp --icmp-code 0",
+        3,
+        "a code needs a type",
+    ),
+    ("firewall-rule create one --public-ip nothing --protocol all", 4, "no public ip nothing"),
+    (
+        "egress-rule create one --network net1 --protocol all --sources 10.9.0.0/16",
+        3,
+        "10.9.0.0/16",
+    ),
+    ("public-ip delete web", 5, "port forwards"),
+    ("guest delete vm1", 5, "port forward web"),
+    ("network update net1 --acl x", 3, "only a tier"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_serves_one_purpose_and_is_released_when_nothing_uses_it() {
     let cloud = Cloud::start().await;
@@ -90,45 +130,8 @@ async fn an_address_serves_one_purpose_and_is_released_when_nothing_uses_it() {
         &cloud,
         "port-forward create web --public-ip web --protocol tcp --ports 80-90 --guest vm1",
     );
-    for (line, code, words) in [
-        ("static-nat create one --public-ip web --guest vm2", 5, "is used for port forwards"),
-        ("static-nat create one --public-ip ip-1 --guest vm2", 5, "is used for source NAT"),
-        (
-            "port-forward create two --public-ip web --protocol tcp --ports 90 --guest vm2",
-            5,
-            "80-90 is taken by port forward web",
-        ),
-        (
-            "port-forward create two --public-ip web --protocol udp --ports 9 --guest vm9",
-            4,
-            "there is no guest behind this router called vm9",
-        ),
-        (
-            "port-forward create two --public-ip web --protocol udp --ports 9-10 --guest vm1 --guest-port 65535",
-            3,
-            "beyond 65535",
-        ),
-        (
-            "firewall-rule create one --public-ip web --protocol icmp --ports 80",
-            3,
-            "protocol icmp has no ports",
-        ),
-        (
-            "firewall-rule create one --public-ip web --protocol icmp --icmp-code 0",
-            3,
-            "a code needs a type",
-        ),
-        ("firewall-rule create one --public-ip nothing --protocol all", 4, "no public ip nothing"),
-        (
-            "egress-rule create one --network net1 --protocol all --sources 10.9.0.0/16",
-            3,
-            "10.9.0.0/16",
-        ),
-        ("public-ip delete web", 5, "port forwards"),
-        ("guest delete vm1", 5, "port forward web"),
-        ("network update net1 --acl x", 3, "only a tier"),
-    ] {
-        refused(&cloud, line, code, words);
+    for (line, code, words) in MISUSES {
+        refused(&cloud, line, *code, words);
     }
     let before = config(&cloud, "r-1").await;
     done(&cloud, "port-forward update web --guest vm2 --guest-port 8080");

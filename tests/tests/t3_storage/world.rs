@@ -101,13 +101,14 @@ impl World {
     pub(crate) async fn in_force(&self) {
         let config = self.config();
         let answer = self.client.push_confirming(&config, 60).await;
-        if !matches!(answer, Ok(Answer::Applied { .. })) {
-            panic!("{answer:#?}\n{}", self.state().await);
-        }
+        let state = self.state().await;
+        assert!(matches!(answer, Ok(Answer::Applied { .. })), "{answer:#?}\n{state}");
         let confirmed = self.client.confirm(config.generation).await;
-        if !matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })) {
-            panic!("{confirmed:#?}\n{}", self.state().await);
-        }
+        let state = self.state().await;
+        assert!(
+            matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })),
+            "{confirmed:#?}\n{state}"
+        );
     }
 
     async fn status(&self, bound: Duration) -> StatusReport {
