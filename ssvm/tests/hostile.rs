@@ -58,7 +58,7 @@ fn vhd() {
 
 #[test]
 fn vhdx() {
-    replay(Format::Vhdx, 397);
+    replay(Format::Vhdx, 1499);
 }
 
 #[test]
