@@ -144,7 +144,8 @@ fn connections_are_explained_as_is_kept() {
 
 #[test]
 fn questions_without_sense_are_refused_with_the_reason() {
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reservations/config.json");
+    let config =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reservations/config.json");
     let config = desk::load_sound(&config).unwrap();
     let asked = |from: &str, to: &str, port: Option<u16>, link: Option<&str>| {
         let question = Question {
