@@ -7,6 +7,7 @@ pub mod desk;
 pub mod dhcp;
 pub mod dns;
 mod endpoint;
+pub mod explain;
 pub mod lb;
 pub mod metadata;
 pub mod password;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sluice_api::Finding;
+use sluice_router::explain::{self, ExplainArgs};
 use sluice_router::vpn::{daemon, ike, lns};
 use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password};
 
@@ -51,6 +52,8 @@ enum Command {
         /// The configuration to come
         new: PathBuf,
     },
+    /// Say what becomes of a connection under a configuration, and which rule decides it
+    Explain(ExplainArgs),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Serve DHCP without an agent, on a desk or a test bench
@@ -100,6 +103,14 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check { config, json } => return check(&config, json),
         Command::Render { config } => print!("{}", desk::render(&desk::load_sound(&config)?)),
         Command::Plan { old, new } => plan(&old, &new)?,
+        Command::Explain(args) => {
+            let explanation = explain::answer(&args)?;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&explanation)?);
+            } else {
+                print!("{explanation}");
+            }
+        }
         Command::Schema => {
             println!("{}", serde_json::to_string_pretty(&sluice_api::schema::router_config())?);
         }

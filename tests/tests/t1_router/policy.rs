@@ -141,6 +141,64 @@ fn an_isolated_network_lets_in_and_out_what_its_rules_say() {
     assert_eq!(asked(vm2, "", "192.0.2.80:8080"), seen("198.51.100.10"), "static NAT that is gone");
 }
 
+/// Sends on and on to whoever connects.
+const STREAM: &str = "\
+import socket, threading, time
+def feed(to):
+    while True:
+        to.sendall(b'more\\n')
+        time.sleep(0.02)
+def serve(port):
+    server = socket.create_server(('192.0.2.80', port))
+    while True:
+        threading.Thread(target=feed, args=(server.accept()[0],)).start()
+for port in (8090, 8091):
+    threading.Thread(target=serve, args=(port,)).start()
+";
+
+#[test]
+fn an_open_transfer_ends_with_what_allowed_it_and_another_goes_on() {
+    let world = World::new();
+    world.push_and_confirm(&isolated(10, &json!([])));
+    guests_with_addresses(&world);
+    let vm1 = world.guest("vm1");
+    let script = world.dir.path().join("stream.py");
+    std::fs::write(&script, STREAM).unwrap();
+    let _server = world.inet.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
+    let take = |port: u16| {
+        let file = world.dir.path().join(format!("taken-{port}"));
+        let serves = format!("ss -Hltn sport = {port} | grep -q .");
+        Wait::until(SOON, "the server", || world.inet.sh(&serves).run().unwrap().ok()).unwrap();
+        let url = format!("http://192.0.2.80:{port}/");
+        let words = ["curl", "-sN", "--http0.9", "-o", file.to_str().unwrap(), &url];
+        let process = vm1.spawn(words).unwrap();
+        (process, file)
+    };
+    let ((_one, ends), (_other, goes_on)) = (take(8090), take(8091));
+    let length = |file: &std::path::Path| std::fs::metadata(file).map_or(0, |is| is.len());
+    // half a second's worth
+    let more = |file: &std::path::Path| {
+        let before = length(file);
+        Wait::until(SOON, "more to come", || length(file) > before + 125).unwrap();
+    };
+    more(&ends);
+    more(&goes_on);
+
+    let deny = json!([{ "id": "eg-1", "network": "net-1", "destinations": ["192.0.2.80/32"],
+                        "traffic": { "tcp": { "ports": "8090" } } }]);
+    world.push_and_confirm(&isolated(11, &deny));
+    let still = || {
+        let before = length(&ends);
+        more(&goes_on);
+        length(&ends) == before
+    };
+    Wait::until(SOON, "the transfer to end that is forbidden now", still).unwrap();
+    assert!(still(), "it goes on after a pause");
+
+    world.push_and_confirm(&isolated(12, &deny));
+    more(&goes_on);
+}
+
 /// Tier 1 has vm1 and vm2 and no list; tier 2 has vm3.
 fn vpc(generation: u64, rules: &Value) -> RouterDocument {
     changed(generation, |document| {

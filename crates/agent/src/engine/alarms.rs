@@ -1,5 +1,7 @@
 //! What is wrong now. An alarm stands as long as its cause, and no longer: health is judged by it.
 
+use std::sync::Arc;
+
 use super::Engine;
 use crate::appliance::{Appliance, Configuration};
 use crate::causes::chain;
@@ -62,9 +64,10 @@ impl<A: Appliance> Engine<A> {
 
     /// Makes what is pending the last good configuration.
     pub(super) fn commit(&mut self) -> Result<(), LedgerError> {
-        let former = self.ledger.state().committed.as_ref().map(|entry| entry.config.blobs());
+        let former = self.ledger.state().committed.as_ref().map(|entry| Arc::clone(&entry.config));
         self.ledger.commit()?;
-        self.former_blobs = former.unwrap_or_default();
+        self.former_blobs = former.as_ref().map(|config| config.blobs()).unwrap_or_default();
+        self.make_connections_obey(former);
         self.keep_blobs();
         self.clear(Trouble::Opening);
         self.clear(Trouble::Writing);

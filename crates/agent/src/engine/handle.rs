@@ -120,6 +120,8 @@ impl Handle {
             services: Arc::clone(&parts.services),
             kernel: Arc::clone(&parts.kernel),
         });
+        let (appliance, kernel) = (Arc::clone(&parts.appliance), Arc::clone(&parts.kernel));
+        let flows = super::flows::start(appliance, &parts.boot, kernel);
         let mut engine = Engine {
             appliance: parts.appliance,
             boot: parts.boot,
@@ -144,6 +146,7 @@ impl Handle {
             subsystems: Vec::new(),
             repairs: Vec::new(),
             alarms: super::alarms::Alarms::default(),
+            flows,
             shared: Arc::clone(&shared),
             listen,
         };

@@ -5,11 +5,13 @@
 //! - the ledger knows of a change before the kernel does, so that a crash at any point ends on the last good one;
 //! - after an apply the kernel is read again and planned against again; anything left is a failure;
 //! - a failure, and a change that is not confirmed in time, leads back to the last good configuration by the same code;
+//! - connections that a commit forbids end soon after it, and no answer waits for that;
 //! - a rollback that fails is an alarm of its own and is tried again; the loop itself cannot fail.
 
 mod alarms;
 mod apply;
 mod blobs;
+mod flows;
 mod generation;
 mod handle;
 mod push;
@@ -26,6 +28,7 @@ use sluice_api::report::{DriftRepair, SubsystemReport};
 use sluice_api::types::{BlobDigest, Generation};
 use sluice_sys::kernel::Kernel;
 use sluice_sys::model::{Desired, Pulse, Step};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -89,6 +92,8 @@ pub(crate) struct Engine<A: Appliance> {
     subsystems: Vec<SubsystemReport>,
     repairs: Vec<DriftRepair>,
     alarms: alarms::Alarms,
+    /// To the task that makes live connections obey.
+    flows: UnboundedSender<flows::Change<A::Config>>,
     shared: Arc<handle::Shared>,
     listen: watch::Sender<Listen>,
 }

@@ -1,6 +1,7 @@
 //! Back to the last good configuration, start-up, and repair of what others changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_api::report::DriftRepair;
@@ -33,11 +34,17 @@ impl<A: Appliance> Engine<A> {
     pub(super) async fn go_back(&mut self) -> bool {
         self.deadline = None;
         self.hold = false;
+        let pending = self.ledger.state().pending.as_ref();
+        let given_up = pending.map(|entry| Arc::clone(&entry.config));
         self.abandon();
         let target = self.last_good();
         // what a service was told last may be the configuration that is given up
         self.forget_services();
         let good = self.restore(&target).await;
+        if good && given_up.is_some() {
+            // it may have let connections in
+            self.make_connections_obey(given_up);
+        }
         self.announce(&target);
         self.publish();
         good

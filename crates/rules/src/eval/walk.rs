@@ -111,10 +111,6 @@ enum Act<'a> {
     Translate(Vec<Place<'a>>),
 }
 
-fn loopback() -> Option<LinkName> {
-    "lo".parse().ok()
-}
-
 /// Goes on when the packet passed, else ends here.
 macro_rules! pass {
     ($passed:expr) => {
@@ -165,7 +161,7 @@ impl<'a> Run<'a> {
             return self.last();
         }
         pass!(self.hook(HookPoint::Postrouting));
-        self.packet.iif = loopback();
+        self.packet.iif = Some(LinkName::loopback());
         self.oif = None;
         // it comes back in tracked as it went out
         pass!(self.hook(HookPoint::Prerouting));
@@ -191,7 +187,7 @@ impl<'a> Run<'a> {
     fn way(&self) -> Option<LinkName> {
         let packet = &self.packet;
         if self.ways.kind(packet.destination) == AddressKind::Local {
-            return loopback();
+            return Some(LinkName::loopback());
         }
         let question = Question {
             iif: packet.iif.as_ref(),
