@@ -29,8 +29,11 @@ pub(crate) fn run(full: bool) -> Result<bool> {
     let target = run::target().join("fuzz");
     let mut names = targets(&folder)?;
     names.retain(|name| full || EVERY_RUN.contains(&name.as_str()));
-    let mut build = run::cargo(&["build", "--release", "--quiet", "--target", TRIPLE]);
+    let mut build = run::cargo(&["build", "--release", "--target", TRIPLE]);
     build.args(names.iter().flat_map(|name| ["--bin", name]));
+    if full {
+        build.args(["--features", "full"]);
+    }
     build.current_dir(&folder).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &target);
     run::check(&mut build)?;
     let mut good = true;
