@@ -128,8 +128,7 @@ pub(super) fn evaluate<'a>(
             to.map_or(Done::No, |to| translated(run, vec![to]))
         }
         Expr::Masquerade => {
-            let by = run.oif.as_ref();
-            let to = by.and_then(|link| run.ways.address_on(link, packet.version()));
+            let to = run.oif.as_ref().and_then(|link| leaving_as(run, link));
             // a link without an address loses what should have it
             to.map_or(Done::Stop(Stop::Drop), |to| translated(run, vec![(to, None)]))
         }
@@ -298,6 +297,20 @@ fn translated<'a>(run: &Run<'_>, mut all: Vec<End>) -> Done<'a> {
     match all.iter().find(same).or_else(|| all.first()) {
         Some(to) => Done::Stop(Stop::Translate(*to, all.clone())),
         None => Done::On,
+    }
+}
+
+/// The address that this machine puts on what leaves by a link. What comes back by loopback, which has none for others,
+/// gets one of another link.
+fn leaving_as(run: &Run<'_>, link: &LinkName) -> Option<IpAddr> {
+    let version = run.packet.version();
+    if *link != LinkName::loopback() {
+        return run.ways.address_on(link, version);
+    }
+    match version {
+        IpVersion::V4 => run.ways.addresses.keys().find_map(|of| run.ways.address_on(of, version)),
+        // the best source is the destination itself (RFC 6724, rule 1)
+        IpVersion::V6 => Some(run.packet.destination),
     }
 }
 
