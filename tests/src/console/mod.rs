@@ -10,8 +10,8 @@ pub mod qemu;
 
 use std::time::Duration;
 
-/// Longest wait for anything; machines are emulated, and others run beside us.
-pub const BOUND: Duration = Duration::from_secs(40);
+/// Longest wait for anything; machines are emulated, a browser loads some fifty scripts, and others run beside us.
+pub const BOUND: Duration = Duration::from_secs(90);
 
 /// The token of the grant `id`.
 pub fn token(id: &str) -> String {
