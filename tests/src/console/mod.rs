@@ -1,6 +1,11 @@
 //! What scenarios of the console proxy share: a browser in small, machines with screens, and who signs for them.
 
-#![allow(clippy::unwrap_used, clippy::new_without_default, clippy::missing_panics_doc)] // test support may fail loudly
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::new_without_default,
+    clippy::missing_panics_doc
+)] // test support may fail loudly
 #![allow(clippy::missing_errors_doc)] // likewise
 
 pub mod certificates;
