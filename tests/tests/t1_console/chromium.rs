@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use sluice_lab::Wait;
 use tempfile::TempDir;
 
-/// Longest wait for a page; a browser beside other work takes its time to load some fifty scripts.
-const BOUND: Duration = Duration::from_secs(90);
+use crate::bench::BOUND;
 
 /// What keeps it from the network, and from what a machine of tests has not.
 const FLAGS: &[&str] = &[
