@@ -51,7 +51,8 @@ impl Agent {
 
     async fn ends(mut self) {
         self.to.shutdown(std::net::Shutdown::Both).unwrap();
-        let status = timeout(BOUND, self.child.wait()).await.expect("it ends with its agent");
+        // a busy machine takes its time to end a process
+        let status = timeout(BOUND * 3, self.child.wait()).await.expect("it ends with its agent");
         assert!(status.unwrap().success());
     }
 }
