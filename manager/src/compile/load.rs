@@ -12,7 +12,9 @@ use crate::kinds::{dynamic, guest};
 use crate::store::Conn;
 use crate::store::objects::ALL;
 
-use super::{ApplianceModel, Carrier, NetworkModel, PrivateModel, PublicIpModel, UplinkModel};
+use super::{
+    ApplianceModel, Carrier, ConsoleModel, NetworkModel, PrivateModel, PublicIpModel, UplinkModel,
+};
 
 /// All that the configuration of `appliance` is made of.
 pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<ApplianceModel, Error> {
@@ -56,6 +58,12 @@ pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<Appli
             .map(private)
             .collect(),
         certificate: appliance.certificate,
+        console: ConsoleModel {
+            certificate: appliance.certificate_chain.zip(appliance.certificate_key),
+            hosts: appliance.hosts.clone(),
+            frame_ancestors: appliance.frame_ancestors.clone(),
+            trusted_proxies: appliance.trusted_proxies.clone(),
+        },
         allowed_sources: appliance.allowed_sources.clone(),
     })
 }

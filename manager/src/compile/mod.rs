@@ -9,6 +9,7 @@ mod balancer;
 mod links;
 mod load;
 mod network;
+mod proxy;
 mod public;
 mod ssvm;
 mod vpc;
@@ -23,8 +24,8 @@ use sluice_api::config::{
     RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart,
 };
 use sluice_api::types::{
-    ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName,
-    InterfaceAddress, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
+    ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName, HostPattern,
+    InterfaceAddress, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, Origin, VlanId,
 };
 
 use crate::error::Error;
@@ -61,8 +62,23 @@ pub struct ApplianceModel {
     pub private: Vec<PrivateModel>,
     /// Blob of the certificate chain and key that it shows to the public.
     pub certificate: Option<BlobDigest>,
+    /// What browsers see of a console proxy.
+    pub console: ConsoleModel,
     /// Private networks that images may come from.
     pub allowed_sources: Vec<Cidr>,
+}
+
+/// What browsers see of a console proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsoleModel {
+    /// Blobs of certificate chain and key.
+    pub certificate: Option<(BlobDigest, BlobDigest)>,
+    /// Its names.
+    pub hosts: Vec<HostPattern>,
+    /// Origins whose pages may show a console in a frame.
+    pub frame_ancestors: Vec<Origin>,
+    /// Reverse proxies before it.
+    pub trusted_proxies: Vec<Cidr>,
 }
 
 /// A link to a private network.

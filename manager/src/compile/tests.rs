@@ -95,6 +95,7 @@ fn model(networks: Vec<NetworkModel>) -> ApplianceModel {
         networks,
         private: Vec::new(),
         certificate: None,
+        console: ConsoleModel::default(),
         allowed_sources: Vec::new(),
     }
 }

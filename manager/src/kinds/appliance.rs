@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use sluice_api::boot::Role;
 use sluice_api::types::{
-    ApplianceId, BlobDigest, Cidr, InterfaceAddress, LinkName, MacAddr, ObjectId, Secret, VlanId,
+    ApplianceId, BlobDigest, Cidr, HostPattern, InterfaceAddress, LinkName, MacAddr, ObjectId,
+    Origin, Secret, VlanId,
 };
 use utoipa::ToSchema;
 
@@ -61,6 +62,21 @@ pub struct Appliance {
     /// Digest of the certificate chain and key that a proxy or ssvm shows to the public.
     #[serde(default)]
     pub certificate: Option<BlobDigest>,
+    /// Digest of its chain alone.
+    #[serde(default)]
+    pub certificate_chain: Option<BlobDigest>,
+    /// Digest of its key alone.
+    #[serde(default)]
+    pub certificate_key: Option<BlobDigest>,
+    /// Names that browsers call a proxy by.
+    #[serde(default)]
+    pub hosts: Vec<HostPattern>,
+    /// Origins whose pages may show a console of a proxy in a frame.
+    #[serde(default)]
+    pub frame_ancestors: Vec<Origin>,
+    /// Reverse proxies before a proxy.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Cidr>,
     /// Private networks that an ssvm may bring images in from.
     #[serde(default)]
     pub allowed_sources: Vec<Cidr>,
@@ -134,6 +150,15 @@ pub struct ApplianceSpec {
     /// Private networks that an ssvm may bring images in from. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_sources: Vec<Cidr>,
+    /// Names that browsers call a proxy by. Default: none, and nobody is served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostPattern>,
+    /// Origins whose pages may show a console of a proxy in a frame. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frame_ancestors: Vec<Origin>,
+    /// Reverse proxies before a proxy, whose word on who the client is counts. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Cidr>,
     /// A router that is made with its network.
     #[serde(skip)]
     pub with_network: bool,
@@ -149,6 +174,15 @@ pub struct AppliancePatch {
     /// New networks that images may come from; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_sources: Option<Vec<Cidr>>,
+    /// New names of a proxy; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<HostPattern>>,
+    /// New origins that may show a console in a frame; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_ancestors: Option<Vec<Origin>>,
+    /// New reverse proxies; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<Vec<Cidr>>,
 }
 
 impl ApplianceSpec {
@@ -163,6 +197,9 @@ impl ApplianceSpec {
             storage_address: None,
             certificate: None,
             allowed_sources: Vec::new(),
+            hosts: Vec::new(),
+            frame_ancestors: Vec::new(),
+            trusted_proxies: Vec::new(),
             with_network: false,
         }
     }
@@ -220,10 +257,7 @@ impl Kind for Appliance {
             .parse()
             .map_err(|_| Error::Corrupt { what: "id", reason: format!("{id} is none") })?;
         let storage = storage_network(context, &zone, &spec).await?;
-        let certificate = match &spec.certificate {
-            Some(pem) => Some(context.keep(pem.reveal().as_bytes()).await?),
-            None => None,
-        };
+        let certificate = certificate(context, spec.certificate.as_ref()).await?;
         let mac = take_mac(context, None, nic_of(context, &appliance)).await?;
         let control = ApplianceNic {
             purpose: NicPurpose::Control,
@@ -243,8 +277,13 @@ impl Kind for Appliance {
             uplinks: Vec::new(),
             storage_network: storage,
             storage_address: spec.storage_address,
-            certificate,
+            certificate: certificate.map(|it| it.whole),
+            certificate_chain: certificate.map(|it| it.chain),
+            certificate_key: certificate.map(|it| it.key),
             allowed_sources: spec.allowed_sources,
+            hosts: spec.hosts,
+            frame_ancestors: spec.frame_ancestors,
+            trusted_proxies: spec.trusted_proxies,
             asked_range: spec.public_range,
         })
     }
@@ -270,9 +309,15 @@ impl Kind for Appliance {
         context: &mut Context<'_>,
         patch: AppliancePatch,
     ) -> Result<(), Error> {
-        if let Some(pem) = &patch.certificate {
-            self.certificate = Some(context.keep(pem.reveal().as_bytes()).await?);
+        if let Some(new) = certificate(context, patch.certificate.as_ref()).await? {
+            self.certificate = Some(new.whole);
+            (self.certificate_chain, self.certificate_key) = (Some(new.chain), Some(new.key));
         }
+        self.hosts = patch.hosts.unwrap_or_else(|| self.hosts.clone());
+        self.frame_ancestors =
+            patch.frame_ancestors.unwrap_or_else(|| self.frame_ancestors.clone());
+        self.trusted_proxies =
+            patch.trusted_proxies.unwrap_or_else(|| self.trusted_proxies.clone());
         self.allowed_sources =
             patch.allowed_sources.unwrap_or_else(|| self.allowed_sources.clone());
         Ok(())
@@ -304,6 +349,67 @@ impl Kind for Appliance {
     async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
         Ok(vec![self.id.clone()])
     }
+}
+
+/// Digests of a certificate's blobs.
+#[derive(Clone, Copy)]
+struct Certificate {
+    whole: BlobDigest,
+    chain: BlobDigest,
+    key: BlobDigest,
+}
+
+/// The named appliance of `role` in the zone, or the zone's only one.
+pub(super) async fn of_role(
+    context: &mut Context<'_>,
+    zone: &Zone,
+    role: Role,
+    name: Option<&ObjectId>,
+) -> Result<ApplianceId, Error> {
+    let word = match role {
+        Role::Router => "router",
+        Role::Proxy => "proxy",
+        Role::Ssvm => "ssvm",
+    };
+    let invalid = |reason| Error::Invalid { field: "router", reason };
+    if let Some(name) = name {
+        let found: Appliance = context.find(Some(&zone.id), name).await?;
+        if found.role == role {
+            return Ok(found.id);
+        }
+        return Err(invalid(format!("{} is no {word}", found.name)));
+    }
+    let own = [("zone", zone.id.as_str()), ("role", word)];
+    let mut all = context.all::<Appliance>(&own).await?;
+    let count = all.len();
+    let only = all.pop().filter(|_| count == 1);
+    only.map(|appliance| appliance.id).ok_or_else(|| {
+        invalid(format!("must be given: zone {} has {count} appliances of role {word}", zone.name))
+    })
+}
+
+/// A certificate as it is given: the whole, the chain alone and the key alone are kept.
+async fn certificate(
+    context: &mut Context<'_>,
+    pem: Option<&Secret>,
+) -> Result<Option<Certificate>, Error> {
+    let Some(pem) = pem.map(Secret::reveal) else { return Ok(None) };
+    let blocks = || pem.split("-----BEGIN ").skip(1);
+    let is_certificate = |block: &&str| block.starts_with("CERTIFICATE-----");
+    let joined = |blocks: Vec<&str>| {
+        blocks.iter().map(|block| format!("-----BEGIN {block}")).collect::<String>()
+    };
+    let chain = joined(blocks().filter(is_certificate).collect());
+    let key = joined(blocks().filter(|block| !is_certificate(block)).collect());
+    if chain.is_empty() || !key.contains("PRIVATE KEY-----") {
+        let reason = "must have a certificate chain and a private key in PEM".to_owned();
+        return Err(Error::Invalid { field: "certificate", reason });
+    }
+    Ok(Some(Certificate {
+        whole: context.keep(pem.as_bytes()).await?,
+        chain: context.keep(chain.as_bytes()).await?,
+        key: context.keep(key.as_bytes()).await?,
+    }))
 }
 
 /// An appliance's id as the id of an object: both have the same form.

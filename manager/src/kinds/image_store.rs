@@ -8,7 +8,7 @@ use sluice_api::config::ssvm::{NfsVersion, StoreKind};
 use sluice_api::types::{ApplianceId, ExportPath, ObjectId, Percent};
 use utoipa::ToSchema;
 
-use super::appliance::Appliance;
+use super::appliance::of_role;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, named, of_router, rule};
 use crate::error::Error;
@@ -113,7 +113,7 @@ impl Kind for ImageStore {
         spec: ImageStoreSpec,
     ) -> Result<Self, Error> {
         let zone: Zone = context.find(None, &spec.zone).await?;
-        let router = ssvm(context, &zone, spec.router.as_ref()).await?;
+        let router = of_role(context, &zone, Role::Ssvm, spec.router.as_ref()).await?;
         if spec.server.is_some() != spec.path.is_some() {
             return Err(rule::invalid("path", "server and path are given together"));
         }
@@ -135,30 +135,6 @@ impl Kind for ImageStore {
         self.full_percent = patch.full_percent.unwrap_or(self.full_percent);
         Ok(())
     }
-}
-
-/// The named secondary storage VM of the zone, or its only one.
-async fn ssvm(
-    context: &mut Context<'_>,
-    zone: &Zone,
-    name: Option<&ObjectId>,
-) -> Result<ApplianceId, Error> {
-    if let Some(name) = name {
-        let found: Appliance = context.find(Some(&zone.id), name).await?;
-        if found.role == Role::Ssvm {
-            return Ok(found.id);
-        }
-        let reason = format!("{} is no secondary storage VM", found.name);
-        return Err(rule::invalid("router", reason));
-    }
-    let own = [("zone", zone.id.as_str()), ("role", "ssvm")];
-    let mut all = context.all::<Appliance>(&own).await?;
-    let count = all.len();
-    let only = all.pop().filter(|_| count == 1);
-    only.map(|appliance| appliance.id).ok_or_else(|| {
-        let reason = format!("must be given: zone {} has {count} secondary storage VMs", zone.name);
-        rule::invalid("router", reason)
-    })
 }
 
 impl ImageStore {

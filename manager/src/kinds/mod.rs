@@ -13,6 +13,7 @@ pub mod acl_rule;
 pub mod appliance;
 pub mod balancer;
 pub mod balancer_member;
+pub mod console_grant;
 pub mod context;
 pub mod customer_gateway;
 pub mod dynamic;
@@ -31,6 +32,7 @@ pub mod public_ip;
 pub mod public_range;
 pub mod remote_access;
 pub(crate) mod rule;
+pub mod screen;
 pub mod static_nat;
 pub mod static_route;
 pub mod vpc;
@@ -76,6 +78,8 @@ pub static KINDS: &[&dyn AnyKind] = &[
     &Of::<vpn_user::VpnUser>::NEW,
     &Of::<customer_gateway::CustomerGateway>::NEW,
     &Of::<vpn_connection::VpnConnection>::NEW,
+    &Of::<screen::Screen>::NEW,
+    &Of::<console_grant::ConsoleGrant>::NEW,
     &Of::<image_store::ImageStore>::NEW,
     &Of::<image::Image>::NEW,
     &Of::<image_grant::ImageGrant>::NEW,

@@ -346,7 +346,7 @@ async fn a_secondary_storage_vm_gets_stores_jobs_and_grants() {
     assert!(ssvm["listeners"].as_array().unwrap().is_empty(), "nobody without a certificate");
 
     let pem = cloud.folder.path().join("pem");
-    std::fs::write(&pem, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    std::fs::write(&pem, PEM).unwrap();
     done(
         &cloud,
         &format!("appliance update storage1 --certificate-file {}", pem.to_str().unwrap()),
@@ -368,3 +368,45 @@ async fn a_secondary_storage_vm_gets_stores_jobs_and_grants() {
     }
     cloud.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_proxy_gets_screens_and_grants() {
+    let cloud = Cloud::start().await;
+    let config = applied(&cloud, "consoles.toml", "p-1").await;
+    let proxy = &config["role"]["proxy"];
+    let screen = &proxy["screens"][0];
+    assert_eq!((&screen["vm"], &screen["name"]), (&json!("vm-7"), &json!("web server")));
+    assert_eq!(screen["tls"]["name"], "host-17.cloud.internal");
+    let grant = &proxy["grants"][0];
+    assert_eq!((&grant["vm"], &grant["source"]), (&json!("vm-7"), &json!("first-browser")));
+    assert_eq!(grant["token"], BlobDigest::of(b"a token of the example").to_string());
+    let routes = config["routes"].as_array().unwrap();
+    let host = routes.iter().find(|route| route["destination"] == "10.8.0.17/32").unwrap();
+    assert_eq!((&host["link"], &host["via"]), (&json!("ctl"), &json!("169.254.0.1")));
+    assert_eq!(proxy["listen"], json!([]), "nobody without a certificate");
+
+    let pem = cloud.folder.path().join("pem");
+    std::fs::write(&pem, PEM).unwrap();
+    let update = format!("appliance update consoles1 --certificate-file {}", pem.to_str().unwrap());
+    done(&cloud, &update);
+    done(&cloud, "screen update vm-7 --address 10.8.0.18");
+    let config = self::config(&cloud, "p-1").await;
+    let proxy = &config["role"]["proxy"];
+    assert_eq!(proxy["listen"], json!(["198.51.100.10"]));
+    assert_ne!(proxy["certificates"][0]["chain"], proxy["certificates"][0]["key"]);
+    assert_eq!(proxy["screens"][0]["address"], "10.8.0.18");
+    for (line, code, words) in [
+        ("console-grant create two --screen vm-7", 3, "token"),
+        ("console-grant create two --screen vm-8", 4, "no screen vm-8"),
+        ("screen delete vm-7", 5, "console grant alice"),
+        ("screen create two --zone zone1 --address 10.8.0.1 --port 5900", 3, "screen-unreachable"),
+        ("appliance delete consoles1", 5, "in use"),
+    ] {
+        refused(&cloud, line, code, words);
+    }
+    cloud.stop();
+}
+
+/// The form of a certificate and its key; nobody looks inside before the appliance.
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n\
+                   -----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
