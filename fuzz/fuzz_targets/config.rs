@@ -3,11 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok((config, _)) = RouterConfig::decode(bytes) {
-        let again = serde_json::to_vec(&config).map(|bytes| RouterConfig::decode(&bytes));
+    if let Ok((config, _)) = RouterDocument::decode(bytes) {
+        let again = serde_json::to_vec(&config).map(|bytes| RouterDocument::decode(&bytes));
         assert!(matches!(again, Ok(Ok((same, _))) if same == config));
     }
 });

@@ -9,7 +9,7 @@ use sluice_router::dns::answer::{Request, Verdict, answer};
 use sluice_router::dns::cache::Cache;
 use sluice_router::dns::counters::Tally;
 use sluice_router::dns::snapshot::Snapshot;
-use sluice_router::dns::stored::{Asked, Stored};
+use sluice_router::dns::stored::{Asked, Stored, Vetted};
 use sluice_router::dns::{Settings, Transport, slice};
 
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 1, 1));
@@ -38,9 +38,13 @@ pub(crate) fn query(bytes: &[u8]) {
 /// An upstream sends `bytes` in answer to `www.example.test A`: what is taken can be answered from, now and later.
 pub(crate) fn upstream_answer(bytes: &[u8]) {
     let id = bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
-    let asked = Asked { id, question: QUESTION };
+    let asked = Asked { id, question: QUESTION, exact_case: false };
     let settings = Settings { min_ttl: 60, ..Settings::default() };
-    let Ok(stored) = Stored::vet(bytes, asked, &settings) else { return };
+    let Ok(Vetted::Whole(stored) | Vetted::Truncated(stored)) =
+        Stored::vet(bytes, asked, &settings)
+    else {
+        return;
+    };
     let cache = Cache::new(1 << 24);
     let mut query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01".to_vec();
     query.extend(QUESTION);

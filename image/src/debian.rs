@@ -73,7 +73,9 @@ impl Debian {
 
     /// The path of a shared library by its name.
     pub(crate) fn library(&self, name: &str) -> Option<String> {
-        const DIRS: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib"];
+        // the last one is strongSwan's own, which its files name (RUNPATH)
+        const DIRS: [&str; 4] =
+            ["usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib", "usr/lib/ipsec"];
         DIRS.iter().map(|dir| format!("{dir}/{name}")).find(|path| self.owners.contains_key(path))
     }
 }

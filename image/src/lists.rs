@@ -6,6 +6,7 @@ pub(crate) const PACKAGES_TESTHOST: &str = include_str!("../lists/packages-testh
 pub(crate) const FILES: &str = include_str!("../lists/files.txt");
 pub(crate) const FILES_DEBUG: &str = include_str!("../lists/files-debug.txt");
 pub(crate) const MODULES: &str = include_str!("../lists/modules.txt");
+pub(crate) const MODULES_TESTHOST: &str = include_str!("../lists/modules-testhost.txt");
 pub(crate) const MODULES_INITRD: &str = include_str!("../lists/modules-initrd.txt");
 pub(crate) const MODULES_STAGE1: &str = include_str!("../lists/modules-stage1.txt");
 pub(crate) const MODULES_STAGE2: &str = include_str!("../lists/modules-stage2.txt");

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::debian::Debian;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, dir_entries, read};
 use crate::lists::{self, entries};
 use crate::modules::{Chosen, Kernel};
 use crate::tree::{Node, Tree};
@@ -36,6 +36,11 @@ const LINKS: &[(&str, &str)] = &[
     ("var", "run"),
     ("etc/mtab", "/proc/self/mounts"),
 ];
+
+/// Where Debian has authorities, where programs look for them, and whose notice goes with them.
+const AUTHORITIES_OF: &str = "usr/share/ca-certificates/mozilla";
+const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
+const AUTHORITIES_NOTICE: &str = "usr/share/doc/ca-certificates/copyright";
 
 /// Programs that must be in no appliance, by file name.
 const FORBIDDEN: &[&str] = &[
@@ -92,9 +97,14 @@ pub(crate) fn build(parts: &Parts) -> Result<Tree> {
         add_ours(&mut tree, parts.binaries, name, *required)?;
     }
     tree.link(&format!("{BIN}/sluice-modprobe"), "sluice-init");
+    // what the kernel starts when a host of Hyper-V or Xen asks for it (`poweroff_cmd`, `reboot_cmd`)
+    for name in ["poweroff", "reboot"] {
+        tree.link(&format!("usr/sbin/{name}"), &format!("../../{BIN}/sluice-init"));
+    }
     for path in entries(lists::FILES) {
         add_file(&mut tree, parts.debian, path)?;
     }
+    add_authorities(&mut tree, parts.debian)?;
     if parts.flavour == Flavour::Debug {
         add_debug(&mut tree, parts.debian)?;
     }
@@ -148,6 +158,16 @@ fn add_file(tree: &mut Tree, debian: &Debian, path: &str) -> Result<()> {
         return Err(Error::Unknown { list: "files.txt", name: path.to_owned() });
     }
     tree.copy(path, &from)
+}
+
+/// Whom servers of images may have their certificates from, in the one file that a maintainer script makes of them.
+fn add_authorities(tree: &mut Tree, debian: &Debian) -> Result<()> {
+    let folder = debian.root.join(AUTHORITIES_OF);
+    let mut paths: Vec<_> = dir_entries(&folder)?.iter().map(std::fs::DirEntry::path).collect();
+    paths.sort();
+    let each = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
+    tree.file(AUTHORITIES, each.concat(), 0o644);
+    add_file(tree, debian, AUTHORITIES_NOTICE)
 }
 
 /// A shell and its commands for engineers; see `stage2` of PID 1, which starts it.

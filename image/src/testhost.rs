@@ -67,7 +67,7 @@ const LINKS: &[(&str, &str)] = &[
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/usr/sbin:/bin/false\n\
     www-data:x:33:33::/var/www:/bin/false\ndhcpcd:x:100:65534::/usr/lib/dhcpcd:/bin/false\n\
-    tcpdump:x:101:101::/nonexistent:/bin/false\nnobody:x:65534:65534::/nonexistent:/bin/false\n";
+    tcpdump:x:101:101::/nonexistent:/bin/false\n_rpc:x:102:65534::/run/rpcbind:/bin/false\nnobody:x:65534:65534::/nonexistent:/bin/false\n";
 const GROUP: &str =
     "root:x:0:\ndaemon:x:1:\nadm:x:4:\nwww-data:x:33:\ntcpdump:x:101:\nnogroup:x:65534:\n";
 const NSSWITCH: &str =
@@ -119,6 +119,7 @@ fn root(debian: &Debian, binaries: &Path) -> Result<Tree> {
         "var/lib/dhcp",
         "var/lib/dhcpcd",
         "var/log/nginx",
+        "var/lib/nfs",
     ] {
         tree.dir(path, 0o755);
     }
@@ -130,6 +131,10 @@ fn root(debian: &Debian, binaries: &Path) -> Result<Tree> {
     tree.file("etc/nsswitch.conf", NSSWITCH, 0o644);
     tree.file("etc/hosts", "127.0.0.1 localhost\n", 0o644);
     tree.file("etc/resolv.conf", "", 0o644);
+    // state of the file server that its maintainer script makes
+    for name in ["etab", "rmtab"] {
+        tree.file(&format!("var/lib/nfs/{name}"), "", 0o644);
+    }
     tree.file(MARK, "", 0o644);
     tree.file("usr/lib/sluice/stage2.modules", lists::as_file(lists::MODULES_STAGE2), 0o644);
     for name in ["sluice-init", "sluice-guest"] {
@@ -141,7 +146,8 @@ fn root(debian: &Debian, binaries: &Path) -> Result<Tree> {
     }
     tree.link(&format!("{BIN}/sluice-modprobe"), "sluice-init");
     let kernel = Kernel::find(&debian.root)?;
-    kernel.install(&kernel.choose(lists::MODULES)?, &mut tree);
+    let modules = [lists::MODULES, lists::MODULES_TESTHOST].concat();
+    kernel.install(&kernel.choose(&modules)?, &mut tree);
     Ok(tree)
 }
 

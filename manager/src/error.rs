@@ -8,6 +8,7 @@ use sluice_api::Finding;
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::code::ErrorCode;
 use crate::push::PushError;
 
 /// Why a request was refused or failed.
@@ -23,6 +24,22 @@ pub enum Error {
         field: &'static str,
         /// The rule that it breaks.
         reason: String,
+    },
+    /// A description states another value for what cannot change (422).
+    #[error("{field}: {reason}")]
+    Fixed {
+        /// The field.
+        field: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
+    /// Things in a description are wrong; all of them (the status of the first).
+    #[error("the description cannot be applied: {}", first(findings))]
+    Description {
+        /// The kind of error, if all are of one kind, else `invalid`.
+        code: ErrorCode,
+        /// Each with the object's name and its place in the description.
+        findings: Vec<Finding>,
     },
     /// There is no such object (404).
     #[error("there is no {kind} {name}")]
@@ -75,6 +92,16 @@ pub enum Error {
     /// What would change is not what was expected (409).
     #[error("what would change is not what was shown: somebody changed the cloud meanwhile")]
     Moved,
+    /// The object is not as it was when it was looked at (412).
+    #[error("{kind} {name} was changed meanwhile: it has version {version}")]
+    Changed {
+        /// Kind of object.
+        kind: &'static str,
+        /// How it is called.
+        name: String,
+        /// Which version it has.
+        version: i64,
+    },
     /// The configuration that would follow is not sound (422).
     #[error("the router's configuration would be refused: {}", first(.0))]
     Rejected(Vec<Finding>),
@@ -148,41 +175,35 @@ impl Error {
         }
     }
 
-    /// The stable word for the kind of error.
-    pub fn code(&self) -> &'static str {
+    /// What kind of error it is.
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Malformed(findings) if findings.iter().any(|f| f.code == "syntax") => "malformed",
-            Self::Malformed(_) | Self::Invalid { .. } | Self::Refused { status: 422, .. } => {
-                "invalid"
+            Self::Malformed(findings) if findings.iter().any(|f| f.code == "syntax") => {
+                ErrorCode::Malformed
             }
-            Self::NotFound { .. } => "not-found",
-            Self::Ambiguous { .. } => "ambiguous",
-            Self::Conflict { .. } => "conflict",
-            Self::InUse { .. } => "in-use",
-            Self::Exhausted { .. } => "exhausted",
-            Self::RequestReused { .. } => "request-reused",
-            Self::Moved => "moved",
-            Self::Rejected(_) => "rejected",
-            Self::Appliance { .. } => "unreachable",
-            Self::Refused { status: 503, .. } => "busy",
-            Self::Refused { .. } => "appliance",
-            Self::Store(error) if crate::store::is_busy(error) => "busy",
-            Self::Store(_) | Self::Corrupt { .. } | Self::Authority(_) => "internal",
+            Self::Malformed(_) | Self::Invalid { .. } | Self::Fixed { .. } => ErrorCode::Invalid,
+            Self::Description { code, .. } => *code,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::Ambiguous { .. } => ErrorCode::Ambiguous,
+            Self::Conflict { .. } => ErrorCode::Conflict,
+            Self::InUse { .. } => ErrorCode::InUse,
+            Self::Exhausted { .. } => ErrorCode::Exhausted,
+            Self::RequestReused { .. } => ErrorCode::RequestReused,
+            Self::Moved => ErrorCode::Moved,
+            Self::Changed { .. } => ErrorCode::Changed,
+            Self::Rejected(_) => ErrorCode::Rejected,
+            Self::Appliance { .. } => ErrorCode::Unreachable,
+            Self::Refused { status: 422, .. } => ErrorCode::Invalid,
+            Self::Refused { status: 503, .. } => ErrorCode::Busy,
+            Self::Refused { .. } => ErrorCode::Appliance,
+            Self::Store(error) if crate::store::is_busy(error) => ErrorCode::Busy,
+            Self::Store(_) | Self::Corrupt { .. } | Self::Authority(_) => ErrorCode::Internal,
         }
     }
 
     /// The HTTP status that carries it.
     pub fn status(&self) -> u16 {
-        match self.code() {
-            "malformed" => 400,
-            "invalid" | "rejected" => 422,
-            "not-found" => 404,
-            "ambiguous" | "conflict" | "in-use" | "request-reused" | "moved" => 409,
-            "exhausted" => 507,
-            "unreachable" | "appliance" => 502,
-            "busy" => 503,
-            _ => 500,
-        }
+        self.code().status()
     }
 
     fn hint(&self) -> Option<&'static str> {
@@ -195,14 +216,17 @@ impl Error {
             Self::Exhausted { .. } => "delete what is no longer needed, or add or widen a range",
             Self::RequestReused { .. } => "use a new Idempotency-Key for a new request",
             Self::Moved => "nothing was changed; look at the difference again",
+            Self::Changed { .. } => "look at it again, and send the ETag that comes with it",
+            Self::Description { .. } => "nothing was changed; mend all of them and apply again",
             Self::Appliance { .. } => {
                 "see `sluice status`; is the machine up, and is its endpoint right?"
             }
-            Self::Store(_) | Self::Refused { .. } if self.code() == "busy" => {
+            Self::Store(_) | Self::Refused { .. } if self.code() == ErrorCode::Busy => {
                 "try again in a moment"
             }
             Self::Refused { .. } => "docs/findings.md says what each code means and what to do",
             Self::Invalid { .. }
+            | Self::Fixed { .. }
             | Self::Rejected(_)
             | Self::Store(_)
             | Self::Corrupt { .. }
@@ -215,12 +239,14 @@ impl Error {
         let (field, findings) = match self {
             Self::Malformed(findings)
             | Self::Rejected(findings)
+            | Self::Description { findings, .. }
             | Self::Refused { findings, .. } => {
                 (findings.first().map(|finding| finding.path.clone()), findings.clone())
             }
             Self::Invalid { field, .. } | Self::Conflict { field, .. } => {
                 (Some((*field).to_owned()), Vec::new())
             }
+            Self::Fixed { field, .. } => (Some(field.clone()), Vec::new()),
             _ => (None, Vec::new()),
         };
         let message = match self {
@@ -229,6 +255,6 @@ impl Error {
         };
         let hint = self.hint().map(str::to_owned);
         let field = field.filter(|field| !field.is_empty());
-        Problem { code: self.code().to_owned(), message, field, hint, findings }
+        Problem { code: self.code().word().to_owned(), message, field, hint, findings }
     }
 }

@@ -1,14 +1,16 @@
 //! The manager: it holds the cloud's network model, allocates, compiles a configuration for each appliance, pushes it
 //! and watches it (design section 2).
 //!
-//! Order of reading: [`model`] what people ask for, [`ops`] the changes, [`alloc`] and [`store`] what they rest on,
+//! Order of reading: [`kinds`] the objects, [`ops`] the changes, [`alloc`] and [`store`] what they rest on,
 //! [`mod@compile`] from model to configuration, [`push`] to the appliance and back, [`rest`] and [`cli`] the surfaces.
 
 pub mod alloc;
 pub mod ca;
 pub mod cli;
+pub mod code;
 pub mod compile;
 pub mod error;
+pub mod kinds;
 pub mod model;
 pub mod ops;
 pub mod push;

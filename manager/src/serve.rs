@@ -10,17 +10,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::ca::Authority;
+use crate::ops::refresh;
 use crate::push::{Watch, WatchSettings};
 use crate::rest::{App, router};
-use crate::store::Store;
+use crate::store::{Location, Store};
 
 /// Settings of a manager process.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "sluice-manager", version, about = "The manager: REST API, allocation, pushing")]
 pub struct Settings {
-    /// Store file; created if there is none. The authority's key lies beside it, as NAME.ca.pem.
-    #[arg(long, env = "SLUICE_STORE", default_value = "sluice.db")]
-    pub store: PathBuf,
+    /// Store: a file, created if there is none, or `postgres://…`. The authority's key lies beside a file, as NAME.ca.pem.
+    #[arg(long, env = "SLUICE_STORE", hide_env_values = true, default_value = "sluice.db")]
+    pub store: Location,
+    /// The authority's file. Default: beside the store's file; required with a database.
+    #[arg(long, env = "SLUICE_AUTHORITY")]
+    pub authority: Option<PathBuf>,
     /// Where the API listens. It has no users and passwords: leave it on loopback.
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:3920")]
     pub listen: SocketAddr,
@@ -42,7 +46,8 @@ pub struct Settings {
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let life = Duration::from_secs(settings.certificate_hours * 3600);
     let store = Store::open(&settings.store).await?;
-    let authority = Authority::open(&settings.store, life)?;
+    let authority = Authority::at(&authority_file(&settings)?, life)?;
+    refresh(&store).await?;
     let times = WatchSettings {
         poll: Duration::from_millis(settings.poll_ms),
         retry: Duration::from_millis(settings.retry_ms),
@@ -53,7 +58,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}; is a manager running?", settings.listen))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    info!(%address, store = %settings.store.display(), "serving");
+    info!(%address, store = %settings.store, "serving");
     let app = App { store: store.clone(), watch: watch.clone(), authority };
     let api = axum::serve(listener, router(app, settings.listen.ip().is_loopback()));
     tokio::select! {
@@ -63,6 +68,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     store.close().await;
     info!("stopped");
     Ok(())
+}
+
+fn authority_file(settings: &Settings) -> anyhow::Result<PathBuf> {
+    let beside = || settings.store.path().map(|path| path.with_extension("ca.pem"));
+    let file = settings.authority.clone().or_else(beside);
+    file.context("with a database, --authority says where the authority's file is")
 }
 
 async fn stop() {

@@ -1,13 +1,62 @@
-//! The console proxy. Not built yet: the program says so and does nothing else.
+//! `sluice-proxy`: the console proxy's one binary: agent, console service, and a command for a desk.
+//!
+//! Exit codes: 0 done; 1 something failed; 2 wrong usage; 65 and 66 tell PID 1 to power off and to restart.
+
+#![allow(clippy::print_stdout)] // the desk commands talk to a person
 
 use std::process::ExitCode;
 
-/// EX_UNAVAILABLE of sysexits(3): the service does not exist here.
-const UNAVAILABLE: u8 = 69;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use sluice_proxy::appliance::Proxy;
+use sluice_proxy::{desk, service};
+
+#[derive(Parser)]
+#[command(name = "sluice-proxy", version, about = "The console proxy")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent: what PID 1 starts on an appliance
+    Agent(sluice_agent::Options),
+    /// Run one service; the agent does this, with the control channel on standard input
+    #[command(subcommand)]
+    Service(Service),
+    /// Serve consoles without an agent, on a desk or a test bench
+    Serve(desk::ServeArgs),
+}
+
+#[derive(Subcommand)]
+enum Service {
+    /// The consoles
+    Console,
+}
 
 fn main() -> ExitCode {
-    eprintln!(
-        "error: the console proxy is not part of this release; boot this template as a router"
-    );
-    ExitCode::from(UNAVAILABLE)
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Agent(options) => return Ok(sluice_agent::run(Proxy, &options)),
+        Command::Service(Service::Console) => {
+            let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+            log.without_time().init();
+            service::run()?;
+        }
+        Command::Serve(args) => {
+            tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+            desk::run(&args)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

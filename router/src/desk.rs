@@ -7,23 +7,23 @@ use anyhow::{Context, Result as Outcome, bail};
 use sluice_agent::Appliance;
 use sluice_agent::plan::{Plan, plan};
 use sluice_api::config::Attachment;
-use sluice_api::{Finding, RouterConfig};
+use sluice_api::{Finding, RouterDocument};
 use sluice_sys::kernel::{FakeKernel, Kernel};
 use sluice_sys::nft;
 
 use crate::Router;
 
 /// A sound configuration with its warnings, or all that is wrong with it.
-pub type Judged = Result<(RouterConfig, Vec<Finding>), Vec<Finding>>;
+pub type Judged = Result<(RouterDocument, Vec<Finding>), Vec<Finding>>;
 
 /// Reads and checks the configuration in `path`.
 pub fn load(path: &Path) -> Outcome<Judged> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(RouterConfig::decode(&bytes))
+    Ok(RouterDocument::decode(&bytes))
 }
 
 /// Reads the configuration in `path`, which must be sound.
-pub fn load_sound(path: &Path) -> Outcome<RouterConfig> {
+pub fn load_sound(path: &Path) -> Outcome<RouterDocument> {
     match load(path)? {
         Ok((config, _)) => Ok(config),
         Err(findings) => {
@@ -34,12 +34,12 @@ pub fn load_sound(path: &Path) -> Outcome<RouterConfig> {
 }
 
 /// The nft script that loads the rules of `config` into an empty kernel.
-pub fn render(config: &RouterConfig) -> String {
+pub fn render(config: &RouterDocument) -> String {
     nft::diff(&nft::ObservedTables::new(), &Router.desired(config).tables).render()
 }
 
 /// What a router would do that has `old` in force (or nothing) and is given `new`, worked out on a kernel in memory.
-pub async fn change(old: Option<&RouterConfig>, new: &RouterConfig) -> Outcome<Plan> {
+pub async fn change(old: Option<&RouterDocument>, new: &RouterDocument) -> Outcome<Plan> {
     let kernel = FakeKernel::with_nics(nics(old, new));
     if let Some(old) = old {
         for step in compare(&kernel, old).await?.steps {
@@ -49,13 +49,13 @@ pub async fn change(old: Option<&RouterConfig>, new: &RouterConfig) -> Outcome<P
     compare(&kernel, new).await
 }
 
-async fn compare(kernel: &FakeKernel, config: &RouterConfig) -> Outcome<Plan> {
+async fn compare(kernel: &FakeKernel, config: &RouterDocument) -> Outcome<Plan> {
     let desired = Router.desired(config);
     let observed = kernel.observe(&desired.keys([])).await?;
     Ok(plan(&desired, &observed))
 }
 
-fn nics(old: Option<&RouterConfig>, new: &RouterConfig) -> Vec<sluice_api::types::MacAddr> {
+fn nics(old: Option<&RouterDocument>, new: &RouterDocument) -> Vec<sluice_api::types::MacAddr> {
     let links = old.into_iter().chain([new]).flat_map(|config| &config.links);
     let mut macs: Vec<_> = links
         .filter_map(|link| match &link.attach {

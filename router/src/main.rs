@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sluice_api::Finding;
-use sluice_router::{Router, SliceArgs, desk, dhcp, dns};
+use sluice_router::explain::{self, ExplainArgs};
+use sluice_router::vpn::{daemon, ike, lns};
+use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password};
 
 /// The configuration has errors.
 const UNSOUND: u8 = 3;
@@ -50,12 +52,20 @@ enum Command {
         /// The configuration to come
         new: PathBuf,
     },
+    /// Say what becomes of a connection under a configuration, and which rule decides it
+    Explain(ExplainArgs),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Serve DHCP without an agent, on a desk or a test bench
     Dhcp(SliceArgs),
     /// Serve DNS without an agent, on a desk or a test bench
     Dns(SliceArgs),
+    /// Balance load without an agent, on a desk or a test bench
+    Lb(lb::desk::LbArgs),
+    /// Serve metadata without an agent, on a desk or a test bench
+    Metadata(SliceArgs),
+    /// Serve passwords without an agent, on a desk or a test bench
+    Password(SliceArgs),
 }
 
 #[derive(Subcommand)]
@@ -64,6 +74,16 @@ enum Service {
     Dhcp,
     /// The name service
     Dns,
+    /// What drives the IKE daemon
+    Ike,
+    /// The L2TP server of remote access
+    L2tp,
+    /// The load balancer
+    Lb,
+    /// The metadata service
+    Metadata,
+    /// The password server
+    Password,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +103,14 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check { config, json } => return check(&config, json),
         Command::Render { config } => print!("{}", desk::render(&desk::load_sound(&config)?)),
         Command::Plan { old, new } => plan(&old, &new)?,
+        Command::Explain(args) => {
+            let explanation = explain::answer(&args)?;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&explanation)?);
+            } else {
+                print!("{explanation}");
+            }
+        }
         Command::Schema => {
             println!("{}", serde_json::to_string_pretty(&sluice_api::schema::router_config())?);
         }
@@ -94,6 +122,18 @@ fn run(command: Command) -> Result<ExitCode> {
             log_to_stderr();
             dns::desk::run(&args)?;
         }
+        Command::Lb(args) => {
+            log_to_stderr();
+            lb::desk::run(&args)?;
+        }
+        Command::Metadata(args) => {
+            log_to_stderr();
+            metadata::desk::run(&args)?;
+        }
+        Command::Password(args) => {
+            log_to_stderr();
+            password::desk::run(&args)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -104,6 +144,14 @@ fn serve(service: &Service) -> Result<()> {
     match service {
         Service::Dhcp => Ok(dhcp::process::run()?),
         Service::Dns => Ok(dns::service::run()?),
+        Service::Ike => {
+            let engine = || Box::new(ike::strongswan::Strongswan::new(&daemon::socket())) as _;
+            Ok(ike::service::run(engine)?)
+        }
+        Service::L2tp => Ok(lns::service::run()?),
+        Service::Lb => Ok(lb::service::run()?),
+        Service::Metadata => Ok(metadata::process::run()?),
+        Service::Password => Ok(password::process::run()?),
     }
 }
 

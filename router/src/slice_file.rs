@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::de::DeserializeOwned;
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 
 /// Arguments of `sluice-router dhcp` and `sluice-router dns`.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct SliceArgs {
 
 impl SliceArgs {
     /// The slice as it is in the file now; `of` takes it out of a configuration.
-    pub(crate) fn load<T: DeserializeOwned>(&self, of: impl Fn(&RouterConfig) -> T) -> Result<T> {
+    pub(crate) fn load<T: DeserializeOwned>(&self, of: impl Fn(&RouterDocument) -> T) -> Result<T> {
         match (&self.slice, &self.config) {
             (Some(path), _) => parse(path),
             (_, Some(path)) => parse(path).map(|config| of(&config)),

@@ -94,6 +94,84 @@ fn guests_are_found_with_authority_and_their_case_comes_back() {
 }
 
 #[test]
+fn names_above_a_guest_s_reverse_name_exist() {
+    let bench = Bench::new(SLICE);
+    // RFC 8020 2: there is something below it
+    let reply = bench.ask("1.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!((code(&reply), answers(&reply).len()), (ResponseCode::NoError, 0));
+    assert_eq!(reply.authorities[0].name.to_ascii(), "10.in-addr.arpa.");
+    assert_eq!(code(&bench.ask("9.10.in-addr.arpa.", RecordType::PTR)), ResponseCode::NXDomain);
+    // there is nothing of the other domain's for this one
+    let other = bench.ask("3.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(code(&other), ResponseCode::NXDomain);
+    let soa = bench.ask("10.in-addr.arpa.", RecordType::SOA);
+    assert_eq!(soa.answers.len(), 1);
+}
+
+#[test]
+fn the_data_server_is_found_without_a_domain_too() {
+    let bench = Bench::new(SLICE);
+    for name in ["data-server.", "Data-Server.", "data-server.cs1.cloud.internal."] {
+        assert_eq!(answers(&bench.ask(name, RecordType::A)), ["10.1.1.1"], "{name}");
+    }
+    assert_eq!(answers(&bench.ask_cs2("data-server.", RecordType::A)), ["10.2.0.1"]);
+    let none = bench.ask("data-server.", RecordType::AAAA);
+    assert_eq!((code(&none), answers(&none).len()), (ResponseCode::NoError, 0));
+    assert_eq!(code(&bench.ask("data-serve.", RecordType::A)), ResponseCode::NXDomain);
+}
+
+#[test]
+fn names_that_the_operator_sends_elsewhere_are_forwarded_but_never_the_guests_own() {
+    let mut slice: serde_json::Value = serde_json::from_str(SLICE).unwrap();
+    slice["forward"] = serde_json::json!([
+        { "zone": "10.in-addr.arpa" },
+        { "zone": "corp", "upstreams": ["192.0.2.99:53"] },
+    ]);
+    slice["networks"][1]["upstreams"] = serde_json::json!(["192.0.2.77:53"]);
+    let bench = Bench::new(&slice.to_string());
+    let forwarded = |name, rtype| {
+        let mut out = [0; 1232];
+        let message = query(name, rtype).to_vec().unwrap();
+        matches!(bench.raw(&message, "10.1.1.23", "10.1.1.1", &mut out), Verdict::Forward(_))
+    };
+    for name in ["9.9.9.10.in-addr.arpa.", "10.in-addr.arpa.", "1.10.in-addr.arpa."] {
+        assert!(forwarded(name, RecordType::PTR), "{name}");
+    }
+    assert!(forwarded("mail.corp.", RecordType::A) && forwarded("corp.", RecordType::A));
+    assert!(!forwarded("23.1.1.10.in-addr.arpa.", RecordType::PTR));
+    assert!(!forwarded("99.1.1.10.in-addr.arpa.", RecordType::PTR), "no such guest");
+    assert!(!forwarded("9.168.192.in-addr.arpa.", RecordType::PTR));
+    assert!(!forwarded("vm1.", RecordType::A));
+}
+
+#[test]
+fn a_guest_on_two_networks_of_a_domain_is_found_by_its_near_address_first() {
+    let mut slice: serde_json::Value = serde_json::from_str(SLICE).unwrap();
+    let vm = |address| serde_json::json!({ "name": "both", "address": address });
+    slice["networks"][1]["hosts"] = serde_json::json!([vm("10.2.7.7")]);
+    slice["networks"][2]["hosts"] = serde_json::json!([vm("10.3.0.140")]);
+    let bench = Bench::new(&slice.to_string());
+    let asked = |client: &str, local: &str| {
+        let reply = bench.send(&query("both.cs2.cloud.internal.", RecordType::A), client, local);
+        answers(&reply.unwrap())
+    };
+    assert_eq!(asked("10.2.7.9", "10.2.0.1"), ["10.2.7.7", "10.3.0.140"]);
+    assert_eq!(asked("10.3.0.140", "10.3.0.129"), ["10.3.0.140", "10.2.7.7"]);
+}
+
+#[test]
+fn named_networks_behind_guests_are_answered_and_others_are_not() {
+    let mut slice: serde_json::Value = serde_json::from_str(SLICE).unwrap();
+    slice["networks"][0]["clients"] = serde_json::json!(["10.50.0.0/24"]);
+    let bench = Bench::new(&slice.to_string());
+    let asked = |client: &str, local: &str| {
+        bench.send(&query("vm1.cs1.cloud.internal.", RecordType::A), client, local).is_some()
+    };
+    assert!(asked("10.50.0.7", "10.1.1.1") && asked("10.1.1.9", "10.1.1.1"));
+    assert!(!asked("10.50.1.7", "10.1.1.1") && !asked("10.50.0.7", "10.2.0.1"));
+}
+
+#[test]
 fn missing_names_and_types_come_with_the_zone_s_soa() {
     let bench = Bench::new(SLICE);
     for (name, rtype, expected) in [

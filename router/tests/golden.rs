@@ -1,7 +1,8 @@
 //! What configurations compile to, and what changes between two of them do, as files that people can read.
 //!
 //! `golden/CASE/config.json` gives `plan.txt` (from an empty kernel), `rules.nft` and `services.json`;
-//! `golden-changes/CASE/{old,new}.json` gives `plan.txt` (services that get another slice included) and `rules.nft`.
+//! `golden-changes/CASE/{old,new}.json` gives `plan.txt` (services that get another slice included) and `rules.nft`;
+//! `golden-explain/NAME.txt` is what becomes of a connection, written by hand from the rules of its case.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may fail loudly anywhere, its helpers included
 
@@ -11,7 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sluice_agent::Appliance;
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
+use sluice_router::explain::{Asked, Question, explain};
 use sluice_router::{Router, desk};
 use sluice_sys::model::Step;
 
@@ -33,21 +35,32 @@ fn compared(path: &Path, made: &str) -> Option<String> {
     (kept != made).then(|| format!("{}:\n--- kept\n{kept}--- made\n{made}", path.display()))
 }
 
+/// What the subsystems contradict each other in, and what the kernel would refuse or nothing would ever come to.
+fn sound(case: &Path, config: &RouterDocument) {
+    let merged = sluice_router::compile::merged(config);
+    assert_eq!(merged.conflicts, [], "{}", case.display());
+    for table in merged.desired.tables.values() {
+        let faults = sluice_sys::nft::faults(table);
+        let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(faults.is_empty(), "{}: {}", case.display(), text.join("; "));
+    }
+}
+
 fn agree(differences: Vec<Option<String>>) {
     let differences: Vec<String> = differences.into_iter().flatten().collect();
     let text = differences.join("\n");
     assert!(differences.is_empty(), "{text}\nif this is meant, rewrite with `cargo xtask bless`");
 }
 
-fn services(config: &RouterConfig) -> BTreeMap<String, serde_json::Value> {
-    let slices = Router.services(config).into_iter();
+fn services(config: &RouterDocument) -> BTreeMap<String, serde_json::Value> {
+    let slices = Router.services(config, &sluice_agent::Blobs::none()).into_iter();
     slices
         .map(|(name, slice)| (name.to_string(), serde_json::from_str(slice.json().get()).unwrap()))
         .collect()
 }
 
 /// The plan as the engine reports it, with the services whose slice becomes another.
-fn told(plan: &sluice_agent::plan::Plan, old: &RouterConfig, new: &RouterConfig) -> String {
+fn told(plan: &sluice_agent::plan::Plan, old: &RouterDocument, new: &RouterDocument) -> String {
     let mut text = plan.to_string();
     let (old, new) = (services(old), services(new));
     for (name, slice) in &new {
@@ -62,6 +75,7 @@ async fn configurations_compile_to_what_is_kept() {
     let mut differences = Vec::new();
     for case in cases("golden") {
         let config = desk::load_sound(&case.join("config.json")).unwrap();
+        sound(&case, &config);
         let plan = desk::change(None, &config).await.unwrap();
         let slices = serde_json::to_string_pretty(&services(&config)).unwrap() + "\n";
         differences.push(compared(&case.join("plan.txt"), &plan.to_string()));
@@ -92,4 +106,64 @@ async fn changes_do_what_is_kept() {
     }
     assert!(differences.len() >= 10, "cases are missing");
     agree(differences);
+}
+
+/// Case, question, and the answer: what is decided by which rule, and what it leaves as.
+const QUESTIONS: [(&str, &str, &str, &str, Option<u16>, &str); 9] = [
+    ("reservations", "10.1.1.23", "192.0.2.80", "tcp", Some(443), "egress"),
+    ("reservations", "10.1.1.23", "192.0.2.80", "icmp", None, "egress-ping"),
+    ("reservations", "192.0.2.80", "10.1.1.23", "tcp", Some(22), "intruder"),
+    ("reservations", "10.1.1.23", "10.1.1.1", "udp", Some(53), "dns"),
+    ("reservations", "169.254.0.1", "169.254.0.10", "tcp", Some(3922), "manager"),
+    ("reservations", "10.1.1.23", "169.254.0.10", "tcp", Some(3922), "no-manager"),
+    ("egress-deny", "10.1.1.23", "192.0.2.80", "tcp", Some(443), "egress-denied"),
+    ("balancers", "192.0.2.80", "198.51.100.10", "tcp", Some(80), "balanced"),
+    ("balancers", "203.0.113.80", "198.51.100.10", "tcp", Some(80), "balanced-not-let-in"),
+];
+
+#[test]
+fn connections_are_explained_as_is_kept() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut differences = Vec::new();
+    for (case, from, to, proto, port, name) in QUESTIONS {
+        let config = desk::load_sound(&root.join("golden").join(case).join("config.json")).unwrap();
+        let question = Question {
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+            proto: proto.parse().unwrap(),
+            port,
+            from_port: 40_000,
+            link: None,
+        };
+        let answer = explain(&config, &question).unwrap();
+        let path = root.join("golden-explain").join(name);
+        differences.push(compared(&path.with_extension("txt"), &answer.to_string()));
+    }
+    agree(differences);
+}
+
+#[test]
+fn questions_without_sense_are_refused_with_the_reason() {
+    let config =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reservations/config.json");
+    let config = desk::load_sound(&config).unwrap();
+    let asked = |from: &str, to: &str, port: Option<u16>, link: Option<&str>| {
+        let question = Question {
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+            proto: Asked::Tcp,
+            port,
+            from_port: 40_000,
+            link: link.map(|link| link.parse().unwrap()),
+        };
+        explain(&config, &question).unwrap_err().to_string()
+    };
+    let two = asked("10.1.1.23", "2001:db8::1", Some(80), None);
+    assert!(two.contains("two versions of IP"), "{two}");
+    assert!(asked("10.1.1.23", "192.0.2.1", None, None).contains("--port"));
+    let unknown = asked("10.1.1.23", "192.0.2.1", Some(80), Some("guest7"));
+    assert!(unknown.contains("no link guest7"), "{unknown}");
+    let lost = asked("2001:db8::1", "2001:db8::2", Some(80), None);
+    assert!(lost.contains("no route leads to 2001:db8::1"), "{lost}");
+    assert!("256".parse::<Asked>().is_err() && "sctp".parse::<Asked>().is_err());
 }

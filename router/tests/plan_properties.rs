@@ -8,7 +8,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 use sluice_agent::plan::plan;
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::types::MacAddr;
 use sluice_router::compile;
 use sluice_sys::kernel::{FakeKernel, Kernel};
@@ -80,7 +80,7 @@ fn guest_network(number: usize, is: &Network, public: &str) -> (Value, Value) {
     (wire, network)
 }
 
-fn config(networks: &[Option<Network>], host: u8, gateway: u8, jumbo: bool) -> RouterConfig {
+fn config(networks: &[Option<Network>], host: u8, gateway: u8, jumbo: bool) -> RouterDocument {
     let public = format!("198.51.100.{host}");
     let mut links = vec![
         link("ctl", "control", &nic(0), &json!(["169.254.0.10/16"])),
@@ -100,22 +100,26 @@ fn config(networks: &[Option<Network>], host: u8, gateway: u8, jumbo: bool) -> R
         }
     }
     let document = json!({
-        "version": 1,
+        "version": 2,
         "generation": 1,
         "appliance": "r-1",
-        "hostname": "r-1",
         "control": { "link": "ctl", "managers": ["169.254.0.0/16"] },
         "links": links,
         "routes": [{
             "destination": "0.0.0.0/0", "link": "pub0", "via": format!("198.51.100.{gateway}")
         }],
-        "networks": made,
-        "dns": { "upstreams": ["192.0.2.53"] },
+        "role": { "router": {
+            "hostname": "r-1",
+            "networks": made,
+            "dns": { "upstreams": ["192.0.2.53"] },
+        } },
     });
-    RouterConfig::decode(document.to_string().as_bytes()).unwrap_or_else(|bad| panic!("{bad:#?}")).0
+    RouterDocument::decode(document.to_string().as_bytes())
+        .unwrap_or_else(|bad| panic!("{bad:#?}"))
+        .0
 }
 
-fn any_config() -> impl Strategy<Value = RouterConfig> {
+fn any_config() -> impl Strategy<Value = RouterDocument> {
     let networks = prop::collection::vec(prop::option::weighted(0.7, network()), NETWORKS);
     (networks, 10_u8..12, 1_u8..3, any::<bool>())
         .prop_map(|(networks, host, gateway, jumbo)| config(&networks, host, gateway, jumbo))

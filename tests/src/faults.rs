@@ -1,6 +1,6 @@
 //! A router in memory for fault tests: real engine, real plan and rules, a kernel that fails or kills on command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use sluice_agent::engine::{Handle, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
 use sluice_agent::{ServiceName, ServiceSlice};
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::boot::BootDocument;
 use sluice_api::config::Attachment;
-use sluice_api::report::ServiceStatus;
+use sluice_api::report::{ServiceState, ServiceStatus};
 use sluice_api::types::Generation;
 use sluice_router::Router;
 use sluice_sys::kernel::{FakeKernel, Fault, FaultyKernel};
@@ -22,9 +22,9 @@ use sluice_sys::model::Observed;
 ///
 /// # Panics
 /// When the example is not sound, which its own test shows.
-pub fn example() -> RouterConfig {
+pub fn example() -> RouterDocument {
     let bytes = include_bytes!("../../examples/router.json");
-    match RouterConfig::decode(bytes) {
+    match RouterDocument::decode(bytes) {
         Ok((config, _)) => config,
         Err(findings) => panic!("examples/router.json: {findings:?}"),
     }
@@ -34,7 +34,7 @@ pub fn example() -> RouterConfig {
 ///
 /// # Panics
 /// Never: the values are valid.
-pub fn changed() -> RouterConfig {
+pub fn changed() -> RouterDocument {
     let mut config = example();
     config.generation = config.generation.next().expect("not the last generation");
     for link in &mut config.links {
@@ -49,7 +49,7 @@ pub fn changed() -> RouterConfig {
             link.mtu = 1400.try_into().expect("an MTU");
         }
     }
-    let [first, second, ..] = config.networks.as_mut_slice() else {
+    let [first, second, ..] = config.role.networks.as_mut_slice() else {
         unreachable!("the example has two networks")
     };
     if let Some(nat) = &mut first.source_nat {
@@ -135,6 +135,12 @@ impl Running {
         for link in seen.links.values_mut() {
             link.index = 0;
         }
+        // nor are the kernel's numbers of rules that were put back the ones they had
+        for table in seen.tables.values_mut() {
+            for chain in Arc::make_mut(table).chains.values_mut() {
+                chain.rules.iter_mut().for_each(|rule| rule.handle = None);
+            }
+        }
         // settings of one link go with it
         seen.sysctls.retain(|key, _| {
             match key.as_str().split('.').collect::<Vec<_>>().as_slice() {
@@ -151,6 +157,7 @@ impl Running {
 pub struct FakeServices {
     serving: Mutex<BTreeMap<ServiceName, (Generation, ServiceSlice)>>,
     trouble: Mutex<Option<(ServiceName, Trouble)>>,
+    ill: Mutex<BTreeSet<ServiceName>>,
 }
 
 /// What a service does once instead of taking its next slice and saying so.
@@ -166,6 +173,20 @@ impl FakeServices {
     /// What each of them serves.
     pub fn serving(&self) -> BTreeMap<ServiceName, (Generation, ServiceSlice)> {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this service does not run, whatever it is given, until it is `well`.
+    pub fn fall_ill(&self, name: ServiceName, well: bool) {
+        let mut ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        if well {
+            ill.remove(&name)
+        } else {
+            ill.insert(name)
+        };
+    }
+
+    fn is_ill(&self, name: ServiceName) -> bool {
+        self.ill.lock().unwrap_or_else(PoisonError::into_inner).contains(&name)
     }
 
     /// Makes `trouble` with the next slice of `name`, once.
@@ -187,6 +208,12 @@ impl Services for FakeServices {
         generation: Generation,
         slice: ServiceSlice,
     ) -> Result<(), ServiceError> {
+        if self.is_ill(name) {
+            // as one that crashes at each start: nobody answers
+            tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+            let reason = "it is ill".to_owned();
+            return Err(ServiceError::Silent { name, generation, reason });
+        }
         let troubled = self
             .trouble
             .lock()
@@ -212,11 +239,22 @@ impl Services for FakeServices {
     }
 
     fn status(&self) -> Vec<ServiceStatus> {
-        Vec::new()
+        let ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = |name: &ServiceName| ServiceStatus {
+            name: name.to_string(),
+            state: ServiceState::Restarting,
+            pid: None,
+            generation: None,
+            restarts: 9,
+            last_exit: Some("it crashed".to_owned()),
+            counters: BTreeMap::new(),
+            report: None,
+        };
+        ill.iter().map(one).collect()
     }
 }
 
-/// What goes wrong with files; operations count from 1.
+/// What goes wrong with files; writes and removals count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFault {
     /// Nothing.
@@ -281,5 +319,23 @@ impl Files for FaultyFiles {
             die();
         }
         Ok(())
+    }
+
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.fault {
+            FileFault::Fail(at) if at == number => return Err(std::io::ErrorKind::Other.into()),
+            FileFault::KillBefore(at) | FileFault::Torn(at) if at == number => die(),
+            _ => {}
+        }
+        sluice_sys::files::remove(&self.dir, name)?;
+        if self.fault == FileFault::KillAfter(number) {
+            die();
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        sluice_sys::files::list(&self.dir)
     }
 }

@@ -1,9 +1,10 @@
 //! What scenarios across crates share: where our binaries and images are.
 
-#![allow(clippy::expect_used, clippy::panic)] // test support may fail loudly
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // test support may fail loudly
 
 pub mod bench;
 pub mod cloud;
+pub mod console;
 pub mod demo;
 pub mod faults;
 pub mod manager;

@@ -2,27 +2,32 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail loudly anywhere, its helpers included
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
-use sluice_sys::process::{Capability, Sandbox, spawn};
+use sluice_sys::process::{Capability, Limits, Profile, Sandbox, View, spawn};
 use tokio::io::AsyncReadExt;
 
-/// The profile does not even let a shell fork, so each script is one program that the shell becomes.
-async fn run(script: &str, capabilities: Vec<Capability>) -> String {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let sandbox = Sandbox {
-        program: "/bin/sh".into(),
-        arguments: vec!["-c".into(), format!("exec {script} >&2").into()],
-        user: 64_001,
-        capabilities,
-    };
-    let mut child = spawn(&sandbox, OwnedFd::from(theirs)).unwrap();
+/// A shell with the tools of this machine, which a service has not.
+fn shell(script: &str) -> Sandbox {
+    Sandbox {
+        arguments: vec!["-c".into(), script.into()],
+        view: View::libraries().reading(["/usr", "/bin", "/proc", "/etc/shadow"]),
+        ..Sandbox::new("/bin/sh", 64_001)
+    }
+}
+
+async fn said(sandbox: &Sandbox) -> String {
+    let mut child = spawn(sandbox, Stdio::null()).unwrap();
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
     child.wait().await.unwrap();
-    drop(ours);
     said
+}
+
+/// The profile does not even let a shell fork, so each script is one program that the shell becomes.
+async fn run(script: &str, capabilities: Vec<Capability>) -> String {
+    said(&Sandbox { capabilities, ..shell(&format!("exec {script} >&2")) }).await
 }
 
 #[tokio::test]
@@ -46,6 +51,14 @@ async fn the_kernel_says_that_it_has_nothing_but_what_it_was_given() {
     assert!(bare.contains("CapEff:\t0000000000000000"), "{bare}");
     let environment = run("env", Vec::new()).await;
     assert!(!environment.contains("HOME="), "{environment}");
+    let score = run("cat /proc/self/oom_score_adj", Vec::new()).await;
+    assert_eq!(score.trim(), "300");
+    let limits = Limits { open_files: 77, ..Limits::default() };
+    let limits = said(&Sandbox { limits, ..shell("exec cat /proc/self/limits >&2") }).await;
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let open =
+        limits.lines().map(words).find(|words| words.starts_with(&["Max".into(), "open".into()]));
+    assert_eq!(open.unwrap()[3..5], ["77", "77"], "{limits}");
 }
 
 #[tokio::test]
@@ -68,32 +81,97 @@ async fn what_is_not_in_the_profile_is_refused() {
 
 #[tokio::test]
 async fn sockets_are_of_the_families_that_services_talk_over() {
-    for (name, family, expected) in [
-        ("AF_INET", 2, "made"),
-        ("AF_INET6", 10, "made"),
-        ("AF_UNIX", 1, "made"),
-        ("AF_NETLINK", 16, "not permitted"),
-        ("AF_ALG", 38, "not permitted"),
-        ("AF_VSOCK", 40, "not permitted"),
+    use Profile::{ForeignDaemon, ImageTool, NetworkService, TunnelService};
+    for (profile, name, family, expected) in [
+        (NetworkService, "AF_INET", 2, "made"),
+        (NetworkService, "AF_INET6", 10, "made"),
+        (NetworkService, "AF_UNIX", 1, "made"),
+        (NetworkService, "AF_NETLINK", 16, "not permitted"),
+        (NetworkService, "AF_ALG", 38, "not permitted"),
+        (NetworkService, "AF_VSOCK", 40, "not permitted"),
+        (TunnelService, "AF_NETLINK", 16, "made"),
+        (TunnelService, "AF_ALG", 38, "not permitted"),
+        (ForeignDaemon, "AF_NETLINK", 16, "made"),
+        (ImageTool, "AF_INET", 2, "not permitted"),
     ] {
         // SOCK_DGRAM
-        let said = run(
-            &format!("perl -e 'socket(S, {family}, 2, 0) or die $!; print q(made)'"),
-            Vec::new(),
-        )
-        .await;
-        assert!(said.contains(expected), "{name}: {said}");
+        let script =
+            format!("exec perl -e 'socket(S, {family}, 2, 0) or die $!; print STDERR q(made)'");
+        let said = said(&Sandbox { profile, ..shell(&script) }).await;
+        assert!(said.contains(expected), "{profile:?} {name}: {said}");
     }
 }
 
 #[tokio::test]
-async fn root_is_no_sandbox() {
-    let (_ours, theirs) = UnixStream::pair().unwrap();
-    let sandbox = Sandbox {
-        program: "/bin/true".into(),
-        arguments: Vec::new(),
-        user: 0,
-        capabilities: Vec::new(),
+async fn its_root_has_what_it_was_given_and_nothing_else() {
+    let bare = |script: &str| Sandbox {
+        view: View::libraries().reading(["/usr/bin/ls", "/usr/bin/cat"]),
+        ..shell(script)
     };
-    assert!(spawn(&sandbox, OwnedFd::from(theirs)).is_err());
+    let root = said(&bare("exec ls / >&2")).await;
+    let mut names: Vec<_> = root.lines().collect();
+    names.retain(|name| !["lib", "lib64"].contains(name));
+    assert_eq!(names, ["bin", "dev", "etc", "usr"], "{root}");
+    assert_eq!(
+        said(&bare("exec ls /bin /dev /etc >&2")).await.trim(),
+        "/bin:\nsh\n\n/dev:\nnull\n\n/etc:\nld.so.cache"
+    );
+    for script in ["exec cat /proc/self/status", "exec cat /etc/passwd", "exec /usr/bin/env"] {
+        let said = said(&bare(script)).await;
+        assert!(said.contains("o such file") || said.contains("not found"), "{script}: {said}");
+    }
+    // of the outside nothing changed
+    assert!(std::path::Path::new("/etc/passwd").exists());
+}
+
+#[tokio::test]
+async fn it_writes_where_it_may_and_executes_nothing_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    std::os::unix::fs::chown(&own, Some(64_001), Some(64_001)).unwrap();
+    let read = folder.path().join("read");
+    std::fs::write(&read, "given").unwrap();
+    let view = View::libraries().reading(["/usr/bin/cat"]).reading([&read]).writing([&own]);
+    let run = |script: String| Sandbox { view: view.clone(), ..shell(&script) };
+    let (path, given) = (own.display(), read.display());
+    assert_eq!(said(&run(format!("echo kept > {path}/new"))).await, "");
+    assert_eq!(std::fs::read_to_string(own.join("new")).unwrap(), "kept\n");
+    assert_eq!(said(&run(format!("exec cat {given} >&2"))).await, "given");
+    for script in
+        [format!("echo x > {given}"), "echo x > /new".to_owned(), "echo x > /usr/x".to_owned()]
+    {
+        let said = said(&run(script.clone())).await;
+        assert!(said.contains("annot create"), "{script}: {said}");
+    }
+    std::fs::copy("/usr/bin/cat", own.join("cat")).unwrap();
+    std::fs::set_permissions(own.join("cat"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = said(&run(format!("exec {path}/cat {given} >&2"))).await;
+    assert!(said.contains("ermission denied"), "{said}");
+}
+
+#[tokio::test]
+async fn root_is_for_foreign_daemons_alone_and_has_no_more_rights_than_it_was_given() {
+    let root = Sandbox { user: 0, ..shell("exec cat /proc/self/status >&2") };
+    assert!(spawn(&root, Stdio::null()).is_err());
+    let daemon = Sandbox {
+        profile: Profile::ForeignDaemon,
+        capabilities: vec![Capability::NetAdmin],
+        groups: vec![64_077],
+        ..root
+    };
+    let status = said(&daemon).await;
+    for line in [
+        "Uid:\t0\t0\t0\t0",
+        "Groups:\t64077",
+        "CapEff:\t0000000000001000",
+        "CapBnd:\t0000000000001000",
+    ] {
+        assert!(status.contains(line), "no {line:?} in\n{status}");
+    }
+    for script in ["unshare -m true", "unshare -r true", "mount -t tmpfs x /proc", "chroot /"] {
+        let arguments = vec!["-c".into(), format!("{script} >&2").into()];
+        let said = said(&Sandbox { arguments, ..daemon.clone() }).await;
+        assert!(said.contains("ermi") || said.contains("ust be"), "{script}: {said}");
+    }
 }

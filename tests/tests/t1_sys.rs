@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,8 @@ use sluice_api::types::{Cidr, InterfaceAddress, LinkName, MacAddr};
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_sys::kernel::{Changes, Kernel, RealKernel, Wake};
 use sluice_sys::model::{Keys, MAIN_TABLE, RouteEntry, Step, SysctlKey};
-use sluice_sys::nft::{self, Element, ElementValue, Ident, Map, Script, SetType, Table, early};
-use sluice_sys::process::{Sandbox, spawn};
+use sluice_sys::nft::{self, Element, Ident, Script, Set, SetType, Table, early};
+use sluice_sys::process::{Sandbox, View, spawn};
 use tokio::io::AsyncReadExt;
 
 fn link(name: &str) -> LinkName {
@@ -199,14 +201,14 @@ fn foreign_changes_wake_the_listener() {
 fn port_forwards(count: u32) -> Table {
     let elements = (0..count).map(|number| {
         let [_, high, mid, low] = number.to_be_bytes();
-        let public = ElementValue::Ipv4([198, 18 + high % 2, mid, low].into());
-        let guest = ElementValue::Ipv4([10, high, mid, low].into());
-        let port = ElementValue::Port(sluice_api::types::Port::fixed(80));
-        (Element(vec![public, port.clone()]), Element(vec![guest, port]))
+        let public = Ipv4Addr::new(198, 18 + high % 2, mid, low);
+        let guest = Ipv4Addr::new(10, high, mid, low);
+        let port = || sluice_api::types::Port::fixed(80).into();
+        (Element::from([public.into(), port()]), Element::from([guest.into(), port()]))
     });
-    let types = vec![SetType::Ipv4, SetType::Port];
-    let map = Map { key: types.clone(), value: types, elements: elements.collect() };
-    Table { maps: [(Ident::fixed("port-forwards"), map)].into(), ..Table::default() }
+    let types = [SetType::Ipv4, SetType::Port];
+    let map = Set::map(types, types).mapping(elements);
+    Table { sets: [(Ident::fixed("port-forwards"), map)].into(), ..Table::default() }
 }
 
 async fn reach(kernel: &RealKernel, table: Table) -> Script {
@@ -280,8 +282,8 @@ fn the_early_table_lets_nothing_pass_but_the_control_api() {
             assert_eq!(ping(), passes, "{}", ours.state());
         }
         let counters = kernel.counters(&early::table_id()).await.unwrap();
-        let ping = counters[&("early-input".to_owned(), "early/ping".to_owned())];
-        assert_eq!(ping.0, 1, "{counters:?}");
+        let ping = counters.rules[&("early-input".to_owned(), "early/ping".to_owned())];
+        assert_eq!(ping.packets, 1, "{counters:?}");
     })
     .unwrap();
 }
@@ -290,7 +292,8 @@ fn the_early_table_lets_nothing_pass_but_the_control_api() {
 fn further_expressions() -> Table {
     let (tcp, port) = (nft::Expr::L4([nft::L4::Tcp].into()), sluice_api::types::Port::fixed(8080));
     let both = [nft::MarkPlace::Packet, nft::MarkPlace::Connection];
-    let mark = |value| both.map(|place| vec![nft::Expr::SetMark(place, value)]);
+    let mark =
+        |value: nft::MarkValue| both.map(|place| vec![nft::Expr::SetMark(place, value.clone())]);
     let values = both.into_iter().flat_map(|from| {
         [
             nft::MarkValue::Number(7),
@@ -317,7 +320,7 @@ fn further_expressions() -> Table {
         to("10.1.1.2", Some(port)),
         to("2001:db8::2", None),
         to("2001:db8::2", Some(port)),
-        vec![tcp.clone(), nft::Expr::Redirect(port)],
+        vec![tcp.clone(), nft::Expr::Redirect(Some(port))],
     ];
     let chain = |hook, rules: Vec<Vec<nft::Expr>>| {
         let named = |(number, mut exprs): (usize, Vec<nft::Expr>)| {
@@ -355,9 +358,9 @@ fn further_expressions_are_listed_back_as_they_were_loaded() {
     .unwrap();
 }
 
-/// Prints what loading and changing large maps costs; the bound is loose, since the machine is shared.
+/// One element more is one change, however many there are; what that costs is printed, and never decides.
 #[test]
-fn cost_follows_the_change() {
+fn one_element_is_one_change() {
     let mut topology = Topology::new().unwrap();
     let ours = topology.namespace("cost").unwrap();
     ours.enter_async(async || {
@@ -365,16 +368,15 @@ fn cost_follows_the_change() {
         for count in [10_000, 100_000] {
             change(&kernel, port_forwards(count), &format!("{count} elements onto what was")).await;
             let more = port_forwards(count + 1);
-            let (script, took) = change(&kernel, more, &format!("1 beside {count}")).await;
+            let script = change(&kernel, more, &format!("1 beside {count}")).await;
             assert_eq!(script.changes.len(), 1);
-            assert!(took < Duration::from_secs(5), "{took:?}");
         }
     })
     .unwrap();
 }
 
 /// Observe, diff, check and commit, each timed; the wanted state is made before.
-async fn change(kernel: &RealKernel, table: Table, what: &str) -> (Script, Duration) {
+async fn change(kernel: &RealKernel, table: Table, what: &str) -> Script {
     let id = nft::TableId { family: nft::Family::Inet, name: Ident::fixed("sluice") };
     let desired = BTreeMap::from([(id, table)]);
     let keys = Keys { tables: desired.keys().cloned().collect(), ..Keys::default() };
@@ -394,15 +396,15 @@ async fn change(kernel: &RealKernel, table: Table, what: &str) -> (Script, Durat
         [observed, since(compared, observed), since(checked, compared), since(took, checked)];
     eprintln!("{what}: {took:?} (observe, diff, check, commit: {phases:?})");
     let Step::Rules(script) = step else { unreachable!("made two lines up") };
-    (script, took)
+    script
 }
 
 fn sandbox(program: &str, arguments: &[&str]) -> Sandbox {
+    let tools = View::libraries().reading(["/usr", "/bin", "/proc"]);
     Sandbox {
-        program: program.into(),
         arguments: arguments.iter().map(Into::into).collect(),
-        user: 64_001,
-        capabilities: Vec::new(),
+        view: tools,
+        ..Sandbox::new(program, 64_001)
     }
 }
 
@@ -425,7 +427,8 @@ fn a_sandboxed_process_makes_no_namespaces_and_keeps_nothing_open() {
     nix::fcntl::fcntl(&leaked, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
     let said = runtime().block_on(async {
         let (_ours, theirs) = UnixStream::pair().unwrap();
-        let mut child = spawn(&sandbox("/usr/bin/perl", &["-e", LOOK]), theirs.into()).unwrap();
+        let mut child =
+            spawn(&sandbox("/usr/bin/perl", &["-e", LOOK]), OwnedFd::from(theirs).into()).unwrap();
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
         said
@@ -441,7 +444,8 @@ fn a_sandboxed_process_ends_with_the_thread_that_started_it() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let pid = std::thread::spawn(move || {
         runtime().block_on(async {
-            let child = spawn(&sandbox("/bin/sleep", &["1000"]), theirs.into()).unwrap();
+            let child =
+                spawn(&sandbox("/bin/sleep", &["1000"]), OwnedFd::from(theirs).into()).unwrap();
             let pid = child.id().unwrap();
             // as if the agent were killed: nobody is left to end the child
             std::mem::forget(child);

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
+use sluice_api::config::Attachment;
 use sluice_api::report::{Answer, ConfirmAnswer, Phase};
 use sluice_sys::kernel::Fault;
 use sluice_tests::faults::{FileFault, Running, Trouble, World, changed, example};
 
-async fn push(running: &Running, config: &RouterConfig, confirm: Option<Duration>) -> Answer {
+async fn push(running: &Running, config: &RouterDocument, confirm: Option<Duration>) -> Answer {
     running.handle.push(serde_json::to_vec(config).unwrap().into(), confirm).await
 }
 
@@ -65,7 +66,7 @@ fn expect(state: &str, allowed: &[&str], what: &str) {
 }
 
 /// Operations of the kernel and writes of files that a start in `dir` and one push take.
-async fn counted(dir: &Path, config: &RouterConfig) -> (u64, u64) {
+async fn counted(dir: &Path, config: &RouterDocument) -> (u64, u64) {
     let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
     assert!(matches!(push(&running, config, None).await, Answer::Applied { .. }));
     (running.kernel.operations(), running.files.writes())
@@ -76,7 +77,7 @@ async fn counted(dir: &Path, config: &RouterConfig) -> (u64, u64) {
 async fn failing(
     dir: &Path,
     faults: (Fault, FileFault),
-    config: &RouterConfig,
+    config: &RouterDocument,
     allowed: (&str, &str),
 ) -> bool {
     let running = World::in_dir(dir).start(faults.0, faults.1).await;
@@ -173,12 +174,219 @@ async fn a_damaged_page_of_the_ledger_is_an_alarm_and_the_other_one_is_in_force(
     }
 }
 
+/// The example with another name for the default route's way only: nothing that a service or another link is about.
+fn unrelated() -> RouterDocument {
+    let mut config = example();
+    config.generation = config.generation.next().unwrap();
+    config.routes[0].via = Some("198.51.100.3".parse().unwrap());
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_ill_before_vetoes_nothing_that_is_not_about_it() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    running.services.fall_ill(sluice_router::DHCP, false);
+    let start = tokio::time::Instant::now();
+    let answer = push(&running, &unrelated(), None).await;
+    assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    let report = running.handle.status().subsystems;
+    assert!(
+        report.iter().any(|one| one.failed.iter().any(|it| it.contains("dhcp"))),
+        "{report:#?}"
+    );
+    // what is about it gates
+    let mut about = changed();
+    about.generation = about.generation.next().unwrap();
+    let answer = push(&running, &about, None).await;
+    assert!(matches!(answer, Answer::Failed { .. }), "{answer:?}");
+    running.services.fall_ill(sluice_router::DHCP, true);
+    let mut again = about.clone();
+    again.generation = again.generation.next().unwrap();
+    assert!(matches!(push(&running, &again, None).await, Answer::Applied { .. }));
+}
+
+/// A NIC is pulled, or put back as it was.
+fn plug(
+    running: &Running,
+    name: &str,
+    nic: Option<sluice_sys::model::ObservedLink>,
+) -> Option<sluice_sys::model::ObservedLink> {
+    let mut pulled = None;
+    running
+        .kernel
+        .inner()
+        .edit(|seen| match nic {
+            Some(nic) => drop(seen.links.insert("eth9".to_owned(), nic)),
+            None => {
+                pulled = seen.links.remove(name);
+                seen.addresses.retain(|(link, _)| link != name);
+                seen.routes.retain(|route| route.link.as_str() != name);
+            }
+        })
+        .unwrap();
+    pulled
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nic_that_was_missing_before_vetoes_nothing_and_is_repaired_when_it_is_back() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let nic = plug(&running, "pub0", None);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(running.handle.status().phase, Phase::Degraded);
+    let mut guests = example();
+    guests.generation = guests.generation.next().unwrap();
+    guests.role.networks[1].egress = sluice_api::config::EgressPolicy::Allow;
+    let answer = push(&running, &guests, None).await;
+    assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
+    let status = running.handle.status();
+    assert_eq!((status.phase, status.alarms.len()), (Phase::Degraded, 1), "{status:#?}");
+    assert_eq!(status.current.unwrap().generation, guests.generation);
+    // tried again, but less and less
+    let operations = running.kernel.operations();
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    let tried = running.kernel.operations() - operations;
+    assert!((20..600).contains(&tried), "{tried} operations in ten minutes");
+    plug(&running, "pub0", nic);
+    assert_eq!(rested(&running).await, Phase::InForce);
+    assert_eq!(running.handle.status().alarms, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nic_that_is_not_there_is_said_before_anything_is_touched() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let mut config = unrelated();
+    for link in &mut config.links {
+        if link.name.as_str() == "pub0" {
+            link.attach = Attachment::Nic { mac: "02:00:00:00:00:77".parse().unwrap() };
+        }
+    }
+    let dry = running.handle.dry_run(serde_json::to_vec(&config).unwrap().into()).await;
+    assert!(dry.findings.iter().any(|finding| finding.code == "no-nic"), "{dry:#?}");
+    let answer = push(&running, &config, None).await;
+    assert!(matches!(answer, Answer::Rejected { .. }), "{answer:?}");
+    expect(&running.state(), &[&before.old], "untouched");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_router_looks_at_nothing_that_grows_with_its_tables() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let operations = running.kernel.operations();
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert_eq!(running.kernel.operations(), operations);
+    // and a setting, which nobody announces, is put right all the same
+    running
+        .kernel
+        .inner()
+        .edit(|seen| seen.sysctls.values_mut().for_each(|it| *it = "7".to_owned()))
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    expect(&running.state(), &[&before.old], "repaired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_proves_something_only_over_a_new_connection_and_in_time() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let connected = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let generation = changed().generation;
+    let within = Some(Duration::from_secs(30));
+    assert!(matches!(push(&running, &changed(), within).await, Answer::Applied { .. }));
+    let old = running.handle.confirm_over(generation, connected).await;
+    assert!(
+        matches!(&old, ConfirmAnswer::Failed { reason } if reason.contains("older")),
+        "{old:?}"
+    );
+    // the last moment is in time, whatever else is due then
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let last = running.handle.confirm(generation).await;
+    assert_eq!(last, ConfirmAnswer::Committed { generation });
+    expect(&running.state(), &[&before.new], "committed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kernel_operation_of_a_change_takes_effect_and_is_reported_failed_in_turn() {
+    let before = before().await;
+    let (operations, _) = counted(copy(before.dir.path()).path(), &changed()).await;
+    for number in 1..=operations {
+        let dir = copy(before.dir.path());
+        let faults = (Fault::FailAfter(number), FileFault::None);
+        let allowed = (before.new.as_str(), before.old.as_str());
+        failing(dir.path(), faults, &changed(), allowed).await;
+    }
+}
+
+/// The machine was off and on again: its kernel holds nothing.
+fn powered_off(dir: &Path) {
+    std::fs::remove_file(dir.join("kernel.json")).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_with_an_unreadable_ledger_leaves_a_healthy_kernel_alone() {
+    let before = before().await;
+    for name in PAGES {
+        damage(before.dir.path(), name, Some(b"{"));
+    }
+    for _ in 0..3 {
+        let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        // the kernel's part: nobody knows what the services are to serve
+        let kernel = |state: &str| state.split("\n{").next().unwrap().to_owned();
+        assert_eq!(kernel(&running.state()), kernel(&before.old));
+        let status = running.handle.status();
+        assert_eq!(status.phase, Phase::Degraded);
+        assert!(status.alarms.iter().any(|alarm| alarm.contains("left as it is")), "{status:#?}");
+    }
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    assert!(matches!(push(&running, &changed(), None).await, Answer::Applied { .. }));
+    expect(&running.state(), &[&before.new], "pushed");
+    assert_eq!(running.handle.status().alarms, Vec::<String>::new());
+}
+
+/// The file of the configuration with this content.
+fn content(dir: &Path, config: &RouterDocument) -> String {
+    let digest = sluice_api::Digest::of_bytes(&serde_json::to_vec(config).unwrap());
+    let name = format!("config-{}.json", digest.as_str());
+    assert!(dir.join(&name).exists());
+    name
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_that_cannot_be_read_is_an_alarm_and_the_former_comes_into_force_after_a_power_cut()
+{
+    let before = before().await;
+    let dir = before.dir.path();
+    let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
+    assert!(matches!(push(&running, &changed(), None).await, Answer::Applied { .. }));
+    drop(running);
+    let name = content(dir, &changed());
+    damage(dir, &name, Some(b"{"));
+    let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
+    assert_eq!(running.handle.status().phase, Phase::Degraded);
+    drop(running);
+    powered_off(dir);
+    let running = World::in_dir(dir).start(Fault::None, FileFault::None).await;
+    expect(&running.state(), &[&before.old], "the former one");
+    assert!(!running.handle.status().alarms.is_empty());
+    // and the same again heals it
+    assert!(matches!(push(&running, &changed(), None).await, Answer::Applied { .. }));
+    expect(&running.state(), &[&before.new], "healed");
+    assert_eq!(running.handle.status().alarms, Vec::<String>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_damaged_pages_are_an_alarm_and_drop_all_until_the_next_commit() {
     let before = before().await;
     for name in PAGES {
         damage(before.dir.path(), name, Some(b"{"));
     }
+    powered_off(before.dir.path());
     for _ in 0..3 {
         let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
         expect(&running.state(), &[&before.empty], "both pages damaged");
@@ -304,6 +512,10 @@ async fn killed(kind: &str, which: &str, from: &Path, allowed: &[&str]) -> u64 {
             .args([dir.path().to_str().unwrap(), which, kind, &number.to_string()])
             .status()
             .unwrap();
+        if kind == "file-torn" && status.signal().is_some() {
+            // only a power cut tears a file, and it takes the kernel along
+            powered_off(dir.path());
+        }
         let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
         rested(&running).await;
         expect(&running.state(), allowed, &format!("{which}: {kind} {number}"));

@@ -1,16 +1,19 @@
 //! What the agent needs to know of the appliance that it runs on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use sluice_api::boot::Role;
-use sluice_api::types::{ApplianceId, Generation, LinkName};
-use sluice_api::{Finding, RouterConfig};
+use sluice_api::config::Part;
+use sluice_api::types::{ApplianceId, BlobDigest, Generation, LinkName};
+use sluice_api::{ApplianceConfig, Finding};
 use sluice_sys::model::Desired;
-use sluice_sys::process::Capability;
+
+use crate::blobs::Blobs;
+use crate::service::ServiceSpec;
 
 /// An appliance: its configuration type and what that means for kernel and services. All of it is pure.
 pub trait Appliance: Send + Sync + 'static {
@@ -23,24 +26,31 @@ pub trait Appliance: Send + Sync + 'static {
     /// The state that the kernel is to be in.
     fn desired(&self, config: &Self::Config) -> Desired;
 
-    /// The slice of the configuration for each service; a service without one is told that it has nothing to do.
-    fn services(&self, config: &Self::Config) -> BTreeMap<ServiceName, ServiceSlice>;
+    /// The slice of the configuration for each service, with the bytes of the blobs that it names; a service without one
+    /// is told that it has nothing to do.
+    fn services(&self, config: &Self::Config, blobs: &Blobs)
+    -> BTreeMap<ServiceName, ServiceSlice>;
 
-    /// As whom a service runs, and with which rights.
-    fn privileges(&self, service: ServiceName) -> Privileges;
-}
+    /// Told whenever a configuration is about to be served (none: that of boot), before its services get their slices. For
+    /// what is neither kernel state nor a service, such as mounts of file servers that may not answer: it must return at
+    /// once and cannot fail. Default: nothing.
+    fn entering(&self, _config: Option<&Self::Config>) {}
 
-/// What a service process may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Privileges {
-    /// User and group id, not 0.
-    pub user: u32,
-    /// Capabilities kept.
-    pub capabilities: Vec<Capability>,
+    /// What a service is: its program, its rights, its files.
+    fn service(&self, name: ServiceName) -> ServiceSpec;
+
+    /// Names of the features that a configuration may use, for `GET /v1/status`; each a word that never changes its
+    /// meaning. Default: none beside what every appliance has.
+    fn capabilities(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 /// What every configuration has.
-pub trait Configuration: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Configuration: Clone + Send + Sync + 'static {
+    /// The versions of its format that are read, the newest last.
+    const VERSIONS: &[u32] = &[2];
+
     /// Decodes and checks; the findings that come with a configuration are warnings.
     fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>>;
 
@@ -55,9 +65,14 @@ pub trait Configuration: Clone + Serialize + DeserializeOwned + Send + Sync + 's
 
     /// The addresses of that link.
     fn control_addresses(&self) -> Vec<std::net::IpAddr>;
+
+    /// The blobs that it names. Default: none.
+    fn blobs(&self) -> BTreeSet<BlobDigest> {
+        BTreeSet::new()
+    }
 }
 
-impl Configuration for RouterConfig {
+impl<P: Part> Configuration for ApplianceConfig<P> {
     fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
         Self::decode(bytes)
     }
@@ -79,6 +94,10 @@ impl Configuration for RouterConfig {
         link.map_or_else(Vec::new, |link| {
             link.addresses.iter().map(sluice_api::types::InterfaceAddress::ip).collect()
         })
+    }
+
+    fn blobs(&self) -> BTreeSet<BlobDigest> {
+        self.blobs()
     }
 }
 
@@ -124,6 +143,7 @@ impl PartialEq for ServiceSlice {
 
 impl fmt::Debug for ServiceSlice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.get())
+        // it may hold secrets; what it is can still be compared
+        write!(f, "slice {:?}", sluice_api::Digest::of_bytes(self.0.get().as_bytes()))
     }
 }

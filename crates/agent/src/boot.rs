@@ -19,12 +19,14 @@ pub fn control_link() -> LinkName {
 }
 
 /// Settings of every appliance, before and after its first configuration; forwarding is off until one turns it on.
-const SETTINGS: [(&str, u32); 7] = [
+const SETTINGS: [(&str, u32); 8] = [
     ("net.ipv4.ip_forward", 0),
     ("net.ipv6.conf.all.forwarding", 0),
     // an address belongs to its link: never answer ARP for another link's, nor ask with it
     ("net.ipv4.conf.all.arp_ignore", 1),
     ("net.ipv4.conf.all.arp_announce", 2),
+    // with an address that goes, others of its network do not
+    ("net.ipv4.conf.all.promote_secondaries", 1),
     // routes come from the configuration, not from packets
     ("net.ipv4.conf.all.accept_redirects", 0),
     ("net.ipv4.conf.all.send_redirects", 0),
@@ -33,11 +35,14 @@ const SETTINGS: [(&str, u32); 7] = [
 
 /// Settings of every link. The kernel asks the link itself and no `all` for IPv6, and takes what either of the two
 /// allows for IPv4 `send_redirects`, and for `accept_redirects` while it does not forward (ip-sysctl.rst).
-const LINK_SETTINGS: [(&str, &str); 4] = [
-    ("net.ipv4.conf", "accept_redirects"),
-    ("net.ipv4.conf", "send_redirects"),
-    ("net.ipv6.conf", "accept_ra"),
-    ("net.ipv6.conf", "accept_redirects"),
+const LINK_SETTINGS: [(&str, &str, &str); 6] = [
+    ("net.ipv4.conf", "accept_redirects", "0"),
+    ("net.ipv4.conf", "send_redirects", "0"),
+    // neighbours are told whose the addresses are when the link comes up
+    ("net.ipv4.conf", "arp_notify", "1"),
+    ("net.ipv6.conf", "accept_ra", "0"),
+    ("net.ipv6.conf", "accept_redirects", "0"),
+    ("net.ipv6.conf", "ndisc_notify", "1"),
 ];
 
 /// Kernel settings that every configuration starts from; without them a rollback would leave those of the
@@ -49,10 +54,11 @@ pub fn settings() -> BTreeMap<SysctlKey, String> {
 /// Kernel settings of the link `name`; each is said for every link, because a name may have been another role's before.
 /// With `strict`, it takes only packets whose answers would leave by it (RFC 3704 2.2).
 pub fn link_settings(name: &LinkName, strict: bool) -> BTreeMap<SysctlKey, String> {
-    let key = |(folder, setting): (&str, &str)| SysctlKey::of_link(folder, name, setting);
-    let mut settings: BTreeMap<_, _> =
-        LINK_SETTINGS.map(|setting| (key(setting), "0".to_owned())).into();
-    settings.insert(key(("net.ipv4.conf", "rp_filter")), u8::from(strict).to_string());
+    let key = |folder: &str, setting: &str| SysctlKey::of_link(folder, name, setting);
+    let mut settings: BTreeMap<_, _> = LINK_SETTINGS
+        .map(|(folder, setting, value)| (key(folder, setting), value.to_owned()))
+        .into();
+    settings.insert(key("net.ipv4.conf", "rp_filter"), u8::from(strict).to_string());
     settings
 }
 
@@ -70,7 +76,9 @@ pub fn desired(boot: &BootDocument) -> Desired {
         addresses: BTreeSet::from([(link.clone(), boot.control.address)]),
         routes: boot.control.gateway.map(|via| default_route(&link, via)).into_iter().collect(),
         links: BTreeMap::from([(link, wanted)]),
+        policy_rules: BTreeSet::new(),
         sysctls,
+        owners: BTreeMap::new(),
     }
 }
 

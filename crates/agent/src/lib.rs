@@ -5,10 +5,13 @@
 //! appliance's own crate ([`Appliance`]).
 
 mod appliance;
+pub mod blobs;
 pub mod boot;
 mod causes;
 mod diagnostics;
 pub mod engine;
+pub mod fragment;
+pub mod host;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;
@@ -19,5 +22,7 @@ pub mod server;
 pub mod service;
 pub mod supervisor;
 
-pub use appliance::{Appliance, Configuration, Privileges, ServiceName, ServiceSlice};
+pub use appliance::{Appliance, Configuration, ServiceName, ServiceSlice};
+pub use blobs::Blobs;
 pub use run::{Options, run};
+pub use service::ServiceSpec;

@@ -48,7 +48,9 @@ impl Totals {
             Answer::Already { .. }
             | Answer::Stale { .. }
             | Answer::Changed { .. }
-            | Answer::Busy(_) => {}
+            | Answer::Busy(_)
+            | Answer::MissingBlobs { .. }
+            | Answer::Unknown => {}
         }
     }
 

@@ -73,6 +73,9 @@ async fn serve<A: Appliance>(
     options: &Options,
 ) -> Result<PowerAction> {
     let ring = logs::install().context("cannot set up logging")?;
+    if let Err(error) = sluice_sys::process::outlive_others() {
+        tracing::warn!(%error, "the kernel may end the agent before its services for want of memory");
+    }
     info!(appliance = %boot.appliance, role = boot.role.as_str(), "agent started");
     let appliance = Arc::new(appliance);
     let launch = SandboxLaunch::of_this_binary(Arc::clone(&appliance))
@@ -117,5 +120,13 @@ impl Files for DataDir {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         sluice_sys::files::replace(&self.0, name, bytes)
+    }
+
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        sluice_sys::files::remove(&self.0, name)
+    }
+
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        sluice_sys::files::list(&self.0)
     }
 }

@@ -36,6 +36,10 @@ macro_rules! codes {
 }
 
 codes! {
+    BlobDigest = "blob-digest", "the bytes of a blob do not have the digest that they were sent under",
+        "see that they are sent as they are, neither compressed nor encoded";
+    BlobsFull = "blobs-full", "there is no room for another blob",
+        "what the configuration in force does not name goes away by itself after a quarter of an hour; else send fewer or smaller ones";
     BrokenBody = "broken-body", "the body broke off before its end",
         "send it again; if it happens again, look at the control network";
     Busy = "busy", "as many diagnostics run as may run at the same time",
@@ -54,6 +58,12 @@ codes! {
         "keep the request and report it";
     Method = "method", "the path exists but does not take that method",
         "see the OpenAPI document, docs/openapi/agent.json";
+    MissingBlob = "missing-blob", "the configuration names a blob that is not here",
+        "send it: `PUT /v1/blobs/` and its digest";
+    NoNic = "no-nic", "a link names a MAC address that no NIC of the machine has",
+        "plug the NIC in, or see that the address is the right one's";
+    NotKept = "not-kept", "the disk did not take it",
+        "the reason says why; the appliance's log has more";
     Query = "query", "a parameter behind the `?` is unknown or out of its range",
         "the reason names it; see the OpenAPI document, docs/openapi/agent.json";
     Stopped = "stopped", "the engine has stopped and decides nothing any more",

@@ -9,15 +9,20 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::ConfigVersion;
-use crate::types::{ApplianceId, InterfaceAddress, MacAddr, Mtu, Secret};
+use crate::types::{ApplianceId, FormatVersion, InterfaceAddress, MacAddr, Mtu, Secret};
+
+/// The version of the boot document's format.
+pub type BootVersion = FormatVersion<1>;
+
+/// Fewest characters of a seal key.
+const SEAL_KEY_LENGTH: usize = 32;
 
 /// Identity and first control address of an appliance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BootDocument {
     /// Version of this format: 1.
-    pub version: ConfigVersion,
+    pub version: BootVersion,
     /// Which appliance this is to be.
     pub role: Role,
     /// Its id, also the name in its certificate.
@@ -26,6 +31,10 @@ pub struct BootDocument {
     pub control: BootControl,
     /// Who it is and whom it trusts.
     pub identity: Identity,
+    /// What secrets on the appliance's disk are sealed with: at least 32 random characters, the same for the appliance's
+    /// whole life. Default: made of the identity's key, so that a new key makes the manager send the secrets again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<Secret>,
 }
 
 /// The three appliances of one template.
@@ -83,6 +92,12 @@ pub struct Identity {
 impl BootDocument {
     /// Decodes a boot document; the error lists every finding.
     pub fn decode(bytes: &[u8]) -> Result<Self, Vec<crate::Finding>> {
-        crate::decode::decode(bytes)
+        let document: Self = crate::decode::decode(bytes)?;
+        let too_short = |key: &Secret| key.reveal().len() < SEAL_KEY_LENGTH;
+        if document.seal_key.as_ref().is_some_and(too_short) {
+            let reason = format!("must have at least {SEAL_KEY_LENGTH} characters");
+            return Err(vec![crate::Finding::error("seal_key", "invalid-value", reason)]);
+        }
+        Ok(document)
     }
 }

@@ -170,6 +170,8 @@ fn samples(finding: &Finding) -> Vec<Option<Value>> {
     [
         json!([]),
         json!("a"),
+        json!("https://a"),
+        json!("/a"),
         json!("192.0.2.1"),
         json!("192.0.2.0/24"),
         json!("02:00:00:00:00:01"),
@@ -178,6 +180,11 @@ fn samples(finding: &Finding) -> Vec<Option<Value>> {
         json!(1500),
         json!(true),
         json!({}),
+        // before the words, which would be taken for the parts' names
+        json!({"router": {"hostname": "a"}}),
+        json!({"proxy": {}}),
+        json!({"ssvm": {}}),
+        json!({"all": {}}),
         json!("router"),
         json!("guest"),
         json!("allow"),

@@ -15,7 +15,7 @@ pub mod schema;
 pub mod types;
 
 pub use api_code::ApiCode;
-pub use config::RouterConfig;
+pub use config::{ApplianceConfig, RouterDocument};
 pub use digest::Digest;
 pub use finding::{Finding, Severity};
 

@@ -6,11 +6,21 @@ use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::boot::BootDocument;
-use crate::config::RouterConfig;
+use crate::config::{ProxyDocument, RouterDocument, SsvmDocument};
 
 /// JSON Schema (2020-12) of the router configuration.
 pub fn router_config() -> Value {
-    document::<RouterConfig>("Sluice router configuration, version 1")
+    document::<RouterDocument>("Sluice router configuration, version 2")
+}
+
+/// JSON Schema (2020-12) of the console proxy's configuration.
+pub fn proxy_config() -> Value {
+    document::<ProxyDocument>("Sluice console proxy configuration, version 2")
+}
+
+/// JSON Schema (2020-12) of the secondary storage VM's configuration.
+pub fn ssvm_config() -> Value {
+    document::<SsvmDocument>("Sluice secondary storage VM configuration, version 2")
 }
 
 /// JSON Schema (2020-12) of the boot document.

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sluice_api::{Finding, RouterConfig, finding};
+use sluice_api::config::{ProxyDocument, SsvmDocument};
+use sluice_api::{Finding, RouterDocument, finding};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad")
@@ -24,10 +25,15 @@ fn cases() -> Vec<PathBuf> {
 }
 
 fn findings(path: &Path) -> Vec<Finding> {
-    match RouterConfig::decode(&fs::read(path).unwrap()) {
-        Ok((_, warnings)) => warnings,
-        Err(findings) => findings,
-    }
+    let bytes = fs::read(path).unwrap();
+    // a file's name begins with its role, if that is not the router
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let judged = match name.split('-').next() {
+        Some("proxy" | "proxy.json") => ProxyDocument::decode(&bytes).map(|(_, warnings)| warnings),
+        Some("ssvm" | "ssvm.json") => SsvmDocument::decode(&bytes).map(|(_, warnings)| warnings),
+        _ => RouterDocument::decode(&bytes).map(|(_, warnings)| warnings),
+    };
+    judged.unwrap_or_else(|findings| findings)
 }
 
 fn text(findings: &[Finding]) -> String {
@@ -69,9 +75,9 @@ fn every_code_has_a_bad_file_and_is_listed() {
 fn more_guests_than_a_slash_16_are_refused() {
     let mut config: serde_json::Value =
         serde_json::from_slice(&fs::read(example()).unwrap()).unwrap();
-    let guest = config["networks"][0]["guests"][0].clone();
-    config["networks"][0]["guests"] = vec![guest; 65_535].into();
-    let refused = RouterConfig::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err();
+    let guest = config["role"]["router"]["networks"][0]["guests"][0].clone();
+    config["role"]["router"]["networks"][0]["guests"] = vec![guest; 65_535].into();
+    let refused = RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err();
     assert_eq!(refused[0].code, "too-many");
 }
 
@@ -80,14 +86,17 @@ fn example() -> PathBuf {
 }
 
 #[test]
-fn the_example_has_no_findings() {
+fn the_examples_have_no_findings() {
     assert_eq!(text(&findings(&example())), "");
+    for other in ["proxy.json", "ssvm.json"] {
+        assert_eq!(text(&findings(&example().with_file_name(other))), "", "{other}");
+    }
 }
 
 #[test]
 fn canonical_form_survives_a_round_trip() {
-    let (config, _) = RouterConfig::decode(&fs::read(example()).unwrap()).unwrap();
-    let again = RouterConfig::decode(&serde_json::to_vec(&config).unwrap()).unwrap().0;
+    let (config, _) = RouterDocument::decode(&fs::read(example()).unwrap()).unwrap();
+    let again = RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap().0;
     assert_eq!(config, again);
     assert_eq!(sluice_api::Digest::of(&config).unwrap(), sluice_api::Digest::of(&again).unwrap());
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::{env, fs};
 
 use serde_json::Value;
-use sluice_api::{Finding, MAX_BODY, RouterConfig};
+use sluice_api::{Finding, MAX_BODY, RouterDocument};
 
 /// What is wrong with `start`, then `piece` again and again, then `end`: eight megabytes in all.
 fn findings(start: &str, piece: &str, end: &str) -> Vec<Finding> {
     let pieces = (MAX_BODY - start.len() - end.len()) / piece.len();
-    RouterConfig::decode(format!("{start}{}{end}", piece.repeat(pieces)).as_bytes()).unwrap_err()
+    RouterDocument::decode(format!("{start}{}{end}", piece.repeat(pieces)).as_bytes()).unwrap_err()
 }
 
 /// The most memory that this process had so far, in bytes (proc(5), `VmHWM`).
@@ -34,11 +34,11 @@ fn eight_megabytes_of_numbers_cost_no_multiple_of_their_size() {
 #[test]
 fn eight_megabytes_of_anything_are_told_one_finding() {
     for (start, piece, end, code) in [
-        ("{\"version\":1,\"links\":[0", ",0", "]}", "invalid-value"),
+        ("{\"version\":2,\"links\":[0", ",0", "]}", "invalid-value"),
         ("{\"a\":[[]", ",[]", "]}", "unknown-field"),
         ("[", "[", "", "invalid-value"),
         ("", "x", "", "syntax"),
-        ("{\"version\":1,", " ", "", "syntax"),
+        ("{\"version\":2,", " ", "", "syntax"),
     ] {
         let found = findings(start, piece, end);
         assert_eq!(found.iter().map(|f| f.code.as_str()).collect::<Vec<_>>(), [code], "{start}");
@@ -47,7 +47,7 @@ fn eight_megabytes_of_anything_are_told_one_finding() {
 
 #[test]
 fn what_is_refused_is_not_quoted_at_full_length() {
-    for (start, end) in [("{\"", "\":1}"), ("\"", "\""), ("{\"hostname\":\"", "\"}")] {
+    for (start, end) in [("{\"", "\":1}"), ("\"", "\""), ("{\"appliance\":\"", "\"}")] {
         let found = findings(start, "\u{e9}", end);
         assert!(found[0].reason.len() < 2000 && found[0].path.len() < 2000, "{start}");
     }
@@ -59,11 +59,11 @@ fn a_large_document_is_still_told_several_faults() {
     let mut config: Value = serde_json::from_slice(&fs::read(example).unwrap()).unwrap();
     let route = config["routes"][0].clone();
     config["routes"] = vec![route; 9_000].into();
-    config["hostname"] = "-".into();
+    config["role"]["router"]["hostname"] = "-".into();
     config["colour"] = "red".into();
     let bytes = serde_json::to_vec(&config).unwrap();
     assert!(bytes.len() > 500_000, "{} bytes", bytes.len());
-    let found = RouterConfig::decode(&bytes).unwrap_err();
+    let found = RouterDocument::decode(&bytes).unwrap_err();
     let codes: Vec<_> = found.iter().map(|finding| finding.code.as_str()).collect();
     assert!(codes.contains(&"invalid-value") && codes.contains(&"unknown-field"), "{found:?}");
 }

@@ -26,6 +26,12 @@ fn router_config_schema_is_checked_in() {
 }
 
 #[test]
+fn the_other_roles_schemas_are_checked_in() {
+    compare("proxy-config.json", &sluice_api::schema::proxy_config());
+    compare("ssvm-config.json", &sluice_api::schema::ssvm_config());
+}
+
+#[test]
 fn boot_document_schema_is_checked_in() {
     compare("boot-document.json", &sluice_api::schema::boot_document());
 }

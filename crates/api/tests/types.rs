@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sluice_api::types::{
     Cidr, DomainName, HostName, InterfaceAddress, LinkName, MacAddr, ObjectId, Secret, VlanId,
 };
-use sluice_api::{RouterConfig, boot::BootDocument};
+use sluice_api::{RouterDocument, boot::BootDocument};
 
 #[test]
 fn mac_addresses_print_in_lower_case() {
@@ -60,7 +60,7 @@ proptest! {
 
     #[test]
     fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(RouterConfig::decode(&bytes).is_err());
+        prop_assert!(RouterDocument::decode(&bytes).is_err());
         prop_assert!(BootDocument::decode(&bytes).is_err());
     }
 
@@ -69,7 +69,7 @@ proptest! {
         let mut bytes = include_bytes!("../../../examples/router.json").to_vec();
         let at = at % bytes.len();
         bytes[at] = byte;
-        if let Err(findings) = RouterConfig::decode(&bytes) {
+        if let Err(findings) = RouterDocument::decode(&bytes) {
             prop_assert!(!findings.is_empty());
         }
     }

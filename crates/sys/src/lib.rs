@@ -3,12 +3,21 @@
 //! Guarantees: every effect on the machine goes through here, narrow and typed; each has a backend that fakes it and
 //! one that fails on command. Not here: any decision.
 
+pub mod conntrack;
 pub mod files;
+pub mod filesystem;
 pub mod kernel;
+pub mod marked_udp;
 pub mod model;
+pub mod mounts;
+pub mod neighbour;
+mod netfilter;
 pub mod nft;
 pub mod packet;
-mod pairs;
+pub mod ppp;
 pub mod process;
+pub mod splice;
 pub mod tap;
 pub mod udp_batch;
+
+pub(crate) use sluice_rules::pairs;

@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::NAMESPACES, packages::BENCH])?;
     if options.name.as_deref().is_none_or(|name| name == "boot") {
         packages::ensure(&[packages::IMAGE, packages::MACHINES])?;
-        image::build_all()?;
+        image::build_all(&[])?;
     }
     run::check(&mut run::cargo(&["build", "--quiet", "--release", "--workspace", "--bins"]))?;
     let program = run::release("sluice-bench").display().to_string();

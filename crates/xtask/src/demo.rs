@@ -21,7 +21,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::IMAGE, packages::MACHINES])?;
     println!("building; the first time takes some minutes");
-    image::build_all()?;
+    image::build_all(&["sluice-demo", "sluice-manager", "sluice"])?;
     let mut command = Command::new(run::release("sluice-demo"));
     command.current_dir(run::root());
     let flags = [("--keep", options.keep), ("--down", options.down)];

@@ -24,7 +24,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::IMAGE])?;
     let flavour = if options.debug { Flavour::Debug } else { Flavour::Standard };
     let build = Build { flavour, bless: options.bless, ..Build::in_target(&run::target()) };
-    binaries()?;
+    binaries(&[])?;
     template(&build)?;
     if flavour == Flavour::Standard {
         test_host(&build)?;
@@ -33,16 +33,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the template and the test host; what is up to date is kept.
-pub(crate) fn build_all() -> Result<()> {
-    binaries()?;
+/// Builds the template and the test host, and the programs `beside` them; what is up to date is kept.
+pub(crate) fn build_all(beside: &[&str]) -> Result<()> {
+    binaries(beside)?;
     let build = Build::in_target(&run::target());
     template(&build)?;
     test_host(&build)
 }
 
-fn binaries() -> Result<()> {
-    run::check(&mut run::cargo(&["build", "--workspace", "--bins", "--release", "--quiet"]))
+/// Programs of ours in the template and the test host.
+const SHIPPED: [&str; 5] =
+    ["sluice-init", "sluice-router", "sluice-proxy", "sluice-ssvm", "sluice-guest"];
+
+fn binaries(beside: &[&str]) -> Result<()> {
+    // of the whole workspace, so that everything has the features that it has in the tests
+    let mut command = run::cargo(&["build", "--workspace", "--release"]);
+    for name in SHIPPED.iter().chain(beside) {
+        command.args(["--bin", name]);
+    }
+    run::check(&mut command)
 }
 
 fn template(build: &Build) -> Result<()> {

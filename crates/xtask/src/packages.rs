@@ -54,6 +54,8 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("iputils-arping", "test client"),
     ("netcat-openbsd", "test client"),
     ("curl", "test client"),
+    ("wget", "test client: how guests' scripts fetch a password"),
+    ("cloud-init", "test client: its CloudStack and Ec2 data sources"),
     ("busybox", "test client: udhcpc"),
     ("udhcpc", "test client: its default script"),
     ("isc-dhcp-client", "test client: dhclient"),
@@ -64,8 +66,24 @@ pub(crate) const NAMESPACES: &[Package] = &[
     ("unbound", "upstream resolver in tests, rival in benchmarks"),
     ("dnsperf", "DNS load in tests and benchmarks"),
     ("tcpdump", "reads captured packets"),
+    ("nginx-light", "web server that images are fetched from in tests"),
+    ("qemu-utils", "qemu-img, which makes images in tests"),
+    ("zstd", "packs images in tests"),
+    ("xz-utils", "packs images in tests"),
+    ("bzip2", "packs images in tests"),
+    ("zip", "packs images in tests"),
+    ("xxd", "turns digests into bytes in tests"),
     ("python3", "test server"),
+    ("haproxy", "reference in tests of the balancer, rival in its benchmark"),
+    ("openssl", "makes certificates in tests of the balancer, and is a client"),
     ("cpio", "reads the initial RAM file system in tests"),
+];
+
+/// To test consoles.
+pub(crate) const CONSOLE: &[Package] = &[
+    ("chromium", "the browser in front of a console"),
+    ("qemu-system-x86", "the VNC servers behind it"),
+    ("qemu-utils", "must have the version of qemu-system-x86"),
 ];
 
 /// To run benchmarks.
@@ -73,6 +91,8 @@ pub(crate) const BENCH: &[Package] = &[
     ("kea-dhcp4-server", "rival in the DHCP benchmark"),
     ("kea-admin", "perfdhcp, the DHCP load"),
     ("iptables", "rival in the rules benchmark"),
+    ("time", "memory and blocks written in the storage benchmark"),
+    ("websockify", "rival in the console benchmark"),
 ];
 
 /// Installs whatever of `groups` is missing.

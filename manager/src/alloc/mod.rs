@@ -4,7 +4,9 @@
 //! callers rarely meet and a repeated run takes the same way. Not here: the judge, which is the store's primary key.
 
 mod mac;
+mod name;
 mod pool;
 
 pub use mac::{mac_number, mac_of, random_mac};
+pub use name::{PoolClass, PoolName};
 pub use pool::{Interval, Pool, seed};

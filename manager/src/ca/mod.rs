@@ -77,12 +77,16 @@ impl Authority {
     /// The authority beside the store at `store` (`manager.db` has `manager.ca.pem`), made if there is none.
     /// `appliance_life` is how long certificates of appliances are good.
     pub fn open(store: &Path, appliance_life: Duration) -> Result<Self, CaError> {
-        let path = store.with_extension("ca.pem");
+        Self::at(&store.with_extension("ca.pem"), appliance_life)
+    }
+
+    /// The authority in the file at `path`, made if there is none.
+    pub fn at(path: &Path, appliance_life: Duration) -> Result<Self, CaError> {
         if !path.exists() {
-            create(&path)?;
+            create(path)?;
         }
-        let text = fs::read_to_string(&path)
-            .map_err(|source| CaError::File { path: path.clone(), source })?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| CaError::File { path: path.to_owned(), source })?;
         Self::from_pem(&text, appliance_life)
     }
 

@@ -11,26 +11,22 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sluice_api::RouterConfig;
+use sluice_api::ApplianceConfig;
 use sluice_api::report::LogPage;
 
 use super::client::{Client, Failure};
 use super::diagnostics::{self, ArpingArgs, CaptureArgs, PingArgs, TracerouteArgs};
+use super::kinds::Appliances;
 use super::object::{self, segment};
-use super::output;
 use super::table::Column;
+use super::{exit, output, waiting};
 use crate::model::view::AppliancePlan;
 
 /// What can be done with an appliance.
 #[derive(Debug, Subcommand)]
 pub(super) enum ApplianceCommand {
-    /// List all.
-    List,
-    /// Show one, with the NICs that its machine must have.
-    Show {
-        /// Its id.
-        appliance: String,
-    },
+    #[command(flatten)]
+    Object(Appliances),
     /// The configuration that it should have.
     Config {
         /// Its id.
@@ -41,12 +37,61 @@ pub(super) enum ApplianceCommand {
         /// Its id.
         appliance: String,
     },
+    /// What its services say of themselves now: members, sessions, jobs.
+    Report {
+        /// Its id.
+        appliance: String,
+        /// Only this service, such as `dhcp`.
+        service: Option<String>,
+    },
     /// Set where it is reached, such as a forwarded port of the lab; without an address, its control address.
     Endpoint {
         /// Its id.
         appliance: String,
         /// Address and port.
         address: Option<SocketAddr>,
+    },
+    /// Every configuration that it was ever to have: number, what became of it, who wanted it and why.
+    History {
+        /// Its id.
+        appliance: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// The differences between two of its configurations, or between one and what it has.
+    Diff {
+        /// Its id.
+        appliance: String,
+        /// The earlier: a number, or `found` for what it has now.
+        #[arg(long)]
+        from: String,
+        /// The later. Default: what is wanted now.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Make the content of an earlier configuration what is wanted, under a new number.
+    Rollback {
+        /// Its id.
+        appliance: String,
+        /// Number of the earlier configuration.
+        #[arg(long)]
+        to: u64,
+    },
+    /// Look at it now, and send what is wanted even if it was undone before.
+    Push {
+        /// Its id.
+        appliance: String,
+    },
+    /// Send what is wanted over a configuration that this store never gave.
+    Overwrite {
+        /// Its id.
+        appliance: String,
+    },
+    /// Keep a configuration that this store never gave.
+    Adopt {
+        /// Its id.
+        appliance: String,
     },
     /// Have it send echo requests to an address; exit code 1 when none is answered.
     Ping(PingArgs),
@@ -56,11 +101,6 @@ pub(super) enum ApplianceCommand {
     Arping(ArpingArgs),
     /// Have it capture packets on a link, into a pcap file.
     Capture(CaptureArgs),
-    /// Forget one whose network is deleted and whose machine is destroyed.
-    Delete {
-        /// Its id.
-        appliance: String,
-    },
 }
 
 /// Arguments of `boot-document`.
@@ -86,15 +126,6 @@ pub(super) struct LogArgs {
     follow: bool,
 }
 
-const COLUMNS: &[Column] = &[
-    ("ID", "/id"),
-    ("ROLE", "/role"),
-    ("ZONE", "/zone"),
-    ("NETWORK", "/network"),
-    ("CONTROL", "/control"),
-    ("ENDPOINT", "/endpoint"),
-];
-
 pub(super) fn path(appliance: &str, rest: &str) -> String {
     format!("/v1/appliances/{}{rest}", segment(appliance))
 }
@@ -105,24 +136,43 @@ pub(super) async fn run(
     command: ApplianceCommand,
 ) -> Result<ExitCode, Failure> {
     match command {
-        ApplianceCommand::List => {
-            object::list(json, &client.get("/v1/appliances").await?, COLUMNS);
-        }
-        ApplianceCommand::Show { appliance } => {
-            object::show(json, &client.get(&path(&appliance, "")).await?);
+        ApplianceCommand::Object(Appliances(command)) => {
+            return object::run(client, json, command).await;
         }
         ApplianceCommand::Config { appliance } => {
-            let config: RouterConfig = client.get(&path(&appliance, "/config")).await?;
+            let config: ApplianceConfig = client.get(&path(&appliance, "/config")).await?;
             let text = serde_json::to_string_pretty(&config);
             output::line(&text.map_err(|error| Failure::Answer(error.to_string()))?);
         }
         ApplianceCommand::Status { appliance } => {
             object::show(json, &client.get(&path(&appliance, "/status")).await?);
         }
+        ApplianceCommand::Report { appliance, service } => {
+            report(client, json, &appliance, service.as_deref()).await?;
+        }
         ApplianceCommand::Endpoint { appliance, address } => {
             let body = json!({ "address": address });
             let path = path(&appliance, "/endpoint");
             object::show(json, &client.change(Method::PUT, &path, Some(&body)).await?);
+        }
+        ApplianceCommand::History { appliance, limit } => {
+            let path = path(&appliance, &format!("/generations?limit={limit}"));
+            object::list(json, &client.get(&path).await?, HISTORY);
+        }
+        ApplianceCommand::Diff { appliance, from, to } => {
+            return diff(client, json, &appliance, &from, to.as_deref()).await;
+        }
+        ApplianceCommand::Rollback { appliance, to } => {
+            return decide(client, json, &appliance, "rollback", &json!({ "to": to })).await;
+        }
+        ApplianceCommand::Push { appliance } => {
+            client.done(Method::POST, &path(&appliance, "/push")).await?;
+        }
+        ApplianceCommand::Overwrite { appliance } => {
+            return decide(client, json, &appliance, "overwrite", &json!({})).await;
+        }
+        ApplianceCommand::Adopt { appliance } => {
+            return decide(client, json, &appliance, "adopt", &json!({})).await;
         }
         ApplianceCommand::Ping(args) => return diagnostics::ping(client, json, &args).await,
         ApplianceCommand::Traceroute(args) => {
@@ -130,13 +180,83 @@ pub(super) async fn run(
         }
         ApplianceCommand::Arping(args) => return diagnostics::arping(client, json, &args).await,
         ApplianceCommand::Capture(args) => diagnostics::capture(client, json, &args).await?,
-        ApplianceCommand::Delete { appliance } => {
-            let path = path(&appliance, "");
-            let gone = client.change(Method::DELETE, &path, None::<&Value>).await?;
-            object::deleted(json, "appliance", &gone);
-        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+const HISTORY: &[Column] = &[
+    ("GENERATION", "/generation"),
+    ("STATE", "/state"),
+    ("WANTED", "/wanted_at"),
+    ("SETTLED", "/settled_at"),
+    ("BY", "/actor"),
+    ("REASON", "/reason"),
+    ("DETAIL", "/detail"),
+];
+
+async fn decide(
+    client: &Client,
+    json: bool,
+    appliance: &str,
+    what: &str,
+    body: &Value,
+) -> Result<ExitCode, Failure> {
+    let path = path(appliance, &format!("/{what}"));
+    let answer: Value = client.change(Method::POST, &path, Some(body)).await?;
+    waiting::changed(client, json, &answer, || object::show(json, &answer)).await
+}
+
+/// Exit code 10 when there is a difference.
+async fn diff(
+    client: &Client,
+    json: bool,
+    appliance: &str,
+    from: &str,
+    to: Option<&str>,
+) -> Result<ExitCode, Failure> {
+    let to = to.map(|to| format!("&to={}", segment(to))).unwrap_or_default();
+    let path = path(appliance, &format!("/diff?from={}{to}", segment(from)));
+    let found: Vec<Value> = client.get(&path).await?;
+    if json {
+        object::show(true, &json!(found));
+    }
+    for one in found.iter().filter(|_| !json) {
+        let text = |field| one.get(field).map(ToString::to_string).unwrap_or_default();
+        let place = one.get("path").and_then(Value::as_str).unwrap_or_default();
+        output::line(&format!("{place}: {} -> {}", text("old"), text("new")));
+    }
+    if found.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::from(exit::DIFFERENT))
+}
+
+const SERVICES: &[Column] = &[
+    ("SERVICE", "/name"),
+    ("STATE", "/state"),
+    ("GENERATION", "/generation"),
+    ("RESTARTS", "/restarts"),
+    ("REPORT", "/report"),
+];
+
+async fn report(
+    client: &Client,
+    json: bool,
+    appliance: &str,
+    service: Option<&str>,
+) -> Result<(), Failure> {
+    let Some(service) = service else {
+        object::list(json, &client.get(&path(appliance, "/reports")).await?, SERVICES);
+        return Ok(());
+    };
+    let rest = format!("/reports/{}", segment(service));
+    let found: Value = client.get(&path(appliance, &rest)).await?;
+    let report = found.get("report").filter(|report| !report.is_null());
+    match report.filter(|_| !json) {
+        Some(report) => object::show(false, report),
+        None => object::show(json, &found),
+    }
+    Ok(())
 }
 
 pub(super) async fn plan(client: &Client, json: bool, appliance: &str) -> Result<(), Failure> {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use reqwest::Method;
+use serde_json::Value;
 use sluice_api::Digest;
 
 use super::client::{Client, Failure};
-use super::{exit, object, output};
+use super::{exit, object, output, waiting};
 use crate::model::CloudSpec;
 use crate::ops::CloudReport;
 
@@ -30,9 +31,9 @@ pub(super) struct ApplyArgs {
 pub(super) struct DiffArgs {
     /// The description (TOML); docs/manager.md has its form.
     file: PathBuf,
-    /// Leave alone what the file does not have, instead of deleting it from the zones that the file names.
+    /// Delete what the zones that the file names have and the file does not.
     #[arg(long)]
-    keep: bool,
+    prune: bool,
 }
 
 pub(super) async fn diff(
@@ -46,24 +47,59 @@ pub(super) async fn diff(
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERENT) })
 }
 
-pub(super) async fn apply(client: &Client, json: bool, args: &ApplyArgs) -> Result<(), Failure> {
+pub(super) async fn apply(
+    client: &Client,
+    json: bool,
+    args: &ApplyArgs,
+) -> Result<ExitCode, Failure> {
     let cloud = read(&args.what)?;
     let report = ask(client, &args.what, &cloud, Make::Nothing).await?;
     if !json || args.dry_run || report.changes.is_empty() {
         told(json, &report);
     }
     if args.dry_run || report.changes.is_empty() {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if !args.yes && !output::ask("apply?").ok_or(Failure::NobodyToAsk)? {
         return Err(Failure::Declined);
     }
-    let done = ask(client, &args.what, &cloud, Make::Exactly(&report.digest)).await?;
+    let made = Make::Exactly(&report.digest);
+    let answer: Value = ask_json(client, &args.what, &cloud, made).await?;
+    let done: CloudReport = understood(answer.clone())?;
+    let told = || {
+        if json {
+            object::show(true, &answer);
+        } else {
+            output::line(&format!("applied: {} changes", done.changes.len()));
+        }
+    };
+    waiting::changed(client, json, &answer, told).await
+}
+
+fn understood(answer: Value) -> Result<CloudReport, Failure> {
+    serde_json::from_value(answer).map_err(|error| Failure::Answer(error.to_string()))
+}
+
+pub(super) async fn export(client: &Client, json: bool) -> Result<(), Failure> {
+    let cloud: CloudSpec = client.get("/v1/cloud").await?;
     if json {
-        told(true, &done);
-    } else {
-        output::line(&format!("applied: {} changes", done.changes.len()));
+        object::show(true, &serde_json::json!(cloud));
+        return Ok(());
     }
+    let mut text = String::new();
+    for kind in crate::kinds::KINDS {
+        // in the order in which objects are made, which is the order in which people read them
+        let section = kind.names().section();
+        let specs = cloud.section(&section);
+        if !specs.is_empty() {
+            let part = std::collections::BTreeMap::from([(section.clone(), specs)]);
+            let part =
+                toml::to_string(&part).map_err(|error| Failure::Answer(error.to_string()))?;
+            text.push_str(&part);
+            text.push('\n');
+        }
+    }
+    output::print(&text);
     Ok(())
 }
 
@@ -82,11 +118,20 @@ async fn ask(
     cloud: &CloudSpec,
     make: Make<'_>,
 ) -> Result<CloudReport, Failure> {
+    understood(ask_json(client, args, cloud, make).await?)
+}
+
+async fn ask_json(
+    client: &Client,
+    args: &DiffArgs,
+    cloud: &CloudSpec,
+    make: Make<'_>,
+) -> Result<Value, Failure> {
     let how = match make {
         Make::Nothing => "dry_run=true".to_owned(),
         Make::Exactly(digest) => format!("expect={}", digest.as_str()),
     };
-    let path = format!("/v1/cloud?{how}&keep={}", args.keep);
+    let path = format!("/v1/cloud?{how}&prune={}", args.prune);
     client.change(Method::POST, &path, Some(cloud)).await
 }
 

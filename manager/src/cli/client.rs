@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::exit;
+use crate::code::ErrorCode;
 use crate::error::Problem;
 
 /// Attempts at a change whose connection breaks; the request id makes a repetition harmless.
@@ -54,6 +55,9 @@ pub enum Failure {
     /// A person said no.
     #[error("nothing was changed")]
     Declined,
+    /// One of these appliances does not exist.
+    #[error("error: there are not all of {0}")]
+    Unknown(String),
     /// A laboratory failed.
     #[error("error: {0}")]
     Lab(String),
@@ -84,6 +88,7 @@ impl Failure {
                     .to_owned()
             }
             Self::NobodyToAsk => "say --yes".to_owned(),
+            Self::Unknown(_) => "`sluice appliance list` shows what there is".to_owned(),
             Self::File { .. } | Self::Declined | Self::Lab(_) => return None,
             Self::Answer(_) => "are `sluice` and `sluice-manager` of the same version?".to_owned(),
         })
@@ -93,7 +98,7 @@ impl Failure {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Slow { .. } => true,
-            Self::Refused(problem) => problem.code == "busy",
+            Self::Refused(problem) => ErrorCode::of(&problem.code) == ErrorCode::Busy,
             _ => false,
         }
     }
@@ -101,23 +106,13 @@ impl Failure {
     /// The exit code that says so.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused(problem) => code(&problem.code),
+            Self::Refused(problem) => ErrorCode::of(&problem.code).exit(),
             Self::Unreachable { .. } | Self::Slow { .. } => exit::UNREACHABLE,
             Self::File { .. } => exit::INVALID,
+            Self::Unknown(_) => exit::NOT_FOUND,
             Self::NobodyToAsk => exit::USAGE,
             Self::Declined | Self::Answer(_) | Self::Lab(_) => exit::FAILED,
         }
-    }
-}
-
-fn code(problem: &str) -> u8 {
-    match problem {
-        "malformed" | "invalid" | "rejected" | "too-large" => exit::INVALID,
-        "not-found" => exit::NOT_FOUND,
-        "ambiguous" | "conflict" | "in-use" | "request-reused" | "moved" => exit::CONFLICT,
-        "exhausted" => exit::EXHAUSTED,
-        "unreachable" | "busy" => exit::UNREACHABLE,
-        _ => exit::FAILED,
     }
 }
 
@@ -127,6 +122,7 @@ pub(super) struct Client {
     url: String,
     http: reqwest::Client,
     patience: Duration,
+    wait: Option<Duration>,
 }
 
 impl Client {
@@ -137,6 +133,8 @@ impl Client {
     /// One that waits so long for a whole answer.
     fn patient(url: &str, patience: Duration) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
+        // one is in force already where several clients are made
+        let _ = rustls::crypto::ring::default_provider().install_default();
         // the manager is asked directly: a proxy for the Internet has no business here
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -144,7 +142,23 @@ impl Client {
             .timeout(patience)
             .build();
         let http = http.map_err(|error| Failure::Answer(crate::push::chain(&error)))?;
-        Ok(Self { url, http, patience })
+        Ok(Self { url, http, patience, wait: None })
+    }
+
+    /// One whose changes are waited for so long.
+    pub(super) fn waiting(self, wait: Option<Duration>) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// How long a change is waited for; none: it is not.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// A call without body and answer.
+    pub(super) async fn done(&self, method: Method, path: &str) -> Result<(), Failure> {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        self.whole(request.header("content-type", "application/json")).await.map(drop)
     }
 
     /// Where the manager is.

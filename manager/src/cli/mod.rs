@@ -6,26 +6,27 @@
 
 mod appliance;
 mod apply;
-mod args;
 mod client;
 mod diagnostics;
 pub mod exit;
+mod kinds;
 mod object;
 mod output;
 mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use reqwest::Method;
 
 use self::appliance::ApplianceCommand;
-use self::args::{GuestArgs, NetworkArgs, PhysicalNetworkArgs, PublicRangeArgs, ZoneArgs};
-use self::args::{GuestChanges, NetworkChanges, NoChanges, PhysicalNetworkChanges, ZoneChanges};
 use self::client::Client;
-use self::object::{GUESTS, NETWORKS, ObjectCommand, PHYSICAL_NETWORKS, PUBLIC_RANGES, ZONES};
+use self::kinds::Kinds;
 
 pub use self::client::Failure;
 
@@ -46,27 +47,17 @@ pub struct Cli {
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
     json: bool,
+    /// Wait until the change is in force (`status`: until all is), at most so many seconds.
+    #[arg(long, global = true, value_name = "SECONDS")]
+    wait: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Zones: resolvers, default and control addresses.
-    #[command(subcommand)]
-    Zone(ObjectCommand<ZoneArgs, ZoneChanges>),
-    /// Physical networks and their guest VLANs.
-    #[command(subcommand)]
-    PhysicalNetwork(ObjectCommand<PhysicalNetworkArgs, PhysicalNetworkChanges>),
-    /// Ranges of public addresses.
-    #[command(subcommand)]
-    PublicRange(ObjectCommand<PublicRangeArgs, NoChanges>),
-    /// Isolated guest networks, each behind its own router.
-    #[command(subcommand)]
-    Network(ObjectCommand<NetworkArgs, NetworkChanges>),
-    /// Guests.
-    #[command(subcommand)]
-    Guest(ObjectCommand<GuestArgs, GuestChanges>),
+    #[command(flatten)]
+    Object(Kinds),
     /// System VMs.
     #[command(subcommand)]
     Appliance(ApplianceCommand),
@@ -76,6 +67,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Show the difference between the cloud and a file; exit code 10 when there is one.
     Diff(apply::DiffArgs),
+    /// Print the cloud as a description that applies empty.
+    Export,
     /// What the wanted configuration would change on an appliance, asked from the appliance itself.
     Plan {
         /// Its id.
@@ -87,10 +80,12 @@ enum Command {
     Logs(appliance::LogArgs),
     /// Everything taken from a pool, with owner and state.
     Allocations {
-        /// Only this pool, such as `public:pr-1`.
+        /// Only this pool, such as `public:z-1`.
         #[arg(long)]
         pool: Option<String>,
     },
+    /// Push again from a store that was put back.
+    Resume,
     /// Virtual wires and machines on this computer; needs no manager.
     #[command(subcommand)]
     Lab(sluice_lab::LabCommand),
@@ -117,23 +112,19 @@ pub async fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let (client, json) = (Client::new(&cli.manager)?, cli.json);
-    let client = &client;
+    let client = &client.waiting(cli.wait.map(Duration::from_secs));
     match cli.command {
-        Command::Zone(command) => object::run(client, json, &ZONES, command).await?,
-        Command::PhysicalNetwork(command) => {
-            object::run(client, json, &PHYSICAL_NETWORKS, command).await?;
-        }
-        Command::PublicRange(command) => object::run(client, json, &PUBLIC_RANGES, command).await?,
-        Command::Network(command) => object::run(client, json, &NETWORKS, command).await?,
-        Command::Guest(command) => object::run(client, json, &GUESTS, command).await?,
+        Command::Object(Kinds(command)) => return object::run(client, json, command).await,
         Command::Appliance(command) => return appliance::run(client, json, command).await,
         Command::Status(args) => return status::run(client, json, &args).await,
-        Command::Apply(args) => apply::apply(client, json, &args).await?,
+        Command::Apply(args) => return apply::apply(client, json, &args).await,
+        Command::Export => apply::export(client, json).await?,
         Command::Diff(args) => return apply::diff(client, json, &args).await,
         Command::Plan { appliance } => appliance::plan(client, json, &appliance).await?,
         Command::BootDocument(args) => appliance::boot_document(client, &args).await?,
         Command::Logs(args) => appliance::logs(client, json, &args).await?,
         Command::Allocations { pool } => object::allocations(client, json, pool).await?,
+        Command::Resume => client.done(Method::POST, "/v1/resume").await?,
         Command::Lab(command) => return lab(command).await,
         Command::Completions { shell } => completions(shell),
     }

@@ -1,112 +1,14 @@
 //! Create, list, show, update, delete: the same for every kind of object.
 
-use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
 use reqwest::Method;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::client::{Client, Failure};
-use super::output;
+use super::kinds::{KindCommand, Verb};
 use super::table::{Column, record, render};
-
-/// What can be done with an object.
-#[derive(Debug, Subcommand)]
-pub(super) enum ObjectCommand<New: Args, Changes: Args> {
-    /// Create one.
-    Create(New),
-    /// List all.
-    List,
-    /// Show one.
-    Show {
-        /// Its name or id.
-        object: String,
-    },
-    /// Change one.
-    Update {
-        /// Its name or id.
-        object: String,
-        #[command(flatten)]
-        changes: Changes,
-    },
-    /// Delete one that nothing depends on.
-    Delete {
-        /// Its name or id.
-        object: String,
-    },
-}
-
-/// A kind of object: its word, its path, its columns.
-pub(super) struct Kind {
-    word: &'static str,
-    path: &'static str,
-    columns: &'static [Column],
-}
-
-pub(super) const ZONES: Kind = Kind {
-    word: "zone",
-    path: "/v1/zones",
-    columns: &[
-        ("ID", "/id"),
-        ("NAME", "/name"),
-        ("RESOLVERS", "/resolvers"),
-        ("GUEST CIDR", "/guest_cidr"),
-        ("CONTROL CIDR", "/control_cidr"),
-    ],
-};
-
-pub(super) const PHYSICAL_NETWORKS: Kind = Kind {
-    word: "physical network",
-    path: "/v1/physical-networks",
-    columns: &[
-        ("ID", "/id"),
-        ("NAME", "/name"),
-        ("ZONE", "/zone"),
-        ("VLANS", "/vlans"),
-        ("MTU", "/mtu"),
-    ],
-};
-
-pub(super) const PUBLIC_RANGES: Kind = Kind {
-    word: "public range",
-    path: "/v1/public-ranges",
-    columns: &[
-        ("ID", "/id"),
-        ("NAME", "/name"),
-        ("ZONE", "/zone"),
-        ("VLAN", "/vlan"),
-        ("CIDR", "/cidr"),
-        ("GATEWAY", "/gateway"),
-        ("START", "/start"),
-        ("END", "/end"),
-    ],
-};
-
-pub(super) const NETWORKS: Kind = Kind {
-    word: "network",
-    path: "/v1/networks",
-    columns: &[
-        ("ID", "/id"),
-        ("NAME", "/name"),
-        ("ZONE", "/zone"),
-        ("CIDR", "/cidr"),
-        ("VLAN", "/vlan"),
-        ("SOURCE NAT", "/source_nat"),
-        ("EGRESS", "/egress"),
-        ("ROUTER", "/router"),
-    ],
-};
-
-pub(super) const GUESTS: Kind = Kind {
-    word: "guest",
-    path: "/v1/guests",
-    columns: &[
-        ("ID", "/id"),
-        ("NAME", "/name"),
-        ("NETWORK", "/nics/0/network"),
-        ("ADDRESS", "/nics/0/address"),
-        ("MAC", "/nics/0/mac"),
-    ],
-};
+use super::{output, waiting};
 
 const ALLOCATIONS: &[Column] = &[
     ("POOL", "/pool"),
@@ -118,33 +20,48 @@ const ALLOCATIONS: &[Column] = &[
     ("FREE AT GENERATION", "/release_generation"),
 ];
 
-/// Does what `command` says with an object of `kind`.
-pub(super) async fn run<New, Changes>(
+/// Does what `command` says.
+pub(super) async fn run(
     client: &Client,
     json: bool,
-    kind: &Kind,
-    command: ObjectCommand<New, Changes>,
-) -> Result<(), Failure>
-where
-    New: Args + Serialize + Sync,
-    Changes: Args + Serialize + Sync,
-{
-    let one = |object: &str| format!("{}/{}", kind.path, segment(object));
-    match command {
-        ObjectCommand::Create(new) => {
-            show(json, &client.change(Method::POST, kind.path, Some(&new)).await?);
+    command: KindCommand,
+) -> Result<ExitCode, Failure> {
+    let KindCommand { kind, verb } = command;
+    let path = kind.names().path();
+    let one = |object: &str| format!("{path}/{}", segment(object));
+    let (answer, word): (Value, _) = match verb {
+        Verb::List(filter) => {
+            list(json, &client.get(&format!("{path}{}", query(&filter))).await?, kind.columns());
+            return Ok(ExitCode::SUCCESS);
         }
-        ObjectCommand::List => list(json, &client.get(kind.path).await?, kind.columns),
-        ObjectCommand::Show { object } => show(json, &client.get(&one(&object)).await?),
-        ObjectCommand::Update { object, changes } => {
-            show(json, &client.change(Method::PATCH, &one(&object), Some(&changes)).await?);
+        Verb::Show(object) => {
+            show(json, &client.get(&one(&object)).await?);
+            return Ok(ExitCode::SUCCESS);
         }
-        ObjectCommand::Delete { object } => {
+        Verb::Create(spec) => (client.change(Method::POST, &path, Some(&spec)).await?, None),
+        Verb::Update(object, patch) => {
+            (client.change(Method::PATCH, &one(&object), Some(&patch)).await?, None)
+        }
+        Verb::Act(object, action, body) => {
+            let path = format!("{}/{action}", one(&object));
+            (client.change(Method::POST, &path, Some(&body)).await?, None)
+        }
+        Verb::Delete(object) => {
             let gone = client.change(Method::DELETE, &one(&object), None::<&Value>).await?;
-            deleted(json, kind.word, &gone);
+            (gone, Some(kind.names().word))
         }
-    }
-    Ok(())
+    };
+    let told = || match word {
+        Some(word) => deleted(json, word, &answer),
+        None => show(json, &answer),
+    };
+    waiting::changed(client, json, &answer, told).await
+}
+
+fn query(filter: &[(String, String)]) -> String {
+    let parts: Vec<_> =
+        filter.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 
 /// A name as one part of a path: whatever has another meaning there cannot be part of a name anyway.

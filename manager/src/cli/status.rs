@@ -15,9 +15,8 @@ use crate::model::ApplianceStatus;
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Wait until every appliance is in sync, at most so many seconds; exit code 8 when that is not enough.
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    /// Only these appliances, by id; with --wait, exit code 8 when they are not in sync in time.
+    appliances: Vec<String>,
 }
 
 /// The least time for a look, however little is left of `--wait`.
@@ -39,33 +38,46 @@ pub(super) async fn run(
     json: bool,
     args: &StatusArgs,
 ) -> Result<ExitCode, Failure> {
-    let (rows, in_sync) = match args.wait {
-        Some(seconds) => wait(client, Duration::from_secs(seconds)).await?,
-        None => look(client).await?,
+    let (rows, in_sync) = match client.wait() {
+        Some(patience) => wait(client, &args.appliances, patience).await?,
+        None => look(client, &args.appliances).await?,
     };
     object::list(json, &rows, COLUMNS);
     if !json {
         details(&rows);
     }
-    let failed = args.wait.is_some() && !in_sync;
+    let failed = client.wait().is_some() && !in_sync;
     Ok(if failed { ExitCode::from(exit::NOT_IN_SYNC) } else { ExitCode::SUCCESS })
 }
 
-async fn look(client: &Client) -> Result<(Value, bool), Failure> {
-    let rows: Value = client.get("/v1/status").await?;
+async fn look(client: &Client, only: &[String]) -> Result<(Value, bool), Failure> {
+    let mut rows: Vec<Value> = client.get("/v1/status").await?;
+    let asked = |row: &Value| {
+        let id = row.get("appliance").and_then(Value::as_str).unwrap_or_default();
+        only.is_empty() || only.iter().any(|name| name == id)
+    };
+    rows.retain(asked);
+    if rows.len() < only.len() {
+        return Err(Failure::Unknown(only.join(", ")));
+    }
+    let rows = Value::Array(rows);
     let all: Vec<ApplianceStatus> =
         serde_json::from_value(rows.clone()).map_err(|error| Failure::Answer(error.to_string()))?;
     Ok((rows, all.iter().all(|status| status.in_sync)))
 }
 
-async fn wait(client: &Client, patience: Duration) -> Result<(Value, bool), Failure> {
+async fn wait(
+    client: &Client,
+    only: &[String],
+    patience: Duration,
+) -> Result<(Value, bool), Failure> {
     let until = Instant::now() + patience;
     let spinner = ProgressBar::new_spinner().with_message("waiting for the appliances");
     spinner.enable_steady_tick(Duration::from_millis(100));
     loop {
         let left = until.saturating_duration_since(Instant::now()).max(SHORTEST);
         // a manager that is restarted meanwhile is no reason to give up before the time is over
-        match tokio::time::timeout(left, look(client))
+        match tokio::time::timeout(left, look(client, only))
             .await
             .unwrap_or_else(|_| Err(Failure::Slow { url: client.url().to_owned(), patience: left }))
         {

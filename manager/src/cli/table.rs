@@ -3,8 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
-/// Heading, and JSON pointer to the cell.
-pub(super) type Column = (&'static str, &'static str);
+pub(super) use crate::kinds::Column;
 
 /// Rows as a table, or a line that says that there are none.
 pub(super) fn render(rows: &[Value], columns: &[Column]) -> String {

@@ -1,126 +1,92 @@
-//! Links: the control NIC, one NIC per carrier, and VLANs on the trunks.
+//! Links: the control NIC, the NICs into physical networks, and VLANs on the trunks.
 //!
-//! Names: `ctl`; untagged public NICs and public VLANs `pub0`, `pub1`, ...; trunks `trunk0`, ...; guest VLANs `guest0`, ...
+//! Names come with the model: they are given once and stay, whatever else comes and goes.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::config::{Attachment, Link, LinkRole};
 use sluice_api::types::{InterfaceAddress, LinkName, MacAddr, Mtu, ObjectId, VlanId};
 
-use super::{CompileError, NetworkModel, PublicModel, RouterModel, role};
+use super::{ApplianceModel, Carrier, CompileError, NetworkModel, UplinkModel};
+use crate::kinds::appliance::NicPurpose;
 
-/// Links under construction.
-pub(super) struct Links<'a> {
-    model: &'a RouterModel,
-    control: LinkName,
-    made: Vec<Link>,
-    /// Physical network, tag and link of each way out so far.
-    outside: Vec<(&'a ObjectId, Option<VlanId>, LinkName)>,
-    guests: usize,
+/// Name of the link into the control network.
+pub(super) fn control_link() -> Result<LinkName, CompileError> {
+    Ok("ctl".parse()?)
 }
 
-impl<'a> Links<'a> {
-    pub(super) fn new(model: &'a RouterModel) -> Result<Self, CompileError> {
-        let control: LinkName = "ctl".parse()?;
-        let mut links = vec![nic(
-            control.clone(),
-            LinkRole::Control,
-            model.control_mac,
-            Mtu::ETHERNET,
-            vec![model.control],
-        )];
-        let tagged = model.carriers.iter().filter(|carrier| carrier.tagged);
-        for (position, carrier) in tagged.enumerate() {
-            let name = numbered("trunk", position)?;
-            links.push(nic(name, role(carrier), carrier.mac, carrier.mtu, Vec::new()));
-        }
-        Ok(Self { model, control, made: links, outside: Vec::new(), guests: 0 })
+/// All links of an appliance.
+pub(super) fn links(model: &ApplianceModel) -> Result<Vec<Link>, CompileError> {
+    let control = vec![model.control];
+    let mut links =
+        vec![nic(control_link()?, LinkRole::Control, model.control_mac, Mtu::ETHERNET, control)];
+    for carrier in of(model, NicPurpose::Trunk) {
+        let (name, role) = (carrier.link.clone(), LinkRole::Trunk);
+        links.push(nic(name, role, carrier.mac, carrier.mtu, Vec::new()));
     }
-
-    pub(super) fn control(&self) -> LinkName {
-        self.control.clone()
+    for up in &model.uplinks {
+        links.push(public(model, up)?);
     }
-
-    /// The link of a way out, with its address added.
-    pub(super) fn public(&mut self, public: &'a PublicModel) -> Result<LinkName, CompileError> {
-        let address = interface(public.address, public.cidr.prefix())?;
-        let known = self.outside.iter().find(|(network, vlan, _)| {
-            *network == &public.physical_network && *vlan == public.vlan
-        });
-        if let Some((_, _, name)) = known.cloned() {
-            let link = self.made.iter_mut().find(|link| link.name == name);
-            if let Some(link) = link.filter(|link| !link.addresses.contains(&address)) {
-                link.addresses.push(address);
-            }
-            return Ok(name);
-        }
-        let name = numbered("pub", self.outside.len())?;
-        let link = self.public_link(&name, public, address)?;
-        self.made.push(link);
-        self.outside.push((&public.physical_network, public.vlan, name.clone()));
-        Ok(name)
+    for carrier in of(model, NicPurpose::Storage) {
+        let (name, role) = (carrier.link.clone(), LinkRole::Storage);
+        let addresses = model.storage_address.into_iter().collect();
+        links.push(nic(name, role, carrier.mac, carrier.mtu, addresses));
     }
-
-    fn public_link(
-        &self,
-        name: &LinkName,
-        public: &PublicModel,
-        address: InterfaceAddress,
-    ) -> Result<Link, CompileError> {
-        let network = &public.physical_network;
-        if let Some(id) = public.vlan {
-            let (trunk, mtu) = self.trunk(network, "tagged public traffic")?;
-            return Ok(vlan(name.clone(), LinkRole::Public, trunk, id, mtu, address));
-        }
-        let carrier = self
-            .model
-            .carriers
-            .iter()
-            .find(|carrier| !carrier.tagged && &carrier.physical_network == network)
-            .ok_or_else(|| self.no_carrier("untagged public traffic", network))?;
-        Ok(nic(name.clone(), role(carrier), carrier.mac, carrier.mtu, vec![address]))
+    for network in model.sorted_networks() {
+        links.push(guest(model, network)?);
     }
-
-    /// A new guest VLAN with the gateway as its address.
-    pub(super) fn guest(&mut self, network: &NetworkModel) -> Result<LinkName, CompileError> {
-        let (trunk, carrier_mtu) = self.trunk(&network.physical_network, "guest VLANs")?;
-        let name = numbered("guest", self.guests)?;
-        self.guests += 1;
-        let mtu = network.mtu.unwrap_or(carrier_mtu);
-        let address = interface(network.gateway, network.cidr.prefix())?;
-        self.made.push(vlan(name.clone(), LinkRole::Guest, trunk, network.vlan, mtu, address));
-        Ok(name)
+    for private in &model.private {
+        let carrier = trunk(model, &private.physical_network, "private gateways")?;
+        let (name, role, addresses) =
+            (private.link.clone(), LinkRole::Private, vec![private.address]);
+        links.push(vlan(name, role, &carrier.link, private.vlan, carrier.mtu, addresses));
     }
-
-    /// The trunk into `network`, by position among the tagged carriers.
-    fn trunk(
-        &self,
-        network: &ObjectId,
-        what: &'static str,
-    ) -> Result<(LinkName, Mtu), CompileError> {
-        let tagged = self.model.carriers.iter().filter(|carrier| carrier.tagged);
-        let (position, carrier) = tagged
-            .enumerate()
-            .find(|(_, carrier)| &carrier.physical_network == network)
-            .ok_or_else(|| self.no_carrier(what, network))?;
-        Ok((numbered("trunk", position)?, carrier.mtu))
-    }
-
-    fn no_carrier(&self, what: &'static str, network: &ObjectId) -> CompileError {
-        CompileError::NoCarrier {
-            appliance: self.model.appliance.clone(),
-            what,
-            physical_network: network.clone(),
-        }
-    }
-
-    pub(super) fn finish(self) -> Vec<Link> {
-        self.made
-    }
+    Ok(links)
 }
 
-fn numbered(stem: &str, number: usize) -> Result<LinkName, CompileError> {
-    Ok(format!("{stem}{number}").parse()?)
+fn of(model: &ApplianceModel, purpose: NicPurpose) -> impl Iterator<Item = &Carrier> {
+    model.carriers.iter().filter(move |carrier| carrier.purpose == purpose)
+}
+
+fn public(model: &ApplianceModel, up: &UplinkModel) -> Result<Link, CompileError> {
+    let own = model.ips.iter().filter(|ip| ip.link == up.link);
+    let addresses = own.map(|ip| interface(ip.address, ip.prefix)).collect::<Result<_, _>>()?;
+    if let Some(id) = up.vlan {
+        let carrier = trunk(model, &up.physical_network, "tagged public traffic")?;
+        let (link, mtu) = (up.link.clone(), carrier.mtu);
+        return Ok(vlan(link, LinkRole::Public, &carrier.link, id, mtu, addresses));
+    }
+    let carrier = of(model, NicPurpose::Public)
+        .find(|carrier| carrier.physical_network == up.physical_network)
+        .ok_or_else(|| no_carrier(model, "untagged public traffic", &up.physical_network))?;
+    Ok(nic(up.link.clone(), LinkRole::Public, carrier.mac, carrier.mtu, addresses))
+}
+
+/// A guest VLAN with the gateway as its address.
+fn guest(model: &ApplianceModel, network: &NetworkModel) -> Result<Link, CompileError> {
+    let carrier = trunk(model, &network.physical_network, "guest VLANs")?;
+    let mtu = network.mtu.unwrap_or(carrier.mtu);
+    let address = interface(network.gateway, network.cidr.prefix())?;
+    let (link, role) = (network.link.clone(), LinkRole::Guest);
+    Ok(vlan(link, role, &carrier.link, network.vlan, mtu, vec![address]))
+}
+
+fn trunk<'a>(
+    model: &'a ApplianceModel,
+    network: &ObjectId,
+    what: &'static str,
+) -> Result<&'a Carrier, CompileError> {
+    of(model, NicPurpose::Trunk)
+        .find(|carrier| &carrier.physical_network == network)
+        .ok_or_else(|| no_carrier(model, what, network))
+}
+
+fn no_carrier(model: &ApplianceModel, what: &'static str, network: &ObjectId) -> CompileError {
+    CompileError::NoCarrier {
+        appliance: model.appliance.clone(),
+        what,
+        physical_network: network.clone(),
+    }
 }
 
 fn interface(address: Ipv4Addr, prefix: u8) -> Result<InterfaceAddress, CompileError> {
@@ -140,11 +106,11 @@ fn nic(
 fn vlan(
     name: LinkName,
     role: LinkRole,
-    trunk: LinkName,
+    trunk: &LinkName,
     id: VlanId,
     mtu: Mtu,
-    address: InterfaceAddress,
+    addresses: Vec<InterfaceAddress>,
 ) -> Link {
-    let attach = Attachment::Vlan { trunk, id, mac: None };
-    Link { name, role, attach, mtu, addresses: vec![address] }
+    let attach = Attachment::Vlan { trunk: trunk.clone(), id, mac: None };
+    Link { name, role, attach, mtu, addresses }
 }

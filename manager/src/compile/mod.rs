@@ -1,27 +1,40 @@
-//! From the model to a router's configuration.
+//! From the model to an appliance's configuration: the head that all have, and the part of its role.
 //!
 //! Guarantees: pure and deterministic (the same model gives the same document, whatever the order it was stored in);
-//! link names follow from the order of networks alone. Not here: the generation's number, which `ops` raises when the
+//! link names come with the model. Not here: the generation's number, which `ops` raises when the
 //! content changed, and the check, which is the contract's own.
 
+mod areas;
+mod balancer;
 mod links;
+mod load;
 mod network;
+mod public;
+mod ssvm;
+mod vpc;
+mod vpn;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use sluice_api::boot::Role;
+use sluice_api::config::vpn::VpnConfig;
 use sluice_api::config::{
-    ConfigVersion, Control, DnsConfig, EgressPolicy, Guest, LinkRole, Route, RouterConfig,
+    ApplianceConfig, Control, DnsConfig, EgressPolicy, Guest, ProxyConfig, ProxyPart, Route,
+    RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart,
 };
 use sluice_api::types::{
-    ApplianceId, Cidr, DomainName, Generation, HostName, InterfaceAddress, LeaseSeconds, LinkName,
-    MacAddr, Mtu, ObjectId, VlanId,
+    ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName,
+    InterfaceAddress, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
 };
 
-use self::links::Links;
+use crate::error::Error;
+use crate::kinds::appliance::{Appliance, NicPurpose};
+use crate::kinds::public_ip::Purpose;
+use crate::store::Conn;
 
-/// All that a router's configuration is made of.
+/// All that every area of an appliance's configuration is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouterModel {
+pub struct ApplianceModel {
     /// Its id, also its host name.
     pub appliance: ApplianceId,
     /// Control NIC.
@@ -34,10 +47,35 @@ pub struct RouterModel {
     pub managers: Vec<Cidr>,
     /// The zone's resolvers.
     pub resolvers: Vec<IpAddr>,
+    /// Its address on the storage network.
+    pub storage_address: Option<InterfaceAddress>,
     /// NICs besides the control NIC.
     pub carriers: Vec<Carrier>,
+    /// Ways out; the first has the default route.
+    pub uplinks: Vec<UplinkModel>,
+    /// Its public addresses, in the order in which they were acquired.
+    pub ips: Vec<PublicIpModel>,
     /// Guest networks that it serves.
     pub networks: Vec<NetworkModel>,
+    /// Links to private networks.
+    pub private: Vec<PrivateModel>,
+    /// Blob of the certificate chain and key that it shows to the public.
+    pub certificate: Option<BlobDigest>,
+    /// Private networks that images may come from.
+    pub allowed_sources: Vec<Cidr>,
+}
+
+/// A link to a private network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivateModel {
+    /// Its name.
+    pub link: LinkName,
+    /// The physical network that carries it.
+    pub physical_network: ObjectId,
+    /// Its VLAN.
+    pub vlan: VlanId,
+    /// The router's address.
+    pub address: InterfaceAddress,
 }
 
 /// A NIC by what it carries.
@@ -45,12 +83,44 @@ pub struct RouterModel {
 pub struct Carrier {
     /// The physical network that it is plugged into.
     pub physical_network: ObjectId,
-    /// Tagged traffic, or the untagged public one.
-    pub tagged: bool,
+    /// What it is for.
+    pub purpose: NicPurpose,
+    /// Its link.
+    pub link: LinkName,
     /// Its address.
     pub mac: MacAddr,
     /// Largest packet in bytes.
     pub mtu: Mtu,
+}
+
+/// A way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkModel {
+    /// Its link.
+    pub link: LinkName,
+    /// The physical network that carries it.
+    pub physical_network: ObjectId,
+    /// Its VLAN; none: untagged.
+    pub vlan: Option<VlanId>,
+    /// Next hop towards the Internet.
+    pub gateway: Ipv4Addr,
+}
+
+/// A public address of the appliance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicIpModel {
+    /// Its id.
+    pub id: ObjectId,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Prefix length of its network.
+    pub prefix: u8,
+    /// The uplink that has it.
+    pub link: LinkName,
+    /// Id of the network that it belongs to.
+    pub network: Option<ObjectId>,
+    /// What it is used for.
+    pub purpose: Purpose,
 }
 
 /// A guest network as the compiler sees it.
@@ -58,6 +128,8 @@ pub struct Carrier {
 pub struct NetworkModel {
     /// Its id.
     pub id: ObjectId,
+    /// Its link.
+    pub link: LinkName,
     /// The physical network that carries its VLAN.
     pub physical_network: ObjectId,
     /// Its VLAN.
@@ -74,25 +146,12 @@ pub struct NetworkModel {
     pub lease_seconds: LeaseSeconds,
     /// Largest packet of its guests; none: the carrier's.
     pub mtu: Option<Mtu>,
-    /// Its way out.
-    pub public: PublicModel,
+    /// The address with which its guests leave, one of the appliance's.
+    pub source_nat: Option<Ipv4Addr>,
+    /// The access control list of a tier.
+    pub acl: Option<ObjectId>,
     /// Its guests.
     pub guests: Vec<Guest>,
-}
-
-/// The way out of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicModel {
-    /// The physical network that carries it.
-    pub physical_network: ObjectId,
-    /// Its VLAN; none: untagged.
-    pub vlan: Option<VlanId>,
-    /// Network of the public addresses.
-    pub cidr: Cidr,
-    /// The source-NAT address.
-    pub address: Ipv4Addr,
-    /// Next hop towards the Internet.
-    pub gateway: Ipv4Addr,
 }
 
 /// Why a model has no configuration. Never retryable: the model has to change.
@@ -101,7 +160,7 @@ pub enum CompileError {
     /// A network or its public range is on a physical network that no NIC is plugged into.
     #[error("no NIC of {appliance} carries {what} of physical network {physical_network}")]
     NoCarrier {
-        /// The router.
+        /// The appliance.
         appliance: ApplianceId,
         /// Kind of traffic.
         what: &'static str,
@@ -113,34 +172,95 @@ pub enum CompileError {
     Value(#[from] sluice_api::types::InvalidValue),
 }
 
-/// The configuration of a router, with number `generation`.
-pub fn router(model: &RouterModel, generation: Generation) -> Result<RouterConfig, CompileError> {
-    let mut links = Links::new(model)?;
-    let mut networks = Vec::with_capacity(model.networks.len());
-    let mut routes = control_routes(model, &links.control());
-    for network in sorted(&model.networks) {
-        let outside = links.public(&network.public)?;
-        let inside = links.guest(network)?;
-        default_route(&mut routes, &outside, network.public.gateway)?;
-        networks.push(network::guest_network(network, inside, outside));
+/// The configuration that follows for `appliance`, with number 1.
+pub async fn configuration(
+    conn: &mut Conn,
+    appliance: &Appliance,
+) -> Result<ApplianceConfig, Error> {
+    let model = load::load(conn, appliance).await?;
+    let failed =
+        |error: CompileError| Error::Corrupt { what: "model", reason: crate::push::chain(&error) };
+    match appliance.role {
+        Role::Router => {
+            let mut config = router(&model).map_err(failed)?;
+            areas::router(conn, &model, &mut config).await?;
+            Ok(config.into_any())
+        }
+        Role::Proxy => {
+            let part = ProxyPart::Proxy(ProxyConfig::default());
+            let mut config = head(&model, part).map_err(failed)?;
+            areas::proxy(conn, &model, &mut config).await?;
+            Ok(config.into_any())
+        }
+        Role::Ssvm => {
+            let part = SsvmPart::Ssvm(SsvmConfig::default());
+            let mut config = head(&model, part).map_err(failed)?;
+            areas::ssvm(conn, &model, &mut config).await?;
+            Ok(config.into_any())
+        }
     }
-    Ok(RouterConfig {
-        version: ConfigVersion,
-        generation,
+}
+
+/// What every appliance has, with number 1.
+fn head<P>(model: &ApplianceModel, role: P) -> Result<ApplianceConfig<P>, CompileError> {
+    let control = links::control_link()?;
+    let mut routes = control_routes(model, &control);
+    if let Some(up) = model.uplinks.first() {
+        routes.push(default_route(up)?);
+    }
+    Ok(ApplianceConfig {
+        version: FormatVersion,
+        generation: Generation::MIN,
         appliance: model.appliance.clone(),
-        hostname: hostname(&model.appliance)?,
-        control: Control { link: links.control(), managers: model.managers.clone() },
-        links: links.finish(),
+        control: Control { link: control, managers: model.managers.clone() },
+        links: links::links(model)?,
         routes,
-        networks,
-        dns: DnsConfig { upstreams: model.resolvers.clone() },
+        policy_rules: Vec::new(),
+        role,
     })
 }
 
-fn sorted(networks: &[NetworkModel]) -> Vec<&NetworkModel> {
-    let mut networks: Vec<_> = networks.iter().collect();
-    networks.sort_by_key(|network| (network.vlan, network.id.clone()));
-    networks
+/// A router with its networks, as far as it needs no other area.
+fn router(model: &ApplianceModel) -> Result<RouterDocument, CompileError> {
+    let networks = model.sorted_networks();
+    let router = RouterConfig {
+        hostname: hostname(&model.appliance)?,
+        networks: networks.into_iter().map(|net| network::guest_network(model, net)).collect(),
+        dns: DnsConfig { upstreams: model.resolvers.clone(), ..DnsConfig::default() },
+        public_addresses: Vec::new(),
+        firewall: Vec::new(),
+        egress_rules: Vec::new(),
+        static_nat: Vec::new(),
+        port_forwards: Vec::new(),
+        balancers: Vec::new(),
+        vpc: None,
+        vpn: VpnConfig::default(),
+    };
+    head(model, RouterPart::Router(router))
+}
+
+impl ApplianceModel {
+    /// Networks in an order that leaves no trace of how they came.
+    fn sorted_networks(&self) -> Vec<&NetworkModel> {
+        let mut networks: Vec<_> = self.networks.iter().collect();
+        networks.sort_by_key(|network| (network.vlan, &network.id));
+        networks
+    }
+
+    /// The uplink that has the public address `address`.
+    pub fn link_of(&self, address: Ipv4Addr) -> Option<&LinkName> {
+        self.ips.iter().find(|ip| ip.address == address).map(|ip| &ip.link)
+    }
+
+    /// The public address with this id.
+    pub fn ip(&self, id: &ObjectId) -> Option<&PublicIpModel> {
+        self.ips.iter().find(|ip| &ip.id == id)
+    }
+
+    /// The network with this id.
+    pub fn network(&self, id: &ObjectId) -> Option<&NetworkModel> {
+        self.networks.iter().find(|network| &network.id == id)
+    }
 }
 
 fn hostname(appliance: &ApplianceId) -> Result<HostName, CompileError> {
@@ -148,7 +268,7 @@ fn hostname(appliance: &ApplianceId) -> Result<HostName, CompileError> {
 }
 
 /// Managers beyond the control network are reached through its gateway, never by the default route to the Internet.
-fn control_routes(model: &RouterModel, link: &LinkName) -> Vec<Route> {
+fn control_routes(model: &ApplianceModel, link: &LinkName) -> Vec<Route> {
     let Some(gateway) = model.control_gateway else { return Vec::new() };
     let own = model.control.network();
     let route = |destination: &Cidr| Route {
@@ -156,27 +276,15 @@ fn control_routes(model: &RouterModel, link: &LinkName) -> Vec<Route> {
         link: link.clone(),
         via: Some(IpAddr::V4(gateway)),
         metric: 0,
+        table: None,
     };
     model.managers.iter().filter(|cidr| !own.overlaps(cidr)).map(route).collect()
 }
 
-/// One default route, however many networks share the way out.
-fn default_route(
-    routes: &mut Vec<Route>,
-    link: &LinkName,
-    gateway: Ipv4Addr,
-) -> Result<(), CompileError> {
-    let destination: Cidr = "0.0.0.0/0".parse()?;
-    if !routes.iter().any(|route| route.destination == destination) {
-        let via = Some(IpAddr::V4(gateway));
-        routes.push(Route { destination, link: link.clone(), via, metric: 0 });
-    }
-    Ok(())
-}
-
-/// Role of the link on a carrier that has no VLANs of its own.
-fn role(carrier: &Carrier) -> LinkRole {
-    if carrier.tagged { LinkRole::Trunk } else { LinkRole::Public }
+fn default_route(up: &UplinkModel) -> Result<Route, CompileError> {
+    let via = Some(IpAddr::V4(up.gateway));
+    let destination = "0.0.0.0/0".parse()?;
+    Ok(Route { destination, link: up.link.clone(), via, metric: 0, table: None })
 }
 
 #[cfg(test)]

@@ -1,25 +1,25 @@
 //! Guest networks: policy, source NAT, DHCP and guests.
 
-use sluice_api::config::{DhcpConfig, Guest, GuestNetwork, SourceNat};
-use sluice_api::types::LinkName;
+use sluice_api::config::{DhcpConfig, Guest, GuestNetwork, NetworkDns, SourceNat};
 
-use super::NetworkModel;
+use super::{ApplianceModel, NetworkModel};
 
-/// The network as the router is to serve it, on link `inside`, going out by `outside`.
-pub(super) fn guest_network(
-    network: &NetworkModel,
-    inside: LinkName,
-    outside: LinkName,
-) -> GuestNetwork {
+/// The network as the router is to serve it.
+pub(super) fn guest_network(model: &ApplianceModel, network: &NetworkModel) -> GuestNetwork {
+    let source_nat = network
+        .source_nat
+        .and_then(|address| Some(SourceNat { link: model.link_of(address)?.clone(), address }));
     GuestNetwork {
         id: network.id.clone(),
-        link: inside,
+        link: network.link.clone(),
         cidr: network.cidr,
         gateway: network.gateway,
         domain: network.domain.clone(),
+        acl: network.acl.clone(),
         egress: network.egress,
-        source_nat: Some(SourceNat { link: outside, address: network.public.address }),
+        source_nat,
         dhcp: DhcpConfig { lease_seconds: network.lease_seconds, ..DhcpConfig::default() },
+        dns: NetworkDns::default(),
         guests: sorted(&network.guests),
     }
 }

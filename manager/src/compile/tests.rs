@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sluice_api::config::{GuestDhcp, GuestMetadata};
+
 use super::*;
 
 fn parse<T: std::str::FromStr>(text: &str) -> T
@@ -14,8 +16,34 @@ where
     text.parse().unwrap()
 }
 
-fn carrier(network: &str, tagged: bool, mac: &str) -> Carrier {
-    Carrier { physical_network: parse(network), tagged, mac: parse(mac), mtu: Mtu::ETHERNET }
+fn carrier(purpose: NicPurpose, link: &str, mac: &str) -> Carrier {
+    Carrier {
+        physical_network: parse("pn-1"),
+        purpose,
+        link: parse(link),
+        mac: parse(mac),
+        mtu: Mtu::ETHERNET,
+    }
+}
+
+fn ip(last: u8) -> PublicIpModel {
+    PublicIpModel {
+        id: parse(&format!("ip-{last}")),
+        address: Ipv4Addr::new(198, 51, 100, last),
+        prefix: 24,
+        link: parse("pub0"),
+        network: None,
+        purpose: Purpose::SourceNat,
+    }
+}
+
+fn uplink() -> UplinkModel {
+    UplinkModel {
+        link: parse("pub0"),
+        physical_network: parse("pn-1"),
+        vlan: None,
+        gateway: Ipv4Addr::new(198, 51, 100, 1),
+    }
 }
 
 fn guest(number: u8) -> Guest {
@@ -23,13 +51,18 @@ fn guest(number: u8) -> Guest {
         id: parse(&format!("nic-{number}")),
         mac: MacAddr::from_bytes([2, 0, 0, 0, 1, number]).unwrap(),
         address: Ipv4Addr::new(10, 1, 1, number),
+        secondary_addresses: Vec::new(),
         hostname: parse(&format!("vm{number}")),
+        default_nic: true,
+        dhcp: GuestDhcp::default(),
+        metadata: GuestMetadata::default(),
     }
 }
 
 fn network(id: &str, vlan: &str, third: u8) -> NetworkModel {
     NetworkModel {
         id: parse(id),
+        link: parse(&format!("guest{}", third - 1)),
         physical_network: parse("pn-1"),
         vlan: parse(vlan),
         cidr: parse(&format!("10.1.{third}.0/24")),
@@ -38,62 +71,77 @@ fn network(id: &str, vlan: &str, third: u8) -> NetworkModel {
         egress: EgressPolicy::Allow,
         lease_seconds: LeaseSeconds::DAY,
         mtu: None,
-        public: PublicModel {
-            physical_network: parse("pn-1"),
-            vlan: None,
-            cidr: parse("198.51.100.0/24"),
-            address: Ipv4Addr::new(198, 51, 100, 10 + third),
-            gateway: Ipv4Addr::new(198, 51, 100, 1),
-        },
+        source_nat: Some(Ipv4Addr::new(198, 51, 100, 10 + third)),
+        acl: None,
         guests: Vec::new(),
     }
 }
 
-fn model(networks: Vec<NetworkModel>) -> RouterModel {
-    RouterModel {
+fn model(networks: Vec<NetworkModel>) -> ApplianceModel {
+    ApplianceModel {
         appliance: parse("r-1"),
         control_mac: parse("02:00:00:00:00:01"),
         control: parse("169.254.0.10/20"),
         control_gateway: None,
+        storage_address: None,
         managers: Vec::new(),
         resolvers: vec![parse("192.0.2.53"), parse("192.0.2.54")],
         carriers: vec![
-            carrier("pn-1", false, "02:00:00:00:00:02"),
-            carrier("pn-1", true, "02:00:00:00:00:03"),
+            carrier(NicPurpose::Public, "pub0", "02:00:00:00:00:02"),
+            carrier(NicPurpose::Trunk, "trunk0", "02:00:00:00:00:03"),
         ],
+        uplinks: vec![uplink()],
+        ips: vec![ip(11)],
         networks,
+        private: Vec::new(),
+        certificate: None,
+        allowed_sources: Vec::new(),
     }
 }
 
-fn with_guests() -> RouterModel {
+fn with_guests() -> ApplianceModel {
     let mut first = network("n-1", "100", 1);
     first.guests = vec![guest(30), guest(20)];
     model(vec![first])
 }
 
-fn tagged_public() -> RouterModel {
+fn tagged_public() -> ApplianceModel {
     let mut first = network("n-1", "100", 1);
-    first.public.vlan = Some(parse("20"));
     first.mtu = Some(parse("1400"));
     let mut model = model(vec![first]);
     model.carriers.remove(0);
+    model.uplinks[0].vlan = Some(parse("20"));
     model
 }
 
-fn far_managers() -> RouterModel {
+fn far_managers() -> ApplianceModel {
     let mut model = with_guests();
     model.control_gateway = Some(parse("169.254.0.1"));
     model.managers = vec![parse("192.0.2.0/24"), parse("169.254.0.0/20")];
     model
 }
 
-fn cases() -> Vec<(&'static str, RouterModel)> {
+fn retired() -> ApplianceModel {
+    let mut model = model(Vec::new());
+    model.carriers.clear();
+    model.uplinks.clear();
+    model.ips.clear();
+    model
+}
+
+fn two_networks() -> ApplianceModel {
+    let mut model = model(vec![network("n-2", "101", 2), network("n-1", "100", 1)]);
+    model.ips = vec![ip(11), ip(12)];
+    model
+}
+
+fn cases() -> Vec<(&'static str, ApplianceModel)> {
     vec![
         ("first-network", with_guests()),
-        ("retired", model(Vec::new())),
+        ("retired", retired()),
         ("tagged-public", tagged_public()),
         ("far-managers", far_managers()),
-        ("two-networks", model(vec![network("n-2", "101", 2), network("n-1", "100", 1)])),
+        ("two-networks", two_networks()),
     ]
 }
 
@@ -117,7 +165,7 @@ fn compare(path: &Path, text: &str) {
 #[test]
 fn compiled_configurations_are_the_golden_ones_and_sound() {
     for (name, model) in cases() {
-        let config = router(&model, Generation::MIN).unwrap();
+        let config = router(&model).unwrap();
         assert_eq!(config.check(), [], "{name}");
         let text = serde_json::to_string_pretty(&config).unwrap() + "\n";
         compare(&golden(name).join("config.json"), &text);
@@ -130,14 +178,14 @@ fn the_order_of_the_store_leaves_no_trace() {
     for network in &mut turned.networks {
         network.guests.reverse();
     }
-    assert_eq!(router(&turned, Generation::MIN), router(&with_guests(), Generation::MIN));
+    assert_eq!(router(&turned), router(&with_guests()));
 }
 
 #[test]
 fn a_network_without_a_carrier_is_named() {
     let mut model = with_guests();
     model.carriers.clear();
-    let error = router(&model, Generation::MIN).unwrap_err();
+    let error = router(&model).unwrap_err();
     assert_eq!(
         error.to_string(),
         "no NIC of r-1 carries untagged public traffic of physical network pn-1"

@@ -1,17 +1,11 @@
-//! The cloud as people describe it ([`spec`]) and as the manager shows it ([`view`]).
-//!
-//! Guarantees: every field is a checked type; rules between fields are judged by `ops`. Not here: storage and allocation.
+//! What people ask for and are shown besides the objects themselves, which are in [`crate::kinds`].
 
+pub mod cloud;
+pub mod protocol;
 pub mod range;
-pub mod spec;
 pub mod view;
 
+pub use cloud::CloudSpec;
+pub use protocol::RuleProtocol;
 pub use range::VlanRange;
-pub use spec::{
-    CloudSpec, EndpointSpec, GuestPatch, GuestSpec, NetworkPatch, NetworkSpec,
-    PhysicalNetworkPatch, PhysicalNetworkSpec, PublicRangeSpec, ZonePatch, ZoneSpec,
-};
-pub use view::{
-    Allocation, AllocationState, Appliance, ApplianceNic, ApplianceStatus, Guest, Network, Nic,
-    NicPurpose, PhysicalNetwork, PublicRange, Zone,
-};
+pub use view::{Allocation, AllocationState, ApplianceStatus, EndpointSpec};

@@ -1,186 +1,16 @@
-//! What the manager shows: each object with its id and all that was allocated for it.
-
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+//! What the manager shows besides the objects themselves, which are in [`crate::kinds`].
 
 use serde::{Deserialize, Serialize};
 use sluice_api::Finding;
 use sluice_api::boot::Role;
-use sluice_api::config::EgressPolicy;
 use sluice_api::report::{Phase, PlanSummary, Timing};
-use sluice_api::types::{
-    ApplianceId, Cidr, DomainName, Generation, HostName, InterfaceAddress, LeaseSeconds, MacAddr,
-    Mtu, ObjectId, VlanId,
-};
+use sluice_api::types::{ApplianceId, Generation};
 use utoipa::ToSchema;
 
-use super::VlanRange;
-
-/// A zone; fields as in [`super::ZoneSpec`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Zone {
-    /// Never used again once deleted.
-    pub id: ObjectId,
-    /// Unique among zones.
-    pub name: ObjectId,
-    /// Resolvers of its routers.
-    #[schema(value_type = Vec<String>)]
-    pub resolvers: Vec<IpAddr>,
-    /// Default addresses of guest networks.
-    pub guest_cidr: Cidr,
-    /// Addresses of appliances on the control network.
-    pub control_cidr: Cidr,
-    /// Next hop towards managers.
-    #[schema(value_type = Option<String>)]
-    pub control_gateway: Option<Ipv4Addr>,
-    /// Networks that managers connect from; empty: any.
-    pub managers: Vec<Cidr>,
-}
-
-/// A physical network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PhysicalNetwork {
-    /// Never used again once deleted.
-    pub id: ObjectId,
-    /// Id of its zone.
-    pub zone: ObjectId,
-    /// Unique in the zone.
-    pub name: ObjectId,
-    /// VLAN ids for guest networks, sorted.
-    pub vlans: Vec<VlanRange>,
-    /// Largest packet of its trunk NICs in bytes.
-    pub mtu: Mtu,
-}
-
-/// A range of public addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PublicRange {
-    /// Never used again once deleted.
-    pub id: ObjectId,
-    /// Id of its zone.
-    pub zone: ObjectId,
-    /// Id of the physical network that carries it.
-    pub physical_network: ObjectId,
-    /// Unique in the zone.
-    pub name: ObjectId,
-    /// VLAN of the public traffic; none: untagged.
-    pub vlan: Option<VlanId>,
-    /// The network of the addresses.
-    pub cidr: Cidr,
-    /// Next hop towards the Internet.
-    #[schema(value_type = String)]
-    pub gateway: Ipv4Addr,
-    /// First address to give out.
-    #[schema(value_type = String)]
-    pub start: Ipv4Addr,
-    /// Last address to give out.
-    #[schema(value_type = String)]
-    pub end: Ipv4Addr,
-}
-
-/// An isolated guest network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Network {
-    /// Never used again once deleted.
-    pub id: ObjectId,
-    /// Id of its zone.
-    pub zone: ObjectId,
-    /// Id of the physical network that carries it.
-    pub physical_network: ObjectId,
-    /// Id of the range of its source-NAT address.
-    pub public_range: ObjectId,
-    /// Unique in the zone.
-    pub name: ObjectId,
-    /// Domain of the guests' names.
-    pub domain: DomainName,
-    /// Its addresses.
-    pub cidr: Cidr,
-    /// The router's address in it.
-    #[schema(value_type = String)]
-    pub gateway: Ipv4Addr,
-    /// May guests open connections to the outside?
-    pub egress: EgressPolicy,
-    /// Its VLAN.
-    pub vlan: VlanId,
-    /// Source-NAT address.
-    #[schema(value_type = String)]
-    pub source_nat: Ipv4Addr,
-    /// DHCP lease time in seconds.
-    pub lease_seconds: LeaseSeconds,
-    /// Largest packet of guests in bytes; none: the physical network's.
-    pub mtu: Option<Mtu>,
-    /// Its router.
-    pub router: ApplianceId,
-}
-
-/// A guest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Guest {
-    /// Never used again once deleted.
-    pub id: ObjectId,
-    /// Id of its zone.
-    pub zone: ObjectId,
-    /// Host name.
-    pub name: HostName,
-    /// Its NICs; the first is the one it was created with.
-    pub nics: Vec<Nic>,
-}
-
-/// A guest's NIC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Nic {
-    /// Also its id in the router's configuration.
-    pub id: ObjectId,
-    /// Id of its network.
-    pub network: ObjectId,
-    /// Its address on the wire.
-    pub mac: MacAddr,
-    /// Its address.
-    #[schema(value_type = String)]
-    pub address: Ipv4Addr,
-}
-
-/// A system VM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Appliance {
-    /// Also its host name and the name in its certificate.
-    pub id: ApplianceId,
-    /// What it is.
-    pub role: Role,
-    /// Id of its zone.
-    pub zone: ObjectId,
-    /// Id of the network it serves; none once that is deleted: destroy the machine, then delete the appliance.
-    pub network: Option<ObjectId>,
-    /// Its address on the control network.
-    pub control: InterfaceAddress,
-    /// Where the manager reaches it, if not at the control address.
-    #[schema(value_type = Option<String>)]
-    pub endpoint: Option<SocketAddr>,
-    /// The NICs that its machine must have, in this order; it finds them by their addresses.
-    pub nics: Vec<ApplianceNic>,
-}
-
-/// A NIC that an appliance's machine must have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ApplianceNic {
-    /// What it is for.
-    pub purpose: NicPurpose,
-    /// Id of the physical network to plug it into; none for the control network.
-    pub physical_network: Option<ObjectId>,
-    /// Its address on the wire.
-    pub mac: MacAddr,
-}
-
-/// What an appliance's NIC is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum NicPurpose {
-    /// Control network.
-    Control,
-    /// Untagged public traffic.
-    Public,
-    /// Tagged traffic of a physical network.
-    Trunk,
-}
+pub use crate::kinds::appliance::{Appliance, ApplianceNic, NicPurpose};
+pub use crate::kinds::guest::{Guest, Nic};
+pub use crate::kinds::network::Network;
+pub use crate::store::observations::LastAnswer;
 
 /// Wanted against reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -199,9 +29,8 @@ pub struct ApplianceStatus {
     pub reachable: bool,
     /// Where its engine stands.
     pub phase: Option<Phase>,
-    /// Word for its last answer to a push: applied, already, stale, changed, busy, rejected, failed, or
-    /// unreachable, not-booted, internal (the manager itself failed).
-    pub last_answer: Option<String>,
+    /// What the last exchange with it came to.
+    pub last_answer: Option<LastAnswer>,
     /// The reason behind the last answer, for a person.
     pub detail: Option<String>,
     /// What the last push changed.
@@ -221,7 +50,7 @@ pub struct ApplianceStatus {
 /// One item taken from a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Allocation {
-    /// The pool, such as `public:pr-1`, `vlan:pn-1`, `guest:n-1`, `control:z-1` or `mac`.
+    /// The pool, such as `public:z-1`, `vlan:pn-1`, `guest:n-1`, `control` or `mac`.
     pub pool: String,
     /// The item as it is written: an address, a VLAN id, a MAC.
     pub value: String,
@@ -256,4 +85,13 @@ pub struct AppliancePlan {
     pub plan: PlanSummary,
     /// What the appliance remarks.
     pub findings: Vec<Finding>,
+}
+
+/// Where an appliance's API is reached, if not at its control address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointSpec {
+    /// Address and port, such as a forwarded loopback port of the lab; null goes back to the control address.
+    #[schema(value_type = Option<String>, example = "127.0.0.1:43922")]
+    pub address: Option<std::net::SocketAddr>,
 }

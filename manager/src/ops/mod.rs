@@ -1,83 +1,81 @@
 //! Changes to the cloud: each is one transaction with its allocations and the configurations that follow from it.
 //!
 //! Guarantees: a change happens whole or not at all; a request id answers the same however often it is sent; a
-//! configuration that the appliance would refuse is refused here, before it is stored. Not here: pushing.
+//! configuration that the appliance would refuse is refused here, before it is stored. Not here: what a change to an
+//! object does, which its kind says; and pushing.
 
-mod appliance;
 mod cloud;
-mod guest;
-mod network;
-mod physical;
-mod public;
-mod resolve;
+mod export;
+mod machine;
+mod operate;
 mod settle;
-mod zone;
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sluice_api::Digest;
-use sluice_api::types::ObjectId;
-use sqlx::SqliteConnection;
+use sluice_api::types::{ApplianceId, Generation, ObjectId};
+use utoipa::ToSchema;
 
-pub use appliance::boot_document;
 pub use cloud::{CloudChange, CloudReport};
-pub use resolve::{
-    appliance_id, find_guest, find_network, find_physical_network, find_public_range, find_zone,
+pub use export::export;
+pub use machine::boot_document;
+pub use operate::{
+    Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,
 };
-pub use settle::raise;
+pub use settle::refresh;
 
 use crate::error::Error;
-use crate::model::{
-    CloudSpec, EndpointSpec, GuestPatch, GuestSpec, NetworkPatch, NetworkSpec,
-    PhysicalNetworkPatch, PhysicalNetworkSpec, PublicRangeSpec, ZonePatch, ZoneSpec,
-};
-use crate::store::requests;
-use crate::store::row_json;
-use crate::store::{Store, StoredAnswer};
+use crate::kinds::{self, AnyKind, Context};
+use crate::model::{CloudSpec, EndpointSpec};
+use crate::store::{Conn, Store, StoredAnswer, requests, to_json};
 
-/// One change; objects are named by name or id.
+/// One change; objects are named by name or id, kinds by their word.
 #[derive(Clone, Debug, Serialize)]
 pub enum Change {
-    /// A new zone.
-    CreateZone(ZoneSpec),
-    /// Another zone.
-    UpdateZone(ObjectId, ZonePatch),
-    /// No such zone any more.
-    DeleteZone(ObjectId),
-    /// A new physical network.
-    CreatePhysicalNetwork(PhysicalNetworkSpec),
-    /// Another physical network.
-    UpdatePhysicalNetwork(ObjectId, PhysicalNetworkPatch),
-    /// No such physical network any more.
-    DeletePhysicalNetwork(ObjectId),
-    /// A new public range.
-    CreatePublicRange(PublicRangeSpec),
-    /// No such public range any more.
-    DeletePublicRange(ObjectId),
-    /// A new network and its router.
-    CreateNetwork(NetworkSpec),
-    /// Another network.
-    UpdateNetwork(ObjectId, NetworkPatch),
-    /// No such network any more.
-    DeleteNetwork(ObjectId),
-    /// A new guest.
-    CreateGuest(GuestSpec),
-    /// Another guest.
-    UpdateGuest(ObjectId, GuestPatch),
-    /// No such guest any more.
-    DeleteGuest(ObjectId),
+    /// A new object.
+    Create {
+        /// Its kind.
+        kind: &'static str,
+        /// What it is to be, as its kind understands it.
+        spec: Value,
+    },
+    /// Another object.
+    Update {
+        /// Its kind.
+        kind: &'static str,
+        /// Which one.
+        object: ObjectId,
+        /// What of it changes.
+        patch: Value,
+    },
+    /// No such object any more.
+    Delete {
+        /// Its kind.
+        kind: &'static str,
+        /// Which one.
+        object: ObjectId,
+    },
+    /// Something else done with an object.
+    Act {
+        /// Its kind.
+        kind: &'static str,
+        /// Which one.
+        object: ObjectId,
+        /// What.
+        action: &'static str,
+        /// How.
+        body: Value,
+    },
     /// Another way to an appliance.
     SetEndpoint(ObjectId, EndpointSpec),
-    /// The appliance's machine is gone.
-    DeleteAppliance(ObjectId),
     /// A whole cloud.
     Apply {
         /// What there is to be.
         cloud: CloudSpec,
-        /// Leave alone what the description does not have.
-        keep: bool,
+        /// Delete what the description does not have.
+        prune: bool,
         /// Only say what would change.
         dry_run: bool,
         /// Refuse when what changes has another digest than this.
@@ -96,18 +94,13 @@ pub struct Outcome {
     pub touched: BTreeSet<String>,
 }
 
-/// The transaction that a change is made in.
-pub struct Context<'c> {
-    conn: &'c mut SqliteConnection,
-    request: Option<&'c str>,
-    touched: BTreeSet<String>,
-}
-
-impl Context<'_> {
-    /// Has the configuration of `appliance` compiled before the transaction ends.
-    fn touch(&mut self, appliance: &sluice_api::types::ApplianceId) {
-        self.touched.insert(appliance.as_str().to_owned());
-    }
+/// When a change is in force: once this appliance has this generation, or a later one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Effect {
+    /// Which appliance.
+    pub appliance: ApplianceId,
+    /// Number of its configuration that has the change in it.
+    pub generation: Generation,
 }
 
 /// Makes `change`; with a request id that was used before for the same change, repeats the answer instead.
@@ -121,10 +114,14 @@ pub async fn execute(
     if let Some(answer) = repeated(&mut transaction, request, &digest).await? {
         return Ok(answer);
     }
-    let mut context = Context { conn: &mut transaction, request, touched: BTreeSet::new() };
-    let mut outcome = run(&mut context, change).await?;
-    settle::settle(&mut context).await?;
-    outcome.touched = context.touched;
+    let mut context = Context::new(&mut transaction, request);
+    let (status, mut answer) = run(&mut context, change).await?;
+    let effects = settle::settle(&mut context, word(change)).await?;
+    if let Value::Object(fields) = &mut answer {
+        fields.insert("effects".to_owned(), json!(effects));
+    }
+    let touched = context.touched.iter().map(ToString::to_string).collect();
+    let outcome = Outcome { status, body: to_json(&answer, "answer")?, touched };
     if matches!(change, Change::Apply { dry_run: true, .. }) {
         // dropped without commit: the rules were asked, nothing was changed
         return Ok(outcome);
@@ -144,7 +141,7 @@ fn digest(change: &Change) -> Result<String, Error> {
 }
 
 async fn repeated(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     request: Option<&str>,
     digest: &str,
 ) -> Result<Option<Outcome>, Error> {
@@ -156,46 +153,43 @@ async fn repeated(
     Ok(Some(Outcome { status: stored.status, body: stored.answer, touched: BTreeSet::new() }))
 }
 
-/// Makes a change inside a transaction; whole clouds are made of the others.
-async fn run(context: &mut Context<'_>, change: &Change) -> Result<Outcome, Error> {
+/// The change in words, for the history.
+fn word(change: &Change) -> String {
     match change {
-        Change::Apply { cloud, keep, expect, .. } => {
-            let terms = cloud::Terms { keep: *keep, expect: expect.as_ref() };
-            changed(&cloud::apply(context, cloud, terms).await?)
-        }
-        single => run_single(context, single).await,
+        Change::Create { kind, .. } => format!("{kind} created"),
+        Change::Update { kind, object, .. } => format!("{kind} {object} changed"),
+        Change::Delete { kind, object } => format!("{kind} {object} deleted"),
+        Change::Act { kind, object, action, .. } => format!("{action} of {kind} {object}"),
+        Change::SetEndpoint(object, _) => format!("endpoint of {object} set"),
+        Change::Apply { .. } => "description applied".to_owned(),
     }
 }
 
-async fn run_single(context: &mut Context<'_>, change: &Change) -> Result<Outcome, Error> {
-    match change {
-        Change::CreateZone(spec) => created(&zone::create(context, spec).await?),
-        Change::UpdateZone(id, patch) => changed(&zone::update(context, id, patch).await?),
-        Change::DeleteZone(id) => changed(&zone::delete(context, id).await?),
-        Change::CreatePhysicalNetwork(spec) => created(&physical::create(context, spec).await?),
-        Change::UpdatePhysicalNetwork(id, patch) => {
-            changed(&physical::update(context, id, patch).await?)
+fn kind(word: &str) -> Result<&'static dyn AnyKind, Error> {
+    kinds::by_word(word)
+        .ok_or_else(|| Error::Corrupt { what: "kind", reason: format!("there is no {word}") })
+}
+
+/// Makes a change inside a transaction; HTTP status and answer.
+async fn run(context: &mut Context<'_>, change: &Change) -> Result<(u16, Value), Error> {
+    let answer = match change {
+        Change::Create { kind: word, spec } => {
+            return Ok((201, kind(word)?.create(context, spec.clone()).await?));
         }
-        Change::DeletePhysicalNetwork(id) => changed(&physical::delete(context, id).await?),
-        Change::CreatePublicRange(spec) => created(&public::create(context, spec).await?),
-        Change::DeletePublicRange(id) => changed(&public::delete(context, id).await?),
-        Change::CreateNetwork(spec) => created(&network::create(context, spec).await?),
-        Change::UpdateNetwork(id, patch) => changed(&network::update(context, id, patch).await?),
-        Change::DeleteNetwork(id) => changed(&network::delete(context, id).await?),
-        Change::CreateGuest(spec) => created(&guest::create(context, spec).await?),
-        Change::UpdateGuest(id, patch) => changed(&guest::update(context, id, patch).await?),
-        Change::DeleteGuest(id) => changed(&guest::delete(context, id).await?),
-        Change::SetEndpoint(id, spec) => changed(&appliance::endpoint(context, id, spec).await?),
-        Change::DeleteAppliance(id) => changed(&appliance::delete(context, id).await?),
-        Change::Apply { .. } => changed(&Value::Null),
-    }
-}
-
-fn created<T: Serialize>(object: &T) -> Result<Outcome, Error> {
-    Ok(Outcome { status: 201, ..changed(object)? })
-}
-
-fn changed<T: Serialize>(object: &T) -> Result<Outcome, Error> {
-    let body = row_json(object, "answer")?;
-    Ok(Outcome { status: 200, body, touched: BTreeSet::new() })
+        Change::Update { kind: word, object, patch } => {
+            kind(word)?.update(context, object.clone(), patch.clone()).await?
+        }
+        Change::Delete { kind: word, object } => {
+            kind(word)?.delete(context, object.clone()).await?
+        }
+        Change::Act { kind: word, object, action, body } => {
+            kind(word)?.act(context, object.clone(), action, body.clone()).await?
+        }
+        Change::SetEndpoint(id, spec) => json!(machine::endpoint(context, id, spec).await?),
+        Change::Apply { cloud, prune, expect, .. } => {
+            let terms = cloud::Terms { prune: *prune, expect: expect.as_ref() };
+            json!(cloud::apply(context, cloud, terms).await?)
+        }
+    };
+    Ok((200, answer))
 }

@@ -1,42 +1,58 @@
 //! The end of a change: each touched appliance gets the configuration that follows, with a higher number if it differs.
 
-use sluice_api::config::{Guest, RouterConfig};
-use sluice_api::types::{Generation, ObjectId};
-use sluice_api::{Digest, Finding};
-use sqlx::SqliteConnection;
+use sluice_api::types::{ApplianceId, Generation};
+use sluice_api::{ApplianceConfig, Digest, Finding};
 
-use super::Context;
-use crate::compile::{self, Carrier, NetworkModel, PublicModel, RouterModel};
+use super::Effect;
+use crate::compile;
 use crate::error::Error;
-use crate::model::{Appliance, Network, NicPurpose, PhysicalNetwork, PublicRange};
-use crate::store::{WantedRow, row_json};
-use crate::store::{allocations, appliances, guests, networks, zones};
+use crate::kinds::appliance::{Appliance, object_id};
+use crate::kinds::context::ACCOUNT;
+use crate::kinds::{Context, dynamic};
+use crate::store::objects::ALL;
+use crate::store::wanted::{self, Cause};
+use crate::store::{Conn, Store, WantedRow, allocations, to_json};
 
-/// Compiles every touched appliance that still exists.
-pub(super) async fn settle(context: &mut Context<'_>) -> Result<(), Error> {
+/// Compiles every touched appliance that still exists; says which generation of each has the change in it.
+pub(super) async fn settle(
+    context: &mut Context<'_>,
+    reason: String,
+) -> Result<Vec<Effect>, Error> {
+    let cause = Cause { actor: ACCOUNT, reason: &reason };
+    let mut effects = Vec::new();
     for id in context.touched.clone() {
-        if let Some(row) = appliances::appliances(context.conn, Some(&id)).await?.pop() {
-            recompile(context.conn, &row.appliance).await?;
-            let wanted = appliances::wanted(context.conn, &id).await?;
-            let generation = wanted.map_or(0, |wanted| wanted.generation);
-            let number = i64::try_from(generation).unwrap_or(i64::MAX);
-            allocations::stamp(context.conn, &id, number).await?;
-            if row.sent.is_none() {
-                // it was never told of anything, so nothing has to be forgotten
-                allocations::free(context.conn, &id, number).await?;
-            }
+        let key = object_id(&id);
+        let filter = [("id", key.as_str())];
+        let found: Option<Appliance> = dynamic::load(context.conn, &filter, ALL).await?.pop();
+        if let Some(appliance) = found {
+            recompile(context.conn, &appliance, cause).await?;
+            let generation = let_go(context.conn, &id).await?;
+            effects.push(Effect { appliance: id, generation });
         }
     }
-    Ok(())
+    Ok(effects)
 }
 
-async fn recompile(conn: &mut SqliteConnection, appliance: &Appliance) -> Result<(), Error> {
+/// What is being released is free once the configuration that is wanted now, whose number is returned, is confirmed.
+async fn let_go(conn: &mut Conn, id: &ApplianceId) -> Result<Generation, Error> {
+    let id = id.as_str();
+    let generation = wanted::wanted(conn, id).await?.map_or(0, |wanted| wanted.generation);
+    let number = i64::try_from(generation).unwrap_or(i64::MAX);
+    allocations::stamp(conn, id, number).await?;
+    let machine = wanted::machine(conn, id).await?.unwrap_or_default();
+    if machine.sent.is_none() {
+        // it was never told of anything, so nothing has to be forgotten
+        allocations::free(conn, id, number).await?;
+    }
+    Generation::try_from(generation)
+        .map_err(|error| Error::Corrupt { what: "generation", reason: error.to_string() })
+}
+
+async fn recompile(conn: &mut Conn, appliance: &Appliance, cause: Cause<'_>) -> Result<(), Error> {
     let id = appliance.id.as_str();
-    let model = load(conn, appliance).await?;
-    let mut config = compile(&model)?;
+    let mut config = compile::configuration(conn, appliance).await?;
     let digest = digest(&config)?;
-    let old = appliances::wanted(conn, id).await?;
-    let generation = old.as_ref().map_or(0, |wanted| wanted.generation);
+    let old = wanted::wanted(conn, id).await?;
     if old.is_some_and(|wanted| wanted.digest == digest) {
         return Ok(());
     }
@@ -44,17 +60,12 @@ async fn recompile(conn: &mut SqliteConnection, appliance: &Appliance) -> Result
     if Finding::any_error(&findings) {
         return Err(Error::Rejected(findings));
     }
-    config.generation = after(generation)?;
-    write(conn, id, &config, digest).await
-}
-
-fn compile(model: &RouterModel) -> Result<RouterConfig, Error> {
-    compile::router(model, Generation::MIN)
-        .map_err(|error| Error::Corrupt { what: "model", reason: crate::push::chain(&error) })
+    config.generation = after(wanted::highest(conn, id).await?)?;
+    write(conn, id, &config, digest, cause).await
 }
 
 /// Digest of the content: the number is the same for all.
-fn digest(config: &RouterConfig) -> Result<String, Error> {
+fn digest(config: &ApplianceConfig) -> Result<String, Error> {
     let digest = Digest::of(config)
         .map_err(|error| Error::Corrupt { what: "configuration", reason: error.to_string() })?;
     Ok(digest.as_str().to_owned())
@@ -66,104 +77,62 @@ fn after(generation: u64) -> Result<Generation, Error> {
 }
 
 async fn write(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: &str,
-    config: &RouterConfig,
+    config: &ApplianceConfig,
     digest: String,
+    cause: Cause<'_>,
 ) -> Result<(), Error> {
     let generation = config.generation.get();
-    let wanted = WantedRow { generation, digest, config: row_json(config, "configuration")? };
-    appliances::set_wanted(conn, id, &wanted).await
+    let wanted = WantedRow { generation, digest, config: to_json(config, "configuration")? };
+    wanted::set(conn, id, &wanted, cause).await
 }
 
-/// Gives the wanted configuration a number above `seen`, which the appliance has from elsewhere (a store that was put
-/// back to an older state); the content stays. Returns false when a higher number is wanted already.
-pub async fn raise(conn: &mut SqliteConnection, id: &str, seen: Generation) -> Result<bool, Error> {
-    let Some(wanted) = appliances::wanted(conn, id).await? else { return Ok(false) };
-    if wanted.generation > seen.get() {
-        return Ok(false);
-    }
+/// An old or a found content as what is wanted from now on.
+pub(super) struct Renewed<'a> {
+    /// The document, whatever its number.
+    pub(super) document: &'a str,
+    /// The new number is above this one too.
+    pub(super) above: Generation,
+    /// Why the content is not what the model makes; none: it is.
+    pub(super) pinned: bool,
+    /// Who wants it, and why.
+    pub(super) cause: Cause<'a>,
+}
+
+/// Makes a document what the appliance should have, under a new number.
+pub(super) async fn renew(
+    conn: &mut Conn,
+    id: &ApplianceId,
+    renewed: &Renewed<'_>,
+) -> Result<Effect, Error> {
     let corrupt = |reason: String| Error::Corrupt { what: "configuration", reason };
-    let mut config: RouterConfig =
-        serde_json::from_str(&wanted.config).map_err(|error| corrupt(error.to_string()))?;
-    config.generation = after(seen.get())?;
-    write(conn, id, &config, wanted.digest).await?;
-    Ok(true)
-}
-
-async fn load(conn: &mut SqliteConnection, appliance: &Appliance) -> Result<RouterModel, Error> {
-    let zone = zones::zones(conn).await?.into_iter().find(|zone| zone.id == appliance.zone);
-    let zone = zone.ok_or_else(|| missing("zone", &appliance.zone))?;
-    let physical = zones::physical_networks(conn).await?;
-    let ranges = zones::public_ranges(conn).await?;
-    let mut served = Vec::new();
-    if let Some(id) = &appliance.network {
-        for network in networks::networks(conn, Some(id.as_str())).await? {
-            served.push(network_model(conn, &network, &ranges).await?);
-        }
+    let mut config: ApplianceConfig =
+        serde_json::from_str(renewed.document).map_err(|error| corrupt(error.to_string()))?;
+    let findings = config.check();
+    if Finding::any_error(&findings) {
+        return Err(Error::Rejected(findings));
     }
-    let control = appliance.nics.iter().find(|nic| nic.purpose == NicPurpose::Control);
-    Ok(RouterModel {
-        appliance: appliance.id.clone(),
-        control_mac: control.ok_or_else(|| missing("control NIC", &appliance.zone))?.mac,
-        control: appliance.control,
-        control_gateway: zone.control_gateway,
-        managers: zone.managers,
-        resolvers: zone.resolvers,
-        carriers: carriers(appliance, &physical, served.is_empty()),
-        networks: served,
-    })
+    config.generation = Generation::MIN;
+    let digest = digest(&config)?;
+    let highest = wanted::highest(conn, id.as_str()).await?.max(renewed.above.get());
+    config.generation = after(highest)?;
+    write(conn, id.as_str(), &config, digest, renewed.cause).await?;
+    if renewed.pinned {
+        wanted::pin(conn, id.as_str(), renewed.cause.reason).await?;
+    }
+    Ok(Effect { appliance: id.clone(), generation: config.generation })
 }
 
-fn missing(what: &'static str, id: &ObjectId) -> Error {
-    Error::Corrupt { what, reason: format!("{id} refers to none") }
-}
-
-/// The NICs that carry something; a router without networks uses none but control.
-fn carriers(appliance: &Appliance, physical: &[PhysicalNetwork], idle: bool) -> Vec<Carrier> {
-    let carrier = |nic: &crate::model::ApplianceNic| {
-        let network = physical.iter().find(|net| Some(&net.id) == nic.physical_network.as_ref())?;
-        Some(Carrier {
-            physical_network: network.id.clone(),
-            tagged: nic.purpose == NicPurpose::Trunk,
-            mac: nic.mac,
-            mtu: network.mtu,
-        })
-    };
-    if idle { Vec::new() } else { appliance.nics.iter().filter_map(carrier).collect() }
-}
-
-async fn network_model(
-    conn: &mut SqliteConnection,
-    network: &Network,
-    ranges: &[PublicRange],
-) -> Result<NetworkModel, Error> {
-    let range = ranges.iter().find(|range| range.id == network.public_range);
-    let range = range.ok_or_else(|| missing("public range", &network.id))?;
-    let nics = guests::nics(conn, &network.id).await?.into_iter();
-    let guest = |(hostname, nic): (_, crate::model::Nic)| Guest {
-        id: nic.id,
-        mac: nic.mac,
-        address: nic.address,
-        hostname,
-    };
-    Ok(NetworkModel {
-        id: network.id.clone(),
-        physical_network: network.physical_network.clone(),
-        vlan: network.vlan,
-        cidr: network.cidr,
-        gateway: network.gateway,
-        domain: network.domain.clone(),
-        egress: network.egress,
-        lease_seconds: network.lease_seconds,
-        mtu: network.mtu,
-        public: PublicModel {
-            physical_network: range.physical_network.clone(),
-            vlan: range.vlan,
-            cidr: range.cidr,
-            address: network.source_nat,
-            gateway: range.gateway,
-        },
-        guests: nics.map(guest).collect(),
-    })
+/// Compiles every appliance: another build of the manager may make another configuration of the same model. One that
+/// was put on an older content stays there.
+pub async fn refresh(store: &Store) -> Result<(), Error> {
+    let mut transaction = store.begin().await?;
+    let mut context = Context::new(&mut transaction, None);
+    for id in wanted::unpinned(context.conn).await? {
+        context.touch(&id);
+    }
+    settle(&mut context, "another build of the manager".to_owned()).await?;
+    transaction.commit().await?;
+    Ok(())
 }

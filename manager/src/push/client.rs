@@ -12,15 +12,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sluice_api::RouterConfig;
+use sluice_api::ApplianceConfig;
 use sluice_api::boot::Identity;
+use sluice_api::config::Part;
 use sluice_api::report::{
     Answer, ArpingRequest, CaptureRequest, Confirm, ConfirmAnswer, DiagnosticOutput, DryRun,
     Health, LogPage, PingRequest, PowerAction, PowerRequest, StatusReport, TracerouteRequest,
 };
-use sluice_api::types::{ApplianceId, Generation};
+use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 
-use super::exchange::{Call, Peer, PushError};
+use super::exchange::{Body, Call, Peer, PushError};
 
 /// Longest wait for a question.
 const ASK: Duration = Duration::from_secs(10);
@@ -102,8 +103,12 @@ impl PushClient {
 
     /// The same, with the end of the certificate that the appliance shows.
     pub async fn look(&self) -> Result<Look, PushError> {
-        let call =
-            Call { method: Method::GET, path: "/v1/status", body: Vec::new(), patience: ASK };
+        let call = Call {
+            method: Method::GET,
+            path: "/v1/status",
+            body: Body::Json(Vec::new()),
+            patience: ASK,
+        };
         let answered = self.peer.exchange(call).await?;
         let status = serde_json::from_slice(&answered.body)
             .map_err(|_| self.unexpected(answered.status.as_u16(), &answered.body))?;
@@ -116,8 +121,15 @@ impl PushClient {
     }
 
     /// `GET /v1/config`: the committed configuration.
-    pub async fn config(&self) -> Result<RouterConfig, PushError> {
+    pub async fn config<P: Part>(&self) -> Result<ApplianceConfig<P>, PushError> {
         self.get("/v1/config").await
+    }
+
+    /// The same byte for byte, which is what its digest is of.
+    pub async fn config_text(&self) -> Result<String, PushError> {
+        let (status, body) = self.raw(Method::GET, "/v1/config", Vec::new(), ASK).await?;
+        let text = String::from_utf8(body.to_vec()).ok().filter(|_| status == 200);
+        text.ok_or_else(|| self.unexpected(status, &body))
     }
 
     /// `GET /v1/logs` after entry number `after`, at most `limit` entries.
@@ -132,14 +144,14 @@ impl PushClient {
     }
 
     /// `PUT /v1/config`.
-    pub async fn push(&self, config: &RouterConfig) -> Result<Answer, PushError> {
+    pub async fn push<P: Part>(&self, config: &ApplianceConfig<P>) -> Result<Answer, PushError> {
         self.push_bytes(json(config)?).await
     }
 
     /// `PUT /v1/config?confirm_seconds=N`: reverts unless confirmed within so many seconds; 0 commits at once.
-    pub async fn push_confirming(
+    pub async fn push_confirming<P: Part>(
         &self,
-        config: &RouterConfig,
+        config: &ApplianceConfig<P>,
         seconds: u32,
     ) -> Result<Answer, PushError> {
         let path = format!("/v1/config?confirm_seconds={seconds}");
@@ -152,7 +164,7 @@ impl PushClient {
     }
 
     /// `PUT /v1/config?dry_run=true`: what the push would do, without doing it.
-    pub async fn dry_run(&self, config: &RouterConfig) -> Result<DryRun, PushError> {
+    pub async fn dry_run<P: Part>(&self, config: &ApplianceConfig<P>) -> Result<DryRun, PushError> {
         self.dry_run_bytes(json(config)?).await
     }
 
@@ -237,8 +249,27 @@ impl PushClient {
         body: Vec<u8>,
         patience: Duration,
     ) -> Result<(u16, Bytes), PushError> {
-        let answered = self.peer.exchange(Call { method, path, body, patience }).await?;
+        let call = Call { method, path, body: Body::Json(body), patience };
+        let answered = self.peer.exchange(call).await?;
         Ok((answered.status.as_u16(), answered.body))
+    }
+
+    /// `PUT /v1/blobs/sha256:DIGEST`: bytes that a configuration names.
+    pub async fn put_blob(&self, digest: &BlobDigest, bytes: Vec<u8>) -> Result<(), PushError> {
+        let path = format!("/v1/blobs/{digest}");
+        let body = Body::Bytes(bytes);
+        let call = Call { method: Method::PUT, path: &path, body, patience: CHANGE };
+        let answered = self.peer.exchange(call).await?;
+        let status = answered.status.as_u16();
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        Err(self.unexpected(status, &answered.body))
+    }
+
+    /// `GET /v1/status` as it comes, with what this build does not know.
+    pub async fn status_json(&self) -> Result<serde_json::Value, PushError> {
+        self.get("/v1/status").await
     }
 
     /// A refusal is one in every call; what else was not asked for is not understood.

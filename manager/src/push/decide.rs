@@ -1,7 +1,7 @@
 //! What to do about an appliance, given what it should have and what it says: pure.
 //!
-//! Guarantees: a configuration is pushed only when the appliance has something else, never when it reports a higher
-//! number; a pending configuration that is the wanted one is confirmed rather than pushed again.
+//! Guarantees: a configuration is pushed only over one that this store gave, never over a stranger's and never over a
+//! higher number; a pending configuration that is the wanted one is confirmed rather than pushed again.
 
 use sluice_api::Digest;
 use sluice_api::report::{Phase, Reported, StatusReport};
@@ -17,7 +17,7 @@ pub struct Wanted {
 }
 
 /// The next step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It has what it should.
     Rest,
@@ -27,16 +27,25 @@ pub enum Next {
     Confirm(Generation),
     /// It is at work; ask again soon.
     Wait,
-    /// It has a number that we never gave, or ours with other content: ours must rise above it first.
-    Raise(Generation),
+    /// It has a configuration that this store never gave: a person has to decide which of the two is right.
+    Diverged(Reported),
 }
 
-/// The next step for an appliance that reports `status`.
-pub fn decide(wanted: &Wanted, status: &StatusReport) -> Next {
+/// The next step for an appliance that reports `status`; `known` says whether this store gave it a configuration.
+pub fn decide(wanted: &Wanted, status: &StatusReport, known: impl Fn(&Reported) -> bool) -> Next {
+    let relation = |reported: &Reported| {
+        if reported.generation == wanted.generation && reported.digest == wanted.digest {
+            Relation::Same
+        } else if reported.generation < wanted.generation && known(reported) {
+            Relation::Older
+        } else {
+            Relation::Foreign
+        }
+    };
     if let Some(pending) = &status.pending {
-        return match relation(wanted, pending) {
+        return match relation(pending) {
             Relation::Same => Next::Confirm(pending.generation),
-            Relation::Foreign => Next::Raise(pending.generation),
+            Relation::Foreign => Next::Diverged(pending.clone()),
             // an older one of ours is being tried out: it is confirmed, reverts, or makes way when it is asked
             Relation::Older => Next::Push,
         };
@@ -45,10 +54,10 @@ pub fn decide(wanted: &Wanted, status: &StatusReport) -> Next {
         return Next::Wait;
     }
     let Some(current) = &status.current else { return Next::Push };
-    match relation(wanted, current) {
+    match relation(current) {
         Relation::Same => Next::Rest,
         Relation::Older => Next::Push,
-        Relation::Foreign => Next::Raise(current.generation),
+        Relation::Foreign => Next::Diverged(current.clone()),
     }
 }
 
@@ -56,16 +65,6 @@ enum Relation {
     Same,
     Older,
     Foreign,
-}
-
-fn relation(wanted: &Wanted, reported: &Reported) -> Relation {
-    if reported.generation < wanted.generation {
-        Relation::Older
-    } else if reported.generation == wanted.generation && reported.digest == wanted.digest {
-        Relation::Same
-    } else {
-        Relation::Foreign
-    }
 }
 
 #[cfg(test)]
@@ -84,6 +83,9 @@ mod tests {
             appliance: "r-1".parse().unwrap(),
             role: Role::Router,
             firmware: "test".to_owned(),
+            build: None,
+            contract_versions: vec![1],
+            capabilities: Vec::new(),
             uptime_seconds: 1,
             phase,
             current,
@@ -92,13 +94,16 @@ mod tests {
             services: Vec::new(),
             repairs: Vec::new(),
             alarms: Vec::new(),
+            missing_blobs: Vec::new(),
         }
     }
 
     fn next(phase: Phase, current: Option<Reported>, pending: Option<Reported>) -> Next {
         let generation = Generation::try_from(5).unwrap();
         let wanted = Wanted { generation, digest: Digest::of_bytes(b"five") };
-        decide(&wanted, &status(phase, current, pending))
+        // this store gave one to four
+        let known = |reported: &Reported| reported.digest == Digest::of_bytes(b"four");
+        decide(&wanted, &status(phase, current, pending), known)
     }
 
     #[test]
@@ -130,11 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_older_is_ever_sent() {
-        let six = Generation::try_from(6).unwrap();
-        let five = Generation::try_from(5).unwrap();
-        assert_eq!(next(Phase::InForce, Some(reported(6, "six")), None), Next::Raise(six));
-        assert_eq!(next(Phase::InForce, Some(reported(5, "other")), None), Next::Raise(five));
-        assert_eq!(next(Phase::AwaitingConfirm, None, Some(reported(6, "six"))), Next::Raise(six));
+    fn what_this_store_never_gave_is_not_overwritten() {
+        for (number, content) in [(6, "six"), (5, "other"), (4, "a stranger's")] {
+            let reported = reported(number, content);
+            let diverged = Next::Diverged(reported.clone());
+            assert_eq!(next(Phase::InForce, Some(reported.clone()), None), diverged);
+            assert_eq!(next(Phase::AwaitingConfirm, None, Some(reported)), diverged);
+        }
     }
 }

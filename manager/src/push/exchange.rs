@@ -97,8 +97,16 @@ pub enum ExchangeError {
 pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Body,
     pub(super) patience: Duration,
+}
+
+/// What a request carries.
+pub(super) enum Body {
+    /// A JSON document, or nothing.
+    Json(Vec<u8>),
+    /// Bytes that mean nothing to the API itself.
+    Bytes(Vec<u8>),
 }
 
 /// An answer, and as whom the appliance gave it.
@@ -184,11 +192,15 @@ fn shown_until(stream: &TlsStream<TcpStream>) -> Option<i64> {
 }
 
 fn request(call: Call<'_>) -> Result<Request<Full<Bytes>>, ExchangeError> {
+    let (kind, body) = match call.body {
+        Body::Json(body) => ("application/json", body),
+        Body::Bytes(body) => ("application/octet-stream", body),
+    };
     Request::builder()
         .method(call.method)
         .uri(call.path)
         .header("host", "appliance")
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(call.body)))
+        .header("content-type", kind)
+        .body(Full::new(Bytes::from(body)))
         .map_err(ExchangeError::Request)
 }

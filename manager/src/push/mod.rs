@@ -4,6 +4,7 @@
 //! [`Watch`] runs it for every appliance, for as long as the manager lives.
 
 mod act;
+mod blobs;
 mod client;
 mod decide;
 mod exchange;

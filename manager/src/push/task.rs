@@ -1,11 +1,12 @@
 //! The watch over one appliance: ask, decide, act (in `act`), note, wait.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_api::report::{Phase, StatusReport};
-use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{Digest, RouterConfig};
+use sluice_api::types::{ApplianceId, BlobDigest, Generation};
+use sluice_api::{Digest, Finding};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -14,16 +15,19 @@ use super::retry::{Backoff, jittered};
 use super::watch::Watch;
 use super::{Look, PushClient, PushError, chain};
 use crate::error::Error;
-use crate::store::{ApplianceRow, Observation};
-use crate::store::{allocations, appliances, observations};
+use crate::kinds::appliance::{Appliance, object_id};
+use crate::kinds::dynamic;
+use crate::store::objects::ALL;
+use crate::store::{
+    LastAnswer, MachineRow, Observation, Outcome, allocations, observations, outcomes, wanted,
+};
 
 /// Wait before an appliance that is at work is asked again.
 const SOON: Duration = Duration::from_millis(300);
+/// Longest wait before an appliance that never answered yet is asked again.
+const BOOTING: Duration = Duration::from_secs(2);
 /// A certificate is renewed when less than this part of its life is left.
 const RENEW_WHEN_LEFT: u32 = 3;
-
-/// Word for a round that failed within the manager.
-const INTERNAL: &str = "internal";
 
 /// Why a round did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +68,8 @@ pub(super) enum Rest {
 
 /// What is wanted, ready to be sent.
 pub(super) struct Ready {
-    pub(super) row: ApplianceRow,
+    pub(super) appliance: Appliance,
+    pub(super) machine: MachineRow,
     pub(super) wanted: Wanted,
     pub(super) document: String,
 }
@@ -74,18 +79,29 @@ pub(super) struct Task {
     pub(super) id: ApplianceId,
     wake: Arc<Notify>,
     backoff: Backoff,
+    /// What the store has of the appliance: read anew at each round, since others write it too.
     pub(super) seen: Observation,
-    known: bool,
+    /// When this round asked, Unix milliseconds.
+    looked: i64,
     /// What is wrong with the appliance's certificate.
     certificate_alarm: Option<String>,
+    /// Digests of blobs that the appliance has from this watch.
+    pub(super) sent_blobs: BTreeSet<BlobDigest>,
 }
 
 impl Task {
     pub(super) fn new(watch: Watch, id: ApplianceId, wake: Arc<Notify>) -> Self {
         let settings = watch.settings();
-        let backoff = Backoff::new(settings.retry, settings.retry_most);
-        let seen = Observation::default();
-        Self { watch, id, wake, backoff, seen, known: false, certificate_alarm: None }
+        Self {
+            watch,
+            id,
+            wake,
+            backoff: Backoff::new(settings.retry, settings.retry_most),
+            seen: Observation::default(),
+            looked: 0,
+            certificate_alarm: None,
+            sent_blobs: BTreeSet::new(),
+        }
     }
 
     /// Watches until the appliance is gone.
@@ -102,6 +118,10 @@ impl Task {
                     jittered(self.watch.settings().poll)
                 }
                 Rest::Soon => SOON,
+                // one that never answered yet is being booted, and somebody waits for it
+                Rest::Backoff if self.seen.reported.is_none() => {
+                    self.backoff.after_failure().min(BOOTING)
+                }
                 Rest::Backoff => self.backoff.after_failure(),
             };
             if tokio::time::timeout(wait, self.wake.notified()).await.is_ok() {
@@ -111,41 +131,68 @@ impl Task {
     }
 
     async fn round(&mut self) -> Result<Rest, RoundError> {
+        self.looked = observations::now_ms();
         let Some(ready) = self.ready().await? else { return Ok(Rest::Gone) };
-        if ready.row.certificate_until.is_none() {
+        if ready.machine.certificate_until.is_none() {
             // there cannot be a machine yet, so there is nobody to ask
             return Ok(Rest::Poll);
         }
-        let client = self.watch.client(&ready.row.appliance)?;
+        let client = self.watch.client(&ready.appliance)?;
         let look = client.look().await?;
         self.certificate_alarm = self.renew(&look, &client).await;
         self.reported(&look).await?;
         let status = look.status;
-        match decide(&ready.wanted, &status) {
-            Next::Rest => self.settled(&status).await,
-            Next::Wait => Ok(Rest::Soon),
-            Next::Push => self.push(&ready, &client).await,
-            Next::Confirm(generation) => self.confirm(&client, generation).await,
-            Next::Raise(seen) => self.raise(seen).await,
+        if status.current.is_none() {
+            // a new machine has nothing of the old one
+            self.sent_blobs.clear();
         }
+        for digest in &status.missing_blobs {
+            self.send_blob(*digest, &client).await?;
+        }
+        let known = self.known(&ready, &status).await?;
+        match decide(&ready.wanted, &status, |reported| known.contains(&reported.generation)) {
+            Next::Rest => self.settled(&ready, &status).await,
+            Next::Wait => Ok(Rest::Soon),
+            Next::Push => self.push_unless_undone(&ready, &status, &client).await,
+            Next::Confirm(generation) => self.confirm(&client, generation).await,
+            Next::Diverged(found) => self.diverged(&found).await,
+        }
+    }
+
+    /// Generations of what the appliance has that this store gave.
+    async fn known(
+        &self,
+        ready: &Ready,
+        status: &StatusReport,
+    ) -> Result<BTreeSet<Generation>, Error> {
+        let mut known = BTreeSet::new();
+        let others = status.current.iter().chain(&status.pending);
+        for reported in others.filter(|reported| reported.generation < ready.wanted.generation) {
+            let mut conn = self.watch.store().read().await?;
+            let (generation, digest) = (reported.generation, &reported.digest);
+            if outcomes::known(&mut conn, self.id.as_str(), generation, digest).await? {
+                known.insert(generation);
+            }
+        }
+        Ok(known)
     }
 
     async fn ready(&mut self) -> Result<Option<Ready>, Error> {
         let mut conn = self.watch.store().read().await?;
         let id = self.id.as_str();
-        if !self.known {
-            self.seen = observations::read(&mut conn, id).await?.unwrap_or_default();
-            self.known = true;
-        }
-        let row = appliances::appliances(&mut conn, Some(id)).await?.pop();
-        let wanted = appliances::wanted(&mut conn, id).await?;
-        let (Some(row), Some(stored)) = (row, wanted) else { return Ok(None) };
-        let corrupt = |reason: String| Error::Corrupt { what: "configuration", reason };
-        let config: RouterConfig =
-            serde_json::from_str(&stored.config).map_err(|error| corrupt(error.to_string()))?;
-        let digest = Digest::of(&config).map_err(|error| corrupt(error.to_string()))?;
-        let wanted = Wanted { generation: config.generation, digest };
-        Ok(Some(Ready { row, wanted, document: stored.config }))
+        self.seen = observations::read(&mut conn, id).await?.unwrap_or_default();
+        let key = object_id(&self.id);
+        let appliance = dynamic::load(&mut conn, &[("id", key.as_str())], ALL).await?.pop();
+        let machine = wanted::machine(&mut conn, id).await?;
+        let stored = wanted::wanted(&mut conn, id).await?;
+        let (Some(appliance), Some(machine), Some(stored)) = (appliance, machine, stored) else {
+            return Ok(None);
+        };
+        let generation = Generation::try_from(stored.generation)
+            .map_err(|error| Error::Corrupt { what: "generation", reason: error.to_string() })?;
+        let digest = Digest::of_bytes(stored.config.as_bytes());
+        let wanted = Wanted { generation, digest };
+        Ok(Some(Ready { appliance, machine, wanted, document: stored.config }))
     }
 
     /// Notes what the appliance says of itself.
@@ -155,7 +202,7 @@ impl Task {
         seen.reachable = true;
         seen.phase = Some(status.phase);
         seen.reported = status.current.as_ref().map(|current| current.generation);
-        if seen.last_answer.as_deref() == Some("unreachable") {
+        if seen.last_answer == Some(LastAnswer::Unreachable) {
             (seen.last_answer, seen.detail) = (None, None);
         }
         seen.certificate_until = look.certificate_until;
@@ -167,37 +214,68 @@ impl Task {
     pub(super) async fn note(&mut self, seen: Observation) -> Result<(), Error> {
         if seen != self.seen {
             let mut transaction = self.watch.store().begin().await?;
-            observations::write(&mut transaction, self.id.as_str(), &seen).await?;
+            let id = self.id.as_str();
+            observations::write(&mut transaction, id, &seen, self.looked).await?;
             transaction.commit().await?;
             self.seen = seen;
+            self.watch.tell();
         }
         Ok(())
     }
 
     pub(super) async fn note_answer(
         &mut self,
-        word: &str,
+        word: LastAnswer,
         detail: Option<String>,
     ) -> Result<(), Error> {
         let mut seen = self.seen.clone();
-        seen.last_answer = Some(word.to_owned());
+        seen.last_answer = Some(word);
         seen.detail = detail;
         self.note(seen).await
     }
 
+    /// Notes what became of a configuration.
+    pub(super) async fn note_outcome(
+        &self,
+        generation: Generation,
+        outcome: Outcome,
+        detail: Option<&str>,
+        findings: &[Finding],
+    ) -> Result<(), Error> {
+        let mut transaction = self.watch.store().begin().await?;
+        let id = self.id.as_str();
+        outcomes::note(&mut transaction, id, generation, outcome, detail, findings).await?;
+        transaction.commit().await?;
+        self.watch.tell();
+        Ok(())
+    }
+
+    pub(super) async fn outcome(
+        &self,
+        generation: Generation,
+    ) -> Result<(Outcome, Option<i64>), Error> {
+        let mut conn = self.watch.store().read().await?;
+        outcomes::of_generation(&mut conn, self.id.as_str(), generation).await
+    }
+
     /// The committed configuration is the wanted one: what it no longer uses is free.
-    async fn settled(&mut self, status: &StatusReport) -> Result<Rest, RoundError> {
+    async fn settled(&mut self, ready: &Ready, status: &StatusReport) -> Result<Rest, RoundError> {
         self.well().await?;
         let committed = status.current.as_ref().filter(|_| status.phase == Phase::InForce);
         if let Some(current) = committed {
+            let (outcome, _) = self.outcome(ready.wanted.generation).await?;
+            if outcome != Outcome::InForce {
+                self.note_outcome(current.generation, Outcome::InForce, None, &[]).await?;
+            }
             self.free(current.generation).await?;
         }
         Ok(Rest::Poll)
     }
 
-    /// A failure of the manager is over.
+    /// What stood in the way is over.
     async fn well(&mut self) -> Result<(), Error> {
-        if self.seen.last_answer.as_deref() == Some(INTERNAL) {
+        let over = [LastAnswer::Internal, LastAnswer::Diverged, LastAnswer::Held];
+        if self.seen.last_answer.is_some_and(|answer| over.contains(&answer)) {
             let seen = Observation { last_answer: None, detail: None, ..self.seen.clone() };
             self.note(seen).await?;
         }
@@ -238,7 +316,7 @@ impl Task {
         client.renew(&issued.identity).await?;
         let mut transaction = self.watch.store().begin().await?;
         let id = self.id.as_str();
-        appliances::set_certificate(&mut transaction, id, issued.until).await?;
+        wanted::set_certificate(&mut transaction, id, issued.until).await?;
         transaction.commit().await?;
         info!(appliance = %self.id, "certificate renewed");
         Ok(())
@@ -250,10 +328,10 @@ impl Task {
         seen.detail = Some(text.clone());
         let ours = error.is_ours();
         if ours {
-            seen.last_answer = Some(INTERNAL.to_owned());
+            seen.last_answer = Some(LastAnswer::Internal);
         } else {
             seen.reachable = false;
-            seen.last_answer = Some("unreachable".to_owned());
+            seen.last_answer = Some(LastAnswer::Unreachable);
         }
         if seen != self.seen && ours {
             error!(appliance = %self.id, error = text, "the manager failed; will retry");

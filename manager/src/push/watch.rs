@@ -18,9 +18,9 @@ use super::task::Task;
 use super::{PushClient, PushError, chain};
 use crate::ca::Authority;
 use crate::error::Error;
-use crate::model::Appliance;
+use crate::kinds::appliance::Appliance;
 use crate::store::Store;
-use crate::store::{appliances, requests};
+use crate::store::{requests, wanted};
 
 /// How often things are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,7 @@ struct Inner {
     identities: Identities,
     settings: WatchSettings,
     changed: Notify,
+    news: Notify,
     tasks: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
@@ -63,8 +64,8 @@ impl Watch {
     /// A watch over the appliances of `store`; [`Watch::run`] starts it.
     pub fn new(store: Store, authority: Authority, settings: WatchSettings) -> Self {
         let identities = Identities::new(authority.clone());
-        let (changed, tasks) = (Notify::new(), Mutex::default());
-        let inner = Inner { store, authority, identities, settings, changed, tasks };
+        let (changed, news, tasks) = (Notify::new(), Notify::new(), Mutex::default());
+        let inner = Inner { store, authority, identities, settings, changed, news, tasks };
         Self { inner: Arc::new(inner) }
     }
 
@@ -77,6 +78,23 @@ impl Watch {
                 None => self.inner.changed.notify_one(),
             }
         }
+    }
+
+    /// Has all appliances looked at now.
+    pub fn wake_all(&self) {
+        for task in self.tasks().values() {
+            task.notify_one();
+        }
+    }
+
+    /// Returns when something was noted of an appliance by this manager.
+    pub async fn news(&self) {
+        self.inner.news.notified().await;
+    }
+
+    /// Something was noted of an appliance.
+    pub(super) fn tell(&self) {
+        self.inner.news.notify_waiters();
     }
 
     /// A client of `appliance` where it is reached now.
@@ -126,7 +144,7 @@ impl Watch {
             requests::purge(&mut transaction).await?;
             transaction.commit().await?;
         }
-        let ids = appliances::ids(&mut *self.inner.store.read().await?).await?;
+        let ids = wanted::ids(&mut *self.inner.store.read().await?).await?;
         for id in ids {
             let mut tasks = self.tasks();
             if !tasks.contains_key(id.as_str()) {

@@ -2,11 +2,12 @@
 
 #![allow(unused_qualifications)] // what utoipa expands `params(Type)` to
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
-use sluice_api::RouterConfig;
+use serde_json::Value;
+use sluice_api::ApplianceConfig;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::LogPage;
 use sluice_api::types::ObjectId;
@@ -16,42 +17,18 @@ use super::App;
 use super::reply::{Reply, shown};
 use super::request::{Body, Named, Query, RequestId};
 use crate::error::{Error, Problem};
+use crate::kinds::appliance::Appliance;
+use crate::kinds::dynamic;
 use crate::model::view::AppliancePlan;
-use crate::model::{Appliance, ApplianceStatus, EndpointSpec};
+use crate::model::{ApplianceStatus, EndpointSpec};
 use crate::ops::{self, Change};
 use crate::push::{PushClient, PushError};
-use crate::store::WantedRow;
-use crate::store::{appliances, observations};
-
-/// All appliances.
-#[utoipa::path(get, path = "/v1/appliances", tag = "appliances",
-    responses((status = 200, body = Vec<Appliance>)))]
-pub(super) async fn list(State(app): State<App>) -> Reply {
-    let rows = appliances::appliances(&mut *app.read().await?, None).await?;
-    Ok(shown(&rows.into_iter().map(|row| row.appliance).collect::<Vec<_>>()))
-}
-
-/// One appliance.
-#[utoipa::path(get, path = "/v1/appliances/{id}", tag = "appliances",
-    params(("id" = String, Path)),
-    responses((status = 200, body = Appliance), (status = "4XX", body = Problem)))]
-pub(super) async fn show(State(app): State<App>, Named(id): Named) -> Reply {
-    Ok(shown(&find(&app, &id).await?))
-}
-
-/// Forgets an appliance without a network, whose machine was destroyed; all that it had is free at once.
-#[utoipa::path(delete, path = "/v1/appliances/{id}", tag = "appliances",
-    params(("id" = String, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "request id")),
-    responses((status = 200, body = Appliance), (status = "4XX", body = Problem)))]
-pub(super) async fn delete(State(app): State<App>, Named(id): Named, request: RequestId) -> Reply {
-    app.change(request, Change::DeleteAppliance(id)).await
-}
+use crate::store::{WantedRow, observations, wanted};
 
 /// The configuration that the appliance should have.
 #[utoipa::path(get, path = "/v1/appliances/{id}/config", tag = "appliances",
     params(("id" = String, Path)),
-    responses((status = 200, body = RouterConfig), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ApplianceConfig), (status = "4XX", body = Problem)))]
 pub(super) async fn config(State(app): State<App>, Named(id): Named) -> Reply {
     let wanted = wanted(&app, &id).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], wanted.config).into_response())
@@ -65,7 +42,7 @@ pub(super) async fn boot_document(State(app): State<App>, Named(id): Named) -> R
     let mut transaction = app.store.begin().await?;
     let document = ops::boot_document(&mut transaction, &app.authority, &id).await?;
     transaction.commit().await?;
-    app.watch.wake([id.as_str()]);
+    app.watch.wake([document.appliance.as_str()]);
     Ok(([(header::CACHE_CONTROL, "no-store")], shown(&document)).into_response())
 }
 
@@ -96,9 +73,11 @@ pub(super) async fn statuses(State(app): State<App>) -> Reply {
     params(("id" = String, Path)),
     responses((status = 200, body = ApplianceStatus), (status = "4XX", body = Problem)))]
 pub(super) async fn status(State(app): State<App>, Named(id): Named) -> Reply {
-    let mut found = observations::status(&mut *app.read().await?, Some(id.as_str())).await?;
-    let status = found.pop().ok_or_else(|| missing(&id))?;
-    Ok(shown(&status))
+    let appliance = find(&app, &id).await?;
+    let id = appliance.id.as_str();
+    let mut found = observations::status(&mut *app.read().await?, Some(id)).await?;
+    let missing = || Error::NotFound { kind: "appliance", name: id.to_owned() };
+    Ok(shown(&found.pop().ok_or_else(missing)?))
 }
 
 /// Asks the appliance what the wanted configuration would change, without changing anything.
@@ -112,6 +91,41 @@ pub(super) async fn plan(State(app): State<App>, Named(id): Named) -> Reply {
     let answer = client.dry_run_bytes(wanted.config.into_bytes()).await.map_err(failed)?;
     let (plan, findings) = (answer.plan, answer.findings);
     Ok(shown(&AppliancePlan { generation: wanted.generation, plan, findings }))
+}
+
+/// What each service of the appliance says of itself now: state, restarts, and its own report (members, sessions, jobs).
+#[utoipa::path(get, path = "/v1/appliances/{id}/reports", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Vec<Object>), (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn reports(State(app): State<App>, Named(id): Named) -> Reply {
+    Ok(shown(&services(&app, &id).await?))
+}
+
+/// The same of one service.
+#[utoipa::path(get, path = "/v1/appliances/{id}/reports/{service}", tag = "appliances",
+    params(("id" = String, Path), ("service" = String, Path, description = "such as `dhcp`")),
+    responses((status = 200, body = Object), (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn report(
+    State(app): State<App>,
+    Path((id, service)): Path<(String, String)>,
+) -> Reply {
+    let not_found = |_| Error::NotFound { kind: "appliance", name: id.chars().take(64).collect() };
+    let id: ObjectId = id.parse().map_err(not_found)?;
+    let all = services(&app, &id).await?;
+    let found = all.into_iter().find(|one| one.get("name").is_some_and(|name| *name == service));
+    let name = || format!("{} of {id}", service.chars().take(64).collect::<String>());
+    Ok(shown(&found.ok_or_else(|| Error::NotFound { kind: "service", name: name() })?))
+}
+
+async fn services(app: &App, id: &ObjectId) -> Result<Vec<Value>, Error> {
+    let (client, failed) = client(app, id).await?;
+    let mut status = client.status_json().await.map_err(failed)?;
+    match status.get_mut("services").map(Value::take) {
+        Some(Value::Array(services)) => Ok(services),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Which log entries.
@@ -141,13 +155,13 @@ pub(super) async fn logs(
     Ok(shown(&client.logs(window.after, limit).await.map_err(failed)?))
 }
 
-async fn find(app: &App, id: &ObjectId) -> Result<Appliance, Error> {
-    let row = appliances::appliances(&mut *app.read().await?, Some(id.as_str())).await?.pop();
-    row.map(|row| row.appliance).ok_or_else(|| missing(id))
+pub(super) async fn find(app: &App, id: &ObjectId) -> Result<Appliance, Error> {
+    dynamic::find(&mut *app.read().await?, id).await
 }
 
-async fn wanted(app: &App, id: &ObjectId) -> Result<WantedRow, Error> {
-    let wanted = appliances::wanted(&mut *app.read().await?, id.as_str()).await?;
+pub(super) async fn wanted(app: &App, id: &ObjectId) -> Result<WantedRow, Error> {
+    let appliance = find(app, id).await?;
+    let wanted = wanted::wanted(&mut *app.read().await?, appliance.id.as_str()).await?;
     wanted.ok_or_else(|| missing(id))
 }
 

@@ -8,14 +8,11 @@
 mod appliances;
 mod cloud;
 mod diagnostics;
-mod guests;
-mod networks;
+mod generations;
+mod objects;
 mod openapi;
-mod physical;
-mod public;
 mod reply;
 mod request;
-mod zones;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -51,7 +48,7 @@ impl App {
         Ok(stored(outcome))
     }
 
-    async fn read(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, Error> {
+    async fn read(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Any>, Error> {
         Ok(self.store.read().await?)
     }
 }
@@ -59,49 +56,36 @@ impl App {
 /// The whole API. `local`: it listens on loopback, so only local host names are served.
 pub fn router(app: App, local: bool) -> Router {
     let routes = Router::new()
-        .merge(objects())
+        .merge(objects::routes())
         .merge(appliance_routes())
-        .route("/v1/cloud", post(cloud::apply))
+        .route("/v1/cloud", post(cloud::apply).get(cloud::export))
+        .route("/v1/resume", post(generations::resume))
         .route("/v1/allocations", get(cloud::allocations))
         .route("/v1/status", get(appliances::statuses))
         .route("/v1/health", get(cloud::health))
         .route("/v1/openapi.json", get(openapi::serve))
         .fallback(reply::no_route)
         .method_not_allowed_fallback(reply::no_method)
-        .layer(DefaultBodyLimit::max(sluice_api::MAX_BODY))
-        .layer(from_fn(request::guard_content));
+        .layer(DefaultBodyLimit::max(sluice_api::MAX_BODY));
     let routes = if local { routes.layer(from_fn(request::guard_host)) } else { routes };
     routes.with_state(app)
 }
 
-fn objects() -> Router<App> {
-    Router::new()
-        .route("/v1/zones", get(zones::list).post(zones::create))
-        .route("/v1/zones/{id}", get(zones::show).patch(zones::update).delete(zones::delete))
-        .route("/v1/physical-networks", get(physical::list).post(physical::create))
-        .route(
-            "/v1/physical-networks/{id}",
-            get(physical::show).patch(physical::update).delete(physical::delete),
-        )
-        .route("/v1/public-ranges", get(public::list).post(public::create))
-        .route("/v1/public-ranges/{id}", get(public::show).delete(public::delete))
-        .route("/v1/networks", get(networks::list).post(networks::create))
-        .route(
-            "/v1/networks/{id}",
-            get(networks::show).patch(networks::update).delete(networks::delete),
-        )
-        .route("/v1/guests", get(guests::list).post(guests::create))
-        .route("/v1/guests/{id}", get(guests::show).patch(guests::update).delete(guests::delete))
-}
-
 fn appliance_routes() -> Router<App> {
     Router::new()
-        .route("/v1/appliances", get(appliances::list))
-        .route("/v1/appliances/{id}", get(appliances::show).delete(appliances::delete))
         .route("/v1/appliances/{id}/config", get(appliances::config))
         .route("/v1/appliances/{id}/boot-document", post(appliances::boot_document))
         .route("/v1/appliances/{id}/endpoint", put(appliances::endpoint))
         .route("/v1/appliances/{id}/status", get(appliances::status))
+        .route("/v1/appliances/{id}/reports", get(appliances::reports))
+        .route("/v1/appliances/{id}/reports/{service}", get(appliances::report))
+        .route("/v1/appliances/{id}/generations", get(generations::history))
+        .route("/v1/appliances/{id}/generations/{generation}", get(generations::show))
+        .route("/v1/appliances/{id}/diff", get(generations::diff))
+        .route("/v1/appliances/{id}/rollback", post(generations::rollback))
+        .route("/v1/appliances/{id}/overwrite", post(generations::overwrite))
+        .route("/v1/appliances/{id}/adopt", post(generations::adopt))
+        .route("/v1/appliances/{id}/push", post(generations::push))
         .route("/v1/appliances/{id}/plan", post(appliances::plan))
         .route("/v1/appliances/{id}/logs", get(appliances::logs))
         .route("/v1/appliances/{id}/diagnostics/ping", post(diagnostics::ping))

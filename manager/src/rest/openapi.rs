@@ -1,11 +1,20 @@
 //! The OpenAPI document; checked in under `docs/openapi/` and compared by a test.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "setting a field of an object that was made a line above"
+)]
+
 use axum::response::Response;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 use super::reply::shown;
-use super::{appliances, cloud, diagnostics, guests, networks, physical, public, zones};
+use super::{appliances, cloud, diagnostics, generations};
 use crate::error::Problem;
+use crate::kinds::{AnyKind, KINDS};
+use crate::model::CloudSpec;
+use crate::ops::Effect;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,38 +23,21 @@ use crate::error::Problem;
         description = "Network model, allocation and system VMs of one cloud"
     ),
     paths(
-        zones::list,
-        zones::show,
-        zones::create,
-        zones::update,
-        zones::delete,
-        physical::list,
-        physical::show,
-        physical::create,
-        physical::update,
-        physical::delete,
-        public::list,
-        public::show,
-        public::create,
-        public::delete,
-        networks::list,
-        networks::show,
-        networks::create,
-        networks::update,
-        networks::delete,
-        guests::list,
-        guests::show,
-        guests::create,
-        guests::update,
-        guests::delete,
-        appliances::list,
-        appliances::show,
-        appliances::delete,
         appliances::config,
         appliances::boot_document,
         appliances::endpoint,
         appliances::status,
         appliances::statuses,
+        appliances::reports,
+        appliances::report,
+        generations::history,
+        generations::show,
+        generations::diff,
+        generations::rollback,
+        generations::overwrite,
+        generations::adopt,
+        generations::push,
+        generations::resume,
         appliances::plan,
         appliances::logs,
         diagnostics::ping,
@@ -53,19 +45,151 @@ use crate::error::Problem;
         diagnostics::arping,
         diagnostics::capture,
         cloud::apply,
+        cloud::export,
         cloud::allocations,
         cloud::health,
         serve,
     ),
-    components(schemas(Problem))
+    components(schemas(Problem, Effect))
 )]
 struct Document;
 
-/// The document.
-pub fn document() -> utoipa::openapi::OpenApi {
+/// The document: what is written above, and the routes of every kind.
+pub fn document() -> Value {
     let mut document = Document::openapi();
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    let mut document = serde_json::to_value(&document).unwrap_or_default();
+    for kind in KINDS {
+        let names = kind.names();
+        let path = names.path();
+        put(&mut document, &["paths", &path], all(*kind));
+        put(&mut document, &["paths", &format!("{path}/{{id}}")], single(*kind));
+        for action in kind.actions() {
+            let path = format!("{path}/{{id}}/{}", action.name);
+            put(&mut document, &["paths", &path], json!({ "post": act(*kind, action.about) }));
+        }
+        for (name, schema) in kind.schemas().all {
+            put(&mut document, &["components", "schemas", &name], schema);
+        }
+    }
+    put(&mut document, &["components", "schemas", "Description"], CloudSpec::schema());
     document
+}
+
+fn put(document: &mut Value, way: &[&str], value: Value) {
+    let place = way.iter().fold(document, |place, step| &mut place[*step]);
+    *place = value;
+}
+
+fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+/// An object after a change, and when the change is in force.
+fn changed(schema: &str) -> Value {
+    let effects = json!({ "type": "array", "items": reference("Effect") });
+    json!({ "allOf": [
+        reference(schema),
+        { "type": "object", "properties": { "effects": effects }, "required": ["effects"] },
+    ] })
+}
+
+fn content(schema: &Value) -> Value {
+    json!({ "application/json": { "schema": schema } })
+}
+
+/// Answers of a call: success, and what may be wrong.
+fn responses(status: &str, schema: &Value) -> Value {
+    let problem = content(&reference("Problem"));
+    json!({
+        status: { "description": "done", "content": content(schema) },
+        "4XX": { "description": "nothing was changed", "content": problem },
+        "5XX": { "description": "a pool is exhausted, or the store is busy", "content": problem },
+    })
+}
+
+fn parameter(place: &str, name: &str, about: &str) -> Value {
+    json!({
+        "name": name, "in": place, "description": about, "required": place == "path",
+        "schema": { "type": "string" },
+    })
+}
+
+fn request_id() -> Value {
+    parameter("header", "Idempotency-Key", "request id, 1 to 200 characters")
+}
+
+fn named() -> Value {
+    parameter("path", "id", "name or id")
+}
+
+/// An operation without body and parameters.
+fn operation(kind: &dyn AnyKind, verb: &str, about: String, responses: &Value) -> Value {
+    let names = kind.names();
+    json!({
+        "tags": [names.plural],
+        "summary": about,
+        "operationId": format!("{}_{verb}", names.section()),
+        "responses": responses,
+        "parameters": [],
+    })
+}
+
+fn all(kind: &dyn AnyKind) -> Value {
+    let (names, schemas) = (kind.names(), kind.schemas());
+    let found = json!({ "type": "array", "items": reference(&schemas.object) });
+    let about = format!("All {}, or those of a query.", names.plural);
+    let mut list = operation(kind, "list", about, &responses("200", &found));
+    let mut filters = vec![
+        parameter("query", "name", "only those of this name"),
+        parameter("query", "after", "only those made after the one with this id"),
+        parameter("query", "limit", "at most so many"),
+    ];
+    for key in kind.keys().iter().filter(|key| key.column.is_some()) {
+        let about = match key.refers {
+            Some(word) => format!("only those of this {word}, by name or id"),
+            None => "only those with this value".to_owned(),
+        };
+        filters.push(parameter("query", key.field, &about));
+    }
+    list["parameters"] = filters.into();
+    let made = responses("201", &changed(&schemas.object));
+    let mut create = operation(kind, "create", format!("Creates a {}.", names.word), &made);
+    create["parameters"] = json!([request_id()]);
+    create["requestBody"] = body(&schemas.spec);
+    json!({ "get": list, "post": create })
+}
+
+fn body(schema: &str) -> Value {
+    json!({ "required": true, "content": content(&reference(schema)) })
+}
+
+fn single(kind: &dyn AnyKind) -> Value {
+    let (word, schemas) = (kind.names().word, kind.schemas());
+    let object = responses("200", &reference(&schemas.object));
+    let mut show = operation(kind, "show", format!("One {word}."), &object);
+    let object = responses("200", &changed(&schemas.object));
+    show["parameters"] = json!([named()]);
+    let about = format!("Deletes a {word} that nothing depends on; answers with what it was.");
+    let mut delete = operation(kind, "delete", about, &object);
+    delete["parameters"] = json!([named(), request_id()]);
+    let mut methods = json!({ "get": show, "delete": delete });
+    if !kind.patch_fields().0.is_empty() {
+        let about = format!("Changes a {word}; what is left out stays.");
+        let mut update = operation(kind, "update", about, &object);
+        update["parameters"] = json!([named(), request_id()]);
+        update["requestBody"] = body(&schemas.patch);
+        methods["patch"] = update;
+    }
+    methods
+}
+
+fn act(kind: &dyn AnyKind, about: &str) -> Value {
+    let answer = responses("200", &json!({ "type": "object" }));
+    let mut act = operation(kind, "act", about.to_owned(), &answer);
+    act["parameters"] = json!([named(), request_id()]);
+    act["requestBody"] = json!({ "content": content(&json!({ "type": "object" })) });
+    act
 }
 
 /// This document.

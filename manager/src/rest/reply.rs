@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::code::ErrorCode;
 use crate::error::{Error, Problem};
 use crate::ops::Outcome;
 
@@ -19,15 +20,15 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, code: &str, message: &str, hint: Option<&str>) -> Self {
+    pub(super) fn new(code: ErrorCode, message: &str, hint: Option<&str>) -> Self {
         let problem = Problem {
-            code: code.to_owned(),
+            code: code.word().to_owned(),
             message: message.to_owned(),
             field: None,
             hint: hint.map(str::to_owned),
             findings: Vec::new(),
         };
-        Self { status, problem }
+        Self { status: code.status(), problem }
     }
 }
 
@@ -68,12 +69,17 @@ pub(super) fn shown<T: Serialize>(object: &T) -> Response {
     Json(object).into_response()
 }
 
+/// It is done, and there is nothing to say.
+pub(super) fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
 pub(super) async fn no_route() -> Refusal {
     let hint = "GET /v1/openapi.json lists them";
-    Refusal::new(404, "not-found", "there is no such route", Some(hint))
+    Refusal::new(ErrorCode::NotFound, "there is no such route", Some(hint))
 }
 
 pub(super) async fn no_method() -> Refusal {
     let hint = "GET /v1/openapi.json lists them";
-    Refusal::new(405, "method", "the route does not have that method", Some(hint))
+    Refusal::new(ErrorCode::Method, "the route does not have that method", Some(hint))
 }

@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::{Method, header, request::Parts};
+use axum::http::{header, request::Parts};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::de::DeserializeOwned;
+use sluice_api::Finding;
 use sluice_api::types::ObjectId;
 
 use super::reply::Refusal;
+use crate::code::ErrorCode;
 use crate::error::Error;
 
 /// Longest request id, in characters.
@@ -40,13 +42,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(is_json) {
+            let hint = "send the header Content-Type: application/json";
+            let message = "the body must be JSON";
+            return Err(Refusal::new(ErrorCode::ContentType, message, Some(hint)));
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == 413 {
                 let message = format!("the body has more than {} bytes", sluice_api::MAX_BODY);
-                return Refusal::new(413, "too-large", &message, None);
+                return Refusal::new(ErrorCode::TooLarge, &message, None);
             }
-            Refusal::new(400, "malformed", "the body broke off", None)
+            Refusal::new(ErrorCode::Malformed, "the body broke off", None)
         })?;
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            // serde would take a list's values for the fields in their order
+            let finding = Finding::error("", "invalid-value", "must be an object, not a list");
+            return Err(Error::Malformed(vec![finding]).into());
+        }
         let value = sluice_api::decode::decode(&bytes).map_err(Error::Malformed)?;
         Ok(Self(value))
     }
@@ -83,18 +96,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Changes must say that they are JSON: a form on a foreign web page cannot.
-pub(super) async fn guard_content(request: Request, next: Next) -> Response {
-    let changes = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if changes && !kind.is_some_and(is_json) {
-        let hint = "send the header Content-Type: application/json";
-        return Refusal::new(415, "content-type", "the body must be JSON", Some(hint))
-            .into_response();
-    }
-    next.run(request).await
-}
-
 /// The media type alone decides, in any case and with optional white space before the parameters (RFC 9110, 5.6.6 and
 /// 8.3.1).
 fn is_json(kind: &str) -> bool {
@@ -109,7 +110,7 @@ pub(super) async fn guard_host(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let hint = "call it by its address, or as localhost";
-    Refusal::new(421, "host", "the host is not a local one", Some(hint)).into_response()
+    Refusal::new(ErrorCode::Host, "the host is not a local one", Some(hint)).into_response()
 }
 
 fn local(host: &str) -> bool {

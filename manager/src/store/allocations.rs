@@ -1,9 +1,10 @@
 //! What is taken from the pools. The primary key judges: an insert that succeeds is the allocation.
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::Row as _;
 
-use super::row::{optional, optional_number, word};
-use crate::alloc::{Interval, Pool, seed};
+use super::row::{optional, optional_number, parsed, word};
+use super::{Conn, Row};
+use crate::alloc::{Interval, Pool, PoolName, seed};
 use crate::error::Error;
 use crate::model::{Allocation, AllocationState};
 
@@ -24,18 +25,24 @@ pub struct Taken<'a> {
     pub request: Option<&'a str>,
 }
 
-/// Takes `value`; false when somebody has it, releasing included.
+/// Takes `value`; false when somebody has it, releasing included. What the same appliance gave back in the same change
+/// may be taken again: it goes from the one to the other in one configuration.
 pub async fn take(
-    conn: &mut SqliteConnection,
-    pool: &str,
+    conn: &mut Conn,
+    pool: &PoolName,
     value: i64,
     taken: Taken<'_>,
 ) -> Result<bool, Error> {
     let done = sqlx::query(
         "INSERT INTO allocations (pool, value, owner, purpose, state, appliance, request, since)
-         VALUES ($1, $2, $3, $4, 'allocated', $5, $6, $7) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, 'allocated', $5, $6, $7)
+         ON CONFLICT (pool, value) DO UPDATE SET owner = excluded.owner,
+             purpose = excluded.purpose, state = excluded.state, request = excluded.request,
+             since = excluded.since
+         WHERE allocations.state = 'releasing' AND allocations.release_generation IS NULL
+             AND allocations.appliance = excluded.appliance",
     )
-    .bind(pool)
+    .bind(pool.to_string())
     .bind(value)
     .bind(taken.owner)
     .bind(taken.purpose)
@@ -49,12 +56,12 @@ pub async fn take(
 
 /// Takes a free item of `items`; `None` when there is none.
 pub async fn take_any(
-    conn: &mut SqliteConnection,
-    pool: &str,
+    conn: &mut Conn,
+    pool: &PoolName,
     items: &Pool,
     taken: Taken<'_>,
 ) -> Result<Option<i64>, Error> {
-    let parts = items.search(seed(pool, taken.owner));
+    let parts = items.search(seed(&pool.to_string(), taken.owner));
     for _ in 0..ATTEMPTS {
         let Some(value) = first_free(conn, pool, &parts).await? else { return Ok(None) };
         if take(conn, pool, value, taken).await? {
@@ -65,8 +72,8 @@ pub async fn take_any(
 }
 
 async fn first_free(
-    conn: &mut SqliteConnection,
-    pool: &str,
+    conn: &mut Conn,
+    pool: &PoolName,
     parts: &[Interval],
 ) -> Result<Option<i64>, Error> {
     for part in parts {
@@ -79,13 +86,9 @@ async fn first_free(
 
 /// The lowest free item of `part`: its start, or the first taken item whose successor is free. Both are index look-ups,
 /// so the cost follows the run of taken items, never the size of the pool.
-async fn gap(
-    conn: &mut SqliteConnection,
-    pool: &str,
-    part: Interval,
-) -> Result<Option<i64>, Error> {
+async fn gap(conn: &mut Conn, pool: &PoolName, part: Interval) -> Result<Option<i64>, Error> {
     let start_is_taken = sqlx::query("SELECT 1 FROM allocations WHERE pool = $1 AND value = $2")
-        .bind(pool)
+        .bind(pool.to_string())
         .bind(part.first())
         .fetch_optional(&mut *conn)
         .await?
@@ -99,7 +102,7 @@ async fn gap(
              (SELECT 1 FROM allocations b WHERE b.pool = $1 AND b.value = a.value + 1)
          ORDER BY a.value LIMIT 1",
     )
-    .bind(pool)
+    .bind(pool.to_string())
     .bind(part.first())
     .bind(part.last())
     .fetch_optional(conn)
@@ -108,7 +111,12 @@ async fn gap(
 }
 
 /// Begins the release of all that `owner` has; it stays taken until the appliance confirms a configuration without it.
-pub async fn release(conn: &mut SqliteConnection, owner: &str) -> Result<(), Error> {
+/// What no appliance ever used is free at once.
+pub async fn release(conn: &mut Conn, owner: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM allocations WHERE owner = $1 AND appliance IS NULL")
+        .bind(owner)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query("UPDATE allocations SET state = 'releasing', since = $2 WHERE owner = $1")
         .bind(owner)
         .bind(super::observations::now())
@@ -117,12 +125,38 @@ pub async fn release(conn: &mut SqliteConnection, owner: &str) -> Result<(), Err
     Ok(())
 }
 
-/// Notes which generation of `appliance` is the first without what it is releasing.
-pub async fn stamp(
-    conn: &mut SqliteConnection,
-    appliance: &str,
-    generation: i64,
+/// Begins the release of one item that `owner` has.
+pub async fn release_item(
+    conn: &mut Conn,
+    pool: &PoolName,
+    value: i64,
+    owner: &str,
 ) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE allocations SET state = 'releasing', since = $4
+         WHERE pool = $1 AND value = $2 AND owner = $3",
+    )
+    .bind(pool.to_string())
+    .bind(value)
+    .bind(owner)
+    .bind(super::observations::now())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// From now on `appliance` uses what `owner` has, and has to confirm its release.
+pub async fn used_by(conn: &mut Conn, owner: &str, appliance: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE allocations SET appliance = $2 WHERE owner = $1 AND state = 'allocated'")
+        .bind(owner)
+        .bind(appliance)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes which generation of `appliance` is the first without what it is releasing.
+pub async fn stamp(conn: &mut Conn, appliance: &str, generation: i64) -> Result<(), Error> {
     sqlx::query(
         "UPDATE allocations SET release_generation = $2
          WHERE appliance = $1 AND state = 'releasing' AND release_generation IS NULL",
@@ -135,11 +169,7 @@ pub async fn stamp(
 }
 
 /// Frees what `appliance` no longer uses, now that it committed `generation`; returns how many items.
-pub async fn free(
-    conn: &mut SqliteConnection,
-    appliance: &str,
-    generation: i64,
-) -> Result<u64, Error> {
+pub async fn free(conn: &mut Conn, appliance: &str, generation: i64) -> Result<u64, Error> {
     let done = sqlx::query(
         "DELETE FROM allocations
          WHERE appliance = $1 AND state = 'releasing' AND release_generation <= $2",
@@ -152,7 +182,7 @@ pub async fn free(
 }
 
 /// Frees all of an appliance that is gone.
-pub async fn free_all(conn: &mut SqliteConnection, appliance: &str) -> Result<(), Error> {
+pub async fn free_all(conn: &mut Conn, appliance: &str) -> Result<(), Error> {
     sqlx::query("DELETE FROM allocations WHERE appliance = $1")
         .bind(appliance)
         .execute(conn)
@@ -161,11 +191,7 @@ pub async fn free_all(conn: &mut SqliteConnection, appliance: &str) -> Result<()
 }
 
 /// True when `appliance` has something to free at `generation`.
-pub async fn freeable(
-    conn: &mut SqliteConnection,
-    appliance: &str,
-    generation: i64,
-) -> Result<bool, Error> {
+pub async fn freeable(conn: &mut Conn, appliance: &str, generation: i64) -> Result<bool, Error> {
     let found = sqlx::query(
         "SELECT 1 FROM allocations
          WHERE appliance = $1 AND state = 'releasing' AND release_generation <= $2 LIMIT 1",
@@ -177,49 +203,52 @@ pub async fn freeable(
     Ok(found.is_some())
 }
 
+/// The taken items of `pool` from `first` to `last`, in order.
+pub async fn between(
+    conn: &mut Conn,
+    pool: &PoolName,
+    first: i64,
+    last: i64,
+) -> Result<Vec<Allocation>, Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM allocations WHERE pool = $1 AND value >= $2 AND value <= $3 ORDER BY value",
+    )
+    .bind(pool.to_string())
+    .bind(first)
+    .bind(last)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 /// The taken items of `pool`, in order.
-pub async fn values(conn: &mut SqliteConnection, pool: &str) -> Result<Vec<i64>, Error> {
+pub async fn values(conn: &mut Conn, pool: &PoolName) -> Result<Vec<i64>, Error> {
     let rows = sqlx::query("SELECT value FROM allocations WHERE pool = $1 ORDER BY value")
-        .bind(pool)
+        .bind(pool.to_string())
         .fetch_all(conn)
         .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Everything taken, by pool and item; `pool` narrows it to one.
-pub async fn list(
-    conn: &mut SqliteConnection,
-    pool: Option<&str>,
-) -> Result<Vec<Allocation>, Error> {
+pub async fn list(conn: &mut Conn, pool: Option<&PoolName>) -> Result<Vec<Allocation>, Error> {
     let rows =
         sqlx::query("SELECT * FROM allocations WHERE $1 IS NULL OR pool = $1 ORDER BY pool, value")
-            .bind(pool)
+            .bind(pool.map(ToString::to_string))
             .fetch_all(conn)
             .await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &sqlx::sqlite::SqliteRow) -> Result<Allocation, Error> {
-    let pool: String = row.try_get("pool")?;
-    let value = written(&pool, row.try_get("value")?);
+fn read(row: &Row) -> Result<Allocation, Error> {
+    let pool: PoolName = parsed(row, "pool")?;
     Ok(Allocation {
-        value,
-        pool,
+        value: pool.written(row.try_get("value")?),
+        pool: pool.to_string(),
         owner: row.try_get("owner")?,
         purpose: row.try_get("purpose")?,
         state: word::<AllocationState>(row, "state")?,
         appliance: optional(row, "appliance")?,
         release_generation: optional_number(row, "release_generation")?,
     })
-}
-
-/// The item as people write it.
-fn written(pool: &str, value: i64) -> String {
-    let address = || u32::try_from(value).ok().map(|v| std::net::Ipv4Addr::from(v).to_string());
-    let text = match pool.split(':').next() {
-        Some("public" | "guest" | "control") => address(),
-        Some("mac") => crate::alloc::mac_of(value).map(|mac| mac.to_string()),
-        _ => None,
-    };
-    text.unwrap_or_else(|| value.to_string())
 }

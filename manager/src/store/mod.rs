@@ -1,43 +1,56 @@
-//! The store: one SQLite file that any number of manager processes may share.
+//! The store: an SQLite file that manager processes of one machine share, or a PostgreSQL database for those of several.
 //!
-//! Guarantees: a transaction begins as a writer, so two never interleave; parallel requests queue (inside a process on
-//! a pool of one writing connection, between processes on SQLite's lock) instead of failing; what was answered is on
-//! disk (WAL with full synchronisation). Not here: rules; `ops` judges, the constraints of the schema judge last.
+//! Guarantees: one code and one set of statements for both; a transaction that may write has its turn alone, so two never
+//! interleave, and parallel requests queue instead of failing; what was answered is on disk. Not here: rules; `ops` and
+//! the kinds judge, the constraints of the schema judge last.
+//!
+//! Rejected: the typed pools of sqlx, one per database, which would double every statement; and PostgreSQL's finer locks,
+//! under which each rule between rows (overlaps, pools, names) would need a lock of its own to stay true.
 
 pub mod allocations;
-pub mod appliances;
-pub mod guests;
-pub mod networks;
+pub mod blobs;
+pub mod facts;
+mod location;
+pub mod objects;
 pub mod observations;
+pub mod outcomes;
 pub mod requests;
 mod row;
 #[cfg(test)]
 mod tests;
-pub mod zones;
+pub mod wanted;
 
 pub use allocations::Taken;
-pub use appliances::{ApplianceRow, WantedRow};
-pub use observations::Observation;
+pub use location::Location;
+pub use observations::{LastAnswer, Observation};
+pub use outcomes::{GenerationStatus, Outcome};
 pub use requests::StoredAnswer;
 pub use row::is_busy;
-pub(crate) use row::to_json as row_json;
+pub(crate) use row::{from_json, to_json};
+pub use wanted::{MachineRow, WantedRow};
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Any, AnyPool, Transaction};
 use thiserror::Error;
+
+use self::location::Form;
+
+/// A connection to either database.
+pub type Conn = sqlx::AnyConnection;
+/// A row of either database.
+pub type Row = sqlx::any::AnyRow;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a transaction waits for its turn before the request fails as busy.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// The lock that writers of a PostgreSQL store take one after the other.
+const TURN: &str = "SELECT pg_advisory_xact_lock(3920)";
 
 /// Why a store could not be opened.
 #[derive(Debug, Error)]
@@ -51,20 +64,20 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// The file itself.
-    #[error("{} cannot be opened", path.display())]
+    /// The store itself.
+    #[error("{location} cannot be opened")]
     Open {
-        /// The store.
-        path: PathBuf,
+        /// The store, without its password.
+        location: String,
         /// Why.
         #[source]
         source: sqlx::Error,
     },
     /// Its schema.
-    #[error("the schema of {} cannot be brought up to date", path.display())]
+    #[error("the schema of {location} cannot be brought up to date")]
     Migrate {
-        /// The store.
-        path: PathBuf,
+        /// The store, without its password.
+        location: String,
         /// Why.
         #[source]
         source: MigrateError,
@@ -74,42 +87,38 @@ pub enum OpenError {
 /// An open store; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    path: PathBuf,
-    write: SqlitePool,
-    read: SqlitePool,
+    location: Location,
+    write: AnyPool,
+    read: AnyPool,
 }
 
 impl Store {
-    /// Opens or creates the store at `path` and brings its schema up to date.
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        let _guard = lock(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
-        let open = |source| OpenError::Open { path: path.to_owned(), source };
-        let write = pool(1).connect_with(options.clone()).await.map_err(open)?;
+    /// Opens or creates the store at `location` and brings its schema up to date.
+    pub async fn open(location: &Location) -> Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        let _guard = location.lock()?;
+        let open = |source| OpenError::Open { location: location.to_string(), source };
+        let options: AnyConnectOptions = location.url().parse().map_err(open)?;
+        let form = location.form();
+        let write = pool(form, form.writers()).connect_with(options.clone()).await.map_err(open)?;
         MIGRATIONS
             .run(&write)
             .await
-            .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
-        let read = pool(4).connect_with(options).await.map_err(open)?;
-        Ok(Self { path: path.to_owned(), write, read })
+            .map_err(|source| OpenError::Migrate { location: location.to_string(), source })?;
+        let read = pool(form, form.readers()).connect_with(options).await.map_err(open)?;
+        Ok(Self { location: location.clone(), write, read })
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// Begins a transaction that may write; waits for its turn. Dropped without commit it changes nothing.
-    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pub async fn begin(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         let until = Instant::now() + PATIENCE;
         loop {
-            match self.write.begin_with("BEGIN IMMEDIATE").await {
+            match self.begin_now().await {
                 // another process holds the lock: SQLite's own wait is not fair, so ask again
                 Err(error) if is_busy(&error) && Instant::now() < until => {}
                 outcome => return outcome,
@@ -117,28 +126,32 @@ impl Store {
         }
     }
 
+    async fn begin_now(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        match self.location.form() {
+            Form::Sqlite => self.write.begin_with("BEGIN IMMEDIATE").await,
+            Form::Postgres => {
+                let mut transaction = self.write.begin().await?;
+                sqlx::query(TURN).execute(&mut *transaction).await?;
+                Ok(transaction)
+            }
+        }
+    }
+
     /// A connection for reading.
-    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+    pub async fn read(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
         self.read.acquire().await
     }
 
-    /// Closes the store, after which its files may be copied.
+    /// Closes the store.
     pub async fn close(&self) {
         self.write.close().await;
         self.read.close().await;
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE)
-}
-
-/// Holds off other processes while one creates the file or changes its schema; released when dropped.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let lock = path.with_extension("lock");
-    let failed = |source| OpenError::Lock { path: lock.clone(), source };
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&lock).map_err(failed)?;
-    file.lock().map_err(failed)?;
-    Ok(file)
+fn pool(form: Form, connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .after_connect(move |conn, _| Box::pin(async move { form.prepare(conn).await }))
 }

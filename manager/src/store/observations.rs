@@ -2,14 +2,53 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sluice_api::report::{Phase, PlanSummary, Timing};
 use sluice_api::types::Generation;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::Row as _;
+use utoipa::ToSchema;
 
 use super::row::{from_json, number, optional_number, to_json, to_word};
+use super::{Conn, Row};
 use crate::error::Error;
 use crate::model::ApplianceStatus;
+
+/// What the last exchange with an appliance came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LastAnswer {
+    /// There cannot be a machine yet: it never got a boot document.
+    NotBooted,
+    /// It does not answer.
+    Unreachable,
+    /// The manager itself failed; its log says why.
+    Internal,
+    /// In force and verified.
+    Applied,
+    /// It had that configuration already.
+    Already,
+    /// It is at work, or waits for a confirmation.
+    Busy,
+    /// It had a newer one of ours.
+    Stale,
+    /// It had another content under that number.
+    Changed,
+    /// It asked for blobs, which were sent.
+    MissingBlobs,
+    /// It refused the configuration.
+    Rejected,
+    /// It could not bring it into force.
+    Failed,
+    /// The configuration cut the manager off and was undone; it is not sent again by itself.
+    Reverted,
+    /// It has a configuration that this store never gave: somebody has to decide.
+    Diverged,
+    /// The store was put back, and nothing is sent until somebody says so.
+    Held,
+    /// A word of a newer appliance.
+    Unknown,
+}
 
 /// What is known of an appliance from the outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +59,8 @@ pub struct Observation {
     pub reported: Option<Generation>,
     /// Where its engine stands.
     pub phase: Option<Phase>,
-    /// Word for its last answer.
-    pub last_answer: Option<String>,
+    /// What the last exchange came to.
+    pub last_answer: Option<LastAnswer>,
     /// The reason behind the last answer.
     pub detail: Option<String>,
     /// What the last push changed.
@@ -34,45 +73,58 @@ pub struct Observation {
     pub alarms: Vec<String>,
 }
 
+/// Unix milliseconds.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Unix seconds.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Writes what was seen of an appliance that still exists.
-pub async fn write(conn: &mut SqliteConnection, id: &str, seen: &Observation) -> Result<(), Error> {
+/// Writes what was seen of an appliance that still exists, unless a later look (Unix milliseconds) was written meanwhile.
+pub async fn write(
+    conn: &mut Conn,
+    id: &str,
+    seen: &Observation,
+    looked: i64,
+) -> Result<(), Error> {
     let plan = seen.plan.as_ref().map(|plan| to_json(plan, "plan")).transpose()?;
     let timing = seen.timing.as_ref().map(|timing| to_json(timing, "timing")).transpose()?;
     sqlx::query(
         "INSERT INTO observations (appliance, reachable, reported_generation, phase, last_answer,
-             detail, plan, timing, since, shown_until, alarms)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE EXISTS
+             detail, plan, timing, since, shown_until, alarms, looked)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 WHERE EXISTS
              (SELECT 1 FROM appliances WHERE id = $1)
          ON CONFLICT (appliance) DO UPDATE SET reachable = excluded.reachable,
              reported_generation = excluded.reported_generation, phase = excluded.phase,
              last_answer = excluded.last_answer, detail = excluded.detail, plan = excluded.plan,
              timing = excluded.timing, since = excluded.since, shown_until = excluded.shown_until,
-             alarms = excluded.alarms",
+             alarms = excluded.alarms, looked = excluded.looked
+         WHERE observations.looked <= excluded.looked",
     )
     .bind(id)
     .bind(i64::from(seen.reachable))
     .bind(seen.reported.and_then(|generation| i64::try_from(generation.get()).ok()))
     .bind(seen.phase.map(|phase| to_word(&phase, "phase")).transpose()?)
-    .bind(&seen.last_answer)
-    .bind(&seen.detail)
+    .bind(seen.last_answer.map(|word| to_word(&word, "last answer")).transpose()?)
+    .bind(seen.detail.clone())
     .bind(plan)
     .bind(timing)
     .bind(now())
     .bind(seen.certificate_until)
     .bind(to_json(&seen.alarms, "alarms")?)
+    .bind(looked)
     .execute(conn)
     .await?;
     Ok(())
 }
 
 /// What was last seen of an appliance, if anything was.
-pub async fn read(conn: &mut SqliteConnection, id: &str) -> Result<Option<Observation>, Error> {
+pub async fn read(conn: &mut Conn, id: &str) -> Result<Option<Observation>, Error> {
     let row = sqlx::query("SELECT * FROM observations WHERE appliance = $1")
         .bind(id)
         .fetch_optional(conn)
@@ -80,16 +132,15 @@ pub async fn read(conn: &mut SqliteConnection, id: &str) -> Result<Option<Observ
     row.as_ref().map(observation).transpose()
 }
 
-fn observation(row: &SqliteRow) -> Result<Observation, Error> {
+fn observation(row: &Row) -> Result<Observation, Error> {
     let text = |column| row.try_get::<Option<String>, _>(column);
-    let phase = text("phase")?
-        .map(|word| from_json::<Phase>(&format!("\"{word}\""), "phase"))
-        .transpose()?;
+    let phase = text("phase")?.map(|word| from_word::<Phase>(word, "phase")).transpose()?;
+    let answer = text("last_answer")?.map(|word| from_word(word, "last answer")).transpose()?;
     Ok(Observation {
         reachable: row.try_get::<Option<i64>, _>("reachable")?.unwrap_or(0) != 0,
         reported: optional_number(row, "reported_generation")?,
         phase,
-        last_answer: text("last_answer")?,
+        last_answer: answer,
         detail: text("detail")?,
         plan: text("plan")?.map(|json| from_json(&json, "plan")).transpose()?,
         timing: text("timing")?.map(|json| from_json(&json, "timing")).transpose()?,
@@ -101,15 +152,19 @@ fn observation(row: &SqliteRow) -> Result<Observation, Error> {
     })
 }
 
+/// The enum that serde spells like this.
+fn from_word<T: DeserializeOwned>(word: String, what: &'static str) -> Result<T, Error> {
+    serde_json::from_value(word.into())
+        .map_err(|error| Error::Corrupt { what, reason: error.to_string() })
+}
+
 /// Wanted against reported, by appliance; `id` narrows it to one.
-pub async fn status(
-    conn: &mut SqliteConnection,
-    id: Option<&str>,
-) -> Result<Vec<ApplianceStatus>, Error> {
+pub async fn status(conn: &mut Conn, id: Option<&str>) -> Result<Vec<ApplianceStatus>, Error> {
     let rows = sqlx::query(
-        "SELECT a.id, a.role, a.wanted_generation, a.certificate_until, o.*
-         FROM appliances a LEFT JOIN observations o ON o.appliance = a.id
-         WHERE $1 IS NULL OR a.id = $1 ORDER BY a.id",
+        "SELECT a.id, a.role, w.generation AS wanted, w.certificate_until, o.*
+         FROM appliances a JOIN wanted w ON w.appliance = a.id
+             LEFT JOIN observations o ON o.appliance = a.id
+         WHERE $1 IS NULL OR a.id = $1 ORDER BY length(a.id), a.id",
     )
     .bind(id)
     .fetch_all(conn)
@@ -117,9 +172,9 @@ pub async fn status(
     rows.iter().map(read_status).collect()
 }
 
-fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
+fn read_status(row: &Row) -> Result<ApplianceStatus, Error> {
     let seen = observation(row)?;
-    let wanted = number(row, "wanted_generation")?;
+    let wanted = number(row, "wanted")?;
     let issued: Option<i64> = row.try_get("certificate_until")?;
     let seen = if issued.is_none() { not_booted() } else { seen };
     let settled = seen.phase == Some(Phase::InForce) && seen.reported == Some(wanted);
@@ -144,7 +199,7 @@ fn read_status(row: &SqliteRow) -> Result<ApplianceStatus, Error> {
 /// What is told of an appliance that cannot exist yet.
 fn not_booted() -> Observation {
     let detail = "no machine yet: start one with `sluice boot-document`".to_owned();
-    let last_answer = Some("not-booted".to_owned());
+    let last_answer = Some(LastAnswer::NotBooted);
     Observation { last_answer, detail: Some(detail), ..Observation::default() }
 }
 

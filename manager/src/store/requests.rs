@@ -1,7 +1,8 @@
 //! Answers by request id, written in the transaction of the change: a call that is repeated gets the first one's answer.
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::Row as _;
 
+use super::Conn;
 use super::row::number;
 use crate::error::Error;
 
@@ -20,7 +21,7 @@ pub struct StoredAnswer {
 }
 
 /// The answer stored for `id`.
-pub async fn find(conn: &mut SqliteConnection, id: &str) -> Result<Option<StoredAnswer>, Error> {
+pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<StoredAnswer>, Error> {
     let row = sqlx::query("SELECT digest, status, answer FROM requests WHERE id = $1")
         .bind(id)
         .fetch_optional(conn)
@@ -37,11 +38,7 @@ pub async fn find(conn: &mut SqliteConnection, id: &str) -> Result<Option<Stored
 }
 
 /// Stores the answer for `id`.
-pub async fn store(
-    conn: &mut SqliteConnection,
-    id: &str,
-    answer: &StoredAnswer,
-) -> Result<(), Error> {
+pub async fn store(conn: &mut Conn, id: &str, answer: &StoredAnswer) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO requests (id, digest, status, answer, at) VALUES ($1, $2, $3, $4, $5)",
     )
@@ -56,7 +53,7 @@ pub async fn store(
 }
 
 /// Drops answers that nobody will ask for again.
-pub async fn purge(conn: &mut SqliteConnection) -> Result<(), Error> {
+pub async fn purge(conn: &mut Conn) -> Result<(), Error> {
     sqlx::query("DELETE FROM requests WHERE at < $1")
         .bind(super::observations::now() - KEPT)
         .execute(conn)

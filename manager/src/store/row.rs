@@ -5,39 +5,45 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
+use super::Row;
 use crate::error::Error;
 
-/// True when the error is a lock held by another process, or a queue that is too long: a retry can help.
+/// True when the error is a lock held by another, a queue that is too long, or a transaction that has to be begun again:
+/// a retry can help.
 pub fn is_busy(error: &sqlx::Error) -> bool {
     match error {
-        // 5 SQLITE_BUSY, 6 SQLITE_LOCKED and their extended codes
-        sqlx::Error::Database(error) => error
-            .code()
-            .and_then(|code| code.parse::<i64>().ok())
-            .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| busy_code(&code)),
         sqlx::Error::PoolTimedOut => true,
         _ => false,
     }
 }
 
+/// PostgreSQL's codes have five characters: 40001 serialisation, 40P01 deadlock, 55P03 lock not available. SQLite's are
+/// numbers: 5 SQLITE_BUSY, 6 SQLITE_LOCKED and their extended codes.
+fn busy_code(code: &str) -> bool {
+    if matches!(code, "40001" | "40P01" | "55P03") {
+        return true;
+    }
+    code.len() < 5 && code.parse::<i64>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
 /// A text column as the type that wrote it.
-pub(super) fn parsed<T>(row: &SqliteRow, column: &'static str) -> Result<T, Error>
+pub(super) fn parsed<T>(row: &Row, column: &'static str) -> Result<T, Error>
 where
     T: FromStr,
     T::Err: ToString,
 {
-    text(row.try_get(column)?, column)
+    text(&row.try_get::<String, _>(column)?, column)
 }
 
 /// A text column that may be absent.
-pub(super) fn optional<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error>
+pub(super) fn optional<T>(row: &Row, column: &'static str) -> Result<Option<T>, Error>
 where
     T: FromStr,
     T::Err: ToString,
 {
-    row.try_get::<Option<&str>, _>(column)?.map(|value| text(value, column)).transpose()
+    row.try_get::<Option<String>, _>(column)?.map(|value| text(&value, column)).transpose()
 }
 
 fn text<T>(value: &str, what: &'static str) -> Result<T, Error>
@@ -49,7 +55,7 @@ where
 }
 
 /// An integer column as a ranged number.
-pub(super) fn number<T>(row: &SqliteRow, column: &'static str) -> Result<T, Error>
+pub(super) fn number<T>(row: &Row, column: &'static str) -> Result<T, Error>
 where
     T: TryFrom<u64>,
     T::Error: ToString,
@@ -58,7 +64,7 @@ where
 }
 
 /// An integer column that may be absent.
-pub(super) fn optional_number<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error>
+pub(super) fn optional_number<T>(row: &Row, column: &'static str) -> Result<Option<T>, Error>
 where
     T: TryFrom<u64>,
     T::Error: ToString,
@@ -76,20 +82,15 @@ where
     T::try_from(value).map_err(|error| corrupt(error.to_string()))
 }
 
-/// A JSON column.
-pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
-    from_json(row.try_get(column)?, column)
-}
-
 /// A word column, as serde spells an enum.
-pub(super) fn word<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
+pub(super) fn word<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, Error> {
     let value: String = row.try_get(column)?;
     serde_json::from_value(value.into())
         .map_err(|error| Error::Corrupt { what: column, reason: error.to_string() })
 }
 
 /// JSON text from the store.
-pub(super) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, Error> {
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::Corrupt { what, reason: error.to_string() })
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::allocations::{free, release, stamp, take, take_any, values};
 use super::{Store, Taken};
-use crate::alloc::{Interval, Pool};
+use crate::alloc::{Interval, Pool, PoolClass, PoolName};
 
 /// What can be asked of a pool.
 #[derive(Clone, Debug)]
@@ -44,12 +44,13 @@ struct Model {
 async fn run(store: &Store, asks: &[Ask]) {
     let mut conn = store.begin().await.unwrap();
     let (pool, mut model) = (pool(), Model::default());
+    let name = PoolName::of_cloud(PoolClass::Control);
     for (number, ask) in asks.iter().enumerate() {
         let owner = format!("o-{number}");
         let taken = Taken { owner: &owner, purpose: "test", appliance: Some("r-1"), request: None };
         match ask {
             Ask::Any => {
-                let got = take_any(&mut conn, "test", &pool, taken).await.unwrap();
+                let got = take_any(&mut conn, &name, &pool, taken).await.unwrap();
                 let free =
                     (0..30).filter(|item| pool.contains(*item) && !model.taken.contains(item));
                 assert_eq!(
@@ -63,7 +64,7 @@ async fn run(store: &Store, asks: &[Ask]) {
                 }
             }
             Ask::This(item) => {
-                let got = take(&mut conn, "test", *item, taken).await.unwrap();
+                let got = take(&mut conn, &name, *item, taken).await.unwrap();
                 assert_eq!(got, model.taken.insert(*item));
                 if got {
                     model.owners.push((owner, *item));
@@ -72,11 +73,12 @@ async fn run(store: &Store, asks: &[Ask]) {
             Ask::Release(which) if !model.owners.is_empty() => {
                 let (owner, item) = model.owners.swap_remove(which % model.owners.len());
                 release(&mut conn, &owner).await.unwrap();
+                // as the end of each change does
+                stamp(&mut conn, "r-1", 7).await.unwrap();
                 model.releasing.insert(item);
             }
             Ask::Release(_) => {}
             Ask::Confirm => {
-                stamp(&mut conn, "r-1", 7).await.unwrap();
                 assert_eq!(
                     free(&mut conn, "r-1", 6).await.unwrap(),
                     0,
@@ -88,7 +90,7 @@ async fn run(store: &Store, asks: &[Ask]) {
                 model.releasing.clear();
             }
         }
-        let stored: BTreeSet<_> = values(&mut conn, "test").await.unwrap().into_iter().collect();
+        let stored: BTreeSet<_> = values(&mut conn, &name).await.unwrap().into_iter().collect();
         assert_eq!(stored, model.taken, "after {ask:?}");
     }
 }
@@ -100,7 +102,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let store = Store::open(&folder.path().join("m.db")).await.unwrap();
+            let store = Store::open(&folder.path().join("m.db").into()).await.unwrap();
             run(&store, &asks).await;
             store.close().await;
         });

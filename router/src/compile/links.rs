@@ -1,26 +1,18 @@
 //! Links and their addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use sluice_api::RouterConfig;
-use sluice_api::types::{InterfaceAddress, LinkName};
+use sluice_agent::fragment::Fragment;
+use sluice_api::RouterDocument;
 use sluice_sys::model::DesiredLink;
 
-pub(super) fn links(config: &RouterConfig) -> BTreeMap<LinkName, DesiredLink> {
-    config
-        .links
-        .iter()
-        .map(|link| {
-            let wanted = DesiredLink { attach: link.attach.clone(), mtu: link.mtu };
-            (link.name.clone(), wanted)
-        })
-        .collect()
-}
+use super::skeleton::Slot;
 
-pub(super) fn addresses(config: &RouterConfig) -> BTreeSet<(LinkName, InterfaceAddress)> {
-    config
-        .links
-        .iter()
-        .flat_map(|link| link.addresses.iter().map(|address| (link.name.clone(), *address)))
-        .collect()
+pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
+    let mut fragment = Fragment::new("links");
+    for link in &config.links {
+        let wanted = DesiredLink { attach: link.attach.clone(), mtu: link.mtu };
+        fragment.links.insert(link.name.clone(), wanted);
+        let addresses = link.addresses.iter().map(|address| (link.name.clone(), *address));
+        fragment.addresses.extend(addresses);
+    }
+    fragment
 }

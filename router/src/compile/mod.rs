@@ -1,30 +1,46 @@
 //! From a configuration to the kernel state that it means: pure, total, sorted.
 //!
-//! Guarantees: equal configurations give equal states; a configuration that passed its check always compiles.
+//! Guarantees: equal configurations give equal states; a configuration that passed its check always compiles; each
+//! subsystem compiles its own fragment, and they meet only in the slots of `skeleton`.
 
+mod base;
+mod control;
 mod links;
+mod networks;
+mod policy;
 mod routes;
-mod rules;
+pub mod skeleton;
 mod sysctls;
+mod vpn;
+mod words;
 
-use std::collections::BTreeMap;
-
-use sluice_api::RouterConfig;
+use sluice_agent::fragment::{Merged, merge};
+use sluice_api::RouterDocument;
 use sluice_sys::model::Desired;
-use sluice_sys::nft::{Family, Ident, TableId};
+use sluice_sys::nft::TableId;
 
 /// Everything that the kernel of this router is to hold.
-pub fn desired(config: &RouterConfig) -> Desired {
-    Desired {
-        links: links::links(config),
-        addresses: links::addresses(config),
-        routes: routes::routes(config),
-        sysctls: sysctls::sysctls(config),
-        tables: BTreeMap::from([(table_id(), rules::table(config))]),
-    }
+pub fn desired(config: &RouterDocument) -> Desired {
+    merged(config).desired
+}
+
+/// The same, with what subsystems contradict each other in, which is nothing: a test asks.
+pub fn merged(config: &RouterDocument) -> Merged {
+    let fragments = [
+        links::fragment(config),
+        routes::fragment(config),
+        sysctls::fragment(config),
+        // before `base`: what belongs into a tunnel is judged before connections that stand are let through
+        vpn::fragment(config),
+        base::fragment(),
+        control::fragment(config),
+        policy::fragment(config),
+        networks::fragment(config),
+    ];
+    merge(table_id(), fragments)
 }
 
 /// The table of filter and NAT rules.
 pub fn table_id() -> TableId {
-    TableId { family: Family::Inet, name: Ident::fixed(sluice_sys::model::TABLE_NAME) }
+    TableId::inet(sluice_sys::model::TABLE_NAME)
 }

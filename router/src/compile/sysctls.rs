@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use sluice_api::RouterConfig;
+use sluice_agent::fragment::Fragment;
+use sluice_api::RouterDocument;
 use sluice_api::config::LinkRole;
 use sluice_sys::model::SysctlKey;
 
-pub(super) fn sysctls(config: &RouterConfig) -> BTreeMap<SysctlKey, String> {
+use super::skeleton::Slot;
+
+pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
+    Fragment { sysctls: sysctls(config), ..Fragment::new("settings") }
+}
+
+fn sysctls(config: &RouterDocument) -> BTreeMap<SysctlKey, String> {
     let mut all = sluice_agent::boot::settings();
     let ipv6 = config.links.iter().any(|link| {
         link.role == LinkRole::Guest && link.addresses.iter().any(|address| address.ip().is_ipv6())
@@ -28,8 +35,8 @@ mod tests {
     #[test]
     fn a_link_that_changes_its_role_has_nothing_left_of_the_old_one() {
         let text = std::fs::read("../examples/router.json").unwrap();
-        let mut config = RouterConfig::decode(&text).unwrap().0;
-        let of = |config: &RouterConfig| {
+        let mut config = RouterDocument::decode(&text).unwrap().0;
+        let of = |config: &RouterDocument| {
             sysctls(config).get(&SysctlKey::fixed("net.ipv4.conf.guest0.rp_filter")).cloned()
         };
         assert_eq!(of(&config).as_deref(), Some("1"));

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: the core ([`Server`]) is pure (bytes and time in, replies out), never panics on input and keeps no state
 //! that a restart could lose, because every address follows from the configuration. A client that the configuration does
-//! not name gets no answer of any kind. Not here: pools, leases on disk, DHCPv6, updates of DNS (names come from the
-//! configuration too). Why an own codec and not dhcproto's in the hot path: docs/dhcp.md, "Codec".
+//! not name gets no answer of any kind. dhcproto reads and writes the messages. Not here: pools, leases on disk, DHCPv6,
+//! updates of DNS (names come from the configuration too).
 
 mod counters;
 pub mod desk;
@@ -18,6 +18,7 @@ mod server;
 pub mod service;
 mod slice;
 mod state;
+mod told;
 mod wire;
 
 pub use counters::Counters;

@@ -1,33 +1,10 @@
-//! Option numbers and sets of them.
-//!
-//! Numbers are those of RFC 2132 unless the line says otherwise.
+//! Sets of option numbers, and options as bytes.
 
-pub(crate) const PAD: u8 = 0;
-pub(crate) const SUBNET_MASK: u8 = 1;
-pub(crate) const ROUTER: u8 = 3;
-pub(crate) const RESOLVERS: u8 = 6;
-pub(crate) const HOST_NAME: u8 = 12;
-pub(crate) const DOMAIN: u8 = 15;
-pub(crate) const MTU: u8 = 26;
-pub(crate) const BROADCAST: u8 = 28;
-pub(crate) const REQUESTED_ADDRESS: u8 = 50;
-pub(crate) const LEASE_TIME: u8 = 51;
-pub(crate) const OVERLOAD: u8 = 52;
-pub(crate) const MESSAGE_TYPE: u8 = 53;
-pub(crate) const SERVER_ID: u8 = 54;
-pub(crate) const PARAMETER_LIST: u8 = 55;
-pub(crate) const MESSAGE: u8 = 56;
-pub(crate) const MAX_SIZE: u8 = 57;
-pub(crate) const RENEWAL_TIME: u8 = 58;
-pub(crate) const REBINDING_TIME: u8 = 59;
-pub(crate) const CLIENT_ID: u8 = 61;
-/// RFC 3046.
-pub(crate) const RELAY_INFO: u8 = 82;
-/// RFC 3442.
-pub(crate) const CLASSLESS_ROUTES: u8 = 121;
+use dhcproto::Encodable as _;
+use dhcproto::v4::{DhcpOption, OptionCode, UnknownOption};
+
 /// What Windows before 7 asks for instead of 121; the content is the same (MS-DHCPE 2.2.8).
 pub(crate) const CLASSLESS_ROUTES_MS: u8 = 249;
-pub(crate) const END: u8 = 255;
 
 /// A set of option numbers: a client's parameter request list, where neither order nor repetition matters to us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,5 +21,42 @@ impl OptionSet {
     /// True when `code` is in the set.
     pub fn contains(&self, code: u8) -> bool {
         self.0.get(usize::from(code >> 6)).is_some_and(|word| word >> (code & 63) & 1 == 1)
+    }
+}
+
+/// One option as it is on the wire, in several parts of the same code where it is long (RFC 3396). Made once by dhcproto
+/// when a configuration comes, and copied into each reply: encoding it for each would be most of a reply's cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    pub(crate) code: u8,
+    pub(crate) bytes: Box<[u8]>,
+}
+
+impl Encoded {
+    /// `option` on the wire; `None` for one without content, which would say something else than no option.
+    pub(crate) fn new(option: &DhcpOption) -> Option<Self> {
+        let bytes = option.to_vec().ok().filter(|bytes| bytes.len() > 2)?;
+        Some(Self { code: OptionCode::from(option).into(), bytes: bytes.into() })
+    }
+
+    /// An option of a number that dhcproto has no type for.
+    pub(crate) fn raw(code: u8, value: &[u8]) -> Self {
+        let parts = value.chunks(usize::from(u8::MAX)).filter_map(|part| {
+            let option = UnknownOption::new(OptionCode::Unknown(code), part.to_vec());
+            DhcpOption::Unknown(option).to_vec().ok()
+        });
+        Self { code, bytes: parts.flatten().collect() }
+    }
+
+    /// What is behind code and length of each part.
+    pub(crate) fn value(&self) -> Vec<u8> {
+        let mut value = Vec::new();
+        let mut rest = &self.bytes[..];
+        while let [_, length, tail @ ..] = rest {
+            let (part, behind) = tail.split_at_checked(usize::from(*length)).unwrap_or((tail, &[]));
+            value.extend_from_slice(part);
+            rest = behind;
+        }
+        value
     }
 }

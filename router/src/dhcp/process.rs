@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
-use sluice_api::types::Generation;
+use sluice_api::types::{Generation, LinkName};
+use tokio::time::Instant;
 
 use super::service::{Service, Status};
 use super::slice::DhcpSlice;
@@ -15,23 +17,64 @@ pub fn run() -> io::Result<()> {
     sluice_agent::service::run(Process::default)
 }
 
+/// How long the sockets of a slice may take to open; the links are there before the slice is given.
+const OPENING: Duration = Duration::from_secs(2);
+/// Between two looks whether they are.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// Nothing is served before the first slice.
 #[derive(Debug, Default)]
-struct Process(Option<Service>);
+struct Process {
+    service: Option<Service>,
+    /// The slice in force, to which a refused one returns.
+    slice: Option<DhcpSlice>,
+}
+
+impl Process {
+    /// What each link of `slice` has come to: `None` is open.
+    async fn opened(service: &Service, slice: &DhcpSlice) -> BTreeMap<LinkName, Option<String>> {
+        let late = Instant::now() + OPENING;
+        loop {
+            let links = service.status().links;
+            let tried = slice.networks.iter().all(|network| links.contains_key(&network.link));
+            if tried || Instant::now() > late {
+                return links;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
 
 impl sluice_agent::service::Service for Process {
     type Slice = DhcpSlice;
 
+    /// In force when the sockets are open. One that cannot be opened on a link that the slice adds is a refusal; on a link
+    /// that was there before it is not this slice's fault, and is tried again as ever.
     async fn apply(&mut self, _: Generation, slice: DhcpSlice) -> Result<(), String> {
-        match &mut self.0 {
-            Some(service) => service.replace(&slice),
-            None => self.0 = Some(Service::start(&slice)),
+        let service = match &mut self.service {
+            Some(service) => {
+                service.replace(&slice);
+                service
+            }
+            None => self.service.insert(Service::start(&slice)),
+        };
+        let links = Self::opened(service, &slice).await;
+        if let Some(former) = &self.slice {
+            let known = |link: &LinkName| former.networks.iter().any(|one| one.link == *link);
+            let fault = links.iter().find_map(|(link, fault)| {
+                fault.as_ref().filter(|_| !known(link)).map(|fault| format!("{link}: {fault}"))
+            });
+            if let Some(fault) = fault {
+                service.replace(former);
+                return Err(fault);
+            }
         }
+        self.slice = Some(slice);
         Ok(())
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        self.0.as_ref().map(|service| flat(&service.status())).unwrap_or_default()
+        self.service.as_ref().map(|service| flat(&service.status())).unwrap_or_default()
     }
 }
 

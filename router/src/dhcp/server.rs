@@ -7,14 +7,16 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use dhcproto::v4::DhcpOption;
 use sluice_api::types::{LinkName, MacAddr};
 
 use super::counters::Counters;
 use super::index::{Index, Lease, Network};
-use super::options;
-use super::reply::{Head, ReplyKind, Writer};
+use super::options::Encoded;
+use super::reply::{Boot, Head, ReplyKind, Writer};
 use super::slice::DhcpSlice;
 use super::state::State;
+use super::told::Told;
 use super::wire::{Kind, Malformed, Message, decode};
 use super::{CLIENT_PORT, SERVER_PORT};
 
@@ -169,7 +171,7 @@ impl Server {
     pub fn replace(&mut self, slice: &DhcpSlice) {
         let new = Index::new(slice);
         let old = std::mem::replace(&mut self.index, new);
-        self.state.retain(|mac| self.index.agrees(&old, mac));
+        self.state.retain(|link, mac| self.index.agrees(&old, link, mac));
     }
 
     /// Totals since the start; a new configuration does not reset them.
@@ -204,23 +206,23 @@ impl Server {
         arrival: Arrival<'_>,
     ) -> Result<Outcome, DropReason> {
         let query = find(&self.index, message, arrival)?;
-        let (mac, address) = (message.chaddr, query.guest.address);
-        let held = self.state.is_held(now, mac) && !query.renews();
+        let (link, mac, address) = (arrival.link, message.chaddr, query.guest.address);
+        let held = self.state.is_held(now, link, mac) && !query.renews();
         let verdict = if held { Verdict::Drop(DropReason::Held(mac)) } else { query.verdict() };
         let (reply, event) = match verdict {
             Verdict::Offer => (Some(query.grant(ReplyKind::Offer)), Event::Offered(mac, address)),
             Verdict::Ack => {
-                self.state.acked(now, mac, query.network.lease);
+                self.state.acked(now, link, mac, query.told().lease);
                 (Some(query.grant(ReplyKind::Ack)), Event::Acked(mac, address))
             }
             Verdict::Inform(to) => (Some(query.inform(to)), Event::Informed(mac, to)),
             Verdict::Nak(asked, why) => (Some(query.nak(why)), Event::Refused(mac, asked, why)),
             Verdict::Decline => {
-                self.state.declined(now, mac);
+                self.state.declined(now, link, mac);
                 (None, Event::Declined(mac, address))
             }
             Verdict::Release => {
-                self.state.released(now, mac);
+                self.state.released(now, link, mac);
                 (None, Event::Released(mac, address))
             }
             Verdict::Drop(reason) => return Err(reason),
@@ -326,8 +328,8 @@ impl Query<'_> {
             _ => Ipv4Addr::UNSPECIFIED,
         };
         let mut writer = self.writer(kind, self.guest.address, ciaddr);
-        if let [lease, rest @ ..] = self.network.timing.as_slice() {
-            writer.raw(&lease.bytes);
+        if let [lease, rest @ ..] = self.told().timing.as_slice() {
+            writer.add(lease);
             writer.all_asked(rest);
         }
         self.parameters(&mut writer);
@@ -349,27 +351,37 @@ impl Query<'_> {
     fn nak(&self, why: NakReason) -> Built {
         let none = Ipv4Addr::UNSPECIFIED;
         let mut writer = self.writer(ReplyKind::Nak, none, none);
-        writer.value(options::MESSAGE, why.text().as_bytes());
-        if self.message.is_relayed() {
-            writer.set_broadcast();
+        if let Some(text) = Encoded::new(&DhcpOption::Message(why.text().to_owned())) {
+            writer.add(&text);
         }
         self.built(ReplyKind::Nak, writer, Destination::Broadcast)
     }
 
     fn writer(&self, kind: ReplyKind, yiaddr: Ipv4Addr, ciaddr: Ipv4Addr) -> Writer<'_> {
         let (server, mtu) = (self.network.server, self.network.mtu);
-        Writer::new(self.message, &Head { kind, server, yiaddr, ciaddr, mtu })
+        let broadcast = kind == ReplyKind::Nak && self.message.is_relayed();
+        // a NAK tells of nothing else (RFC 2131 table 3)
+        let boot = self.told().boot.as_ref().filter(|_| kind != ReplyKind::Nak);
+        let boot = boot.map(|boot| Boot {
+            server: boot.next_server,
+            file: boot.file.as_ref().map_or(&[], |file| file.as_str().as_bytes()),
+        });
+        let boot = boot.unwrap_or_default();
+        Writer::new(self.message, &Head { kind, server, yiaddr, ciaddr, boot, mtu, broadcast })
     }
 
     /// The options that do not depend on having a lease. The mask is always given: without it an address is of no use.
     fn parameters(&self, writer: &mut Writer<'_>) {
-        if let [mask, rest @ ..] = self.network.options.as_slice() {
-            writer.raw(&mask.bytes);
+        if let [mask, rest @ ..] = self.told().options.as_slice() {
+            writer.add(mask);
+            // before what may be long
+            writer.all_asked(&self.guest.hostname);
             writer.all_asked(rest);
         }
-        if self.message.asked.is_none_or(|asked| asked.contains(options::HOST_NAME)) {
-            writer.value(options::HOST_NAME, self.guest.hostname.as_str().as_bytes());
-        }
+    }
+
+    fn told(&self) -> &Told {
+        self.network.told(self.guest)
     }
 
     fn to_hardware(&self, address: Ipv4Addr) -> Destination {

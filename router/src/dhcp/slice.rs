@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
-use sluice_api::RouterConfig;
-use sluice_api::config::{ClasslessRoute, Guest, GuestNetwork};
+use sluice_api::RouterDocument;
+use sluice_api::config::{ClasslessRoute, DhcpBoot, DhcpOption, Guest, GuestDhcp, GuestNetwork};
 use sluice_api::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu};
 
 /// Everything the DHCP process needs of one configuration.
@@ -35,6 +35,12 @@ pub struct NetworkSlice {
     pub lease_seconds: LeaseSeconds,
     /// Option 121, without the default route, which the server adds.
     pub routes: Vec<ClasslessRoute>,
+    /// Further options, and others in place of the above. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<DhcpOption>,
+    /// Where clients boot from that boot from the network. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<DhcpBoot>,
     /// Who is answered.
     pub guests: Vec<Reservation>,
 }
@@ -49,16 +55,31 @@ pub struct Reservation {
     pub address: Ipv4Addr,
     /// Option 12.
     pub hostname: HostName,
+    /// It is given the default route, the resolvers and the domain; a VM has one such NIC. Default: true.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub default_nic: bool,
+    /// What it is told otherwise than the others. Default: nothing.
+    #[serde(default, skip_serializing_if = "GuestDhcp::is_empty")]
+    pub dhcp: GuestDhcp,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The DHCP process's part of `config`; the same configuration gives the same slice.
-pub fn slice(config: &RouterConfig) -> DhcpSlice {
+pub fn slice(config: &RouterDocument) -> DhcpSlice {
     DhcpSlice {
-        networks: config.networks.iter().map(|network| of_network(config, network)).collect(),
+        networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
     }
 }
 
-fn of_network(config: &RouterConfig, network: &GuestNetwork) -> NetworkSlice {
+fn of_network(config: &RouterDocument, network: &GuestNetwork) -> NetworkSlice {
     NetworkSlice {
         link: network.link.clone(),
         cidr: network.cidr,
@@ -68,6 +89,8 @@ fn of_network(config: &RouterConfig, network: &GuestNetwork) -> NetworkSlice {
         mtu: network.dhcp.mtu.unwrap_or_else(|| link_mtu(config, &network.link)),
         lease_seconds: network.dhcp.lease_seconds,
         routes: network.dhcp.routes.clone(),
+        options: network.dhcp.options.clone(),
+        boot: network.dhcp.boot.clone(),
         guests: network.guests.iter().map(Reservation::from).collect(),
     }
 }
@@ -80,13 +103,19 @@ fn resolvers(network: &GuestNetwork) -> Vec<Ipv4Addr> {
     }
 }
 
-fn link_mtu(config: &RouterConfig, name: &LinkName) -> Mtu {
+fn link_mtu(config: &RouterDocument, name: &LinkName) -> Mtu {
     // the check refuses a network on an unknown link, so the default is never seen
     config.links.iter().find(|link| link.name == *name).map_or(Mtu::ETHERNET, |link| link.mtu)
 }
 
 impl From<&Guest> for Reservation {
     fn from(guest: &Guest) -> Self {
-        Self { mac: guest.mac, address: guest.address, hostname: guest.hostname.clone() }
+        Self {
+            mac: guest.mac,
+            address: guest.address,
+            hostname: guest.hostname.clone(),
+            default_nic: guest.default_nic,
+            dhcp: guest.dhcp.clone(),
+        }
     }
 }

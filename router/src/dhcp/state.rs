@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sluice_api::types::{LeaseSeconds, MacAddr};
+use sluice_api::types::{LeaseSeconds, LinkName, MacAddr};
 
 /// How long a guest that declined its address gets no answer: 10 s.
 ///
@@ -28,43 +28,66 @@ struct Entry {
     held_until: Option<Duration>,
 }
 
-/// Leases taken and declined, by client.
+/// Leases taken and declined, by link and client: a MAC may be used again on another segment.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct State(HashMap<MacAddr, Entry>);
+pub(crate) struct State(HashMap<LinkName, HashMap<MacAddr, Entry>>);
 
 impl State {
-    pub(crate) fn acked(&mut self, now: Duration, mac: MacAddr, lease: LeaseSeconds) {
+    pub(crate) fn acked(
+        &mut self,
+        now: Duration,
+        link: &LinkName,
+        mac: MacAddr,
+        lease: LeaseSeconds,
+    ) {
         let span = Duration::from_secs(lease.get().into());
         let expires = (lease != LeaseSeconds::MAX).then(|| now.saturating_add(span));
-        self.0.insert(mac, Entry { expires, held_until: self.held_until(mac) });
+        let held_until = self.held_until(link, mac);
+        self.set(link, mac, Entry { expires, held_until });
     }
 
-    pub(crate) fn released(&mut self, now: Duration, mac: MacAddr) {
-        self.0.insert(mac, Entry { expires: Some(now), held_until: self.held_until(mac) });
+    pub(crate) fn released(&mut self, now: Duration, link: &LinkName, mac: MacAddr) {
+        let held_until = self.held_until(link, mac);
+        self.set(link, mac, Entry { expires: Some(now), held_until });
     }
 
-    pub(crate) fn declined(&mut self, now: Duration, mac: MacAddr) {
-        let before = self.held_until(mac);
+    pub(crate) fn declined(&mut self, now: Duration, link: &LinkName, mac: MacAddr) {
+        let before = self.held_until(link, mac);
         let pauses = before.is_some_and(|until| now < until.saturating_add(DECLINE_PAUSE));
         let held_until = if pauses { before } else { Some(now.saturating_add(DECLINE_HOLD)) };
-        self.0.insert(mac, Entry { expires: Some(now), held_until });
+        self.set(link, mac, Entry { expires: Some(now), held_until });
     }
 
-    pub(crate) fn is_held(&self, now: Duration, mac: MacAddr) -> bool {
-        self.held_until(mac).is_some_and(|until| now < until)
+    pub(crate) fn is_held(&self, now: Duration, link: &LinkName, mac: MacAddr) -> bool {
+        self.held_until(link, mac).is_some_and(|until| now < until)
     }
 
-    fn held_until(&self, mac: MacAddr) -> Option<Duration> {
-        self.0.get(&mac)?.held_until
+    fn held_until(&self, link: &LinkName, mac: MacAddr) -> Option<Duration> {
+        self.0.get(link)?.get(&mac)?.held_until
+    }
+
+    fn set(&mut self, link: &LinkName, mac: MacAddr, entry: Entry) {
+        match self.0.get_mut(link) {
+            Some(of_link) => {
+                of_link.insert(mac, entry);
+            }
+            None => {
+                self.0.insert(link.clone(), HashMap::from([(mac, entry)]));
+            }
+        }
     }
 
     /// Leases taken and not run out.
     pub(crate) fn active(&self, now: Duration) -> usize {
-        self.0.values().filter(|entry| entry.expires.is_none_or(|end| now < end)).count()
+        let entries = self.0.values().flat_map(HashMap::values);
+        entries.filter(|entry| entry.expires.is_none_or(|end| now < end)).count()
     }
 
     /// Forgets every client that `keep` does not want kept.
-    pub(crate) fn retain(&mut self, keep: impl Fn(MacAddr) -> bool) {
-        self.0.retain(|mac, _| keep(*mac));
+    pub(crate) fn retain(&mut self, keep: impl Fn(&LinkName, MacAddr) -> bool) {
+        self.0.retain(|link, of_link| {
+            of_link.retain(|mac, _| keep(link, *mac));
+            !of_link.is_empty()
+        });
     }
 }

@@ -1,19 +1,25 @@
-//! The decoder: one pass over the bytes, nothing allocated.
+//! A client's message, read by dhcproto.
 //!
-//! Guarantees: no input panics or reads out of bounds; a message that decodes has a type and an Ethernet client.
-//! Tolerated, because clients in the field do it: no end option, anything after it, options we do not know.
-//! Refused: an option that runs past its field, or one of ours with a wrong length; a guess there could hand out an address.
+//! dhcproto's borrowing reader is used, which takes options one by one as they stand in the datagram: its owning one gives
+//! up at the first option that it cannot make a value of, and clients in the field send such. Ours is only what that reader
+//! does not do: the header fields `file` and `sname` as room for further options (RFC 2131 4.1), and the judgement of what
+//! may be answered.
+//!
+//! Guarantees: no input panics; a message that decodes has a type and an Ethernet client. Tolerated, because clients do it:
+//! no end option, anything after it, options we do not know, a last one that is cut off. Refused: one of ours with a wrong
+//! length; a guess there could hand out an address.
 
 use std::net::Ipv4Addr;
 
+use dhcproto::v4::borrowed::{self, DhcpOption, DhcpOptionIterator};
+use dhcproto::v4::{Flags, HType, MAGIC, Opcode, OptionCode};
 use sluice_api::types::MacAddr;
 use thiserror::Error;
 
-use super::options::{self, OptionSet};
+use super::options::OptionSet;
 
-/// Bytes before the options: the BOOTP header and the magic cookie (RFC 2131 2, RFC 2132 2).
-pub(crate) const HEADER: usize = 240;
-pub(crate) const COOKIE: [u8; 4] = [99, 130, 83, 99];
+/// Where the magic cookie is (RFC 2132 2).
+const COOKIE: std::ops::Range<usize> = 236..240;
 const SNAME: std::ops::Range<usize> = 44..108;
 const FILE: std::ops::Range<usize> = 108..236;
 
@@ -33,10 +39,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of [`Kind::slot`].
-    pub const ALL: [Self; 5] =
-        [Self::Discover, Self::Request, Self::Decline, Self::Release, Self::Inform];
-
     const fn from_wire(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Discover),
@@ -78,10 +80,7 @@ pub enum Malformed {
     /// No magic cookie: not DHCP.
     #[error("no magic cookie")]
     Cookie,
-    /// An option runs past the end of its field.
-    #[error("option {0} is cut off")]
-    Cut(u8),
-    /// An option with a length that it cannot have.
+    /// An option with a length that it cannot have, or twice where that has no meaning.
     #[error("option {0} has a wrong length")]
     Length(u8),
     /// Plain BOOTP, which has no message type.
@@ -93,14 +92,14 @@ pub enum Malformed {
 }
 
 /// A decoded client message; borrows from the bytes it came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Message<'a> {
     /// Option 53.
     pub kind: Kind,
     /// Transaction id, copied into the reply.
-    pub xid: [u8; 4],
+    pub xid: u32,
     /// Flags as sent; only the broadcast bit means anything.
-    pub flags: [u8; 2],
+    pub flags: Flags,
     /// The address that the client says it has, or 0.0.0.0.
     pub ciaddr: Ipv4Addr,
     /// The relay that passed the message on, or 0.0.0.0.
@@ -115,45 +114,51 @@ pub struct Message<'a> {
     pub asked: Option<OptionSet>,
     /// Option 57: the largest IP packet the client takes, in bytes.
     pub max_size: Option<u16>,
-    /// Option 61, only to be echoed (RFC 6842).
-    pub client_id: Option<&'a [u8]>,
-    /// Option 82, only to be echoed (RFC 3046 2.2).
-    pub relay_info: Option<&'a [u8]>,
+    client_id: Option<DhcpOption<'a>>,
+    relay_info: Option<DhcpOption<'a>>,
 }
 
 impl Message<'_> {
     /// True when the client cannot take unicast before it has its address (RFC 2131 2, figure 2).
     pub fn wants_broadcast(&self) -> bool {
-        self.flags[0] & 0x80 != 0
+        self.flags.broadcast()
     }
 
     /// True when it came through a relay.
     pub fn is_relayed(&self) -> bool {
         !self.giaddr.is_unspecified()
     }
+
+    /// Option 61, only to be echoed (RFC 6842).
+    pub fn client_id(&self) -> Option<&[u8]> {
+        self.client_id.as_ref().map(DhcpOption::data)
+    }
+
+    /// Option 82, only to be echoed (RFC 3046 2.2).
+    pub fn relay_info(&self) -> Option<&[u8]> {
+        self.relay_info.as_ref().map(DhcpOption::data)
+    }
 }
 
 /// Decodes what a client sent.
 pub fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
-    let (header, rest) =
-        bytes.split_first_chunk::<HEADER>().ok_or(Malformed::Short(bytes.len()))?;
-    let chaddr = check_header(header)?;
+    let read = borrowed::Message::new(bytes).map_err(|_| Malformed::Short(bytes.len()))?;
+    let chaddr = check_header(bytes, &read)?;
     let mut found = Options::default();
-    found.read(rest)?;
+    found.read(read.opts())?;
     // RFC 2131 4.1: the two header fields are read after the options, `file` first
-    if found.overload & 1 != 0 {
-        found.read(header.get(FILE).unwrap_or_default())?;
-    }
-    if found.overload & 2 != 0 {
-        found.read(header.get(SNAME).unwrap_or_default())?;
+    for (bit, field) in [(1, FILE), (2, SNAME)] {
+        if found.overload & bit != 0 {
+            found.read(DhcpOptionIterator::new(bytes.get(field).unwrap_or_default()))?;
+        }
     }
     let number = found.kind.ok_or(Malformed::NoType)?;
     Ok(Message {
         kind: Kind::from_wire(number).ok_or(Malformed::Type(number))?,
-        xid: take(header, 4),
-        flags: take(header, 10),
-        ciaddr: take::<4>(header, 12).into(),
-        giaddr: take::<4>(header, 24).into(),
+        xid: read.xid(),
+        flags: read.flags(),
+        ciaddr: read.ciaddr(),
+        giaddr: read.giaddr(),
         chaddr,
         requested: found.requested,
         server_id: found.server_id,
@@ -164,23 +169,19 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     })
 }
 
-fn check_header(header: &[u8; HEADER]) -> Result<MacAddr, Malformed> {
-    let [op, htype, hlen] = take(header, 0);
-    if op != 1 {
-        return Err(Malformed::Op(op));
+fn check_header(bytes: &[u8], read: &borrowed::Message<'_>) -> Result<MacAddr, Malformed> {
+    if read.opcode() != Opcode::BootRequest {
+        return Err(Malformed::Op(read.opcode().into()));
     }
-    if (htype, hlen) != (1, 6) {
-        return Err(Malformed::Hardware(htype, hlen));
+    // before the address is asked for: the reader trusts the length
+    if (read.htype(), read.hlen()) != (HType::Eth, 6) {
+        return Err(Malformed::Hardware(read.htype().into(), read.hlen()));
     }
-    if take::<4>(header, 236) != COOKIE {
+    if bytes.get(COOKIE) != Some(MAGIC.as_slice()) {
         return Err(Malformed::Cookie);
     }
-    MacAddr::from_bytes(take(header, 28)).ok_or(Malformed::ClientAddress)
-}
-
-/// `N` bytes from `start`; zeros past the end, which no caller reaches.
-fn take<const N: usize>(header: &[u8; HEADER], start: usize) -> [u8; N] {
-    header.get(start..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+    let chaddr = read.chaddr().first_chunk().copied();
+    chaddr.and_then(MacAddr::from_bytes).ok_or(Malformed::ClientAddress)
 }
 
 #[derive(Default)]
@@ -190,44 +191,33 @@ struct Options<'a> {
     server_id: Option<Ipv4Addr>,
     asked: Option<OptionSet>,
     max_size: Option<u16>,
-    client_id: Option<&'a [u8]>,
-    relay_info: Option<&'a [u8]>,
+    client_id: Option<DhcpOption<'a>>,
+    relay_info: Option<DhcpOption<'a>>,
     overload: u8,
 }
 
 impl<'a> Options<'a> {
-    fn read(&mut self, mut field: &'a [u8]) -> Result<(), Malformed> {
-        while let Some((&code, rest)) = field.split_first() {
-            field = rest;
-            match code {
-                options::PAD => continue,
-                options::END => break,
+    fn read(&mut self, options: DhcpOptionIterator<'a>) -> Result<(), Malformed> {
+        for option in options {
+            match option.code() {
+                OptionCode::MessageType => self.kind = Some(fixed::<1>(&option)?[0]),
+                OptionCode::RequestedIpAddress => {
+                    self.requested = Some(fixed::<4>(&option)?.into());
+                }
+                OptionCode::ServerIdentifier => self.server_id = Some(fixed::<4>(&option)?.into()),
+                OptionCode::MaxMessageSize => {
+                    self.max_size = Some(u16::from_be_bytes(fixed(&option)?));
+                }
+                OptionCode::OptionOverload => self.overload = fixed::<1>(&option)?[0],
+                OptionCode::ParameterRequestList => self.ask(option.data()),
+                OptionCode::ClientIdentifier => self.client_id = Some(option),
+                // apart from each other there is no saying in which order they are one
+                OptionCode::RelayAgentInformation if self.relay_info.is_some() => {
+                    return Err(Malformed::Length(option.code().into()));
+                }
+                OptionCode::RelayAgentInformation => self.relay_info = Some(option),
                 _ => {}
             }
-            let (&length, rest) = field.split_first().ok_or(Malformed::Cut(code))?;
-            let (value, rest) =
-                rest.split_at_checked(usize::from(length)).ok_or(Malformed::Cut(code))?;
-            self.set(code, value)?;
-            field = rest;
-        }
-        Ok(())
-    }
-
-    fn set(&mut self, code: u8, value: &'a [u8]) -> Result<(), Malformed> {
-        match code {
-            options::MESSAGE_TYPE => self.kind = Some(fixed::<1>(code, value)?[0]),
-            options::REQUESTED_ADDRESS => self.requested = Some(fixed::<4>(code, value)?.into()),
-            options::SERVER_ID => self.server_id = Some(fixed::<4>(code, value)?.into()),
-            options::MAX_SIZE => self.max_size = Some(u16::from_be_bytes(fixed(code, value)?)),
-            options::OVERLOAD => self.overload = fixed::<1>(code, value)?[0],
-            options::PARAMETER_LIST => self.ask(value),
-            options::CLIENT_ID => self.client_id = Some(value),
-            // one in two parts (RFC 3396) would have to be echoed joined: no relay sends 255 bytes
-            options::RELAY_INFO if self.relay_info.is_some() => {
-                return Err(Malformed::Length(code));
-            }
-            options::RELAY_INFO => self.relay_info = Some(value),
-            _ => {}
         }
         Ok(())
     }
@@ -240,6 +230,6 @@ impl<'a> Options<'a> {
     }
 }
 
-fn fixed<const N: usize>(code: u8, value: &[u8]) -> Result<[u8; N], Malformed> {
-    value.try_into().map_err(|_| Malformed::Length(code))
+fn fixed<const N: usize>(option: &DhcpOption<'_>) -> Result<[u8; N], Malformed> {
+    option.data().try_into().map_err(|_| Malformed::Length(option.code().into()))
 }

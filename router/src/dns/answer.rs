@@ -11,9 +11,10 @@ use super::cache::{Cache, Key};
 use super::counters::Tally;
 use super::name::Name;
 use super::query::{Fault, Query, header};
-use super::reply::{Ede, Reply, Section, Transport, bare};
-use super::snapshot::{Network, Snapshot};
+use super::reply::{Ede, Reply, Section, Transport, faulty};
+use super::snapshot::{DATA_SERVER, Network, Snapshot};
 use super::special;
+use super::stored::Stored;
 use super::wire::{CLASS_IN, ede, flag, rcode, rtype};
 use super::zone::{Node, Record, View, Zone};
 
@@ -67,9 +68,11 @@ pub fn answer(
     }
 }
 
-fn refuse(message: &[u8], fault: Fault, out: &mut [u8]) -> Verdict {
+fn refuse(message: &[u8], fault: Fault<'_>, out: &mut [u8]) -> Verdict {
     match (fault, header(message)) {
-        (Fault::Code(code), Some((id, flags))) => sent(bare(id, flags, code, out)),
+        (Fault::Code { rcode, question, edns }, Some(header)) => {
+            sent(faulty(header, rcode, question, edns, out))
+        }
         _ => Verdict::Drop,
     }
 }
@@ -122,9 +125,13 @@ impl Core<'_> {
             self.negative(zone, rcode::NXDOMAIN, out)
         } else if is_localhost(name) {
             self.localhost(out)
+        } else if is_data_server(name) {
+            self.records(view, &self.request.network.router, out)
         } else if self.snapshot.is_ours(name) {
             tally.refused += 1;
             return Some(self.code(rcode::REFUSED, Some(OTHER_DOMAIN), out));
+        } else if self.snapshot.is_forwarded(name) {
+            return None;
         } else {
             self.special(out)?
         };
@@ -134,24 +141,41 @@ impl Core<'_> {
 
     fn node(&self, view: &View, node: &Node, out: &mut [u8]) -> Verdict {
         match node {
-            Node::One(record) => self.records(view, std::slice::from_ref(record), out),
+            Node::One(record) => self.records(view, [record], out),
+            Node::Several(records) => self.several(view, records, out),
             Node::Router => self.records(view, &self.request.network.router, out),
             Node::Apex(index) => {
                 view.zone(*index).map_or(Verdict::Drop, |zone| self.apex(zone, out))
             }
-            Node::Empty => self.records(view, &[], out),
+            Node::Empty => self.records(view, [], out),
         }
     }
 
+    /// The address in the asker's own network first: clients that take one take that.
+    fn several(&self, view: &View, records: &[Record], out: &mut [u8]) -> Verdict {
+        let network = self.request.network;
+        let is_own = |record: &&Record| record.ipv4().is_some_and(|address| network.holds(address));
+        let own = records.iter().filter(is_own);
+        let others = records.iter().filter(|record| !is_own(record));
+        self.records(view, own.chain(others), out)
+    }
+
     /// Those of `records` that are asked for, or "nothing of this type".
-    fn records(&self, view: &View, records: &[Record], out: &mut [u8]) -> Verdict {
+    fn records<'r>(
+        &self,
+        view: &View,
+        records: impl IntoIterator<Item = &'r Record>,
+        out: &mut [u8],
+    ) -> Verdict {
         let Some(mut reply) = self.reply(out) else { return Verdict::Drop };
         let mut found = false;
-        for record in records.iter().filter(|record| self.asks_for(record.rtype)) {
+        for record in records.into_iter().filter(|record| self.asks_for(record.rtype)) {
             reply.record(Section::Answer, &[&record.bytes]);
             found = true;
         }
-        if !found && let Some(zone) = view.zone_of(&self.query.name) {
+        let name = &self.query.name;
+        let zone = || view.zone_of(name).or_else(|| self.snapshot.special().zone_of(name));
+        if !found && let Some(zone) = zone() {
             reply.record(Section::Authority, &[&zone.soa]);
         }
         sent(reply.finish())
@@ -200,24 +224,26 @@ impl Core<'_> {
     /// Names of the rest of the world.
     fn foreign(&self, tally: &mut Tally, out: &mut [u8]) -> Verdict {
         let query = self.query;
-        if query.name.labels() == 1 && matches!(query.qtype, rtype::A | rtype::AAAA) {
+        let bare = query.name.labels() == 1 && matches!(query.qtype, rtype::A | rtype::AAAA);
+        if bare && !self.snapshot.is_forwarded(&query.name) {
             // a bare host name: its search domain has been tried, and it is nobody else's business
             tally.local += 1;
             return self.code(rcode::NXDOMAIN, None, out);
         }
-        if !self.snapshot.forwards() || !query.has(flag::RD) {
+        let group = self.snapshot.group(self.request.network, &query.name);
+        let Some(group) = group.filter(|_| query.has(flag::RD)) else {
             tally.refused += 1;
             return self.code(rcode::REFUSED, Some(NOT_FORWARDED), out);
-        }
+        };
         let (transport, now) = (self.request.transport, self.request.now);
-        let hit =
-            self.cache.get(query, now, |stored, age| stored.answer(query, transport, age, out));
+        let answer = |stored: &Stored, age| stored.answer(query, transport, age, out);
+        let hit = self.cache.get(query, group, now, answer);
         if let Some(length) = hit {
             tally.hits += 1;
             return sent(length);
         }
         tally.misses += 1;
-        Verdict::Forward(Key::of(query))
+        Verdict::Forward(Key::of(query, group))
     }
 
     fn code(&self, code: u16, ede: Option<Ede<'_>>, out: &mut [u8]) -> Verdict {
@@ -233,7 +259,7 @@ impl Core<'_> {
     }
 
     fn recursion(&self) -> u16 {
-        if self.snapshot.forwards() { flag::RA } else { 0 }
+        if self.snapshot.forwards(self.request.network) { flag::RA } else { 0 }
     }
 
     fn asks_for(&self, rtype: u16) -> bool {
@@ -246,6 +272,11 @@ const LOCALHOST_TTL: u32 = 86_400;
 const OTHER_DOMAIN: Ede<'_> = Ede { code: ede::PROHIBITED, text: b"a domain of another network" };
 const NOT_FORWARDED: Ede<'_> =
     Ede { code: ede::NOT_AUTHORITATIVE, text: b"names of the guest domain only" };
+
+/// `data-server` as clients ask for it that add a final dot, and so go past their search domain.
+fn is_data_server(name: &Name) -> bool {
+    name.as_bytes() == DATA_SERVER
+}
 
 fn is_localhost(name: &Name) -> bool {
     let (length, label) = name.top().split_first().unwrap_or((&0, &[]));

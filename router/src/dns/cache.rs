@@ -17,22 +17,23 @@ const SHARDS: usize = 16;
 /// Memory of an entry besides its key and its answer: two map slots and their pointers.
 const OVERHEAD: usize = 160;
 
-/// A question as it is told apart: name in lower case, type, and the two bits that change what upstreams answer.
+/// A question as it is told apart: name in lower case, type, the two bits that change what upstreams answer, and which
+/// upstreams are asked.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(Arc<[u8]>);
 
 /// A key on the stack: looking up allocates nothing.
 struct KeyBuffer {
-    bytes: [u8; 258],
+    bytes: [u8; 259],
     length: usize,
 }
 
 impl KeyBuffer {
-    fn of(query: &Query<'_>) -> Self {
-        let mut buffer = Self { bytes: [0; 258], length: 0 };
+    fn of(query: &Query<'_>, group: u8) -> Self {
+        let mut buffer = Self { bytes: [0; 259], length: 0 };
         let bits = u8::from(query.dnssec_ok()) << 1 | u8::from(query.has(flag::CD));
         let [high, low] = query.qtype.to_be_bytes();
-        for part in [query.name.as_bytes(), &[high, low, bits]] {
+        for part in [query.name.as_bytes(), &[high, low, bits, group]] {
             let end = buffer.length + part.len();
             if let Some(place) = buffer.bytes.get_mut(buffer.length..end) {
                 place.copy_from_slice(part);
@@ -48,24 +49,35 @@ impl KeyBuffer {
 }
 
 impl Key {
-    /// The key of `query`.
-    pub(super) fn of(query: &Query<'_>) -> Self {
-        Self(KeyBuffer::of(query).as_bytes().into())
+    /// The key of `query` to the upstreams with number `group`.
+    pub(super) fn of(query: &Query<'_>, group: u8) -> Self {
+        Self(KeyBuffer::of(query, group).as_bytes().into())
+    }
+
+    /// Name and its end: type, bits, group.
+    fn parts(&self) -> (&[u8], [u8; 4]) {
+        self.0.split_last_chunk().map_or((&[], [0; 4]), |(name, end)| (name, *end))
     }
 
     /// Name in lower case, type.
-    pub(super) fn name_and_type(&self) -> &[u8] {
-        self.0.split_last().map_or(&[], |(_, rest)| rest)
+    pub(super) fn name_and_type(&self) -> (&[u8], u16) {
+        let (name, [high, low, ..]) = self.parts();
+        (name, u16::from_be_bytes([high, low]))
     }
 
     /// Whether DNSSEC records are asked for.
     pub(super) fn dnssec_ok(&self) -> bool {
-        self.0.last().is_some_and(|bits| bits & 2 != 0)
+        self.parts().1[2] & 2 != 0
     }
 
     /// Whether the upstream is told not to validate.
     pub(super) fn checking_disabled(&self) -> bool {
-        self.0.last().is_some_and(|bits| bits & 1 != 0)
+        self.parts().1[2] & 1 != 0
+    }
+
+    /// Which upstreams are asked.
+    pub(super) fn group(&self) -> u8 {
+        self.parts().1[3]
     }
 }
 
@@ -102,14 +114,15 @@ impl Cache {
         Self { shards, shard_bytes: AtomicUsize::new(bytes / SHARDS) }
     }
 
-    /// What is kept for `query`, `now` seconds after the service's start; handed to `use_it` with its age.
+    /// What is kept of `group` for `query`, `now` seconds after the service's start; handed to `use_it` with its age.
     pub(super) fn get<T>(
         &self,
         query: &Query<'_>,
+        group: u8,
         now: u32,
         use_it: impl FnOnce(&Stored, u32) -> T,
     ) -> Option<T> {
-        let key = KeyBuffer::of(query);
+        let key = KeyBuffer::of(query, group);
         let mut shard = self.shard(key.as_bytes());
         let entry = shard.entries.get_mut(key.as_bytes())?;
         let age = now.saturating_sub(entry.since);
@@ -191,7 +204,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 mod tests {
     use super::*;
     use crate::dns::slice::Settings;
-    use crate::dns::stored::Asked;
+    use crate::dns::stored::{Asked, Vetted};
 
     /// A query for `n<number>.test A` and an answer that lives 300 s.
     fn query(number: u16) -> (Vec<u8>, Stored) {
@@ -200,19 +213,21 @@ mod tests {
         let mut response = [b"\0\x07\x81\x80", &tail[..]].concat();
         response[7] = 1;
         response.extend(b"\xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x04\xc0\0\x02\x50");
-        let asked = Asked { id: 7, question: question.as_bytes() };
-        let stored = Stored::vet(&response, asked, &Settings::default()).unwrap();
+        let asked = Asked { id: 7, question: question.as_bytes(), exact_case: true };
+        let Ok(Vetted::Whole(stored)) = Stored::vet(&response, asked, &Settings::default()) else {
+            panic!("a good answer");
+        };
         ([b"\0\x07\x01\0", &tail[..]].concat(), stored)
     }
 
     fn insert(cache: &Cache, number: u16, now: u32) {
         let (message, stored) = query(number);
-        cache.insert(&Key::of(&Query::read(&message).unwrap()), Arc::new(stored), now);
+        cache.insert(&Key::of(&Query::read(&message).unwrap(), 0), Arc::new(stored), now);
     }
 
     fn holds(cache: &Cache, number: u16, now: u32) -> bool {
         let (message, _) = query(number);
-        cache.get(&Query::read(&message).unwrap(), now, |_, _| ()).is_some()
+        cache.get(&Query::read(&message).unwrap(), 0, now, |_, _| ()).is_some()
     }
 
     #[test]

@@ -1,151 +1,131 @@
-//! One question to one upstream: UDP from a random port, TCP when the answer does not fit.
+//! One question to one resolver, carried out: what [`super::attempt`] decides, [`super::carry`] carries.
 //!
 //! Guarantees: number, source port and (unless switched off) the case of the name are random for each question, so a
-//! forger must guess some 32 bits and more (RFC 5452); datagrams that do not match are ignored and the wait goes on.
+//! forger must guess some 32 bits and more (RFC 5452); messages that do not match are ignored and the wait goes on.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use super::attempt::{Attempt, Heard, Next, Step};
 use super::cache::Key;
-use super::reply::UDP_PAYLOAD;
+use super::carry::{Answers, over_tcp, over_udp};
+use super::habits::Habits;
+use super::message::{Manner, Question};
 use super::slice::Settings;
-use super::stored::{Asked, Refusal, Stored};
-use super::wire::{CLASS_IN, HEADER, flag, rtype};
+use super::stored::{Asked, Refusal, Stored, Vetted};
 
-/// Largest datagram read: some upstreams send more than was asked for.
-const READ_BYTES: usize = 4096;
-/// Tries to get a random port before the kernel picks one.
-const PORT_TRIES: usize = 8;
 /// Time for a whole exchange over TCP.
 const TCP_TIME: Duration = Duration::from_secs(2);
 
-/// Why one upstream gave no answer.
+/// Why one resolver gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
-    /// The system refused; another upstream may be reachable.
-    #[error("cannot reach the upstream")]
+    /// The system refused; another resolver may be reachable.
+    #[error("cannot reach the resolver")]
     Io(#[from] io::Error),
-    /// What came is not usable.
-    #[error("the upstream's answer is not usable")]
-    Refused(#[from] Refusal),
-    /// Nothing came while another upstream answered, or for too long.
-    #[error("the upstream did not answer in time")]
+    /// What came cannot be read. It is there, but of no use for this question.
+    #[error("the resolver's answer is not usable")]
+    Unusable,
+    /// Nothing came while another resolver answered, or for too long.
+    #[error("the resolver did not answer in time")]
     Slow,
-    /// Nothing came; a retry can help.
-    #[error("the upstream did not answer over TCP in time")]
-    Timeout,
 }
 
-/// Asks `upstream` for `key` and waits for the answer, for ever if need be: the caller bounds the time.
-pub(super) async fn exchange(
-    upstream: SocketAddr,
-    key: &Key,
-    settings: &Settings,
-) -> Result<Stored, ExchangeError> {
-    let message = encode(key, settings.mixed_case);
-    match over_udp(upstream, &message, settings).await {
-        // an upstream that does not keep case gets a connection, which cannot be forged as easily
-        Err(ExchangeError::Refused(Refusal::Truncated | Refusal::Case)) => {
-            let message = encode(key, false);
-            timeout(TCP_TIME, over_tcp(upstream, &message, settings))
+/// One resolver and its ways.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    pub address: SocketAddr,
+    habits: Mutex<Habits>,
+}
+
+impl Resolver {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self { address, habits: Mutex::default() }
+    }
+
+    fn habits<T>(&self, with: impl FnOnce(&mut Habits) -> T) -> T {
+        with(&mut self.habits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for `key` and waits for the answer, for ever if need be: the caller bounds the time. `now` is the time since the
+    /// service's start; `plain` asks without EDNS, for a resolver that was silent to the same with it.
+    pub(super) async fn ask(
+        &self,
+        key: &Key,
+        settings: &Settings,
+        now: Duration,
+        plain: bool,
+    ) -> Result<Stored, ExchangeError> {
+        let mut attempt =
+            self.habits(|habits| Attempt::start(habits, now, settings.mixed_case, plain));
+        let mut step = attempt.step();
+        loop {
+            let heard = self.carry_out(step, key, settings).await;
+            match self.habits(|habits| attempt.heard(heard, habits, now)) {
+                Next::Ask(next) => step = next,
+                Next::Done(answer) => return Ok(answer),
+                Next::Failed(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn carry_out(&self, step: Step, key: &Key, settings: &Settings) -> Heard<ExchangeError> {
+        let heard = match step {
+            Step::Udp(manner) => self.udp(key, manner, settings).await,
+            Step::Tcp(manner) => timeout(TCP_TIME, self.tcp(key, manner, settings))
                 .await
-                .map_err(|_| ExchangeError::Timeout)?
-        }
-        result => result,
+                .unwrap_or(Err(ExchangeError::Slow)),
+        };
+        heard.unwrap_or_else(Heard::Nothing)
+    }
+
+    async fn udp(
+        &self,
+        key: &Key,
+        manner: Manner,
+        settings: &Settings,
+    ) -> Result<Said, ExchangeError> {
+        let question = Question::write(key, manner).ok_or(ExchangeError::Unusable)?;
+        let answers = over_udp(self.address, question.bytes.clone()).await?;
+        listen(answers, &question, manner, settings).await
+    }
+
+    async fn tcp(
+        &self,
+        key: &Key,
+        manner: Manner,
+        settings: &Settings,
+    ) -> Result<Said, ExchangeError> {
+        let question = Question::write(key, manner).ok_or(ExchangeError::Unusable)?;
+        let answers = over_tcp(self.address, question.bytes.clone()).await?;
+        listen(answers, &question, manner, settings).await
     }
 }
 
-async fn over_udp(
-    upstream: SocketAddr,
-    message: &[u8],
+type Said = Heard<ExchangeError>;
+
+/// The first message that is an answer to `question`.
+async fn listen(
+    mut answers: Answers,
+    question: &Question,
+    manner: Manner,
     settings: &Settings,
-) -> Result<Stored, ExchangeError> {
-    let socket = random_port(upstream).await?;
-    socket.connect(upstream).await?;
-    socket.send(message).await?;
-    let mut buffer = [0; READ_BYTES];
+) -> Result<Said, ExchangeError> {
+    let asked =
+        Asked { id: question.id, question: question.question(), exact_case: manner.mixed_case };
     loop {
-        let length = socket.recv(&mut buffer).await?;
-        let answer = buffer.get(..length).unwrap_or_default();
-        match Stored::vet(answer, asked(message), settings) {
-            Err(Refusal::Foreign) => {}
-            result => return Ok(result?),
-        }
-    }
-}
-
-/// A socket on a port that nobody can foresee; the kernel's own choice has fewer bits.
-async fn random_port(upstream: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = match upstream {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    for _ in 0..PORT_TRIES {
-        let port = rand::random_range(1024..=u16::MAX);
-        if let Ok(socket) = UdpSocket::bind((any, port)).await {
-            return Ok(socket);
-        }
-    }
-    UdpSocket::bind((any, 0)).await
-}
-
-async fn over_tcp(
-    upstream: SocketAddr,
-    message: &[u8],
-    settings: &Settings,
-) -> Result<Stored, ExchangeError> {
-    let mut stream = TcpStream::connect(upstream).await?;
-    let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-    stream.write_all(&[&length.to_be_bytes(), message].concat()).await?;
-    let length = stream.read_u16().await?;
-    let mut answer = vec![0; usize::from(length)];
-    stream.read_exact(&mut answer).await?;
-    Ok(Stored::vet(&answer, asked(message), settings)?)
-}
-
-/// Number and question of a message that [`encode`] made.
-fn asked(message: &[u8]) -> Asked<'_> {
-    let id = message.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes));
-    let end = message.len().saturating_sub(OPT_BYTES);
-    Asked { id, question: message.get(HEADER..end).unwrap_or_default() }
-}
-
-const OPT_BYTES: usize = 11;
-
-/// The message that asks for `key`.
-fn encode(key: &Key, mixed_case: bool) -> Vec<u8> {
-    // AD asks for the upstream's verdict even without DNSSEC records (RFC 6840 5.7)
-    let disabled = if key.checking_disabled() { flag::CD } else { 0 };
-    let flags = flag::RD | flag::AD | disabled;
-    let dnssec = if key.dnssec_ok() { 0x8000 } else { 0 };
-    let mut question = key.name_and_type().to_vec();
-    if mixed_case {
-        mix_case(&mut question);
-    }
-    let mut message = Vec::with_capacity(HEADER + question.len() + 2 + OPT_BYTES);
-    for word in [rand::random(), flags, 1, 0, 0, 1] {
-        message.extend(word.to_be_bytes());
-    }
-    message.extend(question);
-    message.extend(CLASS_IN.to_be_bytes());
-    message.push(0);
-    for word in [rtype::OPT, UDP_PAYLOAD, 0, dnssec, 0] {
-        message.extend(word.to_be_bytes());
-    }
-    message
-}
-
-/// Changes the case of letters at random; a length byte is below 64 and so never a letter, the type is not touched.
-fn mix_case(question: &mut [u8]) {
-    let name = question.len().saturating_sub(2);
-    for byte in question.iter_mut().take(name) {
-        if byte.is_ascii_alphabetic() && rand::random() {
-            *byte ^= 0x20;
-        }
+        let message = answers.next().await?;
+        return Ok(match Stored::vet(&message, asked, settings) {
+            Ok(Vetted::Whole(answer)) => Heard::Answer(answer),
+            Ok(Vetted::Truncated(answer)) => Heard::Truncated(answer),
+            Err(Refusal::Foreign) => continue,
+            Err(Refusal::Case) => Heard::OtherCase,
+            Err(Refusal::NoQuestion(code)) => Heard::NoQuestion(code),
+            Err(Refusal::Malformed) => Heard::Nothing(ExchangeError::Unusable),
+        });
     }
 }

@@ -1,85 +1,18 @@
-//! The sockets of the service: which there should be, and opening them.
-//!
-//! Guarantees: each socket is tied to one address of the router and to the link of its network, so the kernel itself
-//! keeps queries from elsewhere out; an address that is not there yet is no error (IP_FREEBIND), a link that is not
-//! there yet is one that a retry cures. Needs CAP_NET_BIND_SERVICE for port 53 and nothing else.
+//! Where the service answers: which sockets there should be.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-
-use sluice_api::types::LinkName;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::slice::DnsSlice;
-
-/// Receive buffer asked for: bursts of some thousand queries. The kernel's own limit (`net.core.rmem_max`) applies.
-const BUFFER: usize = 4 * 1024 * 1024;
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 128;
-
-/// One address to answer on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Endpoint {
-    /// The router's address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// The link that queries must come by.
-    pub link: Option<LinkName>,
-}
+use crate::endpoint::Endpoint;
 
 /// Every address that `slice` asks for.
 pub(super) fn endpoints(slice: &DnsSlice) -> BTreeSet<Endpoint> {
     let port = slice.settings.port;
     let each = slice.networks.iter().flat_map(|network| {
         let link = network.link.clone();
-        network.listen.iter().map(move |listen| (listen.address, link.clone()))
+        let gateway = network.listen.first().filter(|_| network.any_link);
+        let own = network.listen.iter().map(move |listen| (listen.address, link.clone()));
+        own.chain(gateway.map(|gateway| (gateway.address, None)))
     });
     each.map(|(address, link)| Endpoint { address, port, link }).collect()
-}
-
-impl Endpoint {
-    /// A UDP socket, one of several on the same address.
-    pub(super) fn open_udp(&self) -> io::Result<Socket> {
-        let socket = self.open(Type::DGRAM, Protocol::UDP)?;
-        socket.set_reuse_port(true)?;
-        // as much as the kernel allows: neither is needed to work
-        let _limited = socket.set_recv_buffer_size(BUFFER);
-        let _limited = socket.set_send_buffer_size(BUFFER);
-        socket.bind(&self.socket_address())?;
-        Ok(socket)
-    }
-
-    /// A listening TCP socket.
-    pub(super) fn open_tcp(&self) -> io::Result<Socket> {
-        let socket = self.open(Type::STREAM, Protocol::TCP)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&self.socket_address())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket)
-    }
-
-    fn open(&self, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-        let socket = Socket::new(self.domain(), kind.nonblocking(), Some(protocol))?;
-        match self.address {
-            IpAddr::V4(_) => socket.set_freebind_v4(true)?,
-            IpAddr::V6(_) => {
-                socket.set_only_v6(true)?;
-                socket.set_freebind_v6(true)?;
-            }
-        }
-        if let Some(link) = &self.link {
-            socket.bind_device(Some(link.as_str().as_bytes()))?;
-        }
-        Ok(socket)
-    }
-
-    fn domain(&self) -> Domain {
-        if self.address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }
-    }
-
-    fn socket_address(&self) -> SockAddr {
-        SocketAddr::new(self.address, self.port).into()
-    }
 }

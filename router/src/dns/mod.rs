@@ -9,13 +9,17 @@
 //! DNSSEC) and which is several times cheaper (docs/decisions/0005-dns-answers-as-bytes.md).
 
 pub mod answer;
+mod attempt;
 pub mod cache;
+mod carry;
 pub mod counters;
 pub mod desk;
 mod exchange;
 pub mod forward;
+mod habits;
 mod health;
 mod listen;
+mod message;
 mod name;
 mod query;
 mod reply;
@@ -33,4 +37,4 @@ mod zone;
 
 pub use reply::Transport;
 pub use server::{Report, Server};
-pub use slice::{DnsHost, DnsNetwork, DnsSlice, Listen, PORT, Settings, slice};
+pub use slice::{DnsForward, DnsHost, DnsNetwork, DnsSlice, Listen, PORT, Settings, slice};

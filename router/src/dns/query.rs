@@ -4,10 +4,12 @@
 //! how to answer it, or that it gets no answer at all. Records besides OPT are skipped: a query's have no meaning here.
 
 use super::name::Name;
-use super::wire::{HEADER, flag, get16, rcode, record_head, rtype};
+use super::wire::{HEADER, flag, get16, rcode, record_head, rtype, skip_name};
 
 /// Most records that a query may carry; OPT, TSIG and padding are all that is in use.
 const MAX_RECORDS: u32 = 8;
+/// Most questions that are passed over to see what follows them.
+const MAX_QUESTIONS: u16 = 4;
 /// Least UDP payload size that EDNS may announce (RFC 6891 6.2.3).
 const LEAST_PAYLOAD: u16 = 512;
 
@@ -39,24 +41,37 @@ pub(super) struct Edns {
 
 /// Why a message cannot be answered as a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Fault<'a> {
     /// Not even that: no header, or a response. An answer to a response could go round for ever.
     Silent,
-    /// Answer with this response code and the header alone.
-    Code(u16),
+    /// Answer with a response code.
+    Code {
+        /// The code.
+        rcode: u16,
+        /// The question to be given back: the one there is, if it can be read.
+        question: Option<&'a [u8]>,
+        /// It has an OPT record, so the answer has one too, whatever is wrong with it (RFC 6891 6.1.1).
+        edns: bool,
+    },
 }
 
 impl<'a> Query<'a> {
     /// Reads `message`.
-    pub(super) fn read(message: &'a [u8]) -> Result<Self, Fault> {
+    pub(super) fn read(message: &'a [u8]) -> Result<Self, Fault<'a>> {
         let (id, flags) = header(message).ok_or(Fault::Silent)?;
         if flags & flag::QR != 0 {
             return Err(Fault::Silent);
         }
         if flags & flag::OPCODE != 0 {
-            return Err(Fault::Code(rcode::NOTIMP));
+            // what follows the header is not ours to understand
+            let (rcode, question) = (rcode::NOTIMP, None);
+            return Err(Fault::Code { rcode, question, edns: has_opt(message) });
         }
-        Self::body(message, id, flags).ok_or(Fault::Code(rcode::FORMERR))
+        Self::body(message, id, flags).ok_or_else(|| Fault::Code {
+            rcode: rcode::FORMERR,
+            question: question(message),
+            edns: has_opt(message),
+        })
     }
 
     fn body(message: &'a [u8], id: u16, flags: u16) -> Option<Self> {
@@ -85,6 +100,31 @@ impl<'a> Query<'a> {
 pub(super) fn header(message: &[u8]) -> Option<(u16, u16)> {
     (message.len() >= HEADER).then_some(())?;
     Some((get16(message, 0)?, get16(message, 2)?))
+}
+
+/// The only question of `message`.
+fn question(message: &[u8]) -> Option<&[u8]> {
+    (get16(message, 4)? == 1).then_some(())?;
+    let (_, end) = Name::read(message, HEADER)?;
+    message.get(HEADER..end + 4)
+}
+
+/// Whether there is an OPT record, as far as the message can be read.
+fn has_opt(message: &[u8]) -> bool {
+    let counts = [4, 6, 8, 10].map(|at| get16(message, at).unwrap_or(0));
+    let [questions, records @ ..] = counts;
+    let mut at = Some(HEADER);
+    for _ in 0..questions.min(MAX_QUESTIONS) {
+        at = at.and_then(|at| skip_name(message, at)).map(|end| end + 4);
+    }
+    let records: u32 = records.into_iter().map(u32::from).sum();
+    for _ in 0..records.min(MAX_RECORDS) {
+        match at.and_then(|at| record_head(message, at)) {
+            Some(record) if record.rtype == rtype::OPT => return true,
+            record => at = record.map(|record| record.end),
+        }
+    }
+    false
 }
 
 /// Walks the records behind the question; `None` when they are malformed, `Some(None)` without OPT.
@@ -145,23 +185,46 @@ mod tests {
     fn every_cut_of_a_query_is_a_fault() {
         let message = with_opt(OPT, 1);
         for length in 0..message.len() {
-            let fault = Query::read(&message[..length]).err().unwrap();
-            let expected =
-                if length < HEADER { Fault::Silent } else { Fault::Code(rcode::FORMERR) };
-            assert_eq!(fault, expected, "cut at {length}");
+            match Query::read(&message[..length]).err().unwrap() {
+                Fault::Silent => assert!(length < HEADER, "cut at {length}"),
+                Fault::Code { rcode: code, question, edns } => {
+                    assert_eq!((code, edns), (rcode::FORMERR, false), "cut at {length}");
+                    assert_eq!(question.is_some(), length >= PLAIN.len(), "cut at {length}");
+                }
+            }
+        }
+    }
+
+    fn fault(message: &[u8]) -> (u16, bool, bool) {
+        match Query::read(message).err() {
+            Some(Fault::Code { rcode, question, edns }) => (rcode, question.is_some(), edns),
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn two_options_responses_and_other_opcodes_are_faults() {
-        assert!(Query::read(&with_opt(&[OPT, OPT].concat(), 2)).is_err());
+    fn responses_and_other_opcodes_are_faults() {
         let mut message = PLAIN.to_vec();
         message[2] |= 0x80;
         assert_eq!(Query::read(&message).err(), Some(Fault::Silent));
         message[2] = 0x28;
-        assert_eq!(Query::read(&message).err(), Some(Fault::Code(rcode::NOTIMP)));
+        assert_eq!(fault(&message), (rcode::NOTIMP, false, false));
         message[2] = 1;
         message[5] = 2;
-        assert_eq!(Query::read(&message).err(), Some(Fault::Code(rcode::FORMERR)));
+        assert_eq!(fault(&message), (rcode::FORMERR, false, false));
+    }
+
+    #[test]
+    fn an_answer_to_a_faulty_message_has_options_when_that_has() {
+        let owned = [b"\x01x".as_slice(), OPT].concat();
+        let two = with_opt(&[OPT, OPT].concat(), 2);
+        assert_eq!(fault(&two), (rcode::FORMERR, true, true));
+        assert_eq!(fault(&with_opt(&owned, 1)), (rcode::FORMERR, true, true));
+        let mut no_question = [&PLAIN[..HEADER], OPT].concat();
+        (no_question[5], no_question[11]) = (0, 1);
+        assert_eq!(fault(&no_question), (rcode::FORMERR, false, true));
+        let mut opcode = with_opt(OPT, 1);
+        opcode[2] = 0x79;
+        assert_eq!(fault(&opcode), (rcode::NOTIMP, false, true));
     }
 }

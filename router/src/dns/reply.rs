@@ -1,8 +1,9 @@
 //! Writing a response to a query.
 //!
 //! Guarantees: the question comes back byte for byte, so mixed case survives (draft-vixie-dnsext-dns0x20); the message
-//! never exceeds what the client can take: what does not fit is replaced by an empty message with TC set (RFC 2181 9);
-//! OPT is there exactly when the client sent one (RFC 6891 6.1.1).
+//! never exceeds what the client can take: whole records are left out from the end until it fits, and TC is set when what is
+//! left out belonged to the answer (RFC 2181 9), because clients without TCP use what they get; OPT is there exactly when the
+//! client sent one (RFC 6891 6.1.1).
 
 use super::query::Query;
 use super::wire::{HEADER, OPTION_EDE, Writer, flag, rtype};
@@ -83,33 +84,49 @@ impl<'a> Reply<'a> {
         self
     }
 
-    /// Appends one record of a given encoding.
+    /// Appends one record of a given encoding, or marks the message as cut.
     pub(super) fn record(&mut self, section: Section, parts: &[&[u8]]) {
-        let before = self.out.len();
-        let written = parts.iter().try_for_each(|part| self.out.put(part));
-        if written.is_none() {
-            self.out.cut(before);
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if self.truncated || length > self.room() {
             self.truncated = true;
+            return;
         }
+        // there is room for all of it
+        let _fits = parts.iter().try_for_each(|part| self.out.put(part));
         if let Some(count) = self.counts.get_mut(section as usize) {
             *count += 1;
         }
     }
 
-    /// Appends sections that are already encoded, with the numbers of their records; answers them for patching.
-    pub(super) fn sections(&mut self, counts: [u16; 3], encoded: &[u8]) -> &mut [u8] {
-        let before = self.out.len();
-        self.counts = counts;
-        self.truncated = self.out.put(encoded).is_none();
+    /// Appends sections that are already encoded, with the numbers of their records and where each ends: as many whole
+    /// records as fit. Answers them for patching.
+    pub(super) fn sections(&mut self, counts: [u16; 3], encoded: &[u8], ends: &[u16]) -> &mut [u8] {
+        let (before, room) = (self.out.len(), self.room());
+        let fits = ends.partition_point(|end| usize::from(*end) <= room);
+        let end =
+            fits.checked_sub(1).and_then(|last| ends.get(last)).map_or(0, |end| usize::from(*end));
+        let [answers, authorities, _] = counts;
+        let needed = if answers > 0 { answers } else { authorities };
+        self.truncated |= fits < usize::from(needed);
+        let mut left = u16::try_from(fits).unwrap_or(u16::MAX);
+        self.counts = counts.map(|count| {
+            let kept = count.min(left);
+            left -= kept;
+            kept
+        });
+        let _fits = self.out.put(encoded.get(..end).unwrap_or_default());
         self.out.written(before)
+    }
+
+    /// Bytes that records may still take.
+    fn room(&self) -> usize {
+        let limit = self.limit.min(self.out.capacity());
+        limit.saturating_sub(self.out.len() + self.opt_bytes())
     }
 
     /// Completes the message; answers its length, 0 when the buffer is too small.
     pub(super) fn finish(mut self) -> usize {
-        let question_end = HEADER + self.query.question.len();
-        if self.truncated || self.out.len() + self.opt_bytes() > self.limit {
-            self.out.cut(question_end);
-            self.counts = [0; 3];
+        if self.truncated {
             self.flags |= flag::TC;
         }
         if self.opt().is_none() {
@@ -163,10 +180,28 @@ fn limit(query: &Query<'_>, transport: Transport) -> usize {
     usize::from(bytes)
 }
 
-/// Answers a message that cannot be read as a query: its header with `rcode` and nothing behind it.
-pub(super) fn bare(id: u16, flags: u16, rcode: u16, out: &mut [u8]) -> usize {
+/// Answers a message that cannot be read as a query: its header with `rcode`, its question where that is known, and OPT
+/// where it has one. Of an opcode that is not a query's no further flag is known, so none is given back.
+pub(super) fn faulty(
+    (id, flags): (u16, u16),
+    rcode: u16,
+    question: Option<&[u8]>,
+    edns: bool,
+    out: &mut [u8],
+) -> usize {
+    let opcode = flags & flag::OPCODE;
+    let echoed = if opcode == 0 { flags & (flag::RD | flag::CD) } else { 0 };
+    let flags = flag::QR | opcode | echoed | rcode & flag::RCODE;
+    let words = [id, flags, u16::from(question.is_some()), 0, 0, u16::from(edns)];
     let mut out = Writer::new(out);
-    let echoed = flags & (flag::OPCODE | flag::RD | flag::CD);
-    let words = [id, flag::QR | echoed | rcode & flag::RCODE, 0, 0, 0, 0];
-    words.iter().try_for_each(|word| out.put16(*word)).map_or(0, |()| out.len())
+    let mut write = || {
+        words.iter().try_for_each(|word| out.put16(*word))?;
+        out.put(question.unwrap_or_default())?;
+        if edns {
+            out.put(&[0])?;
+            [rtype::OPT, UDP_PAYLOAD, 0, 0, 0].iter().try_for_each(|word| out.put16(*word))?;
+        }
+        Some(out.len())
+    };
+    write().unwrap_or(0)
 }

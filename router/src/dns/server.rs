@@ -24,11 +24,12 @@ use tracing::{debug, info, warn};
 use super::cache::Cache;
 use super::counters::{Counters, Counts};
 use super::forward::Forwarder;
-use super::listen::{Endpoint, endpoints};
+use super::listen::endpoints;
 use super::slice::{DnsSlice, Settings};
 use super::snapshot::Snapshot;
 use super::tcp::{self, Connections};
 use super::udp::{self, Batches};
+use crate::endpoint::Endpoint;
 
 /// Most threads by default: a router has better uses for further processors.
 const MAX_WORKERS: usize = 4;
@@ -113,7 +114,7 @@ impl Server {
         let begun = Instant::now();
         let snapshot = Arc::new(Snapshot::build(slice, serial));
         self.shared.cache.limit(slice.settings.cache_bytes);
-        self.shared.forwarder.configure(&slice.upstreams, &slice.settings);
+        self.shared.forwarder.configure(snapshot.groups(), &slice.settings);
         self.shared.snapshot.store(snapshot);
         let mut number = 0;
         self.wanted.send_modify(|wanted| {
@@ -248,13 +249,10 @@ impl Worker {
 }
 
 impl Open {
-    /// A socket stays tied to the link it was opened on, even when another one takes its name.
     fn is_current(&self, endpoint: &Endpoint) -> bool {
-        let Some(link) = &endpoint.link else { return true };
-        let current =
-            matches!(self.probe.device(), Ok(Some(name)) if name == link.as_str().as_bytes());
+        let current = endpoint.is_current(&self.probe);
         if !current {
-            warn!(%link, address = %endpoint.address, "link was replaced, opening anew");
+            warn!(link = ?endpoint.link, address = %endpoint.address, "link was replaced, opening anew");
         }
         current
     }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::config::{GuestNetwork, Link, RouterConfig};
+use sluice_api::config::{ForwardZone, GuestNetwork, Link, RouterDocument};
 use sluice_api::types::{Cidr, DomainName, HostName, LinkName};
 
 /// Port of DNS (RFC 1035 4.2).
@@ -22,6 +22,9 @@ pub struct DnsSlice {
     pub networks: Vec<DnsNetwork>,
     /// Resolvers for every other name, in order of preference.
     pub upstreams: Vec<SocketAddr>,
+    /// Names that other resolvers know. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward: Vec<DnsForward>,
     /// Bounds and times. Default: see each.
     #[serde(default)]
     pub settings: Settings,
@@ -43,6 +46,32 @@ pub struct DnsNetwork {
     /// The guests. Default: none.
     #[serde(default)]
     pub hosts: Vec<DnsHost>,
+    /// Resolvers of its own. Default: those of all networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<SocketAddr>,
+    /// Further sources that are answered: networks behind guests, or of the VPN. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<Cidr>,
+    /// Answer at the gateway's address whatever link a query comes by: clients of remote access have links of their own.
+    /// Who is answered does not change. Default: no.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub any_link: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_no(value: &bool) -> bool {
+    !value
+}
+
+/// Names that are asked of resolvers of their own, those that are else never forwarded included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsForward {
+    /// The name; everything below it goes with it.
+    pub zone: DomainName,
+    /// Who knows it, in order of preference. Default: the resolvers of the asking network.
+    #[serde(default)]
+    pub upstreams: Vec<SocketAddr>,
 }
 
 /// An address to answer on.
@@ -85,8 +114,6 @@ pub struct Settings {
     pub max_ttl: u32,
     /// "No such name" is kept at most so many seconds. Default 3600 (RFC 2308 5 advises 1 to 3 hours).
     pub max_negative_ttl: u32,
-    /// Most foreign questions waiting for upstreams at one time. Default 1024.
-    pub max_in_flight: usize,
     /// Most clients waiting for them. Default 8192.
     pub max_waiting: usize,
     /// Mix upper and lower case in forwarded names, which a forger must guess too (draft-vixie-dnsext-dns0x20). Default true.
@@ -104,7 +131,6 @@ impl Default for Settings {
             min_ttl: 0,
             max_ttl: 86_400,
             max_negative_ttl: 3600,
-            max_in_flight: 1024,
             max_waiting: 8192,
             mixed_case: true,
         }
@@ -112,16 +138,26 @@ impl Default for Settings {
 }
 
 /// The DNS part of `config`.
-pub fn slice(config: &RouterConfig) -> DnsSlice {
+pub fn slice(config: &RouterDocument) -> DnsSlice {
+    let dns = &config.role.dns;
     DnsSlice {
-        router: config.hostname.clone(),
-        networks: config.networks.iter().map(|network| of_network(config, network)).collect(),
-        upstreams: config.dns.upstreams.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect(),
-        settings: Settings::default(),
+        router: config.role.hostname.clone(),
+        networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
+        upstreams: sockets(&dns.upstreams),
+        forward: dns.forward_zones.iter().map(of_zone).collect(),
+        settings: Settings { mixed_case: dns.mixed_case, ..Settings::default() },
     }
 }
 
-fn of_network(config: &RouterConfig, network: &GuestNetwork) -> DnsNetwork {
+fn sockets(resolvers: &[IpAddr]) -> Vec<SocketAddr> {
+    resolvers.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect()
+}
+
+fn of_zone(zone: &ForwardZone) -> DnsForward {
+    DnsForward { zone: zone.zone.clone(), upstreams: sockets(&zone.upstreams) }
+}
+
+fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
     let gateway = Listen { address: network.gateway_ip(), clients: network.cidr };
     let link = config.links.iter().find(|link| link.name == network.link);
     let listen = std::iter::once(gateway).chain(link.into_iter().flat_map(v6_addresses)).collect();
@@ -129,12 +165,18 @@ fn of_network(config: &RouterConfig, network: &GuestNetwork) -> DnsNetwork {
         name: guest.hostname.clone(),
         address: guest.address,
     };
+    let accesses = config.role.vpn.remote_access.iter();
+    let accesses = accesses.filter(|access| access.networks.contains(&network.id));
+    let roaming: Vec<Cidr> = accesses.flat_map(|access| access.range.networks()).collect();
     DnsNetwork {
+        any_link: !roaming.is_empty(),
         link: Some(network.link.clone()),
         listen,
         domain: network.domain.clone(),
         cidr: network.cidr,
         hosts: network.guests.iter().map(host).collect(),
+        upstreams: sockets(&network.dns.upstreams),
+        clients: network.dns.clients.iter().copied().chain(roaming).collect(),
     }
 }
 
@@ -150,7 +192,7 @@ fn v6_addresses(link: &Link) -> impl Iterator<Item = Listen> {
 mod tests {
     use super::*;
 
-    fn example() -> RouterConfig {
+    fn example() -> RouterDocument {
         serde_json::from_str(include_str!("../../../examples/router.json")).unwrap()
     }
 

@@ -4,18 +4,18 @@
 //! 10,000 guests take milliseconds. **Who sees what:** guests of a network see the names of their own domain, which
 //! networks may share. Names of the router's other domains are refused to them and never sent to upstreams.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use sluice_api::types::{Cidr, DomainName};
+use sluice_api::types::{Cidr, DomainName, HostName};
 
 use super::name::Name;
 use super::slice::{DnsNetwork, DnsSlice, Listen};
 use super::special;
 use super::zone::{Authority, Node, Record, View, Wire, Zone, fills_zones, reverse_zones};
 
-/// Name of the router's metadata service in every domain, as on today's routers.
-const DATA_SERVER: &str = "data-server";
+/// Name of the router's metadata service in every domain and without one, as on today's routers.
+pub(super) const DATA_SERVER: &[u8] = b"\x0bdata-server\x00";
 
 /// One configuration, ready to answer from.
 #[derive(Debug)]
@@ -26,7 +26,10 @@ pub struct Snapshot {
     special: View,
     /// Last labels of all the zones: a name with another one is foreign at one look.
     tops: BTreeSet<Wire>,
-    forwards: bool,
+    /// The sets of upstreams, each with a number.
+    groups: Groups,
+    /// Names whose questions go elsewhere, with everything below them.
+    forwarded: HashMap<Wire, Option<u8>>,
     serial: u32,
 }
 
@@ -34,23 +37,42 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct Network {
     listen: Vec<Listen>,
+    /// Further sources that are answered.
+    clients: Vec<Cidr>,
     view: usize,
+    /// Upstreams of its own, or those of all.
+    group: Option<u8>,
     /// The router's own records in it.
     pub(super) router: Vec<Record>,
 }
 
 impl Network {
+    /// Whether `address` is one of the network's own guests'.
+    pub(super) fn holds(&self, address: Ipv4Addr) -> bool {
+        self.listen.iter().any(|listen| listen.clients.contains(address.into()))
+    }
+
     /// Whether a query from `client` to `local` is one of this network's own.
     pub fn admits(&self, local: IpAddr, client: IpAddr) -> bool {
-        self.listen.iter().any(|listen| listen.address == local && listen.clients.contains(client))
+        let here = self.listen.iter().find(|listen| listen.address == local);
+        here.is_some_and(|listen| {
+            listen.clients.contains(client) || self.clients.iter().any(|it| it.contains(client))
+        })
     }
 }
 
 impl Snapshot {
     /// Serves nobody.
     pub(super) fn empty() -> Self {
-        let (networks, views, special) = (Vec::new(), Vec::new(), View::default());
-        Self { networks, views, special, tops: BTreeSet::new(), forwards: false, serial: 0 }
+        Self {
+            networks: Vec::new(),
+            views: Vec::new(),
+            special: View::default(),
+            tops: BTreeSet::new(),
+            groups: Groups::default(),
+            forwarded: HashMap::new(),
+            serial: 0,
+        }
     }
 
     /// Compiles `slice`; `serial` becomes the zones' SOA serial.
@@ -63,18 +85,35 @@ impl Snapshot {
         let view = |network: &DnsNetwork| {
             domains.binary_search(&&network.domain).unwrap_or(usize::MAX) // none such: no names
         };
-        let networks = slice.networks.iter().map(|each| of_network(slice, each, view(each)));
+        let groups = Groups::of(slice);
+        let networks = slice.networks.iter().map(|each| {
+            let own = groups.number(&each.upstreams).or_else(|| groups.number(&slice.upstreams));
+            of_network(slice, each, view(each), own)
+        });
+        let special = empty_zones(slice, serial);
+        let forwarded: HashMap<Wire, Option<u8>> = slice
+            .forward
+            .iter()
+            .filter_map(|zone| {
+                let name = Name::parse(zone.zone.as_str())?;
+                Some((name.as_bytes().into(), groups.number(&zone.upstreams)))
+            })
+            .collect();
+        let kept = |name: &Name| {
+            let elsewhere = name.suffixes().any(|suffix| forwarded.contains_key(suffix));
+            !elsewhere && special.node(name).is_none() && special.zone_of(name).is_some()
+        };
         let views: Vec<_> = by_domain
             .iter()
-            .map(|(domain, networks)| of_domain(slice, domain, networks, serial))
+            .map(|(domain, networks)| of_domain(slice, domain, networks, serial, &kept))
             .collect();
-        let special = empty_zones(slice, serial);
         let tops = views.iter().chain([&special]).flat_map(View::apexes).map(top);
         let tops = tops
             .chain(Name::parse(special::LOCALHOST).map(|name| name.as_bytes().into()))
+            .chain([DATA_SERVER.into()])
             .collect();
         let networks = networks.collect();
-        Self { networks, views, special, tops, forwards: !slice.upstreams.is_empty(), serial }
+        Self { networks, views, special, tops, groups, forwarded, serial }
     }
 
     /// The network of which `local` is an address of the router.
@@ -87,9 +126,29 @@ impl Snapshot {
         self.serial
     }
 
-    /// Whether there are upstreams.
-    pub(super) fn forwards(&self) -> bool {
-        self.forwards
+    /// Whether there are upstreams for the guests of `network`.
+    pub(super) fn forwards(&self, network: &Network) -> bool {
+        network.group.is_some()
+    }
+
+    /// Whether the operator sends questions for `name` elsewhere.
+    pub(super) fn is_forwarded(&self, name: &Name) -> bool {
+        !self.forwarded.is_empty()
+            && name.suffixes().any(|suffix| self.forwarded.contains_key(suffix))
+    }
+
+    /// The upstreams that `name` is asked of for `network`, by number; `None` when there are none.
+    pub(super) fn group(&self, network: &Network, name: &Name) -> Option<u8> {
+        if self.forwarded.is_empty() {
+            return network.group;
+        }
+        let zone = name.suffixes().find_map(|suffix| self.forwarded.get(suffix));
+        zone.copied().flatten().or(network.group)
+    }
+
+    /// All sets of upstreams, in the order of their numbers.
+    pub(super) fn groups(&self) -> &[Vec<SocketAddr>] {
+        &self.groups.0
     }
 
     /// Whether `name` may be in any zone here.
@@ -117,13 +176,45 @@ fn top(apex: &Wire) -> Wire {
     Name::read(apex, 0).map(|(name, _)| name.top().into()).unwrap_or_default()
 }
 
-fn of_network(slice: &DnsSlice, network: &DnsNetwork, view: usize) -> Network {
-    let record = |listen: &Listen| Record::of_address(listen.address, slice.settings.local_ttl);
-    let router = network.listen.iter().map(record).collect();
-    Network { listen: network.listen.clone(), view, router }
+/// Sets of upstreams, each once.
+#[derive(Debug, Default)]
+struct Groups(Vec<Vec<SocketAddr>>);
+
+impl Groups {
+    fn of(slice: &DnsSlice) -> Self {
+        let of_networks = slice.networks.iter().map(|network| &network.upstreams);
+        let of_zones = slice.forward.iter().map(|zone| &zone.upstreams);
+        let mut all: Vec<Vec<SocketAddr>> = Vec::new();
+        for group in std::iter::once(&slice.upstreams).chain(of_networks).chain(of_zones) {
+            if !group.is_empty() && !all.contains(group) {
+                all.push(group.clone());
+            }
+        }
+        Self(all)
+    }
+
+    /// The number of `upstreams`; `None` for an empty set, or one beyond what a number can tell.
+    fn number(&self, upstreams: &[SocketAddr]) -> Option<u8> {
+        let at = self.0.iter().position(|group| group == upstreams)?;
+        u8::try_from(at).ok()
+    }
 }
 
-fn of_domain(slice: &DnsSlice, domain: &DomainName, networks: &[&DnsNetwork], serial: u32) -> View {
+fn of_network(slice: &DnsSlice, network: &DnsNetwork, view: usize, group: Option<u8>) -> Network {
+    let record = |listen: &Listen| Record::of_address(listen.address, slice.settings.local_ttl);
+    let router = network.listen.iter().map(record).collect();
+    let (listen, clients) = (network.listen.clone(), network.clients.clone());
+    Network { listen, clients, view, group, router }
+}
+
+/// `kept` tells of a name that is in a zone which is kept here though nothing is in it.
+fn of_domain(
+    slice: &DnsSlice,
+    domain: &DomainName,
+    networks: &[&DnsNetwork],
+    serial: u32,
+    kept: &dyn Fn(&Name) -> bool,
+) -> View {
     let guests: usize = networks.iter().map(|network| network.hosts.len()).sum();
     let mut view = View::with_capacity(guests * 2 + 16);
     let Some(primary) = Name::of_host(&slice.router, domain) else { return view };
@@ -131,12 +222,12 @@ fn of_domain(slice: &DnsSlice, domain: &DomainName, networks: &[&DnsNetwork], se
     let authority = authority(slice, &primary, serial);
     view.add_zone(&apex, authority.zone(&apex, Vec::new()));
     for network in networks {
-        add_reverse_zones(&mut view, &authority, network);
+        add_reverse_zones(&mut view, &authority, network, kept);
         add_guests(&mut view, &authority, network);
     }
     // a guest of that name wins, as the configuration's check says
     view.add(&primary, Node::Router);
-    if let Some(name) = Name::parse(&format!("{DATA_SERVER}.{domain}")) {
+    if let Some(name) = Name::parse(&format!("{}.{domain}", HostName::DATA_SERVER)) {
         // guests fetch passwords and keys from here: no guest may take the name
         view.put(&name, Node::Router);
     }
@@ -149,10 +240,27 @@ fn authority<'a>(slice: &DnsSlice, primary: &'a Name, serial: u32) -> Authority<
     Authority { primary, serial, ttl, negative_ttl }
 }
 
-fn add_reverse_zones(view: &mut View, authority: &Authority<'_>, network: &DnsNetwork) {
+fn add_reverse_zones(
+    view: &mut View,
+    authority: &Authority<'_>,
+    network: &DnsNetwork,
+    kept: &dyn Fn(&Name) -> bool,
+) {
     let within = |cidr: Cidr| if fills_zones(&cidr) { Vec::new() } else { vec![cidr] };
     for apex in reverse_zones(&network.cidr).0 {
         view.add_zone(&apex, authority.zone(&apex, within(network.cidr)));
+        add_names_above(view, &apex, kept);
+    }
+}
+
+/// Names between a reverse zone and the empty one around it exist, since there is something below them (RFC 8020 2).
+fn add_names_above(view: &mut View, apex: &Name, kept: &dyn Fn(&Name) -> bool) {
+    for suffix in apex.suffixes().skip(1) {
+        if let Some((name, _)) = Name::read(suffix, 0)
+            && kept(&name)
+        {
+            view.add(&name, Node::Empty);
+        }
     }
 }
 
@@ -160,7 +268,7 @@ fn add_guests(view: &mut View, authority: &Authority<'_>, network: &DnsNetwork) 
     let labels = reverse_zones(&network.cidr).1;
     for host in &network.hosts {
         let Some(name) = Name::of_host(&host.name, &network.domain) else { continue };
-        view.add(&name, Node::One(Record::of_address(host.address.into(), authority.ttl)));
+        view.add_guest(&name, Record::of_address(host.address.into(), authority.ttl));
         view.add_pointer(host.address, labels, &name, authority.ttl);
     }
     for listen in &network.listen {

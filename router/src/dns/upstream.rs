@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::cache::Key;
 use super::counters::{Counters, Tally};
-use super::exchange::{ExchangeError, exchange};
+use super::exchange::{ExchangeError, Resolver};
 use super::health::{Health, order};
 use super::slice::Settings;
 use super::stored::Stored;
@@ -32,7 +32,7 @@ const MAX_TRIES: usize = 6;
 
 /// One resolver.
 pub(super) struct Upstream {
-    address: SocketAddr,
+    resolver: Resolver,
     health: Mutex<Health>,
 }
 
@@ -74,7 +74,11 @@ impl Race {
 
 impl Upstream {
     fn new(address: SocketAddr) -> Self {
-        Self { address, health: Mutex::default() }
+        Self { resolver: Resolver::new(address), health: Mutex::default() }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.resolver.address
     }
 
     fn with_health<T>(&self, change: impl FnOnce(&mut Health) -> T) -> T {
@@ -83,41 +87,43 @@ impl Upstream {
 }
 
 impl Upstreams {
-    /// The upstreams at `addresses`, with what `previous` knows of them.
+    /// The upstreams at `addresses`, with what `known` knows of them; times count from `start`.
     pub(super) fn new(
         addresses: &[SocketAddr],
         settings: &Settings,
         counters: Arc<Counters>,
-        previous: Option<&Self>,
+        known: impl Fn(SocketAddr) -> Option<Arc<Upstream>>,
+        start: Instant,
     ) -> Self {
-        let known = |address: &SocketAddr| {
-            previous?.list.iter().find(|upstream| upstream.address == *address).cloned()
-        };
         let list = addresses
             .iter()
-            .map(|address| known(address).unwrap_or_else(|| Arc::new(Upstream::new(*address))))
+            .map(|address| known(*address).unwrap_or_else(|| Arc::new(Upstream::new(*address))))
             .collect();
-        let start = previous.map_or_else(Instant::now, |previous| previous.start);
         Self { list, start, settings: settings.clone(), counters }
+    }
+
+    /// The one at `address`, if it is among them.
+    pub(super) fn at(&self, address: SocketAddr) -> Option<Arc<Upstream>> {
+        self.list.iter().find(|upstream| upstream.address() == address).cloned()
     }
 
     /// Whether these are the resolvers at `addresses`, in whatever order.
     pub(super) fn same_set(&self, addresses: &[SocketAddr]) -> bool {
         self.list.len() == addresses.len()
-            && self.list.iter().all(|upstream| addresses.contains(&upstream.address))
+            && self.list.iter().all(|upstream| addresses.contains(&upstream.address()))
     }
 
     /// Whether `other` asks the same resolvers.
     pub(super) fn same_as(&self, other: &Self) -> bool {
-        let addresses: Vec<_> = other.list.iter().map(|upstream| upstream.address).collect();
+        let addresses: Vec<_> = other.list.iter().map(|upstream| upstream.address()).collect();
         self.same_set(&addresses)
     }
 
     /// Addresses of those that count as down.
-    pub(super) fn down(&self) -> Vec<SocketAddr> {
+    pub(super) fn down(&self) -> impl Iterator<Item = SocketAddr> {
         let down =
             self.list.iter().filter(|upstream| upstream.with_health(|health| health.is_down()));
-        down.map(|upstream| upstream.address).collect()
+        down.map(|upstream| upstream.address())
     }
 
     /// Asks until there is an answer or no hope of one.
@@ -142,8 +148,9 @@ impl Upstreams {
             let wait = patience.next().unwrap_or(TRY_TIME);
             match turns.find(|index| !race.ended.contains(index)) {
                 Some(index) => {
+                    let before = race.waiting.iter().filter(|(other, _)| *other == index).count();
                     race.waiting.push((index, Instant::now()));
-                    tries.push(self.try_number(index, key));
+                    tries.push(self.try_number(index, key, is_plain(before, key)));
                 }
                 None if tries.is_empty() => break,
                 None => {}
@@ -163,9 +170,9 @@ impl Upstreams {
         })
     }
 
-    async fn try_number(&self, index: usize, key: &Key) -> (usize, Tried) {
+    async fn try_number(&self, index: usize, key: &Key, plain: bool) -> (usize, Tried) {
         let tried = match self.list.get(index) {
-            Some(upstream) => self.try_one(upstream, key).await,
+            Some(upstream) => self.try_one(upstream, key, plain).await,
             None => Tried::Nothing,
         };
         (index, tried)
@@ -192,20 +199,25 @@ impl Upstreams {
             if upstream.with_health(|health| health.wants_probe(now)) {
                 let (all, upstream, key) = (self.clone(), upstream.clone(), key.clone());
                 tokio::spawn(async move {
-                    all.try_one(&upstream, &key).await;
+                    all.try_one(&upstream, &key, false).await;
                 });
             }
         }
     }
 
-    async fn try_one(&self, upstream: &Upstream, key: &Key) -> Tried {
-        let result = timeout(TRY_TIME, exchange(upstream.address, key, &self.settings))
-            .await
-            .unwrap_or(Err(ExchangeError::Slow));
+    async fn try_one(&self, upstream: &Upstream, key: &Key, plain: bool) -> Tried {
+        let now = self.start.elapsed();
+        let asked = upstream.resolver.ask(key, &self.settings, now, plain);
+        let result = timeout(TRY_TIME, asked).await.unwrap_or(Err(ExchangeError::Slow));
         let (failures, tried) = match result {
             Ok(answer) => {
                 answered(upstream);
                 (u64::from(!answer.is_conclusive()), Tried::Answer(answer))
+            }
+            // it is there and says something, only nothing that can be read
+            Err(ExchangeError::Unusable) => {
+                answered(upstream);
+                (1, Tried::Nothing)
             }
             Err(error) => {
                 self.failed(upstream, &error);
@@ -220,13 +232,19 @@ impl Upstreams {
     fn failed(&self, upstream: &Upstream, error: &ExchangeError) {
         let now = self.start.elapsed();
         if upstream.with_health(|health| health.failed(now)) {
-            warn!(upstream = %upstream.address, %error, "upstream resolver is down");
+            warn!(upstream = %upstream.address(), %error, "upstream resolver is down");
         }
     }
 }
 
+/// Whether to ask without EDNS one that was silent `before` times to `key`: something on the way may not let it through.
+/// Who wants DNSSEC's records, which cannot be had so, gets one more chance.
+fn is_plain(before: usize, key: &Key) -> bool {
+    before > usize::from(key.dnssec_ok())
+}
+
 fn answered(upstream: &Upstream) {
     if upstream.with_health(Health::succeeded) {
-        info!(upstream = %upstream.address, "upstream resolver is back");
+        info!(upstream = %upstream.address(), "upstream resolver is back");
     }
 }

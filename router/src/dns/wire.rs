@@ -66,6 +66,8 @@ pub(super) mod ede {
     pub(crate) const NOT_AUTHORITATIVE: u16 = 20;
     /// No upstream could be reached.
     pub(crate) const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// Something on the way to an upstream failed.
+    pub(crate) const NETWORK_ERROR: u16 = 23;
 }
 
 /// The 16-bit number at `at`.
@@ -109,8 +111,6 @@ pub(super) struct RecordHead {
     pub rtype: u16,
     pub class: u16,
     pub ttl: u32,
-    /// Where the data are.
-    pub data_at: usize,
     /// Where the record ends.
     pub end: usize,
 }
@@ -126,7 +126,6 @@ pub(super) fn record_head(message: &[u8], at: usize) -> Option<RecordHead> {
         rtype: get16(message, type_at)?,
         class: get16(message, type_at + 2)?,
         ttl: get32(message, type_at + 4)?,
-        data_at,
         end,
     })
 }
@@ -166,9 +165,9 @@ impl<'a> Writer<'a> {
         self.buffer.get_mut(at..self.length).unwrap_or_default()
     }
 
-    /// Forgets what was written after `length`.
-    pub(super) fn cut(&mut self, length: usize) {
-        self.length = self.length.min(length);
+    /// Bytes that there is room for in all.
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.len()
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) type Wire = Box<[u8]>;
 pub(super) enum Node {
     /// A guest or a reverse name.
     One(Record),
+    /// A guest with NICs in several networks of the domain.
+    Several(Vec<Record>),
     /// The router: its addresses in the asking network.
     Router,
     /// A zone itself.
@@ -43,6 +45,12 @@ impl Record {
             IpAddr::V4(v4) => Self::new(rtype::A, ttl, &v4.octets()),
             IpAddr::V6(v6) => Self::new(rtype::AAAA, ttl, &v6.octets()),
         }
+    }
+
+    /// The address, if it is an IPv4 one.
+    pub(super) fn ipv4(&self) -> Option<Ipv4Addr> {
+        let octets = self.bytes.last_chunk::<4>().filter(|_| self.rtype == rtype::A)?;
+        Some(Ipv4Addr::from(*octets))
     }
 
     fn new(rtype: u16, ttl: u32, data: &[u8]) -> Self {
@@ -182,6 +190,20 @@ impl View {
     /// Adds a name that nothing else has; otherwise what is there stays.
     pub(super) fn add(&mut self, name: &Name, node: Node) {
         self.names.entry(name.as_bytes().into()).or_insert(node);
+    }
+
+    /// Adds an address of the guest `name`, which has one in each of its networks.
+    pub(super) fn add_guest(&mut self, name: &Name, record: Record) {
+        let node = match self.names.remove(name.as_bytes()) {
+            None => Node::One(record),
+            Some(Node::One(other)) => Node::Several(vec![other, record]),
+            Some(Node::Several(mut others)) => {
+                others.push(record);
+                Node::Several(others)
+            }
+            Some(kept) => kept,
+        };
+        self.names.insert(name.as_bytes().into(), node);
     }
 
     /// Gives `name` to `node`, whatever had it.

@@ -2,8 +2,11 @@
 
 pub mod apply;
 pub mod boot;
+pub mod console;
 pub mod dhcp;
 pub mod dns;
+pub mod lb;
+pub mod storage;
 
 use std::fmt;
 
@@ -63,7 +66,14 @@ pub fn all() -> Vec<Entry> {
     vec![
         Entry { name: "apply", what: "configurations of 10,000 guests", run: apply::run },
         Entry { name: "boot", what: "first configuration against the bare kernel", run: boot::run },
+        Entry { name: "console", what: "screens against websockify", run: console::run },
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
+        Entry { name: "lb", what: "connections and requests against HAProxy", run: lb::run },
+        Entry {
+            name: "storage",
+            what: "imports against curl, zstd and qemu-img",
+            run: storage::run,
+        },
     ]
 }

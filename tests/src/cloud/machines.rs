@@ -15,6 +15,8 @@ use crate::image;
 pub const PUBLIC: &str = "public";
 /// The wire that carries the tags of all guest networks.
 pub const TRUNK: &str = "trunk";
+/// The wire that carries storage traffic.
+pub const STORAGE: &str = "storage";
 /// The machine behind the public gateway.
 pub const INTERNET: &str = "inet";
 
@@ -28,6 +30,10 @@ pub(super) fn lab(
     let disk = image("sluice.qcow2");
     let images = disk.parent().unwrap_or(Path::new("."));
     let mut lab = Lab::builder(name).images(images).wire(PUBLIC).wire(TRUNK);
+    let nics = || view.appliances.iter().flat_map(|appliance| &appliance.nics);
+    if nics().any(|nic| nic.purpose == NicPurpose::Storage) {
+        lab = lab.wire(STORAGE);
+    }
     for appliance in &view.appliances {
         let machine = template(appliance, &document(appliance))?.firmware(firmware);
         lab = lab.machine(appliance.id.as_str(), machine);
@@ -42,10 +48,23 @@ pub(super) fn lab(
 fn template(appliance: &Appliance, document: &Path) -> Result<MachineSpec> {
     let control = nic(appliance, NicPurpose::Control)?;
     let control = ControlSpec { address: appliance.control, mac: control.mac, host_port: None };
-    Ok(MachineSpec::template()
-        .boot(document, control)
-        .nic(NicSpec::on(wire(PUBLIC)?).mac(nic(appliance, NicPurpose::Public)?.mac))
-        .nic(NicSpec::on(wire(TRUNK)?).mac(nic(appliance, NicPurpose::Trunk)?.mac)))
+    let mut machine = MachineSpec::template().boot(document, control);
+    for nic in &appliance.nics {
+        if let Some(name) = plug(nic.purpose) {
+            machine = machine.nic(NicSpec::on(wire(name)?).mac(nic.mac));
+        }
+    }
+    Ok(machine)
+}
+
+/// The wire that a NIC is plugged into; the control network is not one of them.
+fn plug(purpose: NicPurpose) -> Option<&'static str> {
+    match purpose {
+        NicPurpose::Control => None,
+        NicPurpose::Public => Some(PUBLIC),
+        NicPurpose::Trunk => Some(TRUNK),
+        NicPurpose::Storage => Some(STORAGE),
+    }
 }
 
 fn nic(appliance: &Appliance, purpose: NicPurpose) -> Result<&ApplianceNic> {

@@ -11,7 +11,7 @@ mod shell;
 pub mod single;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -20,7 +20,7 @@ use sluice_manager::model::view::{Appliance, ApplianceStatus, Guest, Network};
 
 use crate::manager::Manager;
 
-pub use machines::{INTERNET, PUBLIC, TRUNK};
+pub use machines::{INTERNET, PUBLIC, STORAGE, TRUNK};
 pub use shell::Shell;
 
 /// What the manager holds of the cloud.
@@ -118,6 +118,11 @@ impl View {
         found.with_context(|| format!("the manager has no network {name}"))
     }
 
+    /// The address with which guests of the network of this name leave.
+    pub fn source_nat(&self, network: &str) -> Result<Ipv4Addr> {
+        self.network(network)?.source_nat.with_context(|| format!("{network} has no way out"))
+    }
+
     /// The guest of this name.
     pub fn guest(&self, name: &str) -> Result<&Guest> {
         let found = self.guests.iter().find(|guest| guest.name.as_str() == name);
@@ -125,7 +130,7 @@ impl View {
     }
 
     /// The address that a guest must get.
-    pub fn address(&self, guest: &str) -> Result<std::net::Ipv4Addr> {
+    pub fn address(&self, guest: &str) -> Result<Ipv4Addr> {
         let nic = self.guest(guest)?.nics.first();
         nic.map(|nic| nic.address).with_context(|| format!("{guest} has no NIC"))
     }

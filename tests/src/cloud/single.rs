@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::StatusReport;
 use sluice_api::report::{Answer, ConfirmAnswer};
@@ -78,7 +78,7 @@ impl Single {
     }
 
     /// The way the manager does it: push, then confirm over a new connection.
-    pub async fn push_and_confirm(&self, config: &RouterConfig) -> Result<()> {
+    pub async fn push_and_confirm(&self, config: &RouterDocument) -> Result<()> {
         let answer = self.client.push_confirming(config, 60).await?;
         if !matches!(answer, Answer::Applied { .. }) {
             bail!("{answer:#?}\n{}", self.lab.state().await);
@@ -89,6 +89,7 @@ impl Single {
                 bail!("not pending, but {current:?}\n{}", self.lab.state().await)
             }
             ConfirmAnswer::Failed { reason } => bail!("cannot commit: {reason}"),
+            ConfirmAnswer::Unknown => bail!("an answer of a newer appliance"),
         }
     }
 }

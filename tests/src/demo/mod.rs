@@ -95,7 +95,7 @@ async fn set_up(options: &Options, shown: &mut Shown) -> Result<Stage> {
 fn summary(cloud: &Cloud) -> Result<String> {
     let view = cloud.view()?;
     let network = view.network("net1")?;
-    let router = &network.router;
+    let router = network.router.as_ref().context("net1 has no router")?;
     Ok(format!("{router} serves {} on VLAN {}", network.cidr, network.vlan))
 }
 

@@ -100,14 +100,14 @@ impl Stage {
 
     async fn page(&self, view: &View) -> Result<(String, ())> {
         let seen = guest::visit(&self.lab, "vm1").await?;
-        let public = view.network(NETWORK)?.source_nat.to_string();
+        let public = view.source_nat(NETWORK)?.to_string();
         ensure!(seen == public, "the far side saw {seen}, not {public}");
         Ok((format!("the far side saw {public}, the router's public address"), ()))
     }
 
     /// With a proof that the port is open to those who may.
     async fn shut(&self, view: &View) -> Result<(String, ())> {
-        let (vm1, public) = (view.address("vm1")?, view.network(NETWORK)?.source_nat);
+        let (vm1, public) = (view.address("vm1")?, view.source_nat(NETWORK)?);
         guest::listen(&self.lab, "vm1", PORT).await?;
         let through = guest::intrude(&self.lab, public, vm1, PORT).await?;
         ensure!(through.is_empty(), "came through: {}", through.join(", "));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use sluice_api::config::GuestDhcp;
 use sluice_api::types::{LinkName, MacAddr};
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
@@ -48,6 +49,8 @@ fn network(name: &str, third: u8, guests: &[(&str, &str, &str)]) -> NetworkSlice
             destination: "10.9.0.0/16".parse().unwrap(),
             via: format!("10.1.{third}.254").parse().unwrap(),
         }],
+        options: Vec::new(),
+        boot: None,
         guests: guests.iter().map(|guest| reservation(*guest)).collect(),
     }
 }
@@ -57,6 +60,8 @@ pub(crate) fn reservation((mac_text, address, name): (&str, &str, &str)) -> Rese
         mac: mac(mac_text),
         address: address.parse().unwrap(),
         hostname: name.parse().unwrap(),
+        default_nic: true,
+        dhcp: GuestDhcp::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bench;
 mod clients;
+mod field;
 mod links;
 mod process;
 mod raw;

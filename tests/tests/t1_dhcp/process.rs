@@ -31,12 +31,11 @@ impl Agent {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(BOUND)).unwrap();
         let sandbox = Sandbox {
-            program,
             arguments: vec!["service".into(), "dhcp".into()],
-            user: USER,
             capabilities: vec![Capability::NetRaw, Capability::NetBindService],
+            ..Sandbox::new(program, USER)
         };
-        let child = spawn(&sandbox, OwnedFd::from(theirs)).unwrap();
+        let child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();
         let from = BufReader::new(ours.try_clone().unwrap());
         Self { child, to: ours, from }
     }

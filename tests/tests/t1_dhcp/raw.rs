@@ -29,6 +29,8 @@ pub(crate) struct Seen {
     pub(crate) to_mac: [u8; 6],
     /// Destination of the packet.
     pub(crate) to: SocketAddrV4,
+    /// The UDP checksum is right, or there is none.
+    pub(crate) sum_is_good: bool,
     pub(crate) message: v4::Message,
 }
 
@@ -82,6 +84,8 @@ impl RawClient {
         while Instant::now() < end {
             let Ok(length) = self.capture.read(&mut buffer) else { continue };
             if let Some(seen) = parse(&buffer[..length]) {
+                // clients that read raw frames, all BSDs among them, throw away what has a wrong one
+                assert!(seen.sum_is_good, "a wrong UDP checksum: {seen:?}");
                 return seen;
             }
         }
@@ -118,5 +122,19 @@ fn parse(bytes: &[u8]) -> Option<Seen> {
         return None;
     }
     let message = v4::Message::from_bytes(payload).ok()?;
-    Some(Seen { to_mac: *to_mac, to: SocketAddrV4::new(to_ip.into(), to), message })
+    let sum_is_good = udp[6..] == [0, 0] || sum_of(packet, header) == 0xffff;
+    Some(Seen { to_mac: *to_mac, to: SocketAddrV4::new(to_ip.into(), to), sum_is_good, message })
+}
+
+/// The Internet checksum (RFC 1071) over pseudo header and datagram, its own field included.
+fn sum_of(packet: &[u8], header: usize) -> u32 {
+    let length = usize::from(u16::from_be_bytes([packet[header + 4], packet[header + 5]]));
+    let datagram = &packet[header..header + length];
+    let words = packet[12..20].chunks(2).chain(datagram.chunks(2));
+    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low));
+    let mut sum = words.map(word).sum::<u32>() + 17 + u32::try_from(length).unwrap();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bench;
+mod field;
 mod forward;
 mod guests;
 mod links;
+mod scripted;
 mod service;
 mod swap;

@@ -47,12 +47,11 @@ impl Agent {
 async fn scenario(bench: &Bench) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let sandbox = Sandbox {
-        program: sluice_tests::bin("sluice-router"),
         arguments: ["service", "dns"].map(Into::into).into(),
-        user: 64_053,
         capabilities: vec![Capability::NetBindService],
+        ..Sandbox::new(sluice_tests::bin("sluice-router"), 64_053)
     };
-    let mut child = spawn(&sandbox, OwnedFd::from(theirs)).unwrap();
+    let mut child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();
     let mut agent = Agent::new(ours);
     assert_eq!(agent.configure(7, &slice()).await["say"], "in-force");
     // asked the moment it is said to be in force

@@ -1,6 +1,6 @@
 //! An agent that keeps the contract, and answers whatever a test scripts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,10 +16,11 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{
-    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, StatusReport, Timing,
+    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, ServiceState,
+    ServiceStatus, StatusReport, Timing,
 };
-use sluice_api::types::{ApplianceId, Generation};
-use sluice_api::{ApiCode, Digest, RouterConfig};
+use sluice_api::types::{ApplianceId, BlobDigest, Generation};
+use sluice_api::{ApiCode, Digest, RouterDocument};
 use tokio::net::TcpListener;
 
 use super::tls::acceptor;
@@ -33,14 +34,18 @@ pub(crate) struct Exchange {
 
 #[derive(Default)]
 struct Kept {
-    current: Option<RouterConfig>,
-    pending: Option<RouterConfig>,
+    current: Option<RouterDocument>,
+    committed: BTreeMap<u64, RouterDocument>,
+    pending: Option<RouterDocument>,
     pushed: Vec<u64>,
     script: VecDeque<Answer>,
     exchanges: Vec<Exchange>,
     deaf: bool,
+    cuts: bool,
+    looks: usize,
     fixed: bool,
     alarms: Vec<String>,
+    blobs: BTreeMap<BlobDigest, Vec<u8>>,
 }
 
 /// A running simulated agent.
@@ -79,9 +84,49 @@ impl Agent {
         self.kept().deaf = deaf;
     }
 
+    /// The next configuration cuts the manager off: it is applied, and nobody is heard any more.
+    pub(crate) fn set_cutting(&self) {
+        self.kept().cuts = true;
+    }
+
+    /// What was not confirmed is undone, and the manager is heard again.
+    pub(crate) fn undo(&self) {
+        let mut kept = self.kept();
+        (kept.pending, kept.deaf) = (None, false);
+    }
+
+    /// Starts anew, with what was committed.
+    pub(crate) fn restart(&self) {
+        self.undo();
+    }
+
+    /// How often it was asked for its status.
+    pub(crate) fn looks(&self) -> usize {
+        self.kept().looks
+    }
+
+    /// It waits for a confirmation.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.kept().pending.is_some()
+    }
+
+    /// A configuration of another manager, or of this one before its store was put back.
+    pub(crate) fn set_foreign(&self, generation: u64) {
+        let mut kept = self.kept();
+        let mut config = kept.current.clone().unwrap();
+        config.generation = Generation::try_from(generation).unwrap();
+        config.control.managers = vec!["192.0.2.0/24".parse().unwrap()];
+        kept.current = Some(config);
+    }
+
     /// Refuses new certificates, or takes them again.
     pub(crate) fn set_fixed(&self, fixed: bool) {
         self.kept().fixed = fixed;
+    }
+
+    /// A blob that it was sent.
+    pub(crate) fn blob(&self, digest: &BlobDigest) -> Option<Vec<u8>> {
+        self.kept().blobs.get(digest).cloned()
     }
 
     /// What it reports from now on as wrong with it.
@@ -98,9 +143,7 @@ impl Agent {
     /// Back on an older generation.
     pub(crate) fn revert(&self, generation: u64) {
         let mut kept = self.kept();
-        let mut config = kept.current.clone().unwrap();
-        config.generation = Generation::try_from(generation).unwrap();
-        kept.current = Some(config);
+        kept.current = Some(kept.committed[&generation].clone());
     }
 
     /// Number of the committed configuration.
@@ -108,7 +151,7 @@ impl Agent {
         self.kept().current.as_ref().map(|config| config.generation.get())
     }
 
-    pub(crate) fn config(&self) -> RouterConfig {
+    pub(crate) fn config(&self) -> RouterDocument {
         self.kept().current.clone().expect("nothing is committed")
     }
 
@@ -159,8 +202,9 @@ async fn serve(agent: Agent, listener: TcpListener) {
 fn routes(agent: Agent, connection: u64) -> Router {
     Router::new()
         .route("/v1/status", get(status))
-        .route("/v1/config", put(push))
+        .route("/v1/config", put(push).get(config))
         .route("/v1/config/confirm", post(confirm))
+        .route("/v1/blobs/{digest}", put(blob))
         .route("/v1/identity", post(renew))
         .route("/v1/logs", get(logs))
         .route("/v1/diagnostics/{what}", post(diagnose))
@@ -168,12 +212,13 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .with_state(agent)
 }
 
-fn reported(config: &RouterConfig) -> Reported {
+fn reported(config: &RouterDocument) -> Reported {
     Reported { generation: config.generation, digest: Digest::of(config).unwrap() }
 }
 
 async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
-    let kept = agent.kept();
+    let mut kept = agent.kept();
+    kept.looks += 1;
     let phase = match (&kept.pending, &kept.current) {
         (Some(_), _) => Phase::AwaitingConfirm,
         (None, Some(_)) => Phase::InForce,
@@ -183,14 +228,27 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         appliance: agent.id.clone(),
         role: Role::Router,
         firmware: "simulated".to_owned(),
-        uptime_seconds: 1,
+        build: None,
+        contract_versions: vec![1],
+        capabilities: Vec::new(),
+        uptime_seconds: 3600,
         phase,
         current: kept.current.as_ref().map(reported),
         pending: kept.pending.as_ref().map(reported),
         subsystems: Vec::new(),
-        services: Vec::new(),
+        services: vec![ServiceStatus {
+            name: "dhcp".to_owned(),
+            state: ServiceState::Running,
+            pid: Some(7),
+            generation: None,
+            restarts: 0,
+            last_exit: None,
+            counters: BTreeMap::new(),
+            report: Some(json!({ "leases": 2 })),
+        }],
         repairs: Vec::new(),
         alarms: kept.alarms.clone(),
+        missing_blobs: Vec::new(),
     })
 }
 
@@ -208,21 +266,21 @@ async fn push(
         return (StatusCode::OK, Json(json!(DryRun { plan: plan(), findings: Vec::new() })));
     }
     agent.note(connection, "PUT /v1/config");
-    let answer = match RouterConfig::decode(&body) {
+    let answer = match RouterDocument::decode(&body) {
         Ok((config, _)) => accept(&agent, config),
         Err(findings) => Answer::Rejected { findings },
     };
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => 200,
-        Answer::Stale { .. } | Answer::Changed { .. } => 409,
+        Answer::Stale { .. } | Answer::Changed { .. } | Answer::MissingBlobs { .. } => 409,
         Answer::Busy(_) => 503,
         Answer::Rejected { .. } => 422,
-        Answer::Failed { .. } => 500,
+        Answer::Failed { .. } | Answer::Unknown => 500,
     };
     (StatusCode::from_u16(status).unwrap(), Json(json!(answer)))
 }
 
-fn accept(agent: &Agent, config: RouterConfig) -> Answer {
+fn accept(agent: &Agent, config: RouterDocument) -> Answer {
     let mut kept = agent.kept();
     let generation = config.generation;
     kept.pushed.push(generation.get());
@@ -236,8 +294,25 @@ fn accept(agent: &Agent, config: RouterConfig) -> Answer {
         return Answer::Stale { current: current.generation };
     }
     kept.pending = Some(config);
+    kept.deaf |= std::mem::take(&mut kept.cuts);
     let (timing, findings) = (Timing::default(), Vec::new());
     Answer::Applied { generation, plan: plan(), timing, confirm_within: Some(30), findings }
+}
+
+async fn blob(
+    State(agent): State<Agent>,
+    axum::extract::Path(digest): axum::extract::Path<BlobDigest>,
+    body: Bytes,
+) -> StatusCode {
+    if BlobDigest::of(&body) != digest {
+        return StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    agent.kept().blobs.insert(digest, body.to_vec());
+    StatusCode::NO_CONTENT
+}
+
+async fn config(State(agent): State<Agent>) -> Vec<u8> {
+    serde_json::to_vec(&agent.config()).unwrap()
 }
 
 async fn confirm(
@@ -250,6 +325,7 @@ async fn confirm(
     let mut kept = agent.kept();
     let pending = kept.pending.take_if(|pending| pending.generation == generation);
     if let Some(pending) = pending {
+        kept.committed.insert(generation.get(), pending.clone());
         kept.current = Some(pending);
     }
     let current = kept.current.as_ref().map(|config| config.generation);

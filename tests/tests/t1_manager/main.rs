@@ -9,16 +9,27 @@ mod agent;
 mod answers;
 mod certificate;
 mod crash;
+mod decisions;
+mod describing;
 mod diagnostics;
+mod kinds;
 mod process;
 mod release;
 mod requests;
 mod tls;
 mod two;
 mod wait;
+mod waiting;
 
 use process::{Cloud, first_network};
 use wait::until;
+
+/// A file with a second network beside the example's.
+fn second_network(cloud: &Cloud) -> String {
+    let file = cloud.folder.path().join("second.toml");
+    std::fs::write(&file, include_str!("second-network.toml")).unwrap();
+    file.to_str().unwrap().to_owned()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_is_applied_confirmed_and_watched() {
@@ -34,7 +45,7 @@ async fn a_network_is_applied_confirmed_and_watched() {
     let push = exchanges.iter().find(|call| call.route == "PUT /v1/config").unwrap();
     let confirm = exchanges.iter().find(|call| call.route == "POST /v1/config/confirm").unwrap();
     assert_ne!(push.connection, confirm.connection, "a confirmation needs a new connection");
-    assert_eq!(agent.config().networks[0].guests.len(), 2);
+    assert_eq!(agent.config().role.networks[0].guests.len(), 2);
 
     let again = cloud.sluice(["apply", &first_network(), "--yes"]);
     assert_eq!((again.code, again.out.as_str()), (0, "nothing to do\n"));

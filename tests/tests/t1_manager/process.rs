@@ -31,6 +31,8 @@ impl Cloud {
         let folder = tempfile::tempdir().unwrap();
         let manager =
             Manager::start(folder.path(), "127.0.0.1:0".parse().unwrap(), &[]).await.unwrap();
+        // one is in force already where several processes are started
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 2).build().unwrap();
         Self { folder, manager, http }
     }

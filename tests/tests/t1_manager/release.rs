@@ -56,8 +56,10 @@ async fn a_deleted_network_leaves_its_router_idle_until_the_machine_is_gone() {
         assert_eq!(cloud.sluice(["guest", "delete", guest]).code, 0);
     }
     assert_eq!(cloud.sluice(["network", "delete", "net1"]).code, 0);
-    until("an idle router", || agent.committed().is_some() && agent.config().networks.is_empty())
-        .await;
+    until("an idle router", || {
+        agent.committed().is_some() && agent.config().role.networks.is_empty()
+    })
+    .await;
     assert!(agent.config().links.iter().all(|link| link.name.as_str() == "ctl"));
     let mut all = Value::Null;
     for _ in 0..200 {
@@ -91,22 +93,26 @@ async fn a_network_leaves_a_description_together_with_its_range() {
     let agent = cloud.first_network_in_sync().await;
     agent.set_deaf(true);
     let file = empty_zone(&cloud);
-    let told = cloud.sluice(["apply", &file, "--yes"]);
+    let kept = cloud.sluice(["apply", &file, "--yes"]);
+    assert_eq!((kept.code, kept.out.as_str()), (0, "nothing to do\n"), "nothing goes unasked");
+    let told = cloud.sluice(["apply", &file, "--yes", "--prune"]);
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.out.contains("- network net1"), "{told:?}");
     for kept in ["! public range ", "! physical network "] {
         assert!(told.out.contains(kept), "{told:?}");
     }
     assert!(told.out.contains("waits until r-1 confirmed"), "{told:?}");
-    let held = cloud.sluice(["diff", &file]);
+    let held = cloud.sluice(["diff", "--prune", &file]);
     assert_eq!(held.code, 10, "{held:?}");
     assert!(held.out.ends_with("nothing to do now\n"), "{held:?}");
     agent.set_deaf(false);
-    until("the router let go", || cloud.sluice(["diff", &file]).out.contains("- public range"))
-        .await;
-    let told = cloud.sluice(["apply", &file, "--yes"]);
+    until("the router let go", || {
+        cloud.sluice(["diff", "--prune", &file]).out.contains("- public range")
+    })
+    .await;
+    let told = cloud.sluice(["apply", &file, "--yes", "--prune"]);
     assert_eq!(told.code, 0, "{told:?}");
-    assert_eq!(cloud.sluice(["diff", &file]).out, "nothing to do\n");
+    assert_eq!(cloud.sluice(["diff", "--prune", &file]).out, "nothing to do\n");
     cloud.stop();
 }
 

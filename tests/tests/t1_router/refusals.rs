@@ -47,12 +47,17 @@ fn bad_configurations_are_refused_by_the_name_of_the_field_and_have_no_effect() 
     assert_eq!(guest0, Some(json!("guest0")), "the cases below count on the order of links");
     for (pointer, value, code, path) in [
         ("/links/1/addresses/0", "10.1.1.200/25", "overlap", "links[1].addresses[0]"),
-        ("/networks/0/gateway", "10.9.9.1", "gateway-outside", "networks[0].gateway"),
         (
-            "/networks/0/guests/1/mac",
+            "/role/router/networks/0/gateway",
+            "10.9.9.1",
+            "gateway-outside",
+            "role.router.networks[0].gateway",
+        ),
+        (
+            "/role/router/networks/0/guests/1/mac",
             "02:00:0a:01:01:17",
             "duplicate-mac",
-            "networks[0].guests[1].mac",
+            "role.router.networks[0].guests[1].mac",
         ),
         (
             "/links/2/attach/nic/mac",
@@ -61,10 +66,10 @@ fn bad_configurations_are_refused_by_the_name_of_the_field_and_have_no_effect() 
             "links[2].attach.nic.mac",
         ),
         (
-            "/networks/0/guests/1/address",
+            "/role/router/networks/0/guests/1/address",
             "10.1.1.23",
             "duplicate-address",
-            "networks[0].guests[1].address",
+            "role.router.networks[0].guests[1].address",
         ),
         ("/links/2/mtu", "wide", "invalid-value", "links[2].mtu"),
     ] {
@@ -75,7 +80,7 @@ fn bad_configurations_are_refused_by_the_name_of_the_field_and_have_no_effect() 
         refused_at(&world, &bad, code, path);
     }
     // none of them has used the number up
-    let good = next(|document| document["networks"][0]["egress"] = json!("deny"));
+    let good = next(|document| document["role"]["router"]["networks"][0]["egress"] = json!("deny"));
     let (status, text) = world.put_config(good.to_string().into_bytes());
     let answer: Answer = serde_json::from_slice(&text).unwrap();
     assert!(matches!(answer, Answer::Applied { .. }), "{status}: {answer:?}");
@@ -91,7 +96,7 @@ fn old_and_changed_generations_are_refused_and_have_no_effect() {
     assert_eq!(stale["current"], json!(in_force), "{stale}");
     let changed = next(|document| {
         document["generation"] = json!(in_force);
-        document["hostname"] = json!("other");
+        document["role"]["router"]["hostname"] = json!("other");
     });
     let changed = refused(&world, changed.to_string().as_bytes(), 409, "changed");
     assert_eq!(changed["generation"], json!(in_force), "{changed}");
@@ -120,7 +125,9 @@ fn large_bodies_and_garbage_are_refused_and_have_no_effect() {
 fn nobody_without_our_certificate_gets_an_answer_or_has_an_effect() {
     let world = World::new();
     world.push_and_confirm(&config());
-    let document = next(|document| document["networks"][0]["egress"] = json!("deny")).to_string();
+    let document =
+        next(|document| document["role"]["router"]["networks"][0]["egress"] = json!("deny"))
+            .to_string();
     let before = world.everything();
     // without any certificate, over a stock client
     let put =

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, Phase, StatusReport};
 use sluice_api::types::{ApplianceId, LinkName, MacAddr};
-use sluice_api::{AGENT_PORT, RouterConfig};
+use sluice_api::{AGENT_PORT, RouterDocument};
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
 use sluice_manager::ca::Authority;
@@ -18,18 +18,18 @@ use sluice_manager::{ClientIdentity, PushClient};
 const SOON: Duration = Duration::from_secs(20);
 
 /// examples/router.json with NICs in place of VLANs, since this kernel may have none, and one guest network.
-pub(crate) fn config() -> RouterConfig {
+pub(crate) fn config() -> RouterDocument {
     let mut config = sluice_tests::faults::example();
     config.links.retain(|link| !matches!(link.name.as_str(), "trunk0" | "guest1"));
-    config.networks.truncate(1);
+    config.role.networks.truncate(1);
     for link in &mut config.links {
         if link.name.as_str() == "guest0" {
             link.attach =
                 sluice_api::config::Attachment::Nic { mac: "02:00:0a:01:01:01".parse().unwrap() };
         }
     }
-    config.dns.upstreams = vec!["192.0.2.53".parse().unwrap()];
-    config.networks[0].dhcp.routes.clear();
+    config.role.dns.upstreams = vec!["192.0.2.53".parse().unwrap()];
+    config.role.networks[0].dhcp.routes.clear();
     config
 }
 
@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) router: Namespace,
     pub(crate) inet: Namespace,
     pub(crate) manager: Namespace,
+    /// A guest of a second network, with the address 10.1.2.23.
+    pub(crate) tier: Namespace,
     guests: Vec<(&'static str, Namespace)>,
     agent: Option<Process>,
     outside: std::cell::RefCell<Vec<Process>>,
@@ -61,6 +63,7 @@ impl World {
         let manager = topology.namespace("manager").unwrap();
         let inet = topology.namespace("inet").unwrap();
         let lan = topology.namespace("lan").unwrap();
+        let tier = topology.namespace("vm3").unwrap();
         let wire = |name: &str, address: &str, other: &Namespace, far: &str| {
             let near = VethEnd::new(&router, link(name)).mac(mac(address));
             topology.veth(&near, &VethEnd::new(other, link(far))).unwrap();
@@ -68,6 +71,9 @@ impl World {
         wire("eth7", "02:00:a9:fe:00:0a", &manager, "eth0");
         wire("eth8", "02:00:c6:33:64:0a", &inet, "eth0");
         wire("eth9", "02:00:0a:01:01:01", &lan, "up0");
+        wire("eth10", "02:00:0a:01:02:01", &tier, "eth0");
+        tier.address(&link("eth0"), "10.1.2.23/24".parse().unwrap()).unwrap();
+        tier.route(["default", "via", "10.1.2.1"]).unwrap();
         manager.address(&link("eth0"), "169.254.0.1/16".parse().unwrap()).unwrap();
         inet.address(&link("eth0"), "198.51.100.1/24".parse().unwrap()).unwrap();
         for address in ["192.0.2.53/32", "192.0.2.80/32"] {
@@ -83,6 +89,7 @@ impl World {
             router,
             inet,
             manager,
+            tier,
             guests,
             agent: None,
             outside,
@@ -143,13 +150,13 @@ impl World {
 
     pub(crate) fn push(
         &self,
-        config: &RouterConfig,
+        config: &RouterDocument,
         confirm_seconds: u32,
     ) -> Result<Answer, PushError> {
         self.call(|client| async move { client.push_confirming(config, confirm_seconds).await })
     }
 
-    pub(crate) fn try_confirm(&self, config: &RouterConfig) -> Result<ConfirmAnswer, PushError> {
+    pub(crate) fn try_confirm(&self, config: &RouterDocument) -> Result<ConfirmAnswer, PushError> {
         let generation = config.generation;
         self.call(move |client| async move {
             match tokio::time::timeout(Duration::from_secs(2), client.confirm(generation)).await {
@@ -201,6 +208,11 @@ impl World {
     pub(crate) fn everything(&self) -> String {
         let mut status = self.status();
         status.uptime_seconds = 0;
+        // services tell of themselves when they come to it
+        for service in &mut status.services {
+            service.counters.clear();
+            service.report = None;
+        }
         // the kernel itself goes on with addresses that it gave to links that came up
         let settled = || self.router.sh("! ip addr | grep -q tentative").run().unwrap().ok();
         Wait::until(SOON, "addresses to be settled", settled).unwrap();
@@ -212,12 +224,12 @@ impl World {
         format!("{kernel}\n{ledger}\n{status:#?}")
     }
 
-    pub(crate) fn dry_run(&self, config: &RouterConfig) -> DryRun {
+    pub(crate) fn dry_run(&self, config: &RouterDocument) -> DryRun {
         self.call(|client| async move { client.dry_run(config).await }).unwrap()
     }
 
     /// The way the manager does it: push, then confirm over a new connection.
-    pub(crate) fn push_and_confirm(&self, config: &RouterConfig) {
+    pub(crate) fn push_and_confirm(&self, config: &RouterDocument) {
         let answer = self.push(config, 30);
         assert!(matches!(answer, Ok(Answer::Applied { .. })), "{answer:#?}\n{}", self.log());
         let confirmed = self.try_confirm(config);

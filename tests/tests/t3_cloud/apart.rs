@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice_api::types::VlanId;
+use sluice_api::types::{ApplianceId, VlanId};
 use sluice_lab::wire::{CapturedFrame, Frame, PortId};
 use sluice_tests::cloud::{Shell as _, TRUNK, guest};
 
@@ -54,7 +54,8 @@ fn vlans(world: &World) -> BTreeMap<PortId, (String, VlanId)> {
     let vlan_of = |station: &str| {
         let name = station.split('.').next().unwrap();
         let view = &world.view;
-        let router = view.networks.iter().find(|network| network.router.as_str() == name);
+        let serves = |id: &ApplianceId| id.as_str() == name;
+        let router = view.networks.iter().find(|net| net.router.as_ref().is_some_and(serves));
         let network = router.or_else(|| {
             let guest = view.guest(name).ok()?;
             view.networks.iter().find(|network| network.id == guest.nics[0].network)
@@ -82,7 +83,8 @@ async fn heard_only_its_own(world: &World, name: &str, other: &str) {
     let router_of_other = {
         let network = world.view.guest(other).unwrap().nics[0].network.clone();
         let network = world.view.networks.iter().find(|n| n.id == network).unwrap();
-        let router = world.view.appliances.iter().find(|a| a.id == network.router).unwrap();
+        let router =
+            world.view.appliances.iter().find(|a| Some(&a.id) == network.router.as_ref()).unwrap();
         router.nics.last().unwrap().mac.to_string()
     };
     assert!(seen.contains(&mac(name)), "{name} saw nothing of its own:\n{seen}");

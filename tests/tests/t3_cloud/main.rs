@@ -5,6 +5,8 @@
 mod apart;
 mod one_router;
 mod power;
+mod rules;
+mod vpc;
 mod world;
 
 use std::path::Path;
@@ -14,8 +16,8 @@ use sluice_tests::cloud::guest;
 
 use world::World;
 
-fn example() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/first-network.toml")
+fn example(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,7 +32,7 @@ async fn two_networks_on_two_vlans_of_one_trunk_are_apart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_on_the_ovmf_booted_template_takes_effect_in_packets() {
-    let world = World::start("ovmf-cloud", &example(), Firmware::Uefi).await;
+    let world = World::start("ovmf-cloud", &example("first-network.toml"), Firmware::Uefi).await;
     world.leases().await;
     let found = guest::look_up(&world.lab, "vm1", "vm2").await.unwrap();
     assert_eq!(found, [world.view.address("vm2").unwrap()]);
@@ -44,5 +46,27 @@ async fn a_change_on_the_ovmf_booted_template_takes_effect_in_packets() {
     let through = guest::intrude(&world.lab, public, vm1, 8080).await.unwrap();
     assert!(through.is_empty(), "unsolicited traffic came in: {through:?}");
     assert!(guest::knock(&world.lab, "vm2", vm1, 8080, "neighbour").await.unwrap());
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_of_one_network_are_kept_in_packets() {
+    let world = World::start("rules", &example("rules.toml"), Firmware::Bios).await;
+    world.leases().await;
+    rules::a_guest_is_told_what_its_owner_wants(&world).await;
+    rules::a_forwarded_port_is_for_whom_the_firewall_names(&world).await;
+    rules::connections_are_balanced(&world).await;
+    rules::an_address_stands_for_one_guest(&world).await;
+    rules::guests_may_not_send_mail(&world).await;
+    rules::a_rule_that_is_deleted_lets_nobody_in(&world).await;
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tiers_of_a_vpc_keep_to_their_lists() {
+    let world = World::start("vpc", &example("vpc.toml"), Firmware::Bios).await;
+    vpc::tiers_serve(&world).await;
+    vpc::lists_decide(&world).await;
+    vpc::a_list_is_replaced(&world).await;
     world.down().await;
 }

@@ -71,7 +71,7 @@ async fn two_networks_of_one_router_come_move_and_go_on_their_vlans() {
     // and without the second network the VLAN link is gone
     let mut config = faults::changed();
     config.generation = config.generation.next().unwrap();
-    config.networks.pop();
+    config.role.networks.pop();
     config.links.retain(|link| link.name.as_str() != "guest1");
     single.push_and_confirm(&config).await.unwrap();
     guest::pings(&single.lab, "vm1", [10, 1, 1, 1].into()).await.unwrap();

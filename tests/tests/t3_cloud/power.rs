@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sluice_api::RouterConfig;
+use sluice_api::RouterDocument;
 use sluice_api::report::{Answer, ConfirmAnswer, Phase};
 use sluice_tests::cloud::single::Single;
 use sluice_tests::faults;
@@ -45,7 +45,7 @@ async fn cut_in_an_apply_it_returns_on_the_old_or_the_new_configuration() {
 }
 
 /// Pushes and confirms as the manager does, and cuts the power `after` it began. Whether the router had confirmed.
-async fn cut_while_pushing(single: &Single, config: &RouterConfig, after: Duration) -> bool {
+async fn cut_while_pushing(single: &Single, config: &RouterDocument, after: Duration) -> bool {
     let (client, pushed) = (single.client.clone(), config.clone());
     let push = tokio::spawn(async move {
         client.push_confirming(&pushed, 60).await.ok()?;
@@ -61,7 +61,7 @@ async fn cut_while_pushing(single: &Single, config: &RouterConfig, after: Durati
 }
 
 /// What it runs after it has come back, as the agent itself verified it.
-async fn returned(single: &Single) -> RouterConfig {
+async fn returned(single: &Single) -> RouterDocument {
     let status = single.status(BOOT).await.unwrap();
     assert_eq!(status.phase, Phase::InForce, "{status:#?}\n{}", single.lab.state().await);
     assert!(status.alarms.is_empty(), "{status:#?}");

@@ -62,7 +62,7 @@ impl World {
     }
 
     pub(crate) fn public(&self, network: &str) -> Ipv4Addr {
-        self.view.network(network).unwrap().source_nat
+        self.view.source_nat(network).unwrap()
     }
 
     /// Each guest takes the lease that the manager gave it.

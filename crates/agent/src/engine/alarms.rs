@@ -1,7 +1,9 @@
 //! What is wrong now. An alarm stands as long as its cause, and no longer: health is judged by it.
 
+use std::sync::Arc;
+
 use super::Engine;
-use crate::appliance::Appliance;
+use crate::appliance::{Appliance, Configuration};
 use crate::causes::chain;
 use crate::ledger::LedgerError;
 
@@ -14,6 +16,8 @@ pub(super) enum Trouble {
     Writing,
     /// One page of the ledger does not hold what was committed; ends when it does.
     OnePage,
+    /// Blobs of the configuration are lost; ends when they have been sent again.
+    Blobs,
     /// What is meant to be in force is not; ends when it is.
     NotInForce,
 }
@@ -58,10 +62,16 @@ impl<A: Appliance> Engine<A> {
         self.alarms.clear(trouble);
     }
 
-    /// The ledger has been written with a commit.
-    pub(super) fn committed(&mut self) {
+    /// Makes what is pending the last good configuration.
+    pub(super) fn commit(&mut self) -> Result<(), LedgerError> {
+        let former = self.ledger.state().committed.as_ref().map(|entry| Arc::clone(&entry.config));
+        self.ledger.commit()?;
+        self.former_blobs = former.as_ref().map(|config| config.blobs()).unwrap_or_default();
+        self.make_connections_obey(former);
+        self.keep_blobs();
         self.clear(Trouble::Opening);
         self.clear(Trouble::Writing);
+        Ok(())
     }
 
     /// Sees to it that each page of the ledger holds what was committed; usually it does.

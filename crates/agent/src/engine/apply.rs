@@ -1,12 +1,14 @@
 //! Towards a target: observe, plan, dry run, apply, verify. Decides nothing; the plan has decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use sluice_api::report::{Subsystem, SubsystemReport, Timing};
-use sluice_api::types::Generation;
+use sluice_api::config::Attachment;
+use sluice_api::report::{ServiceState, Subsystem, SubsystemReport, Timing};
+use sluice_api::types::{Generation, LinkName};
 use sluice_sys::kernel::KernelError;
-use sluice_sys::model::{Desired, Step};
+use sluice_sys::model::{Desired, Observed, Pulse, Step};
 use sluice_sys::nft::{Family, Ident, TableId};
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -15,11 +17,15 @@ use tokio::time::Instant;
 use super::{Engine, ServiceError, Target};
 use crate::appliance::{Appliance, ServiceName, ServiceSlice};
 use crate::boot;
+use crate::ledger::Entry;
 use crate::plan::{self, Plan};
 
 /// Rounds of observe, plan and apply before what is left is a failure. A second one is needed when the kernel does
 /// more than it was told, such as dropping routes along with an address.
 const ROUNDS: usize = 3;
+
+/// How long a service that is ill is waited for when a change leaves its slice as it is.
+const BRIEFLY: Duration = Duration::from_secs(1);
 
 /// Why a target was not reached.
 #[derive(Debug, Error)]
@@ -68,6 +74,26 @@ fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
+/// What a look at the kernel found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// What is to be done.
+    pub(super) plan: Plan,
+    /// Number of the ruleset that was seen.
+    pub(super) generation: u32,
+    /// Links whose NIC is not there.
+    pub(super) absent: Vec<LinkName>,
+}
+
+/// Links that want a NIC which is not there.
+fn absent(desired: &Desired, observed: &Observed) -> Vec<LinkName> {
+    let missing = desired.links.iter().filter(|(_, link)| match link.attach {
+        Attachment::Nic { mac } => observed.nic(mac).is_none(),
+        Attachment::Vlan { .. } => false,
+    });
+    missing.map(|(name, _)| name.clone()).collect()
+}
+
 impl<A: Appliance> Engine<A> {
     /// The kernel state that `target` means.
     pub(super) fn desired(&self, target: &Target<A>) -> Desired {
@@ -78,10 +104,12 @@ impl<A: Appliance> Engine<A> {
     }
 
     /// Compares the kernel with `desired`.
-    pub(super) async fn compare(&self, desired: &Desired) -> Result<Plan, ApplyError> {
+    pub(super) async fn compare(&self, desired: &Desired) -> Result<Look, ApplyError> {
         let keys = desired.keys(owned_tables());
         let observed = self.kernel.observe(&keys).await.map_err(ApplyError::Observe)?;
-        Ok(plan::plan(desired, &observed))
+        let plan = plan::plan(desired, &observed);
+        let generation = observed.nft_generation;
+        Ok(Look { plan, generation, absent: absent(desired, &observed) })
     }
 
     /// Asks nft whether it would take the rules of `plan`.
@@ -94,7 +122,7 @@ impl<A: Appliance> Engine<A> {
         Ok(())
     }
 
-    /// Carries out `plan`, then hands the services their slices, then verifies.
+    /// Carries out the plan towards `target`, then hands the services their slices, then verifies.
     pub(super) async fn reach(
         &mut self,
         target: &Target<A>,
@@ -103,55 +131,76 @@ impl<A: Appliance> Engine<A> {
         let mut reached = Reached::default();
         let mut tally = Tally::default();
         let desired = self.desired(target);
-        let mut outcome = self.settle(&desired, mode, &mut reached, &mut tally).await;
+        let mut outcome = self.first_round(&desired, mode, &mut reached, &mut tally).await;
         if outcome.is_ok() || mode == Mode::KeepGoing {
-            let served = self.serve(target, &mut reached, &mut tally).await;
+            let served = self.serve(target, mode, &mut reached, &mut tally).await;
             outcome = outcome.and(served.map_err(ApplyError::from));
+        }
+        if outcome.is_ok() {
+            outcome = self.verify(&desired, mode, &mut reached, &mut tally).await;
+        }
+        if outcome.is_err() && mode == Mode::KeepGoing {
+            self.note_ill(&desired).await;
         }
         self.subsystems = tally.reports(&reached.plan);
         outcome.map(|()| reached)
     }
 
-    /// Rounds of plan and apply until the plan is empty; that it is empty is the verification.
-    async fn settle(
-        &self,
+    async fn first_round(
+        &mut self,
         desired: &Desired,
         mode: Mode,
         reached: &mut Reached,
         tally: &mut Tally,
     ) -> Result<(), ApplyError> {
-        let mut round = 0;
-        loop {
+        let start = Instant::now();
+        let look = self.compare(desired).await?;
+        reached.timing.observe_us = micros(start);
+        let start = Instant::now();
+        let carried = self.carry_out(&look.plan, mode, tally).await;
+        reached.timing.apply_us = micros(start);
+        reached.plan = look.plan;
+        carried
+    }
+
+    /// Looks whether nothing is left to do, but for what was failing before and did not change; what the kernel did
+    /// besides what it was told is mended.
+    async fn verify(
+        &mut self,
+        desired: &Desired,
+        mode: Mode,
+        reached: &mut Reached,
+        tally: &mut Tally,
+    ) -> Result<(), ApplyError> {
+        for round in 0.. {
             let start = Instant::now();
-            let plan = self.compare(desired).await?;
-            let looked = micros(start);
-            if round == 0 {
-                reached.timing.observe_us = looked;
-            } else {
-                reached.timing.verify_us += looked;
-            }
-            if plan.is_empty() {
-                if round == 0 {
-                    reached.plan = plan;
-                }
+            let Look { plan, generation, .. } = self.compare(desired).await?;
+            reached.timing.verify_us += micros(start);
+            let (left, rest): (Vec<Step>, Vec<Step>) =
+                plan.steps.iter().cloned().partition(|step| self.excused(step, mode));
+            if rest.is_empty() {
+                self.calm = left.is_empty().then(|| calm(generation, desired));
+                self.ill = left;
                 return Ok(());
             }
-            if round == ROUNDS {
+            if round + 1 == ROUNDS {
                 return Err(ApplyError::Verify { rest: plan.summary().steps.join("; ") });
             }
             let start = Instant::now();
             let carried = self.carry_out(&plan, mode, tally).await;
             reached.timing.apply_us += micros(start);
-            if round == 0 {
-                reached.plan = plan;
-            }
             carried?;
-            round += 1;
         }
+        Ok(())
+    }
+
+    /// True when a step failed already before this change, which left it as it is: it does not gate.
+    fn excused(&self, step: &Step, mode: Mode) -> bool {
+        mode == Mode::Strict && self.ill.contains(step)
     }
 
     async fn carry_out(
-        &self,
+        &mut self,
         plan: &Plan,
         mode: Mode,
         tally: &mut Tally,
@@ -161,8 +210,15 @@ impl<A: Appliance> Engine<A> {
             let done = self.kernel.apply(step).await;
             tally.count(plan::subsystem(step), &done);
             let Err(source) = done else { continue };
-            tracing::warn!(step = %step, error = %source, "step failed");
             let error = ApplyError::Step { step: step.to_string(), source };
+            let text = error.chain();
+            // what cannot be mended is tried again and again, and said once
+            if self.said.insert(text.clone()) {
+                tracing::warn!(error = text, "step failed");
+            }
+            if self.excused(step, mode) {
+                continue;
+            }
             if mode == Mode::Strict {
                 return Err(error);
             }
@@ -171,15 +227,25 @@ impl<A: Appliance> Engine<A> {
         first.map_or(Ok(()), Err)
     }
 
+    /// Remembers what cannot be brought into force, so that the next change is not held to it.
+    async fn note_ill(&mut self, desired: &Desired) {
+        let Ok(look) = self.compare(desired).await else { return };
+        let rules = |step: &Step| matches!(step, Step::Rules(_));
+        self.ill = look.plan.steps.into_iter().filter(|step| !rules(step)).collect();
+    }
+
     /// Gives every service its slice of `target`; those that have none are ended.
     async fn serve(
         &mut self,
         target: &Target<A>,
+        mode: Mode,
         reached: &mut Reached,
         tally: &mut Tally,
     ) -> Result<(), ServiceError> {
+        self.appliance.entering(target.as_ref().map(|entry| &*entry.config));
+        let blobs = self.blobs_of(target);
         let slices = match target {
-            Some(entry) => self.appliance.services(&entry.config),
+            Some(entry) => self.appliance.services(&entry.config, &blobs),
             None => BTreeMap::new(),
         };
         reached.services = self.service_changes(&slices);
@@ -188,9 +254,10 @@ impl<A: Appliance> Engine<A> {
         for name in stale {
             self.services.stop(name).await;
             self.serving.remove(&name);
+            self.given.remove(&name);
         }
-        let Some(generation) = target.as_ref().map(|entry| entry.generation) else { return Ok(()) };
-        self.configure(generation, slices, tally).await
+        let Some(generation) = target.as_ref().map(Entry::generation) else { return Ok(()) };
+        self.configure(generation, slices, mode, tally).await
     }
 
     /// Gives the services their slices, all at once: none waits for another.
@@ -198,32 +265,52 @@ impl<A: Appliance> Engine<A> {
         &mut self,
         generation: Generation,
         slices: BTreeMap<ServiceName, ServiceSlice>,
+        mode: Mode,
         tally: &mut Tally,
     ) -> Result<(), ServiceError> {
         let mut asked = JoinSet::new();
+        let ailing = self.ailing();
         for (name, slice) in slices {
             if self.known(name).is_some_and(|(number, _)| *number == generation) {
                 tally.unchanged(Subsystem::Services);
                 continue;
             }
+            let same = self.given.insert(name, slice.clone()).is_some_and(|old| old == slice);
+            let excused = mode == Mode::Strict && same && ailing.contains(&name);
             self.serving.insert(name, None);
             let services = Arc::clone(&self.services);
             asked.spawn(async move {
-                let done = services.configure(name, generation, slice.clone()).await;
-                (name, slice, done)
+                let done = services.configure(name, generation, slice.clone());
+                let done = if excused { briefly(name, generation, done).await } else { done.await };
+                (name, slice, excused, done)
             });
         }
         let mut outcome = Ok(());
-        for (name, slice, done) in asked.join_all().await {
+        for (name, slice, excused, done) in asked.join_all().await {
             tally.count(Subsystem::Services, &done);
             match done {
                 Ok(()) => {
                     self.serving.insert(name, Some((generation, slice)));
                 }
+                // it was ill before, and this change is not about it: it gets its slice when it is well
+                Err(error) if excused => {
+                    tracing::warn!(error = %error, "service is ill, and was before this change");
+                }
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
         outcome
+    }
+
+    /// Services that are not well: what they serve is not known, or their process does not run.
+    fn ailing(&self) -> BTreeSet<ServiceName> {
+        let status = self.services.status();
+        let runs = |name: ServiceName| {
+            let known = status.iter().find(|one| one.name == name.0);
+            known.is_none_or(|one| one.state == ServiceState::Running)
+        };
+        let ill = self.serving.iter().filter(|(name, known)| known.is_none() || !runs(**name));
+        ill.map(|(name, _)| *name).collect()
     }
 
     /// What giving the services `slices` changes, a line each.
@@ -246,10 +333,31 @@ impl<A: Appliance> Engine<A> {
     }
 }
 
+/// A service that is ill and not meant by a change is not waited for as long as one that is.
+async fn briefly(
+    name: ServiceName,
+    generation: Generation,
+    done: impl Future<Output = Result<(), ServiceError>>,
+) -> Result<(), ServiceError> {
+    tokio::time::timeout(BRIEFLY, done).await.unwrap_or_else(|_| {
+        let reason = "it is ill".to_owned();
+        Err(ServiceError::Silent { name, generation, reason })
+    })
+}
+
+/// The kernel as it was when nothing was left to do.
+pub(super) fn calm(nft_generation: u32, desired: &Desired) -> Pulse {
+    Pulse { nft_generation, sysctls: desired.sysctls.clone() }
+}
+
+/// The table of a configuration's rules.
+pub(super) fn main_table() -> TableId {
+    TableId { family: Family::Inet, name: Ident::fixed(sluice_sys::model::TABLE_NAME) }
+}
+
 /// Tables that are ours and may have to go: the early one once there is a configuration, the other when there is none.
 fn owned_tables() -> [TableId; 2] {
-    let name = Ident::fixed(sluice_sys::model::TABLE_NAME);
-    [sluice_sys::nft::early::table_id(), TableId { family: Family::Inet, name }]
+    [sluice_sys::nft::early::table_id(), main_table()]
 }
 
 /// Counts per subsystem.

@@ -15,24 +15,33 @@ pub(super) fn verdict<C>(
     let changed =
         |seen: &Digest| Answer::Changed { generation, seen: seen.clone(), sent: digest.clone() };
     if let Some(pending) = &state.pending {
-        if pending.generation != generation {
+        if pending.generation() != generation {
             let reason = "waits for its confirmation".to_owned();
-            return Some(Answer::Busy(Busy { generation: pending.generation, reason }));
+            return Some(Answer::Busy(Busy { generation: pending.generation(), reason }));
         }
-        let same = pending.digest == *digest;
-        return Some(if same { Answer::Already { generation } } else { changed(&pending.digest) });
+        let same = pending.digest() == digest;
+        return Some(if same { Answer::Already { generation } } else { changed(pending.digest()) });
     }
     if let Some(committed) = &state.committed {
-        if generation < committed.generation {
-            return Some(Answer::Stale { current: committed.generation });
+        if generation < committed.generation() {
+            return Some(Answer::Stale { current: committed.generation() });
         }
-        if generation == committed.generation {
-            let same = committed.digest == *digest;
+        if generation == committed.generation() {
+            let same = committed.digest() == digest;
             return Some(if same {
                 Answer::Already { generation }
             } else {
-                changed(&committed.digest)
+                changed(committed.digest())
             });
+        }
+    }
+    // what is committed and cannot be read is healed by the same again
+    if let Some(unreadable) = &state.unreadable {
+        if generation < unreadable.generation {
+            return Some(Answer::Stale { current: unreadable.generation });
+        }
+        if generation == unreadable.generation {
+            return (unreadable.digest != *digest).then(|| changed(&unreadable.digest));
         }
     }
     // a number that failed before may be tried again, but not with other content
@@ -50,11 +59,11 @@ mod tests {
     }
 
     fn digest(text: &str) -> Digest {
-        Digest::of(&text).unwrap()
+        Digest::of_bytes(text.as_bytes())
     }
 
     fn entry(generation: u64, text: &str) -> Entry<String> {
-        Entry::new(number(generation), text.to_owned()).unwrap()
+        Entry::new(number(generation), text.to_owned(), text.as_bytes())
     }
 
     fn judged(state: &State<String>, generation: u64, text: &str) -> Option<&'static str> {
@@ -80,6 +89,17 @@ mod tests {
         assert_eq!(judged(&state, 9, "failed"), None);
         assert_eq!(judged(&state, 9, "other"), Some("changed"));
         assert_eq!(judged(&state, 10, "ten"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_healed_by_the_same_again_and_by_nothing_older() {
+        let unreadable = Some(Seen { generation: number(7), digest: digest("seven") });
+        let state = State { committed: Some(entry(5, "five")), unreadable, ..State::default() };
+        assert_eq!(judged(&state, 5, "five"), Some("already"));
+        assert_eq!(judged(&state, 6, "six"), Some("stale"));
+        assert_eq!(judged(&state, 7, "other"), Some("changed"));
+        assert_eq!(judged(&state, 7, "seven"), None);
+        assert_eq!(judged(&state, 8, "eight"), None);
     }
 
     #[test]

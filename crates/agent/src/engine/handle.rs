@@ -11,20 +11,21 @@ use sluice_api::boot::BootDocument;
 use sluice_api::report::{
     Answer, Busy, ConfirmAnswer, DryRun, Health, HealthCheck, Phase, ServiceState, StatusReport,
 };
-use sluice_api::types::{Generation, LinkName};
-use sluice_sys::kernel::{Kernel, KernelError};
+use sluice_api::types::{BlobDigest, Generation, LinkName};
+use sluice_sys::kernel::{Changes, Kernel, KernelError, Wake};
 use sluice_sys::model::{Keys, Observed};
 use sluice_sys::nft::{Counters, TableId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::{Engine, Parts, Services};
-use crate::appliance::Appliance;
+use crate::appliance::{Appliance, Configuration};
+use crate::blobs::{BlobError, BlobStore};
 use crate::boot;
 use crate::ledger::Ledger;
 use crate::metrics::Totals;
 
-/// Least time between two looks at the kernel when nothing is said to have changed.
+/// Least time between two looks at what the kernel does not announce, which cost next to nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Changes come in bursts; looking waits until one is over.
 const CALM: Duration = Duration::from_millis(200);
@@ -66,18 +67,42 @@ impl Shared {
 
 enum Request {
     Push { body: Bytes, confirm: Option<Duration>, reply: oneshot::Sender<Answer> },
-    DryRun { body: Bytes, reply: oneshot::Sender<DryRun> },
-    Confirm { generation: Generation, reply: oneshot::Sender<ConfirmAnswer> },
-    Config { reply: oneshot::Sender<Option<serde_json::Value>> },
+    Config { reply: oneshot::Sender<Option<Vec<u8>>> },
     Links { reply: oneshot::Sender<Result<Observed, KernelError>> },
+}
+
+/// A question that may wait for everything else.
+struct Preview {
+    body: Bytes,
+    reply: oneshot::Sender<DryRun>,
+}
+
+/// A confirmation: it is waited for with a deadline, and waits for nothing.
+pub(super) struct Confirmation {
+    pub(super) generation: Generation,
+    /// When the connection that it came over was made.
+    pub(super) connected: Instant,
+    /// When it came.
+    pub(super) asked: Instant,
+    reply: oneshot::Sender<ConfirmAnswer>,
+}
+
+/// What comes to the engine, by urgency.
+struct Queues {
+    confirmations: mpsc::Receiver<Confirmation>,
+    requests: mpsc::Receiver<Request>,
+    previews: mpsc::Receiver<Preview>,
 }
 
 /// A way to the engine.
 #[derive(Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    confirmations: mpsc::Sender<Confirmation>,
+    previews: mpsc::Sender<Preview>,
     pushing: Arc<tokio::sync::Mutex<()>>,
     shared: Arc<Shared>,
+    blobs: Arc<BlobStore>,
     listen: watch::Receiver<Listen>,
 }
 
@@ -85,35 +110,57 @@ impl Handle {
     /// Reads the ledger, brings the last good configuration into force and goes on from there, until all handles are
     /// gone. Returns once that first configuration, or the state before any, has been tried for.
     pub async fn start<A: Appliance>(parts: Parts<A>) -> Self {
-        let (ledger, alarms) = Ledger::open(Arc::clone(&parts.files));
+        let opened = Ledger::open(Arc::clone(&parts.files), understood::<A>);
+        let blobs = Arc::new(BlobStore::open(Arc::clone(&parts.files), &parts.boot));
         let (listen, listening) = watch::channel(Listen::at_boot(&parts.boot));
         let shared = Arc::new(Shared {
-            report: Mutex::new(Engine::<A>::blank(&parts.boot)),
+            report: Mutex::new(Engine::<A>::blank(&parts.appliance, &parts.boot)),
             totals: Mutex::default(),
             start: Instant::now(),
             services: Arc::clone(&parts.services),
             kernel: Arc::clone(&parts.kernel),
         });
+        let (appliance, kernel) = (Arc::clone(&parts.appliance), Arc::clone(&parts.kernel));
+        let flows = super::flows::start(appliance, &parts.boot, kernel);
         let mut engine = Engine {
             appliance: parts.appliance,
             boot: parts.boot,
             kernel: parts.kernel,
             services: parts.services,
-            ledger,
+            ledger: opened.ledger,
+            blobs: Arc::clone(&blobs),
+            missing: Vec::new(),
+            former_blobs: BTreeSet::new(),
+            hold: false,
             serving: std::collections::BTreeMap::new(),
+            given: std::collections::BTreeMap::new(),
+            ill: Vec::new(),
+            said: BTreeSet::new(),
+            calm: None,
+            audited: Instant::now(),
+            network: None,
+            retry: super::revert::Retry::default(),
+            applied_at: None,
             deadline: None,
             degraded: false,
             subsystems: Vec::new(),
             repairs: Vec::new(),
             alarms: super::alarms::Alarms::default(),
+            flows,
             shared: Arc::clone(&shared),
             listen,
         };
-        engine.start(alarms).await;
+        engine.start(opened.alarms, opened.interrupted).await;
         let (requests, queue) = mpsc::channel(16);
-        tokio::spawn(engine.run(queue));
+        let (confirmations, confirming) = mpsc::channel(4);
+        let (previews, previewing) = mpsc::channel(4);
+        tokio::spawn(engine.run(Queues {
+            confirmations: confirming,
+            requests: queue,
+            previews: previewing,
+        }));
         let pushing = Arc::new(tokio::sync::Mutex::new(()));
-        Self { requests, pushing, shared, listen: listening }
+        Self { requests, confirmations, previews, pushing, shared, blobs, listen: listening }
     }
 
     /// Brings a configuration into force. With `confirm`, it reverts unless confirmed within that time.
@@ -135,7 +182,7 @@ impl Handle {
     /// What would happen.
     pub async fn dry_run(&self, body: Bytes) -> DryRun {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::DryRun { body, reply }).await;
+        let _ = self.previews.send(Preview { body, reply }).await;
         answer.await.unwrap_or_else(|_| DryRun {
             plan: sluice_api::report::PlanSummary::default(),
             findings: vec![ApiCode::Stopped.of_request("the engine has stopped")],
@@ -144,13 +191,32 @@ impl Handle {
 
     /// Commits what waits for its confirmation.
     pub async fn confirm(&self, generation: Generation) -> ConfirmAnswer {
+        self.confirm_over(generation, Instant::now()).await
+    }
+
+    /// As [`Self::confirm`], over a connection that was made at `connected`: one that is older than the configuration
+    /// proves nothing about it.
+    pub async fn confirm_over(&self, generation: Generation, connected: Instant) -> ConfirmAnswer {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::Confirm { generation, reply }).await;
+        let asked = Instant::now();
+        let _ = self.confirmations.send(Confirmation { generation, connected, asked, reply }).await;
         answer.await.unwrap_or(ConfirmAnswer::NotPending { current: None })
     }
 
-    /// The configuration that is meant to be in force.
-    pub async fn config(&self) -> Option<serde_json::Value> {
+    /// Keeps a blob for a configuration that names it; a lost one is put to use within seconds.
+    pub async fn put_blob(&self, digest: BlobDigest, bytes: Bytes) -> Result<(), BlobError> {
+        let blobs = Arc::clone(&self.blobs);
+        let kept = tokio::task::spawn_blocking(move || blobs.put(digest, &bytes)).await;
+        kept.unwrap_or_else(|error| Err(BlobError::Keep(std::io::Error::other(error))))
+    }
+
+    /// Whether a blob is here.
+    pub fn has_blob(&self, digest: &BlobDigest) -> bool {
+        self.blobs.has(digest)
+    }
+
+    /// The configuration that is meant to be in force, as it came.
+    pub async fn config(&self) -> Option<Vec<u8>> {
         let (reply, answer) = oneshot::channel();
         let _ = self.requests.send(Request::Config { reply }).await;
         answer.await.ok().flatten()
@@ -213,21 +279,35 @@ fn stopped() -> Answer {
 
 impl<A: Appliance> Engine<A> {
     /// The engine's own task: requests, the confirm timer, and looks at the kernel.
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    async fn run(mut self, mut queues: Queues) {
         let mut changes = self.kernel.changes().ok();
         let mut look = Instant::now() + LOOK_EVERY;
+        let mut woken = true;
         loop {
             let deadline = self.deadline;
             tokio::select! {
-                request = requests.recv() => match request {
+                // a confirmation that came in time does not lose against the deadline, nor a push against a dry run
+                biased;
+                Some(confirmation) = queues.confirmations.recv() => {
+                    let answer = self.confirm(&confirmation);
+                    let _ = confirmation.reply.send(answer);
+                }
+                () = until(deadline) => self.expire().await,
+                request = queues.requests.recv() => match request {
                     Some(request) => self.serve_request(request).await,
                     None => return,
                 },
-                () = until(deadline) => self.expire().await,
-                () = next_change(&mut changes) => look = look.min(Instant::now() + CALM),
                 () = tokio::time::sleep_until(look) => {
-                    self.repair().await;
+                    self.repair(std::mem::take(&mut woken)).await;
                     look = Instant::now() + LOOK_EVERY;
+                }
+                wake = next_change(&mut changes) => {
+                    // rules say by their number whether they changed
+                    woken |= wake != Wake::Rules;
+                    look = look.min(Instant::now() + CALM);
+                }
+                Some(Preview { body, reply }) = queues.previews.recv() => {
+                    let _ = reply.send(self.preview(&body).await);
                 }
             }
         }
@@ -241,21 +321,22 @@ impl<A: Appliance> Engine<A> {
                 self.shared.totals().count(&answer);
                 let _ = reply.send(answer);
             }
-            Request::DryRun { body, reply } => {
-                let _ = reply.send(self.preview(&body).await);
-            }
-            Request::Confirm { generation, reply } => {
-                let _ = reply.send(self.confirm(generation));
-            }
             Request::Config { reply } => {
-                let config = self.target().map(|entry| serde_json::to_value(&*entry.config));
-                let _ = reply.send(config.and_then(Result::ok));
+                let digest = self.target().map(|entry| entry.digest().clone());
+                let bytes = digest.and_then(|digest| self.ledger.content(&digest).ok());
+                let _ = reply.send(bytes);
             }
             Request::Links { reply } => {
                 let _ = reply.send(self.kernel.observe(&Keys::default()).await);
             }
         }
     }
+}
+
+/// A configuration that we committed once; findings that a build since then has become stricter about are a reason too.
+fn understood<A: Appliance>(bytes: &[u8]) -> Result<A::Config, String> {
+    let parsed = A::Config::parse(bytes).map(|(config, _)| config);
+    parsed.map_err(|findings| findings.first().map(ToString::to_string).unwrap_or_default())
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -265,12 +346,12 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-async fn next_change(changes: &mut Option<sluice_sys::kernel::Changes>) {
+async fn next_change(changes: &mut Option<Changes>) -> Wake {
     if let Some(source) = changes {
-        if source.next().await.is_some() {
-            return;
+        if let Some(wake) = source.next().await {
+            return wake;
         }
         *changes = None;
     }
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }

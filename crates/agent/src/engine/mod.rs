@@ -5,10 +5,13 @@
 //! - the ledger knows of a change before the kernel does, so that a crash at any point ends on the last good one;
 //! - after an apply the kernel is read again and planned against again; anything left is a failure;
 //! - a failure, and a change that is not confirmed in time, leads back to the last good configuration by the same code;
+//! - connections that a commit forbids end soon after it, and no answer waits for that;
 //! - a rollback that fails is an alarm of its own and is tried again; the loop itself cannot fail.
 
 mod alarms;
 mod apply;
+mod blobs;
+mod flows;
 mod generation;
 mod handle;
 mod push;
@@ -19,10 +22,13 @@ mod services;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sluice_api::Digest;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{DriftRepair, SubsystemReport};
-use sluice_api::types::Generation;
+use sluice_api::types::{BlobDigest, Generation};
 use sluice_sys::kernel::Kernel;
+use sluice_sys::model::{Desired, Pulse, Step};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -30,6 +36,7 @@ pub use handle::{Handle, Listen};
 pub use services::{ServiceError, Services};
 
 use crate::appliance::{Appliance, Configuration, ServiceName, ServiceSlice};
+use crate::blobs::BlobStore;
 use crate::ledger::{Entry, Files, Ledger};
 
 /// What the engine is made of.
@@ -42,7 +49,7 @@ pub struct Parts<A> {
     pub kernel: Arc<dyn Kernel>,
     /// Its services.
     pub services: Arc<dyn Services>,
-    /// Where the ledger is kept.
+    /// Where ledger and blobs are kept.
     pub files: Arc<dyn Files>,
 }
 
@@ -53,8 +60,31 @@ pub(crate) struct Engine<A: Appliance> {
     kernel: Arc<dyn Kernel>,
     services: Arc<dyn Services>,
     ledger: Ledger<A::Config>,
+    blobs: Arc<BlobStore>,
+    /// Blobs of the target that are not here.
+    missing: Vec<BlobDigest>,
+    /// Blobs of the configuration before the committed one, which may have to stand in for it.
+    former_blobs: std::collections::BTreeSet<BlobDigest>,
+    /// True when the ledger cannot say what is meant to be in force and the kernel holds something: it is left alone.
+    hold: bool,
     /// The services that were given something, with what they said is in force; `None` is not known.
     serving: BTreeMap<ServiceName, Option<(Generation, ServiceSlice)>>,
+    /// The slices that the services were given last, taken or not.
+    given: BTreeMap<ServiceName, ServiceSlice>,
+    /// Steps that could not be carried out, and are not about the last change.
+    ill: Vec<Step>,
+    /// Failures that were logged since things were last well.
+    said: std::collections::BTreeSet<String>,
+    /// The kernel when nothing was left to do; `None` when that is not known.
+    calm: Option<Pulse>,
+    /// When everything was last compared.
+    audited: Instant,
+    /// The state wanted without its rules, and of which configuration.
+    network: Option<(Option<Digest>, Desired)>,
+    /// When what failed is tried again, and how long was waited before.
+    retry: revert::Retry,
+    /// When the pending configuration was applied: it is confirmed over a connection made since.
+    applied_at: Option<Instant>,
     /// When the pending configuration reverts; `None` while it is being applied.
     deadline: Option<Instant>,
     /// True when the state wanted could not be reached and is tried for again.
@@ -62,6 +92,8 @@ pub(crate) struct Engine<A: Appliance> {
     subsystems: Vec<SubsystemReport>,
     repairs: Vec<DriftRepair>,
     alarms: alarms::Alarms,
+    /// To the task that makes live connections obey.
+    flows: UnboundedSender<flows::Change<A::Config>>,
     shared: Arc<handle::Shared>,
     listen: watch::Sender<Listen>,
 }
@@ -77,7 +109,7 @@ impl<A: Appliance> Engine<A> {
     }
 
     fn current(&self) -> Option<Generation> {
-        self.ledger.state().committed.as_ref().map(|entry| entry.generation)
+        self.ledger.state().committed.as_ref().map(Entry::generation)
     }
 
     /// Tells the API where it is to listen from now on.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, PlanSummary, Timing};
-use sluice_api::types::Generation;
+use sluice_api::types::{BlobDigest, Generation, LinkName};
 use sluice_api::{ApiCode, Finding};
+use sluice_sys::model::Step;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::alarms::Trouble;
-use super::apply::{Mode, Reached};
+use super::apply::{Look, Mode, Reached};
+use super::handle::Confirmation;
 use super::{Engine, generation};
 use crate::appliance::{Appliance, Configuration};
 use crate::causes::chain;
@@ -26,9 +27,7 @@ impl<A: Appliance> Engine<A> {
             let reason = format!("this is {}, not {}", self.boot.appliance, config.appliance());
             return Err(vec![ApiCode::WrongAppliance.at("appliance", reason)]);
         }
-        let entry = Entry::new(config.generation(), config)
-            .map_err(|error| vec![ApiCode::Internal.of_request(error.to_string())])?;
-        Ok((entry, warnings))
+        Ok((Entry::new(config.generation(), config, body), warnings))
     }
 
     /// What would happen; nothing is touched.
@@ -38,15 +37,28 @@ impl<A: Appliance> Engine<A> {
             Err(findings) => return DryRun { plan: PlanSummary::default(), findings },
         };
         findings.extend(self.refusal(&entry));
+        let missing = self.missing_of(&entry);
+        if !missing.is_empty() {
+            let finding = |digest: &BlobDigest| {
+                ApiCode::MissingBlob.at(digest.to_string(), "the blob is not here")
+            };
+            findings.extend(missing.iter().map(finding));
+            return DryRun { plan: PlanSummary::default(), findings };
+        }
         let desired = self.appliance.desired(&entry.config);
         let planned = match self.compare(&desired).await {
-            Ok(plan) => self.dry_run(&plan).await.map(|()| plan),
+            Ok(look) => {
+                findings.extend(self.no_nic(&look));
+                self.dry_run(&look.plan).await.map(|()| look.plan)
+            }
             Err(error) => Err(error),
         };
         match planned {
             Ok(plan) => {
                 let mut plan = plan.summary();
-                plan.steps.extend(self.service_changes(&self.appliance.services(&entry.config)));
+                let blobs = self.blobs.collect(&entry.config.blobs()).0;
+                let slices = self.appliance.services(&entry.config, &blobs);
+                plan.steps.extend(self.service_changes(&slices));
                 DryRun { plan, findings }
             }
             Err(error) => {
@@ -56,10 +68,22 @@ impl<A: Appliance> Engine<A> {
         }
     }
 
+    /// Links whose NIC is not there, which will fail for sure, unless it was missing before this change.
+    fn no_nic(&self, look: &Look) -> Vec<Finding> {
+        let known = |link: &&LinkName| !self.ill.contains(&Step::SetUp { link: (*link).clone() });
+        let missing = look.absent.iter().filter(known);
+        missing
+            .map(|link| {
+                let reason = format!("no NIC of this machine has the MAC address of link {link}");
+                ApiCode::NoNic.at(format!("links.{link}"), reason)
+            })
+            .collect()
+    }
+
     /// What a push of this number would be refused for, whatever its content does.
     fn refusal(&self, entry: &Entry<A::Config>) -> Option<Finding> {
         let state = self.ledger.state();
-        let reason = match generation::verdict(state, entry.generation, &entry.digest)? {
+        let reason = match generation::verdict(state, entry.generation(), entry.digest())? {
             Answer::Stale { current } => format!("older than {current}, which is committed"),
             Answer::Changed { seen, .. } => format!("known with other content ({seen})"),
             Answer::Busy(busy) => format!("generation {} {}", busy.generation, busy.reason),
@@ -76,24 +100,36 @@ impl<A: Appliance> Engine<A> {
             Err(findings) => return Answer::Rejected { findings },
         };
         if let Some(answer) =
-            generation::verdict(self.ledger.state(), entry.generation, &entry.digest)
+            generation::verdict(self.ledger.state(), entry.generation(), entry.digest())
         {
             return answer;
         }
+        let blobs = self.missing_of(&entry);
+        if !blobs.is_empty() {
+            return Answer::MissingBlobs { blobs };
+        }
         let desired = self.appliance.desired(&entry.config);
         let dry = match self.compare(&desired).await {
-            Ok(plan) => self.dry_run(&plan).await,
+            Ok(look) => {
+                let findings = self.no_nic(&look);
+                if !findings.is_empty() {
+                    return Answer::Rejected { findings };
+                }
+                self.dry_run(&look.plan).await
+            }
             Err(error) => Err(error),
         };
+        drop(desired);
         let planned = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         if let Err(error) = dry {
             return self.untouched(error.chain());
         }
-        let generation = entry.generation;
-        if let Err(error) = self.ledger.begin(entry.clone()) {
+        let generation = entry.generation();
+        if let Err(error) = self.ledger.begin(entry.clone(), body) {
             return self.untouched(chain(&error));
         }
         self.deadline = None;
+        self.hold = false;
         self.publish();
         match self.reach(&Some(entry), Mode::Strict).await {
             Ok(mut reached) => {
@@ -122,8 +158,9 @@ impl<A: Appliance> Engine<A> {
         let confirm_within =
             confirm.map(|within| u32::try_from(within.as_secs()).unwrap_or(u32::MAX));
         if let Some(within) = confirm {
+            self.applied_at = Some(Instant::now());
             self.deadline = Some(Instant::now() + within);
-        } else if let Err(error) = self.ledger.commit() {
+        } else if let Err(error) = self.commit() {
             // in force but not durable: it stays pending, and the deadline that has passed takes it back
             error!(error = %chain(&error), "cannot commit");
             self.deadline = Some(Instant::now());
@@ -132,11 +169,9 @@ impl<A: Appliance> Engine<A> {
                 rolled_back: false,
                 current: self.current(),
             };
-        } else {
-            self.committed();
         }
         self.degraded = false;
-        self.clear(Trouble::NotInForce);
+        self.settled();
         self.announce(&self.target());
         self.publish();
         let total_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -152,21 +187,33 @@ impl<A: Appliance> Engine<A> {
         Answer::Failed { reason, rolled_back, current: self.current() }
     }
 
+    /// Why a confirmation does not show that the pending configuration is a good one.
+    fn no_proof(&self, confirmation: &Confirmation) -> Option<&'static str> {
+        if self.applied_at.is_some_and(|applied| confirmation.connected < applied) {
+            return Some("its connection is older than the configuration: confirm over a new one");
+        }
+        self.degraded.then_some("the configuration is not in force any more, and is being repaired")
+    }
+
     /// The manager reached us on the pending configuration.
-    pub(super) fn confirm(&mut self, generation: Generation) -> ConfirmAnswer {
+    pub(super) fn confirm(&mut self, confirmation: &Confirmation) -> ConfirmAnswer {
+        let generation = confirmation.generation;
         let state = self.ledger.state();
         if state.pending.is_none() && self.current() == Some(generation) {
             return ConfirmAnswer::Committed { generation };
         }
-        let waits = state.pending.as_ref().is_some_and(|entry| entry.generation == generation);
-        if !waits || self.deadline.is_none() {
+        let waits = state.pending.as_ref().is_some_and(|entry| entry.generation() == generation);
+        let in_time = self.deadline.is_some_and(|deadline| confirmation.asked <= deadline);
+        if !waits || !in_time {
             return ConfirmAnswer::NotPending { current: self.current() };
         }
-        if let Err(error) = self.ledger.commit() {
+        if let Some(reason) = self.no_proof(confirmation) {
+            return ConfirmAnswer::Failed { reason: reason.to_owned() };
+        }
+        if let Err(error) = self.commit() {
             error!(error = %chain(&error), "cannot commit");
             return ConfirmAnswer::Failed { reason: chain(&error) };
         }
-        self.committed();
         self.deadline = None;
         info!(%generation, "configuration committed");
         self.publish();

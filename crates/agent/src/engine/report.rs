@@ -3,8 +3,11 @@
 use sluice_api::report::{Phase, Reported, StatusReport};
 
 use super::Engine;
-use crate::appliance::Appliance;
+use crate::appliance::{Appliance, Configuration};
 use crate::ledger::Entry;
+
+/// What every appliance of this build can do beyond the first version of the contract.
+const COMMON: [&str; 2] = ["blobs", "service-reports"];
 
 /// The present time, RFC 3339 in UTC.
 pub(super) fn now() -> String {
@@ -13,7 +16,7 @@ pub(super) fn now() -> String {
 }
 
 fn reported<C>(entry: &Entry<C>) -> Reported {
-    Reported { generation: entry.generation, digest: entry.digest.clone() }
+    Reported { generation: entry.generation(), digest: entry.digest().clone() }
 }
 
 impl<A: Appliance> Engine<A> {
@@ -25,6 +28,8 @@ impl<A: Appliance> Engine<A> {
             Phase::AwaitingConfirm
         } else if state.pending.is_some() {
             Phase::Applying
+        } else if !self.ill.is_empty() {
+            Phase::Degraded
         } else if state.committed.is_some() {
             Phase::InForce
         } else {
@@ -42,14 +47,21 @@ impl<A: Appliance> Engine<A> {
         report.subsystems.clone_from(&self.subsystems);
         report.repairs.clone_from(&self.repairs);
         report.alarms = self.alarms.texts();
+        report.missing_blobs.clone_from(&self.missing);
     }
 
     /// The report before anything happened.
-    pub(super) fn blank(boot: &sluice_api::boot::BootDocument) -> StatusReport {
+    pub(super) fn blank(appliance: &A, boot: &sluice_api::boot::BootDocument) -> StatusReport {
+        let mut capabilities: Vec<_> =
+            COMMON.into_iter().chain(appliance.capabilities()).map(str::to_owned).collect();
+        capabilities.sort_unstable();
         StatusReport {
             appliance: boot.appliance.clone(),
             role: A::ROLE,
             firmware: env!("CARGO_PKG_VERSION").to_owned(),
+            build: option_env!("SLUICE_BUILD").map(str::to_owned),
+            contract_versions: A::Config::VERSIONS.to_vec(),
+            capabilities,
             uptime_seconds: 0,
             phase: Phase::Unconfigured,
             current: None,
@@ -58,6 +70,7 @@ impl<A: Appliance> Engine<A> {
             services: Vec::new(),
             repairs: Vec::new(),
             alarms: Vec::new(),
+            missing_blobs: Vec::new(),
         }
     }
 }

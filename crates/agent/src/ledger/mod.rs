@@ -1,29 +1,33 @@
-//! The ledger: which configuration is committed, which one is under way, and which numbers were tried in vain.
+//! The ledger: which configuration is committed, which was before, which one is under way, and which numbers were tried in
+//! vain.
 //!
 //! Guarantees:
 //! - after a crash or a power cut at any point it reads as the state before a write or after it;
-//! - from the first commit on, each of the two pages alone holds a committed configuration, so that whatever happens to
+//! - from the first commit on, each of the two pages alone names a committed configuration, so that whatever happens to
 //!   one of them leaves one: the newest, except between the two writes of a commit, when it may be the one before;
 //! - a page that is damaged or missing is an alarm, and is written again from the other one;
-//! - when no commit can be read, the ledger says that it was lost, over restarts, until the next one; never "empty".
+//! - a configuration is stored once, however often it is named, and what is not named any more goes;
+//! - when what was committed cannot be read, because of damage or because this build does not understand it, the ledger
+//!   says so ([`State::lost`]), over restarts, until the next commit; never "empty".
 //!
 //! Not guaranteed: a page that somebody rewrote on purpose, digest included, is believed.
 
+mod content;
 mod entry;
 mod page;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sluice_api::Digest;
 use sluice_api::types::Generation;
 use thiserror::Error;
 
-pub use entry::Entry;
-use page::{Found, NAMES};
+use content::Contents;
+pub use entry::{Entry, Seen};
+use page::{Found, NAMES, Written};
 
 /// Where the ledger is kept: whole named files, replaced durably.
 pub trait Files: Send + Sync {
@@ -33,6 +37,12 @@ pub trait Files: Send + Sync {
     /// Replaces the file: once this returns, a power cut does not bring the old content back; before that, it leaves
     /// the old or the new one, whole.
     fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()>;
+
+    /// Removes the file; one that is not there is fine.
+    fn remove(&self, name: &str) -> std::io::Result<()>;
+
+    /// The names of all files.
+    fn list(&self) -> std::io::Result<Vec<String>>;
 }
 
 /// Why the ledger could not be written.
@@ -42,7 +52,7 @@ pub enum LedgerError {
     #[error("cannot write the ledger file {name}")]
     Write {
         /// Which file.
-        name: &'static str,
+        name: String,
         /// Why.
         source: std::io::Error,
     },
@@ -54,62 +64,109 @@ pub enum LedgerError {
 /// Numbers that were tried and not committed; older ones are forgotten.
 const TRIED: usize = 16;
 
-/// Number and digest of a configuration that was tried: the same number must not come with other content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Seen {
-    /// Its number.
-    pub generation: Generation,
-    /// Digest of its content.
-    pub digest: Digest,
-}
-
 /// What the ledger holds. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, bound(deserialize = "C: DeserializeOwned"))]
+#[derive(Clone, Debug, PartialEq)]
 pub struct State<C> {
-    /// The last good configuration.
+    /// The last good configuration that can be read.
     pub committed: Option<Entry<C>>,
+    /// The one committed before it: what is left when that one cannot be read.
+    pub former: Option<Seen>,
     /// The one under way or waiting for its confirmation.
     pub pending: Option<Entry<C>>,
-    /// Those tried since the last commit, the latest last; [`TRIED`] at most.
+    /// Those tried since the last commit, the latest last; 16 at most.
     pub tried: Vec<Seen>,
-    /// True when what may have held a commit could not be read, and nothing has been committed since.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// True when what was committed, or may have been, cannot be read, and nothing has been committed since.
     pub lost: bool,
+    /// What was committed and cannot be read, if that much is known.
+    pub unreadable: Option<Seen>,
 }
 
 impl<C> Default for State<C> {
     fn default() -> Self {
-        Self { committed: None, pending: None, tried: Vec::new(), lost: false }
+        Self {
+            committed: None,
+            former: None,
+            pending: None,
+            tried: Vec::new(),
+            lost: false,
+            unreadable: None,
+        }
+    }
+}
+
+impl<C> State<C> {
+    fn written(&self) -> Written {
+        let seen = |entry: &Option<Entry<C>>| entry.as_ref().map(|entry| entry.seen.clone());
+        let committed = seen(&self.committed);
+        // what cannot be read stays named until something else is committed
+        let (committed, former) = match &self.unreadable {
+            Some(unreadable) => (Some(unreadable.clone()), committed),
+            None => (committed, self.former.clone()),
+        };
+        let (pending, tried) = (seen(&self.pending), self.tried.clone());
+        Written { committed, former, pending, tried, lost: self.lost }
     }
 }
 
 /// The ledger and where it is kept.
 pub struct Ledger<C> {
     files: Arc<dyn Files>,
+    contents: Contents,
     serial: u64,
     state: State<C>,
+    /// What the other page says, if that is known.
+    other: Option<Written>,
     /// True when only one page is known to hold what was committed.
     single: bool,
 }
 
-impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
-    /// Reads the ledger; the alarms say what could not be read. A page that cannot stand in for the other one is
-    /// written anew.
-    pub fn open(files: Arc<dyn Files>) -> (Self, Vec<String>) {
-        let Found { best, single, mut alarms } = page::find(&*files);
-        let (serial, mut state) = best.unwrap_or_default();
-        if state.lost {
+/// What was found when a ledger was opened.
+pub struct Opened<C> {
+    /// The ledger.
+    pub ledger: Ledger<C>,
+    /// What could not be read.
+    pub alarms: Vec<String>,
+    /// The configuration that was under way when we stopped; it is given up.
+    pub interrupted: Option<Generation>,
+}
+
+impl<C: Clone> Ledger<C> {
+    /// Reads the ledger; `parse` understands a configuration or says why not. A page that cannot stand in for the other
+    /// one is written anew.
+    pub fn open(files: Arc<dyn Files>, parse: impl Fn(&[u8]) -> Result<C, String>) -> Opened<C> {
+        let Found { best, other, mut alarms } = page::find(&*files);
+        let mut contents = Contents::new(Arc::clone(&files));
+        let (serial, written) = best.unwrap_or_default();
+        if written.lost {
             alarms.push("the ledger was lost, and nothing has been committed since".to_owned());
         }
+        let known = |page: &Written| page.committed.clone();
+        let single =
+            written.committed.is_some() && other.as_ref().and_then(known) != known(&written);
+        let mut state = State { tried: written.tried, lost: written.lost, ..State::default() };
+        let mut load = |seen: &Option<Seen>| {
+            let seen = seen.clone()?;
+            let loaded = contents.read(&seen.digest).and_then(|bytes| parse(&bytes));
+            Some(loaded.map(|config| Entry { seen: seen.clone(), config: Arc::new(config) }))
+        };
+        match load(&written.committed) {
+            Some(Ok(entry)) => (state.committed, state.former) = (Some(entry), written.former),
+            Some(Err(reason)) => {
+                alarms.push(format!("the committed configuration cannot be read: {reason}"));
+                state.unreadable = written.committed;
+                state.committed = load(&written.former).and_then(Result::ok);
+            }
+            None => {}
+        }
         // what cannot be read may have held a commit
-        state.lost |= state.committed.is_none() && !alarms.is_empty();
-        let mut ledger = Self { files, serial, state, single };
+        state.lost |=
+            state.unreadable.is_some() || (state.committed.is_none() && !alarms.is_empty());
+        let interrupted = written.pending.map(|seen| seen.generation);
+        let mut ledger = Self { files, contents, serial, state, other, single };
         if let Err(error) = ledger.mirror() {
             alarms.push(format!("{error}: {}", source(&error)));
         }
-        (ledger, alarms)
+        Opened { ledger, alarms, interrupted }
     }
 
     /// What it holds.
@@ -117,15 +174,20 @@ impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
         &self.state
     }
 
-    /// Records that `entry` is about to be brought into force.
-    pub fn begin(&mut self, entry: Entry<C>) -> Result<(), LedgerError> {
-        let seen = Seen { generation: entry.generation, digest: entry.digest.clone() };
+    /// The bytes of a configuration as they came. Errors: why they cannot be had.
+    pub fn content(&mut self, digest: &Digest) -> Result<Vec<u8>, String> {
+        self.contents.read(digest)
+    }
+
+    /// Records that `entry`, which came as `bytes`, is about to be brought into force.
+    pub fn begin(&mut self, entry: Entry<C>, bytes: &[u8]) -> Result<(), LedgerError> {
+        self.contents.keep(&entry.seen.digest, bytes)?;
         let mut next = self.state.clone();
-        next.pending = Some(entry);
-        next.tried.retain(|known| known.generation != seen.generation);
-        next.tried.push(seen);
+        next.tried.retain(|known| known.generation != entry.seen.generation);
+        next.tried.push(entry.seen.clone());
         let surplus = next.tried.len().saturating_sub(TRIED);
         next.tried.drain(..surplus);
+        next.pending = Some(entry);
         self.write(next)
     }
 
@@ -135,9 +197,11 @@ impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
         let mut next = self.state.clone();
         if let Some(pending) = next.pending.take() {
             // numbers up to the committed one are refused as they are
-            next.tried.retain(|known| known.generation > pending.generation);
+            next.tried.retain(|known| known.generation > pending.seen.generation);
+            next.former = next.committed.map(|entry| entry.seen);
             next.committed = Some(pending);
             next.lost = false;
+            next.unreadable = None;
         }
         self.write(next)?;
         self.single = true;
@@ -150,8 +214,9 @@ impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
     /// Writes the second page when only one holds what was committed; does nothing otherwise.
     pub fn mirror(&mut self) -> Result<(), LedgerError> {
         if self.single {
-            self.put(&self.state.clone())?;
+            self.put(&self.state.written())?;
             self.single = false;
+            self.sweep();
         }
         Ok(())
     }
@@ -174,19 +239,29 @@ impl<C: Clone + Serialize + DeserializeOwned> Ledger<C> {
     }
 
     fn write(&mut self, next: State<C>) -> Result<(), LedgerError> {
-        self.put(&next)?;
+        self.put(&next.written())?;
         self.state = next;
         Ok(())
     }
 
     /// Writes the page whose turn it is: never the newest one that could be read.
-    fn put(&mut self, state: &State<C>) -> Result<(), LedgerError> {
+    fn put(&mut self, state: &Written) -> Result<(), LedgerError> {
         let serial = self.serial + 1;
         let name = if serial.is_multiple_of(2) { NAMES[0] } else { NAMES[1] };
         let page = page::seal(serial, state)?;
-        self.files.replace(name, &page).map_err(|source| LedgerError::Write { name, source })?;
+        let written = self.files.replace(name, &page);
+        written.map_err(|source| LedgerError::Write { name: name.to_owned(), source })?;
         self.serial = serial;
+        // the page that was the newest is the other one now
+        self.other = Some(self.state.written());
         Ok(())
+    }
+
+    /// Contents that neither page names go.
+    fn sweep(&mut self) {
+        let newest = self.state.written();
+        let Some(other) = &self.other else { return };
+        self.contents.sweep(&newest.named().chain(other.named()).collect::<BTreeSet<_>>());
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 
 type Content = BTreeMap<String, Vec<u8>>;
 
-/// A disk with room for so many writes.
+/// A disk with room for so many writes of pages.
 struct Disk(Mutex<(usize, Content)>);
 
 impl Disk {
@@ -26,21 +26,49 @@ impl Files for Disk {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
-        disk.0 = disk.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        if NAMES.contains(&name) {
+            disk.0 = disk.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        }
         disk.1.insert(name.to_owned(), bytes.to_owned());
         Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.lock().unwrap().1.remove(name);
+        Ok(())
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.lock().unwrap().1.keys().cloned().collect())
     }
 }
 
 fn entry(number: u64) -> Entry<u64> {
     let generation = number.try_into().unwrap();
-    Entry::new(generation, number).unwrap()
+    Entry::new(generation, number, &bytes(number))
+}
+
+fn bytes(number: u64) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+fn parse(bytes: &[u8]) -> Result<u64, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+fn begin(ledger: &mut Ledger<u64>, number: u64) {
+    ledger.begin(entry(number), &bytes(number)).unwrap();
+}
+
+fn reopen(disk: &Arc<Disk>) -> (Ledger<u64>, Vec<String>) {
+    let Opened { ledger, alarms, .. } = Ledger::open(Arc::clone(disk) as Arc<dyn Files>, parse);
+    (ledger, alarms)
 }
 
 /// The ledger in `content`, on a disk with plenty of room, as a start of the agent finds and leaves it.
 fn open(content: Content) -> (Ledger<u64>, Vec<String>, Arc<Disk>) {
     let disk = Disk::new(99, content);
-    let (mut ledger, alarms) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
+    let (mut ledger, alarms) = reopen(&disk);
     ledger.abandon().unwrap();
     (ledger, alarms, disk)
 }
@@ -50,7 +78,7 @@ fn committed(commits: u64) -> Content {
     let (mut ledger, alarms, disk) = open(Content::new());
     assert_eq!(alarms, Vec::<String>::new());
     for number in 1..=commits {
-        ledger.begin(entry(number)).unwrap();
+        begin(&mut ledger, number);
         ledger.commit().unwrap();
     }
     disk.content()
@@ -69,6 +97,10 @@ fn damages(page: &[u8]) -> impl Iterator<Item = Option<Vec<u8>>> + '_ {
     cut.chain(turned).map(Some).chain([None])
 }
 
+fn pages(content: &Content) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+    content.iter().filter(|(name, _)| NAMES.contains(&name.as_str()))
+}
+
 fn with(content: &Content, name: &str, page: Option<Vec<u8>>) -> Content {
     let mut content = content.clone();
     match page {
@@ -81,14 +113,14 @@ fn with(content: &Content, name: &str, page: Option<Vec<u8>>) -> Content {
 #[test]
 fn what_is_given_up_is_forgotten_even_on_a_full_disk() {
     let disk = Disk::new(4, Content::new());
-    let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
-    ledger.begin(entry(1)).unwrap();
+    let (mut ledger, _) = reopen(&disk);
+    begin(&mut ledger, 1);
     ledger.commit().unwrap();
-    ledger.begin(entry(2)).unwrap();
+    begin(&mut ledger, 2);
     assert!(ledger.commit().is_err() && ledger.abandon().is_err());
     assert_eq!(ledger.state().pending, None);
     assert_eq!(ledger.state().committed, Some(entry(1)));
-    let (again, alarms) = Ledger::<u64>::open(disk);
+    let (again, alarms) = reopen(&disk);
     assert_eq!((again.state().committed.clone(), alarms), (Some(entry(1)), Vec::new()));
 }
 
@@ -96,8 +128,7 @@ fn what_is_given_up_is_forgotten_even_on_a_full_disk() {
 fn any_damage_of_one_page_after_a_commit_leaves_the_newest_and_an_alarm() {
     for commits in 1..=3 {
         let content = committed(commits);
-        assert_eq!(content.len(), 2);
-        for (name, page) in &content {
+        for (name, page) in pages(&content) {
             for damaged in damages(page) {
                 let what = damaged.as_deref().map(String::from_utf8_lossy).map(String::from);
                 let (ledger, alarms, disk) = open(with(&content, name, damaged));
@@ -115,9 +146,9 @@ fn any_damage_of_one_page_after_a_commit_leaves_the_newest_and_an_alarm() {
 fn damage_of_one_page_while_a_change_is_under_way_leaves_the_last_good_one() {
     for commits in 1..=3 {
         let (mut ledger, _, disk) = open(committed(commits));
-        ledger.begin(entry(commits + 1)).unwrap();
+        begin(&mut ledger, commits + 1);
         let content = disk.content();
-        for (name, page) in &content {
+        for (name, page) in pages(&content) {
             for damaged in damages(page) {
                 let (ledger, alarms, _) = open(with(&content, name, damaged));
                 assert_eq!(ledger.state().committed, Some(entry(commits)));
@@ -132,8 +163,8 @@ fn a_cut_between_the_two_writes_of_a_commit_is_made_good_at_the_next_start() {
     for commits in 0..=2 {
         let next = entry(commits + 1);
         let disk = Disk::new(2, committed(commits));
-        let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
-        ledger.begin(next.clone()).unwrap();
+        let (mut ledger, _) = reopen(&disk);
+        begin(&mut ledger, commits + 1);
         ledger.commit().unwrap();
         assert!(ledger.mirror().is_err(), "the disk has room for two writes");
         let (_, alarms, disk) = open(disk.content());
@@ -148,8 +179,8 @@ fn a_cut_between_the_two_writes_of_a_commit_is_made_good_at_the_next_start() {
 #[test]
 fn a_commit_on_a_full_disk_is_written_twice_once_there_is_room() {
     let disk = Disk::new(2, Content::new());
-    let (mut ledger, _) = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>);
-    ledger.begin(entry(1)).unwrap();
+    let (mut ledger, _) = reopen(&disk);
+    begin(&mut ledger, 1);
     ledger.commit().unwrap();
     assert!(ledger.mirror().is_err());
     disk.0.lock().unwrap().0 = 1;
@@ -174,12 +205,12 @@ fn both_pages_damaged_is_an_alarm_until_the_next_commit_never_empty_and_fine() {
         let (mut ledger, alarms, mut disk) = open(damaged);
         assert!(ledger.state().committed.is_none() && !alarms.is_empty(), "{alarms:?}");
         for number in 3..9 {
-            ledger.begin(entry(number)).unwrap();
+            begin(&mut ledger, number);
             let alarms;
             (ledger, alarms, disk) = open(disk.content());
             assert!(ledger.state().committed.is_none() && !alarms.is_empty(), "{alarms:?}");
         }
-        ledger.begin(entry(9)).unwrap();
+        begin(&mut ledger, 9);
         ledger.commit().unwrap();
         let (ledger, alarms, _) = open(disk.content());
         assert_eq!((&ledger.state().committed, alarms), (&Some(entry(9)), Vec::new()));
@@ -191,4 +222,66 @@ fn a_ledger_that_never_was_is_no_alarm() {
     let (ledger, alarms, disk) = open(Content::new());
     assert_eq!((ledger.state(), alarms), (&State::default(), Vec::new()));
     assert!(disk.content().is_empty());
+}
+
+#[test]
+fn a_configuration_is_stored_once_and_goes_when_nothing_names_it() {
+    let names = |content: &Content| -> Vec<Vec<u8>> {
+        let configs = content.iter().filter(|(name, _)| name.starts_with("config-"));
+        let mut values: Vec<_> = configs.map(|(_, bytes)| bytes.clone()).collect();
+        values.sort();
+        values
+    };
+    assert_eq!(names(&committed(1)), [bytes(1)]);
+    // the last one and the one before it
+    assert_eq!(names(&committed(7)), [bytes(6), bytes(7)]);
+    let (mut ledger, _, disk) = open(committed(3));
+    for number in 4..9 {
+        begin(&mut ledger, number);
+        ledger.abandon().unwrap();
+    }
+    begin(&mut ledger, 9);
+    ledger.commit().unwrap();
+    assert_eq!(names(&disk.content()), [bytes(3), bytes(9)]);
+}
+
+#[test]
+fn content_that_cannot_be_read_is_an_alarm_and_the_former_is_what_is_left() {
+    let content = committed(3);
+    let name = format!("config-{}.json", entry(3).digest().as_str());
+    for damaged in damages(&bytes(3)).filter(|damaged| damaged.as_deref() != Some(&bytes(3)[..])) {
+        let disk = Disk::new(99, with(&content, &name, damaged));
+        for _ in 0..2 {
+            let (ledger, alarms) = reopen(&disk);
+            let state = ledger.state();
+            assert_eq!((alarms.len(), state.lost), (1, true), "{alarms:?}");
+            assert_eq!(state.unreadable, Some(entry(3).seen));
+            assert_eq!(state.committed, Some(entry(2)));
+        }
+        let (mut ledger, _) = reopen(&disk);
+        begin(&mut ledger, 4);
+        ledger.abandon().unwrap();
+        assert_eq!(reopen(&disk).0.state().unreadable, Some(entry(3).seen), "not forgotten");
+        // the same again heals it
+        begin(&mut ledger, 3);
+        ledger.commit().unwrap();
+        let (ledger, alarms) = reopen(&disk);
+        assert_eq!((ledger.state().committed.clone(), alarms), (Some(entry(3)), Vec::new()));
+    }
+}
+
+#[test]
+fn a_build_that_does_not_understand_what_is_committed_says_so() {
+    let disk = Disk::new(99, committed(3));
+    let older = |bytes: &[u8]| match parse(bytes)? {
+        3 => Err("unknown field `new`".to_owned()),
+        number => Ok(number),
+    };
+    let opened = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>, older);
+    assert!(opened.alarms[0].contains("unknown field"), "{:?}", opened.alarms);
+    let state = opened.ledger.state();
+    assert_eq!((&state.committed, state.lost), (&Some(entry(2)), true));
+    // and the build that does finds it again
+    let (ledger, alarms) = reopen(&disk);
+    assert_eq!((ledger.state().committed.clone(), alarms), (Some(entry(3)), Vec::new()));
 }

@@ -37,6 +37,9 @@ use crate::causes::chain;
 const STAGE1_NAME: &str = "init";
 /// The kernel asks for modules under the first name (sysctl `kernel.modprobe`), people on a test host under the second.
 const MODPROBE_NAMES: [&str; 2] = ["sluice-modprobe", "modprobe"];
+/// What drivers of Hyper-V and Xen start when their host asks the machine to end (`orderly_poweroff`, `orderly_reboot`).
+const POWEROFF_NAME: &str = "poweroff";
+const REBOOT_NAME: &str = "reboot";
 /// How long a fatal reason stays readable on a screen before the machine restarts.
 const FATAL_WAIT: Duration = Duration::from_secs(15);
 
@@ -58,6 +61,11 @@ pub fn main() -> ExitCode {
     let name = Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if MODPROBE_NAMES.contains(&name) {
         return modules::modprobe_main(args);
+    }
+    match name {
+        POWEROFF_NAME => return power::ask(power::Ending::PowerOff),
+        REBOOT_NAME => return power::ask(power::Ending::Reboot),
+        _ => {}
     }
     if std::process::id() != 1 {
         eprintln!(

@@ -95,13 +95,16 @@ impl Modules {
     }
 
     fn insert(&mut self, path: &str) -> Result<(), ModuleError> {
-        if !self.loaded.insert(path.to_owned()) {
+        if self.loaded.contains(path) {
             return Ok(());
         }
         let error = |source| ModuleError::Load { name: module_name(path), source };
         let file = File::open(self.dir.join(path)).map_err(error)?;
         match finit_module(&file, c"", 0) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Ok(()) | Err(Errno::EXIST) => {
+                self.loaded.insert(path.to_owned());
+                Ok(())
+            }
             Err(errno) => Err(error(errno.into())),
         }
     }

@@ -48,6 +48,18 @@ impl Ending {
     }
 }
 
+/// Asks PID 1 to end the machine, as its supervising loop hears it.
+pub(crate) fn ask(ending: Ending) -> ExitCode {
+    let signal = match ending {
+        Ending::PowerOff => Signal::SIGTERM,
+        Ending::Reboot => Signal::SIGINT,
+    };
+    match kill(Pid::from_raw(1), signal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// Whether these input events hold a press of the power button.
 pub(crate) fn power_pressed(events: &[u8]) -> bool {
     events.chunks_exact(EVENT_SIZE).any(|event| {

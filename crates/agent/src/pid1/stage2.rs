@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ use crate::causes::chain;
 
 /// Names, one a line, of the modules that no alias asks for in time.
 const MODULES: &str = "/usr/lib/sluice/stage2.modules";
+/// What links of PPP are made by.
+const PPP: &str = "/dev/ppp";
 /// How long a config drive may take to appear.
 const DRIVE_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks for it.
@@ -72,6 +74,9 @@ pub(crate) fn run() -> Result<Infallible, Stage2Error> {
     named_modules(&mut console, &mut modules);
     firewall::drop_all()?;
     console.say("drop-all table is loaded");
+    for (path, error) in sysctl::size_tables() {
+        console.say(&format!("warning: cannot set {path}: {error}"));
+    }
     drivers(&mut console, &mut modules);
     if let Err(error) = loopback::up() {
         console.say(&format!("warning: cannot raise lo: {error}"));
@@ -112,6 +117,10 @@ fn named_modules(console: &mut Console, modules: &mut Modules) {
     let names = fs::read_to_string(MODULES).unwrap_or_default();
     for failure in names.lines().filter_map(|name| modules.load(name).err()) {
         console.say(&format!("warning: {}", chain(&failure)));
+    }
+    // services do not run as root; whoever opens it needs CAP_NET_ADMIN in any case (drivers/net/ppp/ppp_generic.c)
+    if let Err(error) = fs::set_permissions(PPP, fs::Permissions::from_mode(0o666)) {
+        console.say(&format!("warning: {PPP} is not for services: {error}"));
     }
 }
 

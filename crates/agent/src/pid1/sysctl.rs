@@ -33,10 +33,61 @@ const SETTINGS: &[(&str, &str)] = &[
     ("net/ipv4/conf/all/arp_announce", "2"),
 ];
 
+/// Settings of tables whose size is a choice: of the neighbours, and of how long a connection that says nothing is kept
+/// (RFC 5382 REQ-5: 2 h 4 min, where the kernel's own 5 days let one guest fill the table with idle ones).
+const TABLES: &[(&str, &str)] = &[
+    ("net/ipv4/neigh/default/gc_thresh1", "4096"),
+    ("net/ipv4/neigh/default/gc_thresh2", "8192"),
+    ("net/ipv4/neigh/default/gc_thresh3", "16384"),
+    ("net/ipv6/neigh/default/gc_thresh1", "4096"),
+    ("net/ipv6/neigh/default/gc_thresh2", "8192"),
+    ("net/ipv6/neigh/default/gc_thresh3", "16384"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_established", "7440"),
+];
+/// Where the number of buckets is set; the sysctl of that name is for reading in later kernels.
+const BUCKETS: &str = "/sys/module/nf_conntrack/parameters/hashsize";
+/// A sixteenth of the memory for connections of about 400 bytes each: 20,971 in 128 MiB, where the kernel would take 1,024.
+const SHARE: u64 = 16 * 400;
+/// Never more than this many, as today's routers have at most.
+const MOST: u64 = 1_000_000;
+
+/// Connections that a machine with so many bytes of memory keeps track of.
+fn connections(memory: u64) -> u64 {
+    (memory / SHARE).min(MOST)
+}
+
+/// Sizes the tables of connections and neighbours. To be called once the rules are loaded: they bring the module.
+pub(crate) fn size_tables() -> Vec<(String, io::Error)> {
+    let memory = rustix::system::sysinfo();
+    let memory = memory.totalram.saturating_mul(memory.mem_unit.into());
+    let most = connections(memory).to_string();
+    let own = [
+        (BUCKETS.to_owned(), most.clone()),
+        ("/proc/sys/net/netfilter/nf_conntrack_max".to_owned(), most),
+    ];
+    let fixed =
+        TABLES.iter().map(|(name, value)| (format!("/proc/sys/{name}"), (*value).to_owned()));
+    let write =
+        |(path, value): (String, String)| fs::write(&path, value).err().map(|error| (path, error));
+    own.into_iter().chain(fixed).filter_map(write).collect()
+}
+
 /// Writes all settings; answers those that failed, which is worth a warning and no more.
 pub(crate) fn apply() -> Vec<(&'static str, io::Error)> {
     let write = |&(name, value): &(&'static str, &str)| {
         fs::write(Path::new("/proc/sys").join(name), value).err().map(|error| (name, error))
     };
     SETTINGS.iter().filter_map(write).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_machine_tracks_enough_and_a_large_one_not_too_many() {
+        assert_eq!(connections(128 << 20), 20_971);
+        assert_eq!(connections(512 << 20), 83_886);
+        assert_eq!(connections(64 << 30), MOST);
+    }
 }

@@ -21,8 +21,12 @@ pub(super) fn addresses(desired: &Desired, observed: &Observed, plan: &mut Plan)
             continue;
         }
         let step = Step::RemoveAddress { link: link.clone(), address: *address };
-        // while both are there the kernel keeps one connected route, and it would go with the old address
-        if added.iter().any(|(_, new)| new.network().overlaps(&address.network())) {
+        // on one link the old one goes last: with `promote_secondaries` the new one takes its place, and neither its
+        // siblings nor the routes of their network go along; on two, the network must not be on both
+        let elsewhere = |(other, new): &&(LinkName, InterfaceAddress)| {
+            other.as_str() != link && new.network().overlaps(&address.network())
+        };
+        if added.iter().any(elsewhere) {
             phases.first.push(step);
         } else {
             phases.last.push(step);

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use sluice_api::types::InterfaceAddress;
 use sluice_sys::model::{Observed, Step, SysctlKey};
 
 /// `observed` as it will be after `steps`, as far as addresses, routes and settings are concerned.
@@ -16,6 +17,33 @@ pub(super) fn after<'a>(observed: &'a Observed, steps: &[Step]) -> Cow<'a, Obser
             Step::DeleteLink { link } => gone(after.to_mut(), link),
             Step::SetDown { link } => down(after.to_mut(), link),
             Step::CreateVlan { link, .. } => unset(after.to_mut(), link.as_str()),
+            _ => {}
+        }
+    }
+    after
+}
+
+/// `observed` as it will be after these address steps: with a link's last IPv4 address go all its IPv4 routes, and with
+/// any address the routes from it.
+pub(super) fn after_addresses<'a>(observed: &'a Observed, steps: &[Step]) -> Cow<'a, Observed> {
+    let mut after = Cow::Borrowed(observed);
+    for step in steps {
+        match step {
+            Step::AddAddress { link, address } => {
+                after.to_mut().addresses.insert((link.to_string(), *address));
+            }
+            Step::RemoveAddress { link, address } => {
+                let seen = after.to_mut();
+                seen.addresses.remove(&(link.clone(), *address));
+                let v4 =
+                    |(name, left): &(String, InterfaceAddress)| name == link && left.ip().is_ipv4();
+                let none_left = address.ip().is_ipv4() && !seen.addresses.iter().any(v4);
+                seen.routes.retain(|route| {
+                    let flushed =
+                        none_left && route.link.as_str() == link && route.destination.is_ipv4();
+                    !flushed && route.source != Some(address.ip())
+                });
+            }
             _ => {}
         }
     }

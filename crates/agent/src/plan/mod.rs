@@ -11,7 +11,8 @@
 //! 3. addresses that would collide with new ones go, new ones come;
 //! 4. rules, all in one kernel transaction: from here on the new policy judges;
 //! 5. forwarding, once there are rules to judge what is forwarded;
-//! 6. routes that come or change, then routes and addresses that go: connections that survive never lose their way.
+//! 6. routes that come or change, policy rules that come, then policy rules, routes and addresses that go: connections
+//!    that survive never lose their way.
 
 mod addresses;
 mod after;
@@ -42,6 +43,8 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let (forwarding, settings): (Vec<Step>, Vec<Step>) =
         sysctls(desired, observed, &mut plan).into_iter().partition(starts_forwarding);
     let addresses = addresses::addresses(desired, observed, &mut plan);
+    let observed = &*after::after_addresses(observed, &addresses.first);
+    let policy = routes::policy(desired, observed, &mut plan);
     let routes = routes::routes(desired, observed, &mut plan);
     let rules = rules(desired, observed, &mut plan);
     plan.steps = links
@@ -51,6 +54,8 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
         .chain(rules)
         .chain(forwarding)
         .chain(routes.first)
+        .chain(policy.first)
+        .chain(policy.last)
         .chain(routes.last)
         .chain(addresses.last)
         .collect();
@@ -96,7 +101,11 @@ impl fmt::Display for Plan {
 pub fn subsystem(step: &Step) -> Subsystem {
     match step {
         Step::AddAddress { .. } | Step::RemoveAddress { .. } => Subsystem::Addresses,
-        Step::AddRoute(_) | Step::RemoveRoute(_) => Subsystem::Routes,
+        Step::AddRoute(_)
+        | Step::ChangeRoute { .. }
+        | Step::RemoveRoute(_)
+        | Step::AddPolicy(_)
+        | Step::RemovePolicy(_) => Subsystem::Routes,
         Step::SetSysctl { .. } => Subsystem::Sysctls,
         Step::Rules(_) => Subsystem::Rules,
         _ => Subsystem::Links,

@@ -44,6 +44,10 @@ const BREATH: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Caller(pub(super) Arc<[CertificateDer<'static>]>);
 
+/// When the connection of a request was made; an extension of each request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connected(pub(super) tokio::time::Instant);
+
 /// Leave to be in a handshake: one of all, and one of those of the peer's address.
 type Turn = (OwnedSemaphorePermit, Share);
 
@@ -105,10 +109,12 @@ impl Door {
     }
 
     async fn answer(&self, stream: TlsStream<TcpStream>) -> Result<(), Ended> {
+        let connected = Connected(tokio::time::Instant::now());
         let caller = Caller(stream.get_ref().1.peer_certificates().unwrap_or_default().into());
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(connected);
             router.call(request)
         });
         let connection = http1::Builder::new()

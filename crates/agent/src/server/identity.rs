@@ -169,6 +169,8 @@ fn is_for(certificate: &CertificateDer<'_>, appliance: &ApplianceId) -> bool {
 /// Replaces the identity in the boot document, whole or not at all.
 fn keep(path: &Path, identity: &Identity) -> io::Result<()> {
     let mut document: BootDocument = serde_json::from_slice(&fs::read(path)?)?;
+    // what is sealed on the disk stays readable under the new key
+    document.seal_key = Some(crate::blobs::seal_key(&document));
     document.identity = identity.clone();
     let next = path.with_extension("next");
     let mut options = fs::OpenOptions::new();

@@ -5,6 +5,7 @@
 //! large bodies cost a bounded amount of memory and time. Not here: any decision about a configuration, which is the
 //! engine's.
 
+mod blobs;
 mod body;
 mod connection;
 mod diagnostics;

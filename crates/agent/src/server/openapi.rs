@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{diagnostics, routes};
+use super::{blobs, diagnostics, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +14,8 @@ use super::{diagnostics, routes};
         routes::push,
         routes::confirm,
         routes::config,
+        blobs::put_blob,
+        blobs::has_blob,
         routes::status,
         routes::health,
         routes::metrics_text,

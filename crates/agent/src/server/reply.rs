@@ -24,10 +24,12 @@ pub(super) fn rejected(status: StatusCode, findings: Vec<Finding>) -> Response {
 pub(super) fn answer(answer: &Answer) -> Response {
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => StatusCode::OK,
-        Answer::Stale { .. } | Answer::Changed { .. } => StatusCode::CONFLICT,
+        Answer::Stale { .. } | Answer::Changed { .. } | Answer::MissingBlobs { .. } => {
+            StatusCode::CONFLICT
+        }
         Answer::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
         Answer::Rejected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Answer::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        Answer::Failed { .. } | Answer::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = json(status, answer);
     if matches!(answer, Answer::Busy(_)) {
@@ -41,7 +43,7 @@ pub(super) fn confirmed(answer: &ConfirmAnswer) -> Response {
     let status = match answer {
         ConfirmAnswer::Committed { .. } => StatusCode::OK,
         ConfirmAnswer::NotPending { .. } => StatusCode::CONFLICT,
-        ConfirmAnswer::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        ConfirmAnswer::Failed { .. } | ConfirmAnswer::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
     };
     json(status, answer)
 }

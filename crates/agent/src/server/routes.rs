@@ -16,15 +16,15 @@ use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Health, LogPage, PowerAction, PowerRequest,
     StatusReport,
 };
-use sluice_api::{ApiCode, RouterConfig};
+use sluice_api::{ApiCode, ApplianceConfig};
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
 use super::body::{Json, Query, Raw, refuse};
-use super::connection::Caller;
+use super::connection::{Caller, Connected};
 use super::identity::{Identities, IdentityError};
 use super::reply::rejected;
-use super::{diagnostics, reply};
+use super::{blobs, diagnostics, reply};
 use crate::causes::chain;
 use crate::diagnostics::Diagnostics;
 use crate::engine::Handle;
@@ -53,6 +53,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/config", get(config).put(push))
         .route("/v1/config/confirm", post(confirm))
+        .merge(blobs::router())
         .route("/v1/status", get(status))
         .route("/v1/health", get(health))
         .route("/v1/logs", get(logs))
@@ -97,10 +98,10 @@ fn confirm_default() -> u32 {
 
 /// Brings a configuration into force, whole or not at all; with `dry_run` only says what would happen.
 #[utoipa::path(put, path = "/v1/config", tag = "config", params(PushQuery),
-    request_body = RouterConfig,
+    request_body = ApplianceConfig,
     responses(
         (status = 200, body = Answer, description = "applied or already in force; with dry_run a DryRun"),
-        (status = 409, body = Answer, description = "stale or changed"),
+        (status = 409, body = Answer, description = "stale, changed, or blobs are missing"),
         (status = 413, body = Answer, description = "the body is too large"),
         (status = 422, body = Answer, description = "rejected with all findings"),
         (status = 500, body = Answer, description = "failed, rolled back or not"),
@@ -123,20 +124,25 @@ pub(super) async fn push(
     reply::answer(&app.handle.push(body, confirm).await)
 }
 
-/// The manager has reached the appliance on the new configuration: commits it.
+/// The manager has reached the appliance on the new configuration: commits it. Over a connection that is older than the
+/// configuration it proves nothing, and is refused.
 #[utoipa::path(post, path = "/v1/config/confirm", tag = "config", request_body = Confirm,
     responses((status = 200, body = ConfirmAnswer), (status = 409, body = ConfirmAnswer),
         (status = 422, body = Answer), (status = 500, body = ConfirmAnswer)))]
-pub(super) async fn confirm(State(app): Shared, Json(body): Json<Confirm>) -> Response {
-    reply::confirmed(&app.handle.confirm(body.generation).await)
+pub(super) async fn confirm(
+    State(app): Shared,
+    Extension(Connected(connected)): Extension<Connected>,
+    Json(body): Json<Confirm>,
+) -> Response {
+    reply::confirmed(&app.handle.confirm_over(body.generation, connected).await)
 }
 
-/// The configuration in force.
+/// The configuration in force, byte for byte as it was pushed.
 #[utoipa::path(get, path = "/v1/config", tag = "config",
-    responses((status = 200, body = RouterConfig), (status = 404, body = Answer)))]
+    responses((status = 200, body = ApplianceConfig), (status = 404, body = Answer)))]
 pub(super) async fn config(State(app): Shared) -> Response {
     match app.handle.config().await {
-        Some(config) => reply::json(StatusCode::OK, &config),
+        Some(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
         None => {
             refuse(StatusCode::NOT_FOUND, ApiCode::Unconfigured, "there is no configuration yet")
         }

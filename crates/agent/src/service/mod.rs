@@ -5,6 +5,7 @@
 //! The control channel is a Unix socket on standard input, so that no unsafe code is needed to find it.
 
 pub mod protocol;
+mod spec;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,16 +13,19 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sluice_api::types::Generation;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 
-use protocol::{Configure, FromService};
+use protocol::{Configure, FromService, MAX_LINE};
+
+pub use spec::{Program, Readiness, ServiceSpec, state_folder};
 
 /// Bytes taken from the agent at once; slices of thousands of guests are a megabyte.
 const READ_AT_ONCE: usize = 1 << 16;
-/// How often counters go to the agent.
+/// How often counters and report go to the agent.
 const COUNTERS_EVERY: Duration = Duration::from_secs(2);
 
 /// A service: takes slices, serves in tasks of its own.
@@ -39,6 +43,12 @@ pub trait Service {
 
     /// What it counted since it started.
     fn counters(&self) -> BTreeMap<String, u64>;
+
+    /// How things are: its members, sessions, jobs, shown in `GET /v1/status`. Secrets do not belong in it. Asked for
+    /// every two seconds; with the counters at most 256 KiB as JSON. Default: nothing.
+    fn report(&self) -> Value {
+        Value::Null
+    }
 }
 
 /// Runs `service` until the agent closes the channel. Call it from a binary's `service NAME` command.
@@ -66,10 +76,21 @@ pub async fn serve<S: Service>(control: UnixStream, mut service: S) -> io::Resul
                 None => return Ok(()),
             },
             _ = tick.tick() => {
-                send(&mut writer, &FromService::Counters { counters: service.counters() }).await?;
+                writer.write_all(&said(&service)?).await?;
             }
         }
     }
+}
+
+/// Counters and report as a line, without the report when it is too long.
+fn said<S: Service>(service: &S) -> io::Result<Vec<u8>> {
+    let message = |report| FromService::Counters { counters: service.counters(), report };
+    let line = protocol::line(&message(service.report()))?;
+    if line.len() < MAX_LINE {
+        return Ok(line);
+    }
+    tracing::warn!(bytes = line.len(), most = MAX_LINE, "report left out, it is too long");
+    protocol::line(&message(serde_json::json!({ "left-out": line.len() })))
 }
 
 async fn answer<S: Service>(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_api::types::Generation;
 
@@ -34,12 +35,19 @@ pub enum FromService {
         /// Why.
         reason: String,
     },
-    /// What was counted since the start.
+    /// What was counted since the start, and how things are.
     Counters {
         /// By name.
         counters: BTreeMap<String, u64>,
+        /// Whatever else is to be shown of it, in a form of its own.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        report: Value,
     },
 }
+
+/// Longest line that a service says, in bytes; a report that would make it longer is left out. What services read comes
+/// from guests, so what they say is bounded as if a guest said it.
+pub const MAX_LINE: usize = 1 << 18;
 
 /// A message as it goes over the socket.
 pub fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {

@@ -10,11 +10,9 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tracing::Level;
 
 use crate::appliance::ServiceName;
-use crate::service::protocol::{self, Configure, FromService};
+use crate::service::Readiness;
+use crate::service::protocol::{self, Configure, FromService, MAX_LINE};
 
-/// Longest line a service may say; its counters are a few hundred bytes. Services read what guests send, so what they say
-/// is bounded as if a guest said it.
-const MAX_SAID: usize = 1 << 16;
 /// Longest line of a service's log; what is longer becomes several.
 const MAX_LOG: usize = 1 << 12;
 /// How long a service may leave what it is sent in the channel.
@@ -28,6 +26,11 @@ pub trait Launch: Send + Sync {
         name: ServiceName,
         control: std::os::unix::net::UnixStream,
     ) -> io::Result<Launched>;
+
+    /// When `name` is ready. Default: when it says so over `control`; a daemon of others does not get that.
+    fn readiness(&self, _name: ServiceName) -> Readiness {
+        Readiness::Protocol
+    }
 }
 
 /// A process that was started.
@@ -55,7 +58,7 @@ impl Running {
         let log = std::mem::replace(&mut launched.log, Box::new(tokio::io::empty()));
         tokio::spawn(forward_log(name, log));
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();
-        Ok(Self { launched, said: Said::new(reader, MAX_SAID), writer })
+        Ok(Self { launched, said: Said::new(reader, MAX_LINE), writer })
     }
 
     pub(super) async fn send(&mut self, message: &Configure<'_>) -> io::Result<()> {

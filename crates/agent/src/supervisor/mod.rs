@@ -5,6 +5,7 @@
 //! configuration never restarts one that runs; all end with the agent. What a service says takes a bounded memory.
 
 mod child;
+mod foreign;
 mod sandbox;
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,52 @@ impl Launch for Tasks {
     }
 }
 
+#[tokio::test]
+async fn what_a_service_reports_is_in_its_status_and_too_much_is_left_out() {
+    struct Talker(usize);
+    impl crate::service::Service for Talker {
+        type Slice = String;
+        async fn apply(
+            &mut self,
+            _: sluice_api::types::Generation,
+            _: String,
+        ) -> Result<(), String> {
+            Ok(())
+        }
+        fn counters(&self) -> std::collections::BTreeMap<String, u64> {
+            [("heard".to_owned(), 1)].into()
+        }
+        fn report(&self) -> serde_json::Value {
+            serde_json::json!({ "members": "m".repeat(self.0) })
+        }
+    }
+    struct Talkers(usize);
+    impl Launch for Talkers {
+        fn launch(&self, _: ServiceName, control: UnixStream) -> io::Result<Launched> {
+            control.set_nonblocking(true)?;
+            let control = tokio::net::UnixStream::from_std(control)?;
+            let task = tokio::spawn(crate::service::serve(control, Talker(self.0)));
+            let exit = async move {
+                task.await.map_err(io::Error::other)?.map(|()| ExitStatus::default())
+            };
+            Ok(Launched { pid: 1, log: Box::new(tokio::io::empty()), exit: Box::pin(exit) })
+        }
+    }
+    for (length, expected) in [(100_000, "members"), (protocol::MAX_LINE, "left-out")] {
+        let supervisor = Supervisor::new(Arc::new(Talkers(length)));
+        give(&supervisor, 1, "good").await.unwrap();
+        let status = loop {
+            let status = supervisor.status().remove(0);
+            if status.report.is_some() {
+                break status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert!(status.report.unwrap().get(expected).is_some(), "{length}");
+        assert_eq!((status.counters["heard"], status.restarts), (1, 0));
+    }
+}
+
 async fn serve(control: tokio::net::UnixStream) -> io::Result<()> {
     let (reader, mut writer) = control.into_split();
     let mut lines = BufReader::new(reader).lines();

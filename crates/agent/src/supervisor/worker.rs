@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::child::{Launch, Running, understood};
 use crate::appliance::{ServiceName, ServiceSlice};
+use crate::service::Readiness;
 use crate::service::protocol::{Configure, FromService};
 
 /// A slice to bring into force, and whom to tell.
@@ -27,6 +28,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// A service says its counters every two seconds; one that says nothing for this long hangs, and is started again.
 const SILENCE: Duration = Duration::from_secs(20);
+/// How much longer it has when that time is over, in case nothing ran meanwhile.
+const MOMENT: Duration = Duration::from_secs(5);
 /// Between the end of the channel and that of the process.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// A service that ran this long is trusted again.
@@ -45,7 +48,7 @@ pub(super) struct Worker {
 }
 
 /// Why a process is not kept any longer.
-enum End {
+pub(super) enum End {
     /// It ended or misbehaved.
     Ended(String),
     /// Nobody needs it any more.
@@ -62,6 +65,7 @@ impl Worker {
             restarts: 0,
             last_exit: None,
             counters: BTreeMap::new(),
+            report: None,
         };
         let status = Arc::new(Mutex::new(status));
         Self { name, launch, status, slice: None, former: None, waiting: None, wait: FIRST_WAIT }
@@ -80,7 +84,7 @@ impl Worker {
         loop {
             let began = Instant::now();
             let end = match Running::start(&*self.launch, self.name) {
-                Ok(running) => self.keep(running, &mut jobs).await,
+                Ok(running) => self.stay(running, &mut jobs).await,
                 Err(error) => End::Ended(format!("cannot be started: {error}")),
             };
             let End::Ended(reason) = end else { return };
@@ -118,7 +122,7 @@ impl Worker {
     }
 
     /// Makes a job's slice the one that is meant to be in force; true when it differs from the one before.
-    fn adopt(&mut self, job: Job) -> bool {
+    pub(super) fn adopt(&mut self, job: Job) -> bool {
         let differs = self.slice.as_ref().is_none_or(|(_, slice)| *slice != job.slice);
         self.former = self.slice.replace((job.generation, job.slice));
         self.waiting = Some((job.generation, job.reply));
@@ -128,38 +132,64 @@ impl Worker {
     fn note_end(&mut self, reason: String) {
         let mut status = self.shown();
         status.state = ServiceState::Restarting;
+        status.report = None;
         status.pid = None;
         status.generation = None;
         status.restarts += 1;
         status.last_exit = Some(reason);
     }
 
-    async fn keep(&mut self, mut running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
+    /// The number of the newest slice.
+    pub(super) fn newest(&self) -> Option<Generation> {
+        self.slice.as_ref().map(|(generation, _)| *generation)
+    }
+
+    pub(super) fn show(&self, change: impl FnOnce(&mut ServiceStatus)) {
+        change(&mut self.shown());
+    }
+
+    /// Keeps a process until it ends or nobody needs it.
+    async fn stay(&mut self, running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
         let pid = running.launched.pid;
         info!(service = %self.name, pid, "service started");
-        {
-            let mut status = self.shown();
+        self.show(|status| {
             status.state = ServiceState::Starting;
             status.pid = Some(pid);
+        });
+        match self.launch.readiness(self.name) {
+            Readiness::Protocol => self.keep(running, jobs).await,
+            Readiness::Socket(socket) => self.keep_foreign(running, &socket, jobs).await,
         }
+    }
+
+    async fn keep(&mut self, mut running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
         if let Some((generation, slice)) = self.slice.clone()
             && let Err(error) = configure(&mut running, generation, Some(&slice)).await
         {
             return End::Ended(format!("cannot be reached: {error}"));
         }
         let mut hung = Instant::now() + SILENCE;
+        // a machine that stood still wakes up with the deadline past and its services well: they get a moment
+        let mut doubted = false;
         loop {
             tokio::select! {
                 exit = &mut running.launched.exit => return End::Ended(ended(exit)),
                 line = running.said.next_line() => match line {
                     Ok(Some(line)) => {
                         hung = Instant::now() + SILENCE;
+                        doubted = false;
                         if let Err(reason) = self.hear(&line) { return End::Ended(reason) }
                     }
                     Ok(None) => return End::Ended(last_words(&mut running).await),
                     Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
                 },
-                () = tokio::time::sleep_until(hung) => return End::Ended(format!("silent for {} s", SILENCE.as_secs())),
+                () = tokio::time::sleep_until(hung), if !doubted => {
+                    doubted = true;
+                    hung = Instant::now() + MOMENT;
+                }
+                () = tokio::time::sleep_until(hung), if doubted => {
+                    return End::Ended(format!("silent for {} s", SILENCE.as_secs()));
+                }
                 job = jobs.recv() => {
                     let Some(job) = job else { return End::Dismissed };
                     if let Err(error) = self.take(job, &mut running).await {
@@ -195,12 +225,16 @@ impl Worker {
                 }
                 self.reply(generation, Err(reason));
             }
-            FromService::Counters { counters } => self.shown().counters = counters,
+            FromService::Counters { counters, report } => {
+                let mut status = self.shown();
+                status.counters = counters;
+                status.report = Some(report).filter(|report| !report.is_null());
+            }
         }
         Ok(())
     }
 
-    fn reply(&mut self, generation: Generation, outcome: Result<(), String>) {
+    pub(super) fn reply(&mut self, generation: Generation, outcome: Result<(), String>) {
         if let Some((expected, reply)) = self.waiting.take() {
             if expected == generation {
                 // whoever asked may have lost patience
@@ -228,6 +262,6 @@ async fn last_words(running: &mut Running) -> String {
     }
 }
 
-fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {
+pub(super) fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {
     exit.map_or_else(|error| error.to_string(), |status| status.to_string())
 }

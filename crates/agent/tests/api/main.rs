@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod blobs;
 mod client;
 mod diagnostics;
 mod flow;

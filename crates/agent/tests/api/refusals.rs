@@ -123,7 +123,7 @@ async fn generations_only_rise_and_keep_their_content() {
     manager.push("", &document(4)).await.is(409, "stale");
     manager.push("", &document(5)).await.is(200, "already");
     let mut other = document(5);
-    other["hostname"] = json!("other");
+    other["role"]["router"]["hostname"] = json!("other");
     manager.push("", &other).await.is(409, "changed");
     assert_eq!(world.kernel.state(), after);
 }

@@ -16,11 +16,13 @@ use serde_json::{Value, json};
 use sluice_agent::engine::{Handle, Listen, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
 use sluice_agent::logs::LogRing;
-use sluice_agent::{Appliance, Privileges, ServiceName, ServiceSlice, server};
-use sluice_api::RouterConfig;
+use sluice_agent::{
+    Appliance, Blobs, Configuration, ServiceName, ServiceSlice, ServiceSpec, server,
+};
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{PowerAction, ServiceStatus};
-use sluice_api::types::{Generation, Secret};
+use sluice_api::types::{ApplianceId, BlobDigest, Generation, LinkName, Secret};
+use sluice_api::{Finding, RouterDocument};
 use sluice_sys::kernel::FakeKernel;
 use sluice_sys::model::{Desired, DesiredLink};
 use tokio::sync::{mpsc, watch};
@@ -30,11 +32,55 @@ use crate::client::Client;
 /// Links and addresses are enough of an appliance to see what the API does.
 struct Small;
 
+/// A router's configuration, and beside it the blobs that it names.
+#[derive(Clone)]
+pub struct Config {
+    router: RouterDocument,
+    blobs: BTreeSet<BlobDigest>,
+}
+
+impl Configuration for Config {
+    fn parse(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
+        let Ok(mut document) = serde_json::from_slice::<Value>(bytes) else {
+            return RouterDocument::decode(bytes).map(|_| unreachable!("it is no JSON"));
+        };
+        let named = document.as_object_mut().and_then(|fields| fields.remove("blobs"));
+        let blobs = named.clone().map(|named| serde_json::from_value(named).unwrap());
+        let blobs = blobs.unwrap_or_default();
+        let rest = serde_json::to_vec(&document).unwrap();
+        // without blobs the bytes are decoded as they are
+        let bytes = if named.is_some() { &rest } else { bytes };
+        let (router, findings) = RouterDocument::decode(bytes)?;
+        Ok((Self { router, blobs }, findings))
+    }
+
+    fn generation(&self) -> Generation {
+        self.router.generation
+    }
+
+    fn appliance(&self) -> &ApplianceId {
+        &self.router.appliance
+    }
+
+    fn control_link(&self) -> &LinkName {
+        Configuration::control_link(&self.router)
+    }
+
+    fn control_addresses(&self) -> Vec<IpAddr> {
+        Configuration::control_addresses(&self.router)
+    }
+
+    fn blobs(&self) -> BTreeSet<BlobDigest> {
+        self.blobs.clone()
+    }
+}
+
 impl Appliance for Small {
-    type Config = RouterConfig;
+    type Config = Config;
     const ROLE: Role = Role::Router;
 
-    fn desired(&self, config: &RouterConfig) -> Desired {
+    fn desired(&self, config: &Config) -> Desired {
+        let config = &config.router;
         let link = |link: &sluice_api::config::Link| {
             (link.name.clone(), DesiredLink { attach: link.attach.clone(), mtu: link.mtu })
         };
@@ -50,25 +96,38 @@ impl Appliance for Small {
         }
     }
 
-    fn services(&self, _: &RouterConfig) -> BTreeMap<ServiceName, ServiceSlice> {
-        BTreeMap::new()
+    /// One that keeps what it is given, if there is anything.
+    fn services(&self, config: &Config, blobs: &Blobs) -> BTreeMap<ServiceName, ServiceSlice> {
+        let given: Vec<_> = config.blobs.iter().filter_map(|digest| blobs.get(digest)).collect();
+        let keeper =
+            (!config.blobs.is_empty()).then(|| (ServiceName("keeper"), ServiceSlice::of(&given)));
+        keeper.into_iter().collect()
     }
 
-    fn privileges(&self, service: ServiceName) -> Privileges {
-        panic!("there is no service, {service} neither")
+    fn service(&self, service: ServiceName) -> ServiceSpec {
+        panic!("nothing is started, {service} neither")
     }
 }
 
-struct NoServices;
+/// The last slice that any service was given.
+#[derive(Default)]
+pub struct Given(Mutex<Option<ServiceSlice>>);
+
+impl Given {
+    pub fn text(&self) -> Option<String> {
+        self.0.lock().unwrap().as_ref().map(|slice| slice.json().get().to_owned())
+    }
+}
 
 #[async_trait]
-impl Services for NoServices {
+impl Services for Given {
     async fn configure(
         &self,
         _: ServiceName,
         _: Generation,
-        _: ServiceSlice,
+        slice: ServiceSlice,
     ) -> Result<(), ServiceError> {
+        *self.0.lock().unwrap() = Some(slice);
         Ok(())
     }
 
@@ -80,7 +139,14 @@ impl Services for NoServices {
 }
 
 #[derive(Default)]
-struct InMemory(Mutex<BTreeMap<String, Vec<u8>>>);
+pub struct InMemory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl InMemory {
+    /// Everything on this disk, one after the other.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().values().flatten().copied().collect()
+    }
+}
 
 impl Files for InMemory {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -90,6 +156,15 @@ impl Files for InMemory {
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.0.lock().unwrap().insert(name.to_owned(), bytes.to_owned());
         Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.lock().unwrap().remove(name);
+        Ok(())
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.lock().unwrap().keys().cloned().collect())
     }
 }
 
@@ -147,6 +222,8 @@ pub struct World {
     pub listen: watch::Sender<Listen>,
     pub power: mpsc::Receiver<PowerAction>,
     pub boot_file: PathBuf,
+    pub files: Arc<InMemory>,
+    pub given: Arc<Given>,
     _dir: tempfile::TempDir,
 }
 
@@ -177,12 +254,13 @@ impl World {
         std::fs::write(&boot_file, serde_json::to_vec(&boot).unwrap()).unwrap();
         let macs = ["02:00:a9:fe:00:0a", "02:00:c6:33:64:0a"];
         let kernel = Arc::new(FakeKernel::with_nics(macs.map(|mac| mac.parse().unwrap())));
+        let (files, given) = (Arc::new(InMemory::default()), Arc::new(Given::default()));
         let handle = Handle::start(Parts {
             appliance: Arc::new(Small),
             boot: boot.clone(),
             kernel: Arc::clone(&kernel) as Arc<_>,
-            services: Arc::new(NoServices),
-            files: Arc::new(InMemory::default()),
+            services: Arc::clone(&given) as Arc<_>,
+            files: Arc::clone(&files) as Arc<_>,
         })
         .await;
         let address = own_address();
@@ -200,7 +278,7 @@ impl World {
             logs,
             power: wishes,
         }));
-        Self { authority, kernel, address, listen, power, boot_file, _dir: dir }
+        Self { authority, kernel, address, listen, power, boot_file, files, given, _dir: dir }
     }
 
     /// The manager.
@@ -217,7 +295,7 @@ impl World {
 /// A small good configuration.
 pub fn document(generation: u64) -> Value {
     json!({
-        "version": 1, "generation": generation, "appliance": "r-1", "hostname": "r-1",
+        "version": 2, "generation": generation, "appliance": "r-1",
         "control": { "link": "ctl" },
         "links": [
             { "name": "ctl", "role": "control", "attach": { "nic": { "mac": "02:00:a9:fe:00:0a" } },
@@ -225,9 +303,10 @@ pub fn document(generation: u64) -> Value {
             { "name": "pub0", "role": "public", "attach": { "nic": { "mac": "02:00:c6:33:64:0a" } },
               "addresses": [format!("198.51.100.{}/24", 10 + generation % 200)] },
         ],
+        "role": { "router": { "hostname": "r-1" } },
     })
 }
 
-pub fn config(generation: u64) -> RouterConfig {
+pub fn config(generation: u64) -> RouterDocument {
     serde_json::from_value(document(generation)).unwrap()
 }

@@ -42,6 +42,63 @@ fn in_phases(steps: &[Step]) -> bool {
         && before(Subsystem::Rules, Subsystem::Routes)
 }
 
+/// A link with these addresses in one network, and a route by it.
+fn link_with(addresses: &[&str]) -> sluice_sys::model::Desired {
+    let name: sluice_api::types::LinkName = "pub0".parse().unwrap();
+    let promote = sluice_sys::model::SysctlKey::fixed("net.ipv4.conf.all.promote_secondaries");
+    sluice_sys::model::Desired {
+        links: [(
+            name.clone(),
+            sluice_sys::model::DesiredLink {
+                attach: sluice_api::config::Attachment::Nic { mac: world::mac(1) },
+                mtu: sluice_api::types::Mtu::ETHERNET,
+            },
+        )]
+        .into(),
+        addresses: addresses.iter().map(|text| (name.clone(), text.parse().unwrap())).collect(),
+        routes: [sluice_sys::model::RouteEntry {
+            table: sluice_sys::model::MAIN_TABLE,
+            destination: "0.0.0.0/0".parse().unwrap(),
+            metric: 0,
+            link: name,
+            via: Some("198.51.100.1".parse().unwrap()),
+            source: None,
+        }]
+        .into(),
+        sysctls: [(promote, "1".to_owned())].into(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn an_address_goes_alone_and_its_successor_comes_first() {
+    let world = World::new();
+    let all = ["198.51.100.10/24", "198.51.100.11/24", "198.51.100.12/24"];
+    world.reach(&link_with(&all)).unwrap();
+    // the first of its network goes: neither its siblings nor the route
+    let steps = world.reach(&link_with(&all[1..])).unwrap();
+    assert_eq!(steps.len(), 1, "{steps:#?}");
+    // all are replaced: never without an address of the network
+    let steps = world.reach(&link_with(&["198.51.100.77/24"])).unwrap();
+    let words: Vec<_> = steps.iter().map(ToString::to_string).collect();
+    assert_eq!(words[0], "+ address 198.51.100.77/24 on pub0", "{words:#?}");
+    assert_eq!(words.len(), 3, "{words:#?}");
+}
+
+#[test]
+fn a_route_that_takes_anothers_place_is_one_step() {
+    let world = World::new();
+    let mut wanted = link_with(&["198.51.100.10/24"]);
+    world.reach(&wanted).unwrap();
+    wanted.routes = wanted
+        .routes
+        .into_iter()
+        .map(|route| sluice_sys::model::RouteEntry { via: "198.51.100.2".parse().ok(), ..route })
+        .collect();
+    let steps = world.reach(&wanted).unwrap();
+    assert!(matches!(steps[..], [Step::ChangeRoute { .. }]), "{steps:#?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -1,6 +1,7 @@
 //! Random states that an appliance may want: NICs under any names, VLANs on any of them, addresses, routes, rules.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -9,7 +10,7 @@ use sluice_api::types::{InterfaceAddress, LinkName};
 use sluice_sys::model::{Desired, DesiredLink, MAIN_TABLE, RouteEntry, SysctlKey};
 use sluice_sys::nft::{
     Chain, ChainKind, Element, ElementValue, Expr, Family, Hook, HookPoint, Ident, LinkSelector,
-    Map, Policy, Rule, RuleId, Set, SetType, Table, TableId, Verdict,
+    Policy, Rule, RuleId, Set, SetType, Table, TableId, Verdict,
 };
 
 use crate::world::mac;
@@ -141,7 +142,9 @@ fn sysctls(links: &Links, forward: bool, strict: bool) -> BTreeMap<SysctlKey, St
         .keys()
         .filter(|_| strict)
         .map(|link| (SysctlKey::of_link("net.ipv4.conf", link, "rp_filter"), "1".to_owned()));
-    std::iter::once(forwarding).chain(filters).collect()
+    // as every configuration has it
+    let promote = (SysctlKey::fixed("net.ipv4.conf.all.promote_secondaries"), "1".to_owned());
+    [forwarding, promote].into_iter().chain(filters).collect()
 }
 
 fn table(links: &Links, rules: &[u8], policy: Policy, mapped: bool) -> Table {
@@ -152,19 +155,17 @@ fn table(links: &Links, rules: &[u8], policy: Policy, mapped: bool) -> Table {
         let id = RuleId::try_from(format!("input/{number}")).unwrap();
         Rule::verdict(id, matches, Verdict::Accept)
     };
-    let key = |name: &LinkName| Element(vec![ElementValue::Link(name.clone())]);
-    let value = || Element(vec![ElementValue::Ipv4([198, 51, 100, 10].into())]);
-    let set = Set { key: vec![SetType::Link], elements: links.keys().map(key).collect() };
-    let map = Map {
-        key: vec![SetType::Link],
-        value: vec![SetType::Ipv4],
-        elements: links.keys().map(|name| (key(name), value())).collect(),
-    };
+    let key = |name: &LinkName| Element::from([ElementValue::Link(name.clone())]);
+    let value = || Element::from([Ipv4Addr::new(198, 51, 100, 10).into()]);
+    let set = Set::of([SetType::Link]).with(links.keys().map(key));
+    let map = Set::map([SetType::Link], [SetType::Ipv4])
+        .mapping(links.keys().map(|name| (key(name), value())));
+    let mapped = mapped.then(|| (Ident::fixed("snat-by-link"), map));
     let chain = Chain { hook: Some(hook), rules: rules.iter().map(accept).collect() };
     Table {
         chains: [(Ident::fixed("filter-input"), chain)].into(),
-        sets: [(Ident::fixed("all-links"), set)].into(),
-        maps: mapped.then(|| (Ident::fixed("snat-by-link"), map)).into_iter().collect(),
+        sets: mapped.into_iter().chain([(Ident::fixed("all-links"), set)]).collect(),
+        ..Table::default()
     }
 }
 
@@ -186,10 +187,12 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
                 let made = ruled.then(|| (sluice(), table(&links, &rules, policy, mapped)));
                 Desired {
                     routes: routes(&addresses, &hops),
+                    policy_rules: BTreeSet::new(),
                     sysctls: sysctls(&links, forward, strict),
                     tables: made.into_iter().collect(),
                     addresses,
                     links,
+                    ..Desired::default()
                 }
             },
         )

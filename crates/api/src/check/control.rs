@@ -4,7 +4,7 @@ use super::Scope;
 use crate::config::LinkRole;
 
 pub(super) fn check(scope: &mut Scope<'_>) {
-    let control = &scope.config.control;
+    let control = scope.control;
     if let Some(link) = scope.link(&control.link, "control.link") {
         if link.role != LinkRole::Control {
             scope.error(
@@ -22,8 +22,7 @@ pub(super) fn check(scope: &mut Scope<'_>) {
         }
     }
     let surplus: Vec<_> = scope
-        .config
-        .links
+        .all_links
         .iter()
         .enumerate()
         .filter(|(_, link)| link.role == LinkRole::Control && link.name != control.link)

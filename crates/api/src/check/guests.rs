@@ -3,15 +3,17 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Scope;
-use crate::config::{Guest, GuestNetwork};
-use crate::types::{DomainName, HostName, ObjectId};
+use super::{Scope, metadata};
+use crate::config::{Guest, GuestNetwork, RouterConfig};
+use crate::types::{HostName, ObjectId};
 
 /// Most guests in one configuration; a /16 is the largest network that the guide's setups use.
 const MAX_GUESTS: usize = 65_534;
 
-pub(super) fn check(scope: &mut Scope<'_>) {
-    let config = scope.config;
+/// Most further addresses of one guest.
+const MAX_SECONDARY: usize = 64;
+
+pub(super) fn check(scope: &mut Scope<'_>, config: &RouterConfig) {
     let total: usize = config.networks.iter().map(|network| network.guests.len()).sum();
     if total > MAX_GUESTS {
         scope.error("networks", "too-many", format!("{total} guests are more than {MAX_GUESTS}"));
@@ -22,26 +24,25 @@ pub(super) fn check(scope: &mut Scope<'_>) {
         "duplicate-guest",
         all(config.networks.iter(), "id", |_, guest| &guest.id),
     );
+    // on a segment of its own a MAC may be used again (IEEE 802), as by a VM's NICs on sub-ports of one trunk
     scope.unique(
         "MAC address",
         "duplicate-mac",
-        all(config.networks.iter(), "mac", |_, guest| guest.mac),
+        all(config.networks.iter(), "mac", |network, guest| Within(&network.id, guest.mac)),
     );
-    scope.unique(
-        "address",
-        "duplicate-address",
-        all(config.networks.iter(), "address", |network, guest| Key(&network.id, guest.address)),
-    );
+    scope.unique("address", "duplicate-address", addresses(&config.networks));
     scope.unique(
         "host name",
         "duplicate-hostname",
         all(config.networks.iter(), "hostname", |network, guest| {
-            Name(&guest.hostname, &network.domain)
+            Within(&network.id, &guest.hostname)
         }),
     );
     for (index, network) in config.networks.iter().enumerate() {
         for (position, guest) in network.guests.iter().enumerate() {
-            place(scope, |field| At { network: index, guest: position, field }, network, guest);
+            let at = |field| At { network: index, guest: position, field };
+            place(scope, at, network, guest, &config.hostname);
+            metadata::check(scope, index, position, guest);
         }
     }
 }
@@ -72,21 +73,27 @@ fn all<'a, K>(
     })
 }
 
-#[derive(PartialEq, Eq, Hash)]
-struct Key<'a>(&'a ObjectId, Ipv4Addr);
-
-impl Display for Key<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of network {}", self.1, self.0)
-    }
+/// Every address of every guest.
+fn addresses(networks: &[GuestNetwork]) -> impl Iterator<Item = (Within<'_, Ipv4Addr>, At)> {
+    networks.iter().enumerate().flat_map(|(index, network)| {
+        network.guests.iter().enumerate().flat_map(move |(position, guest)| {
+            let at = move |field| At { network: index, guest: position, field };
+            let own = (Within(&network.id, guest.address), at("address"));
+            let more = guest.secondary_addresses.iter();
+            let more =
+                more.map(move |more| (Within(&network.id, *more), at("secondary_addresses")));
+            std::iter::once(own).chain(more)
+        })
+    })
 }
 
+/// A value that is unique in one network only.
 #[derive(PartialEq, Eq, Hash)]
-struct Name<'a>(&'a HostName, &'a DomainName);
+struct Within<'a, T>(&'a ObjectId, T);
 
-impl Display for Name<'_> {
+impl<T: Display> Display for Within<'_, T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0, self.1)
+        write!(f, "{} of network {}", self.1, self.0)
     }
 }
 
@@ -95,19 +102,29 @@ fn place(
     at: impl Fn(&'static str) -> At,
     network: &GuestNetwork,
     guest: &Guest,
+    router: &HostName,
 ) {
-    if !network.cidr.usable_for_host(IpAddr::V4(guest.address)) {
-        let reason = format!("{} is not a host address of {}", guest.address, network.cidr);
-        scope.error(at("address").to_string(), "outside-network", reason);
+    let own = std::iter::once((guest.address, "address"));
+    let more = guest.secondary_addresses.iter().map(|more| (*more, "secondary_addresses"));
+    for (address, field) in own.chain(more) {
+        if !network.cidr.usable_for_host(IpAddr::V4(address)) {
+            let reason = format!("{address} is not a host address of {}", network.cidr);
+            scope.error(at(field).to_string(), "outside-network", reason);
+        }
+        if address == network.gateway {
+            let reason = format!("{address} is the gateway of network {}", network.id);
+            scope.error(at(field).to_string(), "duplicate-address", reason);
+        }
     }
-    if guest.address == network.gateway {
-        let reason = format!("{} is the gateway of network {}", guest.address, network.id);
-        scope.error(at("address").to_string(), "duplicate-address", reason);
+    if guest.secondary_addresses.len() > MAX_SECONDARY {
+        let count = guest.secondary_addresses.len();
+        let reason = format!("{count} further addresses are more than {MAX_SECONDARY}");
+        scope.error(at("secondary_addresses").to_string(), "too-many", reason);
     }
     if guest.hostname.as_str() == HostName::DATA_SERVER {
         let reason = format!("{} is where guests find the router in each domain", guest.hostname);
         scope.error(at("hostname").to_string(), "reserved-name", reason);
-    } else if guest.hostname == scope.config.hostname {
+    } else if guest.hostname == *router {
         let reason =
             format!("{} is the router's own name; the guest's wins in DNS", guest.hostname);
         scope.warning(at("hostname").to_string(), "router-name", reason);

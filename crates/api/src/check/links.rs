@@ -1,11 +1,13 @@
 //! Links: names, MACs, VLANs and addresses are each used once, and a VLAN's trunk can carry it.
 
+use std::net::IpAddr;
+
 use super::Scope;
 use crate::config::{Attachment, Link, LinkRole};
 use crate::types::{Cidr, LinkName, VlanId};
 
 pub(super) fn check(scope: &mut Scope<'_>) {
-    let links = &scope.config.links;
+    let links = scope.all_links;
     let path = |index: usize, field: &str| format!("links[{index}].{field}");
     scope.unique(
         "link",
@@ -31,6 +33,7 @@ pub(super) fn check(scope: &mut Scope<'_>) {
     for (index, link) in links.iter().enumerate() {
         attachment(scope, index, link);
         trunk_is_bare(scope, index, link);
+        leaves_metadata_alone(scope, index, link);
     }
     addresses(scope);
 }
@@ -71,6 +74,19 @@ fn attachment(scope: &mut Scope<'_>, index: usize, link: &Link) {
     }
 }
 
+/// Where guests ask for their metadata: the router answers there on every guest link.
+const METADATA: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 254));
+
+fn leaves_metadata_alone(scope: &mut Scope<'_>, index: usize, link: &Link) {
+    for (position, address) in link.addresses.iter().enumerate() {
+        if address.ip() == METADATA {
+            let path = format!("links[{index}].addresses[{position}]");
+            let reason = format!("{METADATA} is where guests find their metadata on every link");
+            scope.error(path, "reserved-address", reason);
+        }
+    }
+}
+
 fn trunk_is_bare(scope: &mut Scope<'_>, index: usize, link: &Link) {
     if link.role == LinkRole::Trunk && !link.addresses.is_empty() {
         let path = format!("links[{index}].addresses");
@@ -84,7 +100,7 @@ fn trunk_is_bare(scope: &mut Scope<'_>, index: usize, link: &Link) {
 
 /// Every address with its path; two links may not share a network, or replies would leave by the wrong one.
 fn addresses(scope: &mut Scope<'_>) {
-    let links = &scope.config.links;
+    let links = scope.all_links;
     let mut all: Vec<(&LinkName, Cidr, String)> = Vec::new();
     let mut hosts = Vec::new();
     for (index, link) in links.iter().enumerate() {

@@ -2,11 +2,21 @@
 //!
 //! Run by the manager before it pushes and by the appliance before it touches anything; both get the same answer.
 
+pub mod balancer;
 mod control;
+mod dhcp;
 mod guests;
 mod links;
+mod metadata;
 mod networks;
+mod policy_rules;
+mod proxy;
+mod public;
+mod router;
 mod routes;
+mod ssvm;
+mod vpc;
+mod vpn;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -14,18 +24,24 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 use crate::Finding;
-use crate::config::{Link, RouterConfig};
+use crate::boot::Role;
+use crate::config::{ApplianceConfig, Control, Link, Part, Route};
 use crate::types::LinkName;
 
-impl RouterConfig {
+impl<P: Part> ApplianceConfig<P> {
     /// Everything wrong or doubtful in this configuration, sorted by path; empty when it is sound.
     pub fn check(&self) -> Vec<Finding> {
         let mut scope = Scope::new(self);
         control::check(&mut scope);
         links::check(&mut scope);
         routes::check(&mut scope);
-        networks::check(&mut scope);
-        guests::check(&mut scope);
+        policy_rules::check(&mut scope, &self.policy_rules);
+        scope.base = match self.role.role() {
+            Role::Router => "role.router.",
+            Role::Proxy => "role.proxy.",
+            Role::Ssvm => "role.ssvm.",
+        };
+        self.role.check(&mut scope);
         scope.findings.sort();
         scope.findings
     }
@@ -38,25 +54,46 @@ impl RouterConfig {
     }
 }
 
-/// What the rules share: the configuration, its links by name, the findings so far.
-struct Scope<'a> {
-    config: &'a RouterConfig,
+/// What the rules share: the head of the configuration, its links by name, the findings so far.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    control: &'a Control,
+    all_links: &'a [Link],
+    routes: &'a [Route],
     links: BTreeMap<&'a LinkName, &'a Link>,
+    /// What comes before every path: where the part that is looked at stands in the document.
+    base: &'static str,
     findings: Vec<Finding>,
 }
 
 impl<'a> Scope<'a> {
-    fn new(config: &'a RouterConfig) -> Self {
-        let links = config.links.iter().map(|link| (&link.name, link)).collect();
-        Self { config, links, findings: Vec::new() }
+    fn new<P>(config: &'a ApplianceConfig<P>) -> Self {
+        Self {
+            control: &config.control,
+            all_links: &config.links,
+            routes: &config.routes,
+            links: config.links.iter().map(|link| (&link.name, link)).collect(),
+            base: "",
+            findings: Vec::new(),
+        }
     }
 
     fn error(&mut self, path: impl Into<String>, code: &str, reason: impl Into<String>) {
+        let path = format!("{}{}", self.base, path.into());
         self.findings.push(Finding::error(path, code, reason));
     }
 
     fn warning(&mut self, path: impl Into<String>, code: &str, reason: impl Into<String>) {
+        let path = format!("{}{}", self.base, path.into());
         self.findings.push(Finding::warning(path, code, reason));
+    }
+
+    /// Takes over findings that were made without the document around them.
+    fn adopt(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            let path = format!("{}{}", self.base, finding.path);
+            self.findings.push(Finding { path, ..finding });
+        }
     }
 
     /// The link called `name`, or a finding at `path`.
@@ -80,7 +117,7 @@ impl<'a> Scope<'a> {
             match seen.entry(key) {
                 Entry::Occupied(first) => {
                     let (key, first) = (first.key(), first.get());
-                    let reason = format!("{what} {key} is already used at {first}");
+                    let reason = format!("{what} {key} is already used at {}{first}", self.base);
                     self.error(path.to_string(), code, reason);
                 }
                 Entry::Vacant(free) => {

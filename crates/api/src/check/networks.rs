@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::Scope;
-use crate::config::{GuestNetwork, LinkRole, SourceNat};
+use super::{Scope, dhcp};
+use crate::config::{GuestNetwork, LinkRole, RouterConfig, SourceNat};
 
-pub(super) fn check(scope: &mut Scope<'_>) {
-    let networks = &scope.config.networks;
+pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
+    let networks = &router.networks;
     let path = |index: usize, field: &str| format!("networks[{index}].{field}");
     scope.unique(
         "network",
@@ -24,8 +24,9 @@ pub(super) fn check(scope: &mut Scope<'_>) {
             source_nat(scope, index, nat);
         }
         handed_out_routes(scope, index, network);
+        dhcp::check(scope, index, network);
     }
-    upstreams(scope);
+    name_service(scope, router);
 }
 
 fn link_and_gateway(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork) {
@@ -82,34 +83,58 @@ fn handed_out_routes(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork
     }
 }
 
-fn upstreams(scope: &mut Scope<'_>) {
-    let upstreams = &scope.config.dns.upstreams;
-    if upstreams.len() > 4 {
-        scope.error(
-            "dns.upstreams",
-            "too-many",
-            format!("{} resolvers are more than 4", upstreams.len()),
-        );
+/// Most resolvers in one list.
+const MAX_RESOLVERS: usize = 4;
+/// Most names with resolvers of their own.
+const MAX_ZONES: usize = 32;
+/// Most further sources of one network.
+const MAX_CLIENTS: usize = 16;
+
+fn name_service(scope: &mut Scope<'_>, router: &RouterConfig) {
+    resolvers(scope, "dns.upstreams", &router.dns.upstreams);
+    let zones = &router.dns.forward_zones;
+    at_most(scope, "dns.forward_zones", zones.len(), MAX_ZONES);
+    scope.unique(
+        "zone",
+        "duplicate-zone",
+        zones.iter().enumerate().map(|(i, z)| (&z.zone, format!("dns.forward_zones[{i}].zone"))),
+    );
+    for (index, zone) in zones.iter().enumerate() {
+        resolvers(scope, &format!("dns.forward_zones[{index}].upstreams"), &zone.upstreams);
+    }
+    for (index, network) in router.networks.iter().enumerate() {
+        resolvers(scope, &format!("networks[{index}].dns.upstreams"), &network.dns.upstreams);
+        let path = format!("networks[{index}].dns.clients");
+        at_most(scope, &path, network.dns.clients.len(), MAX_CLIENTS);
+    }
+}
+
+fn at_most(scope: &mut Scope<'_>, path: &str, count: usize, most: usize) {
+    if count > most {
+        scope.error(path, "too-many", format!("{count} entries are more than {most}"));
+    }
+}
+
+fn resolvers(scope: &mut Scope<'_>, path: &str, list: &[IpAddr]) {
+    if list.len() > MAX_RESOLVERS {
+        let reason = format!("{} resolvers are more than {MAX_RESOLVERS}", list.len());
+        scope.error(path, "too-many", reason);
     }
     scope.unique(
         "resolver",
         "duplicate-resolver",
-        upstreams.iter().enumerate().map(|(i, a)| (*a, format!("dns.upstreams[{i}]"))),
+        list.iter().enumerate().map(|(i, a)| (*a, format!("{path}[{i}]"))),
     );
-    for (index, upstream) in upstreams.iter().enumerate() {
-        let own =
-            scope.config.links.iter().any(|l| l.addresses.iter().any(|a| a.ip() == *upstream));
+    for (index, resolver) in list.iter().enumerate() {
+        let at = format!("{path}[{index}]");
+        let own = scope.all_links.iter().any(|l| l.addresses.iter().any(|a| a.ip() == *resolver));
         if own {
             let reason =
-                format!("{upstream} is the router itself: queries would go round in a loop");
-            scope.error(format!("dns.upstreams[{index}]"), "resolver-loop", reason);
+                format!("{resolver} is the router itself: queries would go round in a loop");
+            scope.error(&at, "resolver-loop", reason);
         }
-        if upstream.is_unspecified() || upstream.is_multicast() {
-            scope.error(
-                format!("dns.upstreams[{index}]"),
-                "invalid-value",
-                format!("{upstream} cannot be a resolver"),
-            );
+        if resolver.is_unspecified() || resolver.is_multicast() {
+            scope.error(at, "invalid-value", format!("{resolver} cannot be a resolver"));
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Route;
 use crate::types::{Cidr, InterfaceAddress};
 
 pub(super) fn check(scope: &mut Scope<'_>) {
-    let routes = &scope.config.routes;
+    let routes = scope.routes;
     scope.unique(
         "route to",
         "duplicate-route",
@@ -60,7 +60,7 @@ fn connected(scope: &mut Scope<'_>, index: usize, route: &Route) {
     let has = |address: &InterfaceAddress| {
         makes_a_route(address) && address.network() == route.destination
     };
-    let links = &scope.config.links;
+    let links = scope.all_links;
     let Some(link) = links.iter().find(|link| link.addresses.iter().any(has)) else { return };
     let reason = format!(
         "{} with metric {own} is the kernel's own route to the network of link {}; take another metric",

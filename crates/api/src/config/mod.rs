@@ -3,6 +3,6 @@
 //! One folder per released version; every other crate uses what is re-exported here, which is the latest. Old versions
 //! convert forward inside this crate only.
 
-mod v1;
+mod v2;
 
-pub use v1::*;
+pub use v2::*;

@@ -1,9 +1,11 @@
 //! Answers to a pushed configuration.
+//!
+//! Read tolerantly, as reports are; what is asked of an appliance is read strictly.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::types::Generation;
+use crate::types::{BlobDigest, Generation};
 use crate::{Digest, Finding};
 
 /// What became of a pushed configuration. HTTP status in brackets.
@@ -44,6 +46,11 @@ pub enum Answer {
     },
     /// Another configuration is being applied or waits for its confirmation; retry later (503).
     Busy(Busy),
+    /// It names blobs that are not here; nothing was touched (409). To be sent, and then this again.
+    MissingBlobs {
+        /// Which ones.
+        blobs: Vec<BlobDigest>,
+    },
     /// Refused before anything was touched (422; a body that is too large: 413).
     Rejected {
         /// All that is wrong with it.
@@ -58,11 +65,13 @@ pub enum Answer {
         /// The generation in force now, if any.
         current: Option<Generation>,
     },
+    /// An answer of a newer appliance.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Why a push has to wait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Busy {
     /// The generation that is under way.
     pub generation: Generation,
@@ -72,7 +81,6 @@ pub struct Busy {
 
 /// A plan in numbers and words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct PlanSummary {
     /// One line per step, in order of execution, as an operator reads it.
     pub steps: Vec<String>,
@@ -82,7 +90,6 @@ pub struct PlanSummary {
 
 /// Where the time of a push went, in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Timing {
     /// Reading the kernel.
     pub observe_us: u64,
@@ -98,7 +105,6 @@ pub struct Timing {
 
 /// The answer to `PUT /v1/config?dry_run=true`: what would happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct DryRun {
     /// The steps.
     pub plan: PlanSummary,
@@ -133,4 +139,7 @@ pub enum ConfirmAnswer {
         /// Why.
         reason: String,
     },
+    /// An answer of a newer appliance.
+    #[serde(other)]
+    Unknown,
 }

@@ -22,11 +22,13 @@ pub enum LogLevel {
     Info,
     /// Why.
     Debug,
+    /// A word of a newer appliance.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One entry of the log ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct LogEntry {
     /// Number of the entry; they rise by one without gaps.
     pub sequence: u64,
@@ -42,7 +44,6 @@ pub struct LogEntry {
 
 /// Answer to `GET /v1/logs?after=N&limit=N`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct LogPage {
     /// The entries after the one asked for, oldest first.
     pub entries: Vec<LogEntry>,
@@ -140,7 +141,6 @@ pub enum CaptureProtocol {
 
 /// What a ping, a traceroute or an arping found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct DiagnosticOutput {
     /// Did the address that was asked for answer?
     pub reached: bool,
@@ -150,7 +150,6 @@ pub struct DiagnosticOutput {
 
 /// One probe and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Probe {
     /// From 1: number of the request, or the hop.
     pub number: u8,
@@ -185,6 +184,9 @@ pub enum ProbeOutcome {
     Silent,
     /// Our own kernel did not send it.
     NotSent,
+    /// A word of a newer appliance.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Body of `POST /v1/power`.

@@ -1,15 +1,17 @@
 //! What an appliance says of itself.
+//!
+//! Read tolerantly: fields that a reader does not know are passed over, words that it does not know are `Unknown`, and
+//! what an older appliance does not say yet has a default; so manager and appliances can be upgraded in either order.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Digest;
 use crate::boot::Role;
-use crate::types::{ApplianceId, Generation};
+use crate::types::{ApplianceId, BlobDigest, Generation};
 
 /// Answer to `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct StatusReport {
     /// Who answers.
     pub appliance: ApplianceId,
@@ -17,6 +19,15 @@ pub struct StatusReport {
     pub role: Role,
     /// Version of the firmware.
     pub firmware: String,
+    /// Which build of that version it is, as far as its builder said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// Versions of the configuration that it reads, the newest last.
+    #[serde(default)]
+    pub contract_versions: Vec<u32>,
+    /// Names of the features that it has, sorted: a configuration may use these and no others.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
     /// Seconds since the agent started.
     pub uptime_seconds: u64,
     /// Where the engine stands.
@@ -33,11 +44,14 @@ pub struct StatusReport {
     pub repairs: Vec<DriftRepair>,
     /// Alarms that a person must look at; empty when all is well.
     pub alarms: Vec<String>,
+    /// Blobs that the configuration in force names and that are not here, since they could not be kept or read: to be
+    /// sent again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_blobs: Vec<BlobDigest>,
 }
 
 /// A configuration by number and content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Reported {
     /// Its number.
     pub generation: Generation,
@@ -59,6 +73,9 @@ pub enum Phase {
     InForce,
     /// The committed configuration could not be brought into force; the agent keeps trying.
     Degraded,
+    /// A word of a newer appliance.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The parts of an apply.
@@ -77,11 +94,13 @@ pub enum Subsystem {
     Rules,
     /// Service processes.
     Services,
+    /// A word of a newer appliance.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Result of one subsystem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SubsystemReport {
     /// Which one.
     pub subsystem: Subsystem,
@@ -95,7 +114,6 @@ pub struct SubsystemReport {
 
 /// One service process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ServiceStatus {
     /// Name, such as `dhcp`.
     pub name: String,
@@ -111,6 +129,10 @@ pub struct ServiceStatus {
     pub last_exit: Option<String>,
     /// Counters that the service keeps, by name.
     pub counters: std::collections::BTreeMap<String, u64>,
+    /// What else it says of itself, such as its members, sessions or jobs, in a form of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub report: Option<serde_json::Value>,
 }
 
 /// What a service does.
@@ -123,11 +145,13 @@ pub enum ServiceState {
     Running,
     /// Ended; will be started again.
     Restarting,
+    /// A word of a newer appliance.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One repair of a change that was not ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct DriftRepair {
     /// When, RFC 3339 in UTC.
     pub at: String,
@@ -139,7 +163,6 @@ pub struct DriftRepair {
 
 /// Answer to `GET /v1/health`: 200 when healthy, 503 when not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Health {
     /// All checks passed.
     pub healthy: bool,
@@ -149,7 +172,6 @@ pub struct Health {
 
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct HealthCheck {
     /// Its name.
     pub name: String,

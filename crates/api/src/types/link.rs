@@ -19,6 +19,12 @@ impl LinkName {
         &self.0
     }
 
+    /// The loopback link, which no text can name: no configuration has to do with it.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self("lo".to_owned())
+    }
+
     fn check(text: &str) -> Result<String, &'static str> {
         if text.is_empty() || text.len() > 15 {
             return Err("must have 1 to 15 characters");

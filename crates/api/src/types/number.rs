@@ -1,18 +1,9 @@
 //! Numbers with a range.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
-use utoipa::{PartialSchema, ToSchema};
-
-use super::InvalidValue;
-
 macro_rules! ranged {
     ($(#[$meta:meta])* $name:ident($inner:ty), $kind:literal, $min:expr, $max:expr, $rule:literal) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "u64", into = "u64")]
         pub struct $name($inner);
 
@@ -26,24 +17,34 @@ macro_rules! ranged {
             pub const fn get(self) -> $inner {
                 self.0
             }
+
+            /// `number` as a constant: for numbers that the code itself names.
+            ///
+            /// # Panics
+            /// For a number out of range, which in a constant is a compile error.
+            #[allow(dead_code, unused_comparisons)] // not every kind has such constants, or a least that is not 0
+            pub(crate) const fn of(number: $inner) -> Self {
+                assert!($min <= number && number <= $max, $rule);
+                Self(number)
+            }
         }
 
         impl TryFrom<u64> for $name {
-            type Error = InvalidValue;
+            type Error = $crate::types::InvalidValue;
 
-            fn try_from(number: u64) -> Result<Self, InvalidValue> {
-                let refused = || InvalidValue::new($kind, &number.to_string(), $rule);
+            fn try_from(number: u64) -> Result<Self, $crate::types::InvalidValue> {
+                let refused = || $crate::types::InvalidValue::new($kind, &number.to_string(), $rule);
                 let inner = <$inner>::try_from(number).map_err(|_| refused())?;
                 if ($min..=$max).contains(&inner) { Ok(Self(inner)) } else { Err(refused()) }
             }
         }
 
         impl std::str::FromStr for $name {
-            type Err = InvalidValue;
+            type Err = $crate::types::InvalidValue;
 
-            fn from_str(text: &str) -> Result<Self, InvalidValue> {
-                let number: u64 =
-                    text.parse().map_err(|_| InvalidValue::new($kind, text, $rule))?;
+            fn from_str(text: &str) -> Result<Self, $crate::types::InvalidValue> {
+                let refused = |_| $crate::types::InvalidValue::new($kind, text, $rule);
+                let number: u64 = text.parse().map_err(refused)?;
                 Self::try_from(number)
             }
         }
@@ -54,22 +55,22 @@ macro_rules! ranged {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}", self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}", self.0)
             }
         }
 
-        impl PartialSchema for $name {
-            fn schema() -> RefOr<Schema> {
-                ObjectBuilder::new()
-                    .schema_type(Type::Integer)
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::Integer)
                     .minimum(Some(u64::from($min)))
                     .maximum(Some(u64::from($max)))
                     .description(Some($kind))
@@ -77,10 +78,16 @@ macro_rules! ranged {
             }
         }
 
-        impl ToSchema for $name {}
+        impl utoipa::ToSchema for $name {}
     };
 }
 
+pub(crate) use ranged;
+
+ranged!(
+    /// A share in hundredths, none of them excluded.
+    Percent(u8), "percentage", 1_u8, 100_u8, "must be 1 to 100"
+);
 ranged!(
     /// An 802.1Q VLAN id. 0 means "priority only" and 4095 is reserved (IEEE 802.1Q 9.6), so both are refused.
     VlanId(u16), "VLAN id", 1_u16, 4094_u16, "must be 1 to 4094"
@@ -100,6 +107,28 @@ ranged!(
 ranged!(
     /// DHCP lease time in seconds. Below a minute clients would renew all the time; 4294967295 is "for ever" (RFC 2131 3.3).
     LeaseSeconds(u32), "lease time", 60_u32, u32::MAX, "must be 60 to 4294967295 seconds"
+);
+ranged!(
+    /// Number of a DHCP option; 0 and 255 are padding and end (RFC 2132 3).
+    OptionCode(u8), "DHCP option", 1_u8, 254_u8, "must be 1 to 254"
+);
+ranged!(
+    /// How long a guest's password waits to be fetched, in seconds: a minute to 30 days.
+    PasswordSeconds(u32), "time of a password", 60_u32, 2_592_000_u32, "must be 60 to 2592000 seconds"
+);
+ranged!(
+    /// Number of a routing table of ours. The kernel's own tables (253 to 255) and the low numbers that administrators give
+    /// by hand are left alone.
+    RouteTable(u32), "routing table", 1000_u32, 1999_u32, "must be 1000 to 1999"
+);
+ranged!(
+    /// Place of a rule in an access control list (guide 11.19.4).
+    AclNumber(u16), "rule number", 1_u16, u16::MAX, "must be 1 to 65535"
+);
+ranged!(
+    /// How long a security association lives, in seconds. Below a minute peers would do nothing but negotiate; what lives
+    /// longer than a week has lost its keys' freshness.
+    LifetimeSeconds(u32), "lifetime", 60_u32, 604_800_u32, "must be 60 to 604800 seconds"
 );
 
 ranged!(
@@ -146,6 +175,11 @@ impl Port {
     }
 }
 
+impl Percent {
+    /// Nine tenths.
+    pub const NINETY: Self = Self(90);
+}
+
 impl Default for ProbeCount {
     fn default() -> Self {
         Self(3)
@@ -176,7 +210,20 @@ impl Default for CaptureSeconds {
     }
 }
 
+impl LifetimeSeconds {
+    /// A day: the guide's for IKE.
+    pub const DAY: Self = Self(86_400);
+    /// An hour: the guide's for ESP.
+    pub const HOUR: Self = Self(3600);
+}
+
 impl LeaseSeconds {
     /// A day: long enough to survive a night without its router.
     pub const DAY: Self = Self(86_400);
+}
+
+impl Default for PasswordSeconds {
+    fn default() -> Self {
+        Self(86_400)
+    }
 }

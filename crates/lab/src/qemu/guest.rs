@@ -32,6 +32,9 @@ pub struct GuestRequest {
     pub sh: String,
     /// The guest kills the command after this many seconds and answers without a code.
     pub timeout_s: u64,
+    /// What the command reads. Default nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stdin: String,
 }
 
 /// What the guest answers.
@@ -97,11 +100,16 @@ impl GuestChannel {
         Ok(Self { writer: tokio::sync::Mutex::new(writer), waiting, next, reader })
     }
 
-    /// Runs one line. `None` when no answer came in time.
-    pub(super) async fn sh(&self, line: &str, bound: Duration) -> io::Result<Option<GuestOutput>> {
+    /// Runs one line that reads `input`. `None` when no answer came in time.
+    pub(super) async fn sh(
+        &self,
+        line: &str,
+        input: &str,
+        bound: Duration,
+    ) -> io::Result<Option<GuestOutput>> {
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let timeout_s = bound.as_secs().max(1);
-        let request = GuestRequest { id, sh: line.to_owned(), timeout_s };
+        let request = GuestRequest { id, sh: line.to_owned(), timeout_s, stdin: input.to_owned() };
         let (sender, answer) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
         let sent = self.send(&request).await;

@@ -189,12 +189,22 @@ impl Machine {
         line: &str,
         bound: Duration,
     ) -> Result<GuestOutput, MachineError> {
+        self.sh_reading(line, "", bound).await
+    }
+
+    /// Like [`Machine::sh_within`]; the line reads `input`, a few MiB at most.
+    pub async fn sh_reading(
+        &self,
+        line: &str,
+        input: &str,
+        bound: Duration,
+    ) -> Result<GuestOutput, MachineError> {
         if self.inner.spec.kind != MachineKind::Host {
             return Err(MachineError::NotAHost(self.inner.name.clone()));
         }
         let running = self.running().await?;
         let guest = running.guest(&self.inner.layout).await?;
-        let answer = guest.sh(line, bound).await.of(&self.inner.name, "send a command")?;
+        let answer = guest.sh(line, input, bound).await.of(&self.inner.name, "send a command")?;
         answer.ok_or_else(|| self.late(&format!("an answer to {line:?}"), bound, &running))
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use sluice_api::types::InterfaceAddress;
 use thiserror::Error;
 
-use crate::model::{RouteEntry, Step, SysctlKey};
+use crate::model::{PolicyEntry, RouteEntry, Step, SysctlKey};
 
 /// The thing that an operation was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Object {
     Address(String, InterfaceAddress),
     /// A route.
     Route(Box<RouteEntry>),
+    /// A policy rule.
+    Policy(Box<PolicyEntry>),
     /// A kernel setting.
     Sysctl(SysctlKey),
     /// The packet tables.
@@ -38,7 +40,10 @@ impl Object {
             | Step::SetUp { link: name } => link(name),
             Step::AddAddress { link, address } => Self::Address(link.to_string(), *address),
             Step::RemoveAddress { link, address } => Self::Address(link.clone(), *address),
-            Step::AddRoute(route) | Step::RemoveRoute(route) => Self::Route(route.clone().into()),
+            Step::AddRoute(route)
+            | Step::RemoveRoute(route)
+            | Step::ChangeRoute { to: route, .. } => Self::Route(route.clone().into()),
+            Step::AddPolicy(rule) | Step::RemovePolicy(rule) => Self::Policy(rule.clone().into()),
             Step::SetSysctl { key, .. } => Self::Sysctl(key.clone()),
             Step::Rules(_) => Self::Rules,
         }
@@ -51,6 +56,7 @@ impl fmt::Display for Object {
             Self::Link(name) => write!(f, "link {name}"),
             Self::Address(link, address) => write!(f, "address {address} on {link}"),
             Self::Route(route) => write!(f, "route {route}"),
+            Self::Policy(rule) => write!(f, "policy rule {rule}"),
             Self::Sysctl(key) => write!(f, "kernel setting {key}"),
             Self::Rules => f.write_str("packet rules"),
             Self::All(what) => f.write_str(what),

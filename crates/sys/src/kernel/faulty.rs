@@ -3,13 +3,18 @@
 //! Guarantees: counts operations of all kinds in the order they are started, from 1; the operation chosen fails, or the
 //! process is killed just before or just after it, as a power cut would. Everything else goes to the kernel within.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
 use super::{Changes, Kernel, KernelError, Object};
-use crate::model::{Keys, Observed, Step};
+use crate::conntrack::TrackingCounts;
+use crate::model::{Keys, Observed, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
 use crate::nft::{Counters, Script, TableId};
+
+const CONNECTIONS: Object = Object::All("the tracked connections");
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub enum Fault {
     Fail(u64),
     /// This and all later operations fail.
     FailFrom(u64),
+    /// This operation takes effect, and fails all the same: the answer was lost.
+    FailAfter(u64),
     /// The process kills itself with SIGKILL at this operation.
     Kill(u64, Moment),
 }
@@ -60,7 +67,7 @@ impl<K> FaultyKernel<K> {
     fn start(&self, action: &'static str, object: Object) -> Result<u64, KernelError> {
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
         let fails = match self.fault {
-            Fault::None => false,
+            Fault::None | Fault::FailAfter(_) => false,
             Fault::Fail(at) => number == at,
             Fault::FailFrom(at) => number >= at,
             Fault::Kill(at, moment) => {
@@ -75,8 +82,19 @@ impl<K> FaultyKernel<K> {
         Ok(number)
     }
 
-    fn end(&self, number: u64) {
+    fn finish<T>(
+        &self,
+        number: u64,
+        answer: Result<T, KernelError>,
+        action: &'static str,
+        object: Object,
+    ) -> Result<T, KernelError> {
         kill_if(self.fault == Fault::Kill(number, Moment::After));
+        if self.fault == Fault::FailAfter(number) {
+            let source = std::io::Error::from_raw_os_error(libc::EIO);
+            return Err(KernelError::Refused { action, object, source });
+        }
+        answer
     }
 }
 
@@ -92,22 +110,23 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
         let number = self.start("observe", Object::All("the kernel's state"))?;
         let answer = self.within.observe(keys).await;
-        self.end(number);
-        answer
+        self.finish(number, answer, "observe", Object::All("the kernel's state"))
+    }
+
+    async fn pulse(&self, sysctls: &BTreeSet<SysctlKey>) -> Result<Pulse, KernelError> {
+        self.within.pulse(sysctls).await
     }
 
     async fn check(&self, script: &Script) -> Result<(), KernelError> {
         let number = self.start("check", Object::Rules)?;
         let answer = self.within.check(script).await;
-        self.end(number);
-        answer
+        self.finish(number, answer, "check", Object::Rules)
     }
 
     async fn apply(&self, step: &Step) -> Result<(), KernelError> {
         let number = self.start("change", Object::of(step))?;
         let answer = self.within.apply(step).await;
-        self.end(number);
-        answer
+        self.finish(number, answer, "change", Object::of(step))
     }
 
     fn changes(&self) -> Result<Changes, KernelError> {
@@ -117,7 +136,24 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         let number = self.start("read counters of", Object::Rules)?;
         let answer = self.within.counters(table).await;
-        self.end(number);
-        answer
+        self.finish(number, answer, "read counters of", Object::Rules)
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        let number = self.start("list", CONNECTIONS)?;
+        let answer = self.within.flows().await;
+        self.finish(number, answer, "list", CONNECTIONS)
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        let number = self.start("end one of", CONNECTIONS)?;
+        let answer = self.within.end(flow).await;
+        self.finish(number, answer, "end one of", CONNECTIONS)
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        let number = self.start("count", CONNECTIONS)?;
+        let answer = self.within.tracking().await;
+        self.finish(number, answer, "count", CONNECTIONS)
     }
 }

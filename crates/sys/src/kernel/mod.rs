@@ -14,10 +14,14 @@ pub use fake::FakeKernel;
 pub use faulty::{Fault, FaultyKernel, Moment};
 pub use real::{NftProgram, RealKernel};
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::model::{Keys, Observed, Step};
+use crate::conntrack::TrackingCounts;
+use crate::model::{Keys, Observed, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
 use crate::nft::{Counters, Script, TableId};
 
 /// Looks at and changes the network state of this network namespace.
@@ -25,6 +29,9 @@ use crate::nft::{Counters, Script, TableId};
 pub trait Kernel: Send + Sync {
     /// The present state: links, addresses and routes, and the tables and settings that `keys` names.
     async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError>;
+
+    /// What changes without a wake-up, or with one that may be lost: the number of the ruleset and these settings.
+    async fn pulse(&self, sysctls: &BTreeSet<SysctlKey>) -> Result<Pulse, KernelError>;
 
     /// Asks whether the kernel would take this script now; changes nothing.
     async fn check(&self, script: &Script) -> Result<(), KernelError>;
@@ -38,6 +45,15 @@ pub trait Kernel: Send + Sync {
 
     /// Packets and bytes by chain and rule id of one of our tables, read now.
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError>;
+
+    /// The connections that are tracked, read now.
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError>;
+
+    /// Ends the tracking of one connection: its next packet is judged as the first of a new one. One that is gone is ended.
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError>;
+
+    /// What the tracking table holds and has counted.
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError>;
 }
 
 /// What kind of thing changed.

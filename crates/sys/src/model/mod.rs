@@ -3,7 +3,9 @@
 //! Guarantees: comparing two of these values is comparing kernels, as far as we own them. Foreign objects never appear.
 
 mod ownership;
+mod policy;
 mod step;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,6 +19,7 @@ use crate::nft;
 pub use ownership::{
     EARLY_TABLE, LINK_GROUP, MAIN_TABLE, ROUTE_PROTOCOL, RULE_PRIORITIES, TABLE_NAME,
 };
+pub use policy::PolicyEntry;
 pub use step::Step;
 
 /// The state that an appliance wants its kernel to be in.
@@ -28,11 +31,17 @@ pub struct Desired {
     pub addresses: BTreeSet<(LinkName, InterfaceAddress)>,
     /// Routes with our protocol number.
     pub routes: BTreeSet<RouteEntry>,
+    /// Policy rules of our priorities.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub policy_rules: BTreeSet<PolicyEntry>,
     /// Kernel settings: dotted key, value.
     pub sysctls: BTreeMap<SysctlKey, String>,
     /// nft tables, whole.
     #[serde(with = "crate::pairs")]
     pub tables: BTreeMap<nft::TableId, nft::Table>,
+    /// Whose an inside address is. No object of the kernel; what an address was party to ends when it is somebody else's.
+    #[serde(default)]
+    pub owners: BTreeMap<IpAddr, MacAddr>,
 }
 
 /// A link as wanted. It is always up.
@@ -53,6 +62,9 @@ pub struct Observed {
     pub addresses: BTreeSet<(String, InterfaceAddress)>,
     /// Routes with our protocol number only.
     pub routes: BTreeSet<RouteEntry>,
+    /// Policy rules of our priorities only.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub policy_rules: BTreeSet<PolicyEntry>,
     /// The settings that were asked for and exist.
     pub sysctls: BTreeMap<SysctlKey, String>,
     /// Our nft tables.
@@ -88,6 +100,15 @@ pub struct ObservedLink {
     pub altnames: BTreeSet<String>,
 }
 
+/// What can be had for next to nothing, to see whether a whole observation is worth it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Generation number of the kernel's whole ruleset.
+    pub nft_generation: u32,
+    /// The settings that were asked for and exist.
+    pub sysctls: BTreeMap<SysctlKey, String>,
+}
+
 /// What an observation covers besides links, addresses and routes, which are always looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
@@ -95,6 +116,9 @@ pub struct Keys {
     pub tables: BTreeSet<nft::TableId>,
     /// Kernel settings.
     pub sysctls: BTreeSet<SysctlKey>,
+    /// Nothing that is remembered is taken for what is: an audit of what is followed from change to change.
+    #[serde(default)]
+    pub anew: bool,
 }
 
 impl Desired {
@@ -102,7 +126,7 @@ impl Desired {
     /// which may be there and would have to go.
     pub fn keys(&self, tables: impl IntoIterator<Item = nft::TableId>) -> Keys {
         let tables = self.tables.keys().cloned().chain(tables).collect();
-        Keys { tables, sysctls: self.sysctls.keys().cloned().collect() }
+        Keys { tables, sysctls: self.sysctls.keys().cloned().collect(), anew: false }
     }
 }
 

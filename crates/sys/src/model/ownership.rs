@@ -19,11 +19,8 @@ pub const MAIN_TABLE: u32 = 254;
 /// Priorities of our policy routing rules.
 pub const RULE_PRIORITIES: RangeInclusive<u32> = 20_000..=20_999;
 
-/// Name of our nft tables.
-pub const TABLE_NAME: &str = "sluice";
-
-/// Name of the table that drops everything until the first configuration; see [`crate::nft::early`].
-pub const EARLY_TABLE: &str = "sluice_early";
+pub use sluice_rules::TABLE_NAME;
+pub use sluice_rules::early::EARLY_TABLE;
 
 /// Links that we named or made are in this group (`ip link show group 201`).
 pub const LINK_GROUP: u32 = 201;

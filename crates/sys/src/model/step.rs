@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sluice_api::config::Attachment;
 use sluice_api::types::{InterfaceAddress, LinkName, MacAddr, Mtu};
 
-use super::{RouteEntry, SysctlKey};
+use super::{PolicyEntry, RouteEntry, SysctlKey};
 use crate::nft::Script;
 
 /// A change to one kernel object, or one whole transaction of rules.
@@ -73,8 +73,19 @@ pub enum Step {
     },
     /// Adds a route.
     AddRoute(RouteEntry),
+    /// Puts a route in the place of another one of ours, without a moment in which there is neither.
+    ChangeRoute {
+        /// What is there.
+        from: RouteEntry,
+        /// What is to be there, in the same table, to the same destination, of the same metric.
+        to: RouteEntry,
+    },
     /// Removes a route.
     RemoveRoute(RouteEntry),
+    /// Adds a policy rule.
+    AddPolicy(PolicyEntry),
+    /// Removes a policy rule.
+    RemovePolicy(PolicyEntry),
     /// Sets a kernel setting.
     SetSysctl {
         /// Which.
@@ -101,7 +112,10 @@ impl fmt::Display for Step {
             Self::AddAddress { link, address } => write!(f, "+ address {address} on {link}"),
             Self::RemoveAddress { link, address } => write!(f, "- address {address} on {link}"),
             Self::AddRoute(route) => write!(f, "+ route {route}"),
+            Self::ChangeRoute { from, to } => write!(f, "~ route {from}: {to}"),
             Self::RemoveRoute(route) => write!(f, "- route {route}"),
+            Self::AddPolicy(rule) => write!(f, "+ policy rule {rule}"),
+            Self::RemovePolicy(rule) => write!(f, "- policy rule {rule}"),
             Self::SetSysctl { key, from: Some(from), to } => {
                 write!(f, "~ sysctl {key}: {from} -> {to}")
             }

@@ -14,7 +14,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{PacketError, device_index, watched};
+use super::{PacketError, device_index, enable, watched};
 
 /// Bytes of frames that may wait, if the kernel's limit allows.
 const WAITING: usize = 4 << 20;
@@ -85,22 +85,6 @@ impl FrameSocket {
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.get_ref().send(frame).map(drop)
     }
-}
-
-#[allow(unsafe_code)]
-fn enable(socket: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the descriptor is open, and `on` is one int that outlives the call and whose size is given
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const on).cast(),
-            u32::try_from(size_of::<libc::c_int>()).unwrap_or(0),
-        )
-    };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[allow(unsafe_code)]

@@ -6,6 +6,7 @@
 //! gives the means. Why services get a packet socket only to send: what comes in shall pass the firewall like anything
 //! else; only diagnostics look past it, for to see what the firewall drops is their purpose.
 
+mod announce;
 mod frames;
 mod icmp;
 mod mmsg;
@@ -13,12 +14,15 @@ mod sender;
 mod udp;
 
 use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use sluice_api::types::LinkName;
 use socket2::Socket;
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
+pub use announce::announce;
 pub use frames::{FrameSocket, Hear, Seen};
 pub use icmp::IcmpSocket;
 pub use sender::{EthernetSender, Frame};
@@ -50,6 +54,23 @@ pub struct Sent {
 /// The kernel's number of `device`, if it exists now.
 pub fn device_index(device: &LinkName) -> Option<u32> {
     nix::net::if_::if_nametoindex(device.as_str()).ok()
+}
+
+/// Switches `option` of a socket on.
+#[allow(unsafe_code)]
+fn enable(socket: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and `on` is one int that outlives the call and whose size is given
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            u32::try_from(size_of::<libc::c_int>()).unwrap_or(0),
+        )
+    };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Ties a socket to the current runtime.

@@ -4,9 +4,17 @@ use std::io;
 
 use super::{check, prctl};
 
-/// Capabilities that services need (capabilities(7)).
+/// Capabilities that services and daemons need (capabilities(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capability {
+    /// Giving files away.
+    Chown,
+    /// Files whatever their owner and mode; for other people's daemons that run as root.
+    DacOverride,
+    /// Becoming another group; for daemons that give up root themselves.
+    SetGid,
+    /// Becoming another user; as above.
+    SetUid,
     /// Ports below 1024.
     NetBindService,
     /// Raw and packet sockets.
@@ -22,6 +30,10 @@ const LAST: u64 = 63;
 impl Capability {
     const fn number(self) -> u64 {
         match self {
+            Self::Chown => 0,
+            Self::DacOverride => 1,
+            Self::SetGid => 6,
+            Self::SetUid => 7,
             Self::NetBindService => 10,
             Self::NetAdmin => 12,
             Self::NetRaw => 13,

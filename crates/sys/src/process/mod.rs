@@ -1,84 +1,156 @@
 //! Processes without privilege (design section 5).
 //!
 //! Guarantees: the child runs as the given user, holds exactly the given capabilities and can gain no others, makes only
-//! the system calls of its profile, has an empty environment, no descriptor but the standard ones, leaves no core dump,
-//! and ends with the thread that started it. If any of that cannot be set up,
-//! it is not started at all.
+//! the system calls of its profile, sees of the file system what it was given and nothing else, keeps within its limits,
+//! has no environment but the given one and no descriptor but the standard ones, leaves no core dump, is ended for want of
+//! memory before its parent is, and ends with the thread that started it. If any of that cannot be set up, it is not
+//! started at all; the one exception are limits by control groups, where there are none.
 
 mod capability;
+mod limits;
 mod seccomp;
+mod view;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use seccompiler::BpfProgram;
 
 pub use capability::Capability;
+pub use limits::{Limits, outlive_others};
+pub use seccomp::Profile;
+pub use view::View;
+
+use limits::Group;
+use view::Stage;
 
 /// What to start and how little it may do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// The program.
+    /// Name of the control group; no slash.
+    pub name: String,
+    /// The program, an absolute path.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// User and group id; not 0.
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// User and group id; 0 only with [`Profile::ForeignDaemon`].
     pub user: u32,
+    /// Further groups, such as that of another service whose socket it is to open.
+    pub groups: Vec<u32>,
     /// Capabilities it keeps, of those that the caller has.
     pub capabilities: Vec<Capability>,
+    /// Its system calls.
+    pub profile: Profile,
+    /// Its files.
+    pub view: View,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+impl Sandbox {
+    /// `program` as `user`, without arguments, rights or files but the system's libraries.
+    pub fn new(program: impl Into<PathBuf>, user: u32) -> Self {
+        let program = program.into();
+        let name =
+            program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        Self {
+            name,
+            program,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            user,
+            groups: Vec::new(),
+            capabilities: Vec::new(),
+            profile: Profile::default(),
+            view: View::libraries(),
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// Starts `sandbox` with `stdin` as its standard input, its standard error piped, its standard output null. Dropping the
 /// child kills it.
 ///
-/// Errors: the user is root, the program is missing, or a restriction could not be set up.
-pub fn spawn(sandbox: &Sandbox, stdin: OwnedFd) -> io::Result<tokio::process::Child> {
-    if sandbox.user == 0 {
+/// Errors: the user is root without leave, the program or a file of its view is missing, or a restriction could not be set
+/// up.
+pub fn spawn(sandbox: &Sandbox, stdin: Stdio) -> io::Result<tokio::process::Child> {
+    if sandbox.user == 0 && sandbox.profile != Profile::ForeignDaemon {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sandbox must not be root's"));
     }
-    let filters = seccomp::network_service().map_err(io::Error::other)?;
     let mut command = tokio::process::Command::new(&sandbox.program);
     command
         .args(&sandbox.arguments)
         .env_clear()
+        .envs(sandbox.environment.iter().cloned())
         .current_dir("/")
-        .stdin(Stdio::from(stdin))
+        .stdin(stdin)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let restrict = restriction(sandbox, filters);
+    let mut restriction = Restriction::prepare(sandbox)?;
     // SAFETY: the closure runs between fork and exec. It makes system calls on values prepared before the fork,
     // allocates nothing and takes no lock.
     #[allow(unsafe_code)]
     unsafe {
-        command.pre_exec(restrict);
+        command.pre_exec(move || restriction.enter());
     }
     command.spawn()
 }
 
-/// What the child does to itself before it becomes the program, in the only order that works: capabilities are
-/// kept over the change of user, the kernel forgets the parent-death signal at every change of credentials
-/// (`commit_creds`), and the filters come last because they forbid what comes before them.
-fn restriction(
-    sandbox: &Sandbox,
+/// What the child does to itself before it becomes the program.
+struct Restriction {
+    user: u32,
+    groups: Vec<libc::gid_t>,
+    mask: u64,
+    parent: u32,
+    limits: Limits,
+    group: Group,
+    stage: Stage,
     filters: [BpfProgram; 2],
-) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
-    let user = sandbox.user;
-    let mask = capability::mask(&sandbox.capabilities);
-    let parent = std::process::id();
-    move || {
-        close_others()?;
-        no_core_dump()?;
-        capability::shrink_bounds(mask)?;
-        become_user(user)?;
-        capability::set(mask)?;
-        die_with(parent)?;
-        no_new_privileges()?;
-        filters.iter().try_for_each(apply)
+}
+
+impl Restriction {
+    fn prepare(sandbox: &Sandbox) -> io::Result<Self> {
+        Ok(Self {
+            user: sandbox.user,
+            groups: sandbox.groups.clone(),
+            mask: capability::mask(&sandbox.capabilities),
+            parent: std::process::id(),
+            limits: sandbox.limits,
+            group: Group::prepare(&sandbox.name, &sandbox.limits),
+            stage: Stage::prepare(&sandbox.view, &sandbox.program)?,
+            filters: sandbox.profile.filters().map_err(io::Error::other)?,
+        })
     }
+
+    /// In the only order that works: `/proc` and control groups are seen only before the new root is entered, mounting
+    /// needs root, capabilities are kept over the change of user, the kernel forgets the parent-death signal at every
+    /// change of credentials (`commit_creds`), and the filters come last because they forbid what comes before them.
+    fn enter(&mut self) -> io::Result<()> {
+        close_others()?;
+        own_group()?;
+        limits::set(&self.limits)?;
+        limits::give_way()?;
+        self.group.enter()?;
+        self.stage.enter()?;
+        capability::shrink_bounds(self.mask)?;
+        become_user(self.user, &self.groups)?;
+        capability::set(self.mask)?;
+        die_with(self.parent)?;
+        no_new_privileges()?;
+        self.filters.iter().try_for_each(apply)
+    }
+}
+
+/// Lets this process have as many open files as it may: services for many connections call it at their start.
+pub fn raise_open_files() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
@@ -104,12 +176,12 @@ fn die_with(parent: u32) -> io::Result<()> {
     }
 }
 
-fn become_user(user: u32) -> io::Result<()> {
+fn become_user(user: u32, groups: &[libc::gid_t]) -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
-    // SAFETY: plain numbers; an empty list of groups may be a null pointer.
+    // SAFETY: plain numbers, and a list with its own length.
     #[allow(unsafe_code)]
     unsafe {
-        check(libc::setgroups(0, std::ptr::null()))?;
+        check(libc::setgroups(groups.len(), groups.as_ptr()))?;
         check(libc::setresgid(user, user, user))?;
         check(libc::setresuid(user, user, user))
     }
@@ -129,12 +201,11 @@ fn close_others() -> io::Result<()> {
 /// CLOSE_RANGE_CLOEXEC of close_range(2).
 const CLOEXEC: libc::c_int = 1 << 2;
 
-/// Memory with secrets in it never becomes a file.
-fn no_core_dump() -> io::Result<()> {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: setrlimit reads one structure that outlives the call.
+/// A process group of its own, so that its children can be ended with it.
+fn own_group() -> io::Result<()> {
+    // SAFETY: plain numbers.
     #[allow(unsafe_code)]
-    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })
+    check(unsafe { libc::setpgid(0, 0) })
 }
 
 fn no_new_privileges() -> io::Result<()> {

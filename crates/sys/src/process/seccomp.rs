@@ -1,18 +1,39 @@
-//! The system calls of a network service; everything else is answered with EPERM.
+//! The system calls that each kind of process may make.
 //!
-//! Not in the list, on purpose: anything that mounts, traces, loads, changes users, names or time, makes namespaces or
-//! keys, or opens io_uring. `execve` is in it because the filter is set before the program starts; without new
-//! privileges and with an empty root-owned file system beneath it gains nothing. `clone` makes threads and processes but
-//! no namespaces. `clone3`, whose flags a filter cannot see, is answered with ENOSYS, after which libc uses `clone`.
+//! Profiles of our own programs are lists of what they need: everything else is answered with EPERM. Not in any of them,
+//! on purpose: what mounts, traces, loads, changes names or time, makes namespaces or keys, or opens io_uring. `execve` is
+//! in them because the filter is set before the program starts; without new privileges and with a root that holds nothing
+//! but the program itself it gains nothing. `clone` makes threads and processes but no namespaces. `clone3`, whose flags a
+//! filter cannot see, is answered with ENOSYS, after which libc uses `clone`.
+//!
+//! Daemons of others need more than anybody can list; their profile says what they may not do.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
 };
 
-const ALLOWED: &[libc::c_long] = &[
+/// Which system calls a process may make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Sockets over Unix, IPv4, IPv6 and packets; reads files. For DHCP, DNS, metadata, balancers, consoles.
+    #[default]
+    NetworkService,
+    /// As above, and netlink and PPP sockets, by which tunnels are put into the kernel.
+    TunnelService,
+    /// As [`Self::NetworkService`], and makes, renames and removes files, and starts programs that it sees.
+    StorageService,
+    /// Reads and writes files and talks to nobody. For `qemu-img`.
+    ImageTool,
+    /// Everything but what changes the machine as a whole. For daemons of others, such as one for IKE; the only profile
+    /// that root may have.
+    ForeignDaemon,
+}
+
+/// What every program of ours needs.
+const SERVICE: &[libc::c_long] = &[
     // files and descriptors
     libc::SYS_read,
     libc::SYS_write,
@@ -118,39 +139,199 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getrusage,
 ];
 
-/// What the services talk over. Others, such as AF_ALG, AF_NETLINK and AF_VSOCK, are much kernel for nobody's use.
-const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_PACKET];
+/// Beside [`SERVICE`]: what changes files.
+const FILES: &[libc::c_long] = &[
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+    libc::SYS_rmdir,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync_file_range,
+    libc::SYS_flock,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_utimensat,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_preadv2,
+    libc::SYS_pwritev2,
+    libc::SYS_copy_file_range,
+    libc::SYS_sendfile,
+    libc::SYS_umask,
+    libc::SYS_faccessat2,
+    libc::SYS_openat2,
+    libc::SYS_chdir,
+    libc::SYS_fchdir,
+];
 
-/// CLONE_NEW* of clone(2): a user namespace would give back every capability, within it.
-const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
-    | libc::CLONE_NEWCGROUP
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET;
+/// Beside [`SERVICE`]: what starts programs and waits for them.
+const CHILDREN: &[libc::c_long] = &[
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_kill,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_setpgid,
+    libc::SYS_pipe,
+];
 
-/// Both filters apply; where they differ the refusal wins.
-pub(super) fn network_service() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        ALLOWED.iter().map(|number| (*number, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, vec![without_namespaces()?]);
-    rules.insert(libc::SYS_socket, FAMILIES.map(family).into_iter().collect::<Result<_, _>>()?);
-    let listed = filter(rules, libc::EPERM, true)?;
-    let no_clone3 = filter([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS, false)?;
-    // the list forbids seccomp(2) itself, so it comes last
-    Ok([no_clone3, listed])
+/// Beside [`SERVICE`] and [`FILES`]: what `qemu-img` asks for besides.
+const IMAGE_TOOL: &[libc::c_long] = &[
+    libc::SYS_signalfd4,
+    libc::SYS_timer_create,
+    libc::SYS_timer_settime,
+    libc::SYS_timer_delete,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_getegid,
+    libc::SYS_memfd_create,
+    libc::SYS_time,
+    libc::SYS_getpgrp,
+];
+
+/// What no daemon may do: it would change the machine, look into others, or open doors that nobody needs.
+const NEVER: &[libc::c_long] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_adjtimex,
+    libc::SYS_bpf,
+    libc::SYS_chroot,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_ioperm,
+    libc::SYS_iopl,
+    libc::SYS_kexec_file_load,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pivot_root,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+    libc::SYS_quotactl,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+];
+
+/// What services talk over. Others, such as AF_ALG and AF_VSOCK, are much kernel for nobody's use.
+const NETWORK: &[libc::c_int] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_PACKET];
+/// As above, of those that make tunnels.
+const TUNNELS: &[libc::c_int] = &[
+    libc::AF_UNIX,
+    libc::AF_INET,
+    libc::AF_INET6,
+    libc::AF_PACKET,
+    libc::AF_NETLINK,
+    libc::AF_PPPOX,
+];
+
+impl Profile {
+    /// The filters, in the order in which they are to be set: the last forbids setting any. All of them apply; where they
+    /// differ the refusal wins.
+    pub(super) fn filters(self) -> Result<[BpfProgram; 2], BackendError> {
+        let no_clone3 = filter([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS, false)?;
+        let filters = match self {
+            Self::NetworkService => listed(&[SERVICE], NETWORK)?,
+            Self::TunnelService => listed(&[SERVICE], TUNNELS)?,
+            Self::StorageService => listed(&[SERVICE, FILES, CHILDREN], NETWORK)?,
+            Self::ImageTool => listed(&[SERVICE, FILES, IMAGE_TOOL], &[])?,
+            Self::ForeignDaemon => all_but(NEVER)?,
+        };
+        Ok([no_clone3, filters])
+    }
 }
 
-fn family(family: libc::c_int) -> Result<SeccompRule, seccompiler::BackendError> {
+fn listed(calls: &[&[libc::c_long]], families: &[libc::c_int]) -> Result<BpfProgram, BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        calls.iter().flat_map(|calls| calls.iter()).map(|number| (*number, Vec::new())).collect();
+    rules.insert(libc::SYS_clone, vec![without_namespaces()?]);
+    if !families.is_empty() {
+        let families = families.iter().map(|each| family(*each)).collect::<Result<_, _>>()?;
+        rules.insert(libc::SYS_socket, families);
+    }
+    filter(rules, libc::EPERM, true)
+}
+
+fn all_but(calls: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        calls.iter().map(|number| (*number, Vec::new())).collect();
+    let flags = namespace_flags();
+    // any of the flags: one rule for each
+    let any = flags.map(|flag| {
+        let set = SeccompCmpOp::MaskedEq(flag);
+        SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, set, flag)?])
+    });
+    rules.insert(libc::SYS_clone, any.into_iter().collect::<Result<_, _>>()?);
+    filter(rules, libc::EPERM, false)
+}
+
+/// CLONE_NEW* of clone(2): a user namespace would give back every capability, within it.
+fn namespace_flags() -> [u64; 7] {
+    [
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWUTS,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWNET,
+    ]
+    .map(|flag| u64::from(flag.unsigned_abs()))
+}
+
+fn family(family: libc::c_int) -> Result<SeccompRule, BackendError> {
     let family = u64::from(family.unsigned_abs());
     let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family)?;
     SeccompRule::new(vec![is])
 }
 
-fn without_namespaces() -> Result<SeccompRule, seccompiler::BackendError> {
-    let flags = u64::from(NAMESPACES.unsigned_abs());
-    let none_of = SeccompCmpOp::MaskedEq(flags);
+fn without_namespaces() -> Result<SeccompRule, BackendError> {
+    let none_of = SeccompCmpOp::MaskedEq(namespace_flags().iter().sum());
     SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, none_of, 0)?])
 }
 
@@ -159,9 +340,22 @@ fn filter(
     rules: BTreeMap<i64, Vec<SeccompRule>>,
     refusal: libc::c_int,
     allow_listed: bool,
-) -> Result<BpfProgram, seccompiler::BackendError> {
+) -> Result<BpfProgram, BackendError> {
     let refuse = SeccompAction::Errno(refusal.unsigned_abs());
     let (other, listed) =
         if allow_listed { (refuse, SeccompAction::Allow) } else { (SeccompAction::Allow, refuse) };
     SeccompFilter::new(rules, other, listed, TargetArch::x86_64)?.try_into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_becomes_a_filter() {
+        use Profile::{ForeignDaemon, ImageTool, NetworkService, StorageService, TunnelService};
+        for profile in [NetworkService, TunnelService, StorageService, ImageTool, ForeignDaemon] {
+            profile.filters().unwrap_or_else(|error| panic!("{profile:?}: {error}"));
+        }
+    }
 }

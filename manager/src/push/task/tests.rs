@@ -13,9 +13,9 @@ const CLOUD: &str = include_str!("../../../../examples/first-network.toml");
 /// The watch of the example's router, on a store of its own.
 async fn task(folder: &std::path::Path) -> Task {
     let path = folder.join("m.db");
-    let store = Store::open(&path).await.unwrap();
+    let store = Store::open(&path.as_path().into()).await.unwrap();
     let cloud = toml::from_str(CLOUD).unwrap();
-    let change = Change::Apply { cloud, keep: false, dry_run: false, expect: None };
+    let change = Change::Apply { cloud, prune: false, dry_run: false, expect: None };
     ops::execute(&store, None, &change).await.unwrap();
     let authority = Authority::open(&path, Duration::from_hours(1)).unwrap();
     let watch = Watch::new(store, authority, WatchSettings::default());
@@ -34,7 +34,7 @@ async fn a_failure_of_the_manager_is_noted_as_its_own() {
     let error = Error::Corrupt { what: "configuration", reason: "no JSON".to_owned() };
     task.failed(error.into()).await;
     let seen = noted(&task).await;
-    assert_eq!(seen.last_answer.as_deref(), Some("internal"));
+    assert_eq!(seen.last_answer, Some(LastAnswer::Internal));
     assert!(seen.detail.as_deref().unwrap().contains("no JSON"), "{seen:?}");
     task.failed(PushError::Identity("no key".to_owned()).into()).await;
     assert!(noted(&task).await.detail.unwrap().contains("no key"));

@@ -40,11 +40,39 @@ fn each_kind_of_malformed_message_is_told_apart() {
     assert_eq!(refused(&with(|bytes| bytes[242] = 2)), Malformed::Type(2));
     let tail =
         |options: &[u8]| with(|bytes| bytes.splice(240.., options.iter().copied()).for_each(drop));
-    assert_eq!(refused(&tail(&[53, 1, 1, 50])), Malformed::Cut(50));
-    assert_eq!(refused(&tail(&[53, 1, 1, 50, 4, 10, 1, 1])), Malformed::Cut(50));
     assert_eq!(refused(&tail(&[53, 1, 1, 50, 3, 10, 1, 1])), Malformed::Length(50));
     assert_eq!(refused(&tail(&[53, 0])), Malformed::Length(53));
-    assert_eq!(refused(&tail(&[53, 1, 1, 82, 1, 0, 82, 1, 0])), Malformed::Length(82));
+    assert_eq!(refused(&tail(&[53, 1, 1, 82, 1, 0, 0, 82, 1, 0])), Malformed::Length(82));
+}
+
+#[test]
+fn what_stands_before_a_cut_option_counts() {
+    for tail in [&[53, 1, 1, 50][..], &[53, 1, 1, 50, 4, 10, 1, 1], &[53, 1, 1, 61, 255, 1]] {
+        let bytes = with(|bytes| {
+            bytes.truncate(240);
+            bytes.extend(tail);
+        });
+        let message = decode(&bytes).unwrap();
+        assert_eq!((message.kind, message.requested), (Kind::Discover, None));
+    }
+}
+
+#[test]
+fn a_long_option_in_parts_is_one_and_given_back_in_parts() {
+    let mut bytes = with(|bytes| bytes.truncate(243));
+    for part in [[7; 255].as_slice(), &[8; 20]] {
+        bytes.extend([82, u8::try_from(part.len()).unwrap()]);
+        bytes.extend(part);
+    }
+    bytes[24..28].copy_from_slice(&[10, 1, 1, 254]);
+    let mut server = server();
+    let link = link("guest0");
+    let arrival = Arrival { link: &link, source: ip("10.1.1.254"), bytes: &bytes };
+    let reply = server.handle(NOW, arrival).reply.unwrap().bytes;
+    let end = reply.iter().rposition(|byte| *byte == 255).unwrap();
+    let echoed = [&[82, 255][..], &[7; 255], &[82, 20], &[8; 20]].concat();
+    assert!(reply[..end].ends_with(&echoed), "{reply:?}");
+    assert!(reply.len() <= 548);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use sluice_api::config::GuestDhcp;
+
 use super::*;
 
 #[test]
@@ -53,6 +55,8 @@ fn ten_thousand_guests_are_each_answered() {
                 mac: MacAddr::from_bytes([2, 0, 0, 0, high, low]).unwrap(),
                 address: Ipv4Addr::from(0x0a01_1000 + number),
                 hostname: format!("vm{number}").parse().unwrap(),
+                default_nic: true,
+                dhcp: GuestDhcp::default(),
             }
         })
         .collect();

@@ -50,6 +50,101 @@ fn a_client_that_does_not_say_gets_everything() {
 }
 
 #[test]
+fn a_second_nic_is_not_given_a_second_way_out() {
+    let mut slice = example();
+    slice.networks[0].guests[0].default_nic = false;
+    let outcome = send(&mut Server::new(&slice), &client(MessageType::Discover, VM1, &[]));
+    let (offer, _) = reply(outcome);
+    // neither router, resolver nor domain
+    assert_eq!(codes(&offer), [1, 12, 26, 28, 51, 53, 54, 58, 59, 121, 249]);
+    let routes =
+        DhcpOption::ClasslessStaticRoute(vec![("10.9.0.0/16".parse().unwrap(), ip("10.1.1.254"))]);
+    assert_eq!(offer.opts().get(OptionCode::ClasslessStaticRoute), Some(&routes));
+}
+
+fn configured(text: &str) -> Vec<sluice_api::config::DhcpOption> {
+    serde_json::from_str(text).unwrap()
+}
+
+/// What VM1 and VM2 are told by a server whose first network has `options` and whose VM1 has `own`.
+fn told(options: &str, own: &str) -> [v4::Message; 2] {
+    let mut slice = example();
+    slice.networks[0].options = configured(options);
+    slice.networks[0].boot =
+        serde_json::from_str(r#"{ "next_server": "10.1.1.5", "file": "pxelinux.0" }"#).unwrap();
+    slice.networks[0].guests[0].dhcp.options = configured(own);
+    let mut server = Server::new(&slice);
+    [VM1, VM2].map(|vm| {
+        let ask = client(MessageType::Request, vm, &[DhcpOption::MaxMessageSize(1400)]);
+        let mut ask = ask.clone();
+        ask.set_ciaddr(ip(if vm == VM1 { "10.1.1.23" } else { "10.1.1.24" }));
+        reply(send(&mut server, &ask)).0
+    })
+}
+
+#[test]
+fn configured_options_are_handed_through_and_a_guest_s_own_win() {
+    let network = r#"[
+        { "code": 42, "value": { "addresses": ["192.0.2.1", "192.0.2.2"] } },
+        { "code": 119, "value": { "names": ["eng.example.com", "example.com"] } },
+        { "code": 15, "value": { "text": "other.internal" } },
+        { "code": 43, "value": { "hex": "010400000002" } },
+        { "code": 26, "value": { "number": 1450 } },
+        { "code": 51, "value": { "number": 600 } },
+        { "code": 108, "value": { "number": 1800 } },
+        { "code": 252, "value": { "text": "http://wpad/" } }
+    ]"#;
+    let own = r#"[
+        { "code": 15, "value": { "text": "mine.internal" } },
+        { "code": 67, "value": { "text": "own.0" } },
+        { "code": 51, "value": { "number": 120 } },
+        { "code": 12, "value": { "text": "another" } }
+    ]"#;
+    let [vm1, vm2] = told(network, own);
+    let get = |message: &v4::Message, code: u8| message.opts().get(OptionCode::from(code)).cloned();
+    let names = ["eng.example.com.", "example.com."];
+    for message in [&vm1, &vm2] {
+        let servers = DhcpOption::NtpServers(vec![ip("192.0.2.1"), ip("192.0.2.2")]);
+        assert_eq!(get(message, 42), Some(servers));
+        let Some(DhcpOption::DomainSearch(search)) = get(message, 119) else {
+            panic!("{message:?}")
+        };
+        assert_eq!(search.iter().map(ToString::to_string).collect::<Vec<_>>(), names);
+        assert_eq!(get(message, 43), Some(DhcpOption::VendorExtensions(vec![1, 4, 0, 0, 0, 2])));
+        assert_eq!(get(message, 26), Some(DhcpOption::InterfaceMtu(1450)));
+        let Some(DhcpOption::Unknown(wait)) = get(message, 108) else { panic!("{message:?}") };
+        assert_eq!(wait.data(), 1800_u32.to_be_bytes());
+        assert_eq!(get(message, 66), Some(DhcpOption::TFTPServerName(b"10.1.1.5".to_vec())));
+        assert_eq!(message.siaddr(), ip("10.1.1.5"));
+        assert_eq!(message.fname(), Some(&b"pxelinux.0\0"[..]));
+    }
+    let text = |text: &str| text.to_owned();
+    assert_eq!(get(&vm1, 15), Some(DhcpOption::DomainName(text("mine.internal"))));
+    assert_eq!(get(&vm2, 15), Some(DhcpOption::DomainName(text("other.internal"))));
+    assert_eq!(get(&vm1, 12), Some(DhcpOption::Hostname(text("another"))));
+    assert_eq!(get(&vm1, 67), Some(DhcpOption::BootfileName(b"own.0".to_vec())));
+    assert_eq!(get(&vm2, 67), Some(DhcpOption::BootfileName(b"pxelinux.0".to_vec())));
+    assert_eq!(get(&vm1, 51), Some(DhcpOption::AddressLeaseTime(120)));
+    assert_eq!(get(&vm1, 58), Some(DhcpOption::Renewal(60)));
+    assert_eq!(get(&vm2, 51), Some(DhcpOption::AddressLeaseTime(600)));
+}
+
+#[test]
+fn what_is_long_does_not_keep_out_what_is_needed() {
+    let mut slice = example();
+    slice.networks[0].routes = (0..36)
+        .map(|number| sluice_api::config::ClasslessRoute {
+            destination: format!("10.100.{number}.0/24").parse().unwrap(),
+            via: ip("10.1.1.254"),
+        })
+        .collect();
+    let mut server = Server::new(&slice);
+    let (offer, _) = reply(send(&mut server, &client(MessageType::Discover, VM1, &[])));
+    assert_eq!(codes(&offer), [1, 3, 6, 12, 15, 26, 28, 51, 53, 54, 58, 59]);
+    assert_eq!(server.counters().options_omitted, 2, "the routes, by either number");
+}
+
+#[test]
 fn the_old_windows_number_carries_the_same_routes() {
     let (_, bytes) = offer(Some(&[249]), &[]);
     let routes = [249, 12, 0, 10, 1, 1, 1, 16, 10, 9, 10, 1, 1, 254];

@@ -8,7 +8,7 @@ use sluice_api::boot::BootDocument;
 use sluice_api::config::Attachment;
 use sluice_api::report::{Answer, StatusReport};
 use sluice_api::types::{ApplianceId, Generation, LinkName};
-use sluice_api::{AGENT_PORT, RouterConfig};
+use sluice_api::{AGENT_PORT, RouterDocument};
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
 use sluice_manager::ca::Authority;
@@ -37,21 +37,21 @@ pub(super) struct Field {
     pub(super) rival: Namespace,
     agent: Process,
     client: PushClient,
-    config: RouterConfig,
+    config: RouterDocument,
     folder: tempfile::TempDir,
     _topology: Topology,
 }
 
 /// examples/router.json with NICs in place of VLANs, since this kernel may have none, and one network of 65,534.
-fn config() -> Result<RouterConfig> {
+fn config() -> Result<RouterDocument> {
     let mut config = crate::faults::example();
     config.links.retain(|link| !matches!(link.name.as_str(), "trunk0" | "guest1"));
-    config.networks.truncate(1);
+    config.role.networks.truncate(1);
     for link in config.links.iter_mut().filter(|link| link.name.as_str() == "guest0") {
         link.attach = Attachment::Nic { mac: GUEST_MAC.parse()? };
         link.addresses = vec![format!("{GATEWAY}/16").parse()?];
     }
-    let network = config.networks.first_mut().context("the example has a network")?;
+    let network = config.role.networks.first_mut().context("the example has a network")?;
     network.cidr = "10.1.0.0/16".parse()?;
     network.gateway = GATEWAY;
     network.domain = super::guests::DOMAIN.parse()?;
@@ -101,7 +101,7 @@ impl Field {
     }
 
     /// The configuration that was pushed last.
-    pub(super) fn config(&self) -> &RouterConfig {
+    pub(super) fn config(&self) -> &RouterDocument {
         &self.config
     }
 
@@ -129,7 +129,7 @@ impl Field {
 
     /// Pushes the next configuration, with these guests, and waits until the router answers for the one at `at`.
     pub(super) fn push(&mut self, guests: &Guests, at: usize) -> Result<Took> {
-        let network = self.config.networks.first_mut().context("the example has a network")?;
+        let network = self.config.role.networks.first_mut().context("the example has a network")?;
         network.guests = guests.configured()?;
         self.config.generation = self.config.generation.next().context("no generation is left")?;
         let config = &self.config;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
-use sluice_api::config::Guest;
+use sluice_api::config::{Guest, GuestDhcp, GuestMetadata};
 use sluice_api::types::MacAddr;
 
 /// Domain of the names.
@@ -74,7 +74,16 @@ impl Guests {
         let one = |(number, guest): (usize, &One)| {
             let mac: MacAddr = colons(guest.mac).parse()?;
             let (address, hostname) = (guest.address, guest.name.parse()?);
-            Ok(Guest { id: format!("vm{number}-0").parse()?, mac, address, hostname })
+            Ok(Guest {
+                id: format!("vm{number}-0").parse()?,
+                mac,
+                address,
+                secondary_addresses: Vec::new(),
+                hostname,
+                default_nic: true,
+                dhcp: GuestDhcp::default(),
+                metadata: GuestMetadata::default(),
+            })
         };
         self.list.iter().enumerate().map(one).collect()
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::json;
+use sluice_api::config::GuestDhcp;
 use sluice_api::types::MacAddr;
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_router::dhcp::{DhcpSlice, NetworkSlice, Reservation};
@@ -92,6 +93,8 @@ fn slice() -> Result<DhcpSlice> {
         mtu: 1500.try_into()?,
         lease_seconds: 3600.try_into()?,
         routes: Vec::new(),
+        options: Vec::new(),
+        boot: None,
         guests,
     };
     Ok(DhcpSlice { networks: vec![network] })
@@ -99,7 +102,14 @@ fn slice() -> Result<DhcpSlice> {
 
 fn reservation(number: u16) -> Result<Reservation> {
     let mac: MacAddr = mac_text(number).parse()?;
-    Ok(Reservation { mac, address: address(number), hostname: format!("vm{number}").parse()? })
+    let hostname = format!("vm{number}").parse()?;
+    Ok(Reservation {
+        mac,
+        address: address(number),
+        hostname,
+        default_nic: true,
+        dhcp: GuestDhcp::default(),
+    })
 }
 
 /// Kea at its fastest for this job: leases in memory only, one thread for one core, errors alone logged.

@@ -4,7 +4,7 @@ use sluice_api::config::Attachment;
 use sluice_api::types::{InterfaceAddress, LinkName};
 
 use super::State;
-use crate::model::{ObservedLink, Step};
+use crate::model::{ObservedLink, RouteEntry, Step, SysctlKey};
 
 impl State {
     /// Link steps; the error is the kernel's number.
@@ -43,6 +43,8 @@ impl State {
         let moved = std::mem::take(&mut self.seen.addresses).into_iter();
         let renamed = |name: String| if name == from { to.to_string() } else { name };
         self.seen.addresses = moved.map(|(link, address)| (renamed(link), address)).collect();
+        let moved = std::mem::take(&mut self.secondary).into_iter();
+        self.secondary = moved.map(|(link, address)| (renamed(link), address)).collect();
         for (trunk, _) in self.seen.links.values_mut().filter_map(|link| link.vlan.as_mut()) {
             *trunk = renamed(std::mem::take(trunk));
         }
@@ -77,6 +79,7 @@ impl State {
     fn delete(&mut self, name: &str) {
         self.seen.links.remove(name);
         self.seen.addresses.retain(|(link, _)| link != name);
+        self.secondary.retain(|(link, _)| link != name);
         self.seen.routes.retain(|route| route.link.as_str() != name);
     }
 
@@ -131,16 +134,79 @@ impl State {
         above.iter().try_for_each(|name| self.set_down(name))
     }
 
+    /// As `__inet_insert_ifa`: a second address of a network stands behind the first.
     pub(super) fn add_address(&mut self, name: &str, address: InterfaceAddress) -> Result<(), i32> {
         self.link(name)?;
-        let new = self.seen.addresses.insert((name.to_owned(), address));
-        if new { Ok(()) } else { Err(libc::EEXIST) }
+        let behind = address.ip().is_ipv4() && !self.primaries(name, address).is_empty();
+        if !self.seen.addresses.insert((name.to_owned(), address)) {
+            return Err(libc::EEXIST);
+        }
+        if behind {
+            self.secondary.insert((name.to_owned(), address));
+        }
+        Ok(())
     }
 
-    /// Routes that need the network of the address go with it, as far as no other address has that network.
+    /// The addresses of the same network on the link that stand behind no other.
+    fn primaries(&self, name: &str, address: InterfaceAddress) -> Vec<(String, InterfaceAddress)> {
+        self.alike(name, address)
+            .filter(|known| !self.secondary.contains(*known))
+            .cloned()
+            .collect()
+    }
+
+    fn alike(
+        &self,
+        name: &str,
+        address: InterfaceAddress,
+    ) -> impl Iterator<Item = &(String, InterfaceAddress)> {
+        let network = address.network();
+        self.seen
+            .addresses
+            .iter()
+            .filter(move |(link, other)| link == name && other.network() == network)
+    }
+
+    /// As `__inet_del_ifa`: those behind it take its place with `promote_secondaries`, else they go along; routes from it
+    /// go, and with a link's last IPv4 address all its IPv4 routes.
     pub(super) fn remove_address(&mut self, name: &str, address: InterfaceAddress) {
-        self.seen.addresses.remove(&(name.to_owned(), address));
+        let key = (name.to_owned(), address);
+        let gone = self.seen.addresses.remove(&key);
+        let was_first = gone && !self.secondary.remove(&key) && address.ip().is_ipv4();
+        if was_first {
+            let behind: Vec<_> = self.alike(name, address).cloned().collect();
+            if self.promotes(name) {
+                behind.first().map(|next| self.secondary.remove(next));
+            } else {
+                for sibling in behind {
+                    self.secondary.remove(&sibling);
+                    self.forget_address(&sibling);
+                }
+            }
+        }
+        self.forget_address(&key);
+    }
+
+    fn forget_address(&mut self, (name, address): &(String, InterfaceAddress)) {
+        self.seen.addresses.remove(&(name.clone(), *address));
         let source = address.ip();
         self.seen.routes.retain(|route| route.source != Some(source));
+        let v4_left = self
+            .seen
+            .addresses
+            .iter()
+            .any(|(link, address)| link == name && address.ip().is_ipv4());
+        if source.is_ipv4() && !v4_left {
+            let on_link = |route: &RouteEntry| route.link.as_str() == name;
+            self.seen.routes.retain(|route| !(on_link(route) && route.destination.is_ipv4()));
+        }
+    }
+
+    fn promotes(&self, name: &str) -> bool {
+        let on = |link: &str| {
+            let key = SysctlKey::try_from(format!("net.ipv4.conf.{link}.promote_secondaries"));
+            key.is_ok_and(|key| self.seen.sysctls.get(&key).is_some_and(|value| value == "1"))
+        };
+        on("all") || on(name)
     }
 }

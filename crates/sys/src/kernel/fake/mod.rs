@@ -5,10 +5,12 @@
 //! an operation has returned, so that a killed process finds it again. Does not: forward packets.
 
 mod links;
+mod policy;
 mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -17,18 +19,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sluice_api::types::MacAddr;
+use sluice_api::types::{InterfaceAddress, MacAddr};
 use tokio::sync::mpsc;
 
 use super::{Changes, Kernel, KernelError, Object, Wake};
-use crate::model::{Keys, Observed, ObservedLink, Step};
-use crate::nft::{Counters, Script, TableId};
+use crate::conntrack::TrackingCounts;
+use crate::model::{Keys, Observed, ObservedLink, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
+use crate::nft::{Count, Counters, Script, TableId};
 
 /// What a fake kernel holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) seen: Observed,
     pub(super) last_index: u32,
+    /// IPv4 addresses that stand behind another one of the same network on their link.
+    #[serde(default)]
+    pub(super) secondary: BTreeSet<(String, InterfaceAddress)>,
+    /// Connections that a test says are tracked.
+    #[serde(default)]
+    pub(super) flows: Vec<Flow>,
 }
 
 /// The kernel in memory; clone nothing, share it by reference.
@@ -80,6 +90,13 @@ impl FakeKernel {
         Ok(())
     }
 
+    /// Lets these connections be tracked: what packets would have done.
+    pub fn track(&self, flows: impl IntoIterator<Item = Flow>) -> io::Result<()> {
+        let mut state = self.lock();
+        state.flows.extend(flows);
+        self.keep(&state)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // a test that panicked elsewhere leaves the state as it was before its operation
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,6 +146,12 @@ impl State {
     fn apply(&mut self, step: &Step) -> Result<Wake, i32> {
         match step {
             Step::AddRoute(route) => self.add_route(route).map(|()| Wake::Routes),
+            Step::ChangeRoute { from, to } => self.change_route(from, to).map(|()| Wake::Routes),
+            Step::AddPolicy(rule) => self.add_policy(rule).map(|()| Wake::Routes),
+            Step::RemovePolicy(rule) => {
+                self.seen.policy_rules.remove(rule);
+                Ok(Wake::Routes)
+            }
             Step::RemoveRoute(route) => {
                 self.seen.routes.remove(route);
                 Ok(Wake::Routes)
@@ -173,6 +196,13 @@ impl Kernel for FakeKernel {
         Ok(seen)
     }
 
+    async fn pulse(&self, sysctls: &BTreeSet<SysctlKey>) -> Result<Pulse, KernelError> {
+        let seen = self.state();
+        let mut settings = seen.sysctls;
+        settings.retain(|key, _| sysctls.contains(key));
+        Ok(Pulse { nft_generation: seen.nft_generation, sysctls: settings })
+    }
+
     async fn check(&self, script: &Script) -> Result<(), KernelError> {
         self.lock().clone().rules(script)
     }
@@ -201,10 +231,34 @@ impl Kernel for FakeKernel {
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         let seen = self.state();
         let chains = seen.tables.get(table).map(|table| table.chains.clone()).unwrap_or_default();
-        let zero = |chain: &String, id: &String| ((chain.clone(), id.clone()), (0, 0));
+        let zero = |chain: &String, id: &String| ((chain.clone(), id.clone()), Count::default());
         let rules =
             chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |r| (name, r)));
-        Ok(rules.map(|(chain, rule)| zero(chain, &rule.id)).collect())
+        let rules = rules.map(|(chain, rule)| zero(chain, &rule.id)).collect();
+        Ok(Counters { rules, ..Counters::default() })
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        Ok(self.lock().flows.clone())
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        let mut state = self.lock();
+        let mut next = state.clone();
+        next.flows.retain(|is| is.original != flow.original || is.id != flow.id);
+        let object = Object::All("the tracked connections");
+        self.keep(&next).map_err(|source| KernelError::Refused {
+            action: "keep",
+            object,
+            source,
+        })?;
+        *state = next;
+        Ok(())
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        let entries = u32::try_from(self.lock().flows.len()).unwrap_or(u32::MAX);
+        Ok(TrackingCounts { entries, limit: 262_144, ..TrackingCounts::default() })
     }
 }
 
@@ -219,18 +273,19 @@ impl fmt::Display for FakeKernel {
             writeln!(f, "address {address} on {link}")?;
         }
         seen.routes.iter().try_for_each(|route| writeln!(f, "route {route}"))?;
+        seen.policy_rules.iter().try_for_each(|rule| writeln!(f, "policy rule {rule}"))?;
         seen.sysctls.iter().try_for_each(|(key, value)| writeln!(f, "sysctl {key} {value}"))?;
         for (id, table) in &seen.tables {
             writeln!(f, "table {id}")?;
             for (name, chain) in &table.chains {
                 writeln!(f, "  chain {name} {:?}", chain.hook)?;
                 let mut rules = chain.rules.iter();
-                rules.try_for_each(|rule| writeln!(f, "    {} {}", rule.id, rule.exprs))?;
+                rules.try_for_each(|rule| writeln!(f, "    {} {}", rule.id, rule.text))?;
             }
             for (name, set) in &table.sets {
                 writeln!(f, "  set {name} {:?}", set.types)?;
                 let mut elements = set.elements.iter();
-                elements.try_for_each(|(key, value)| writeln!(f, "    {key} : {value}"))?;
+                elements.try_for_each(|(key, entry)| writeln!(f, "    {key} : {}", entry.value))?;
             }
         }
         writeln!(f, "generation {}", seen.nft_generation)

@@ -14,6 +14,25 @@ impl State {
         if self.seen.routes.iter().any(|other| same_slot(other, route)) {
             return Err(libc::EEXIST);
         }
+        self.usable(route)?;
+        self.seen.routes.insert(route.clone());
+        Ok(())
+    }
+
+    /// Puts `to` in the place of `from` (NLM_F_REPLACE), or adds it when that is gone.
+    pub(super) fn change_route(&mut self, from: &RouteEntry, to: &RouteEntry) -> Result<(), i32> {
+        let link = self.seen.links.get(to.link.as_str()).ok_or(libc::ENODEV)?;
+        if !link.up {
+            return Err(libc::ENETDOWN);
+        }
+        self.usable(to)?;
+        self.seen.routes.remove(from);
+        self.seen.routes.insert(to.clone());
+        Ok(())
+    }
+
+    fn usable(&self, route: &RouteEntry) -> Result<(), i32> {
+        let name = route.link.as_str();
         let on_link = |ip| {
             let own = self.seen.addresses.iter().filter(|(link, _)| link == name);
             own.into_iter().any(|(_, address)| address.network().contains(ip))
@@ -31,7 +50,6 @@ impl State {
         {
             return Err(libc::EINVAL);
         }
-        self.seen.routes.insert(route.clone());
         Ok(())
     }
 }

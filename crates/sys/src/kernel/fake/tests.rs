@@ -119,3 +119,59 @@ async fn fails_at_the_operation_asked_for_and_at_no_other() {
     all(&kernel, trunk()).await;
     assert_eq!(kernel.operations(), 8);
 }
+
+fn own(link_name: &str, text: &str) -> Step {
+    Step::AddAddress { link: link(link_name), address: text.parse().unwrap() }
+}
+
+fn less(link_name: &str, text: &str) -> Step {
+    Step::RemoveAddress { link: link_name.to_owned(), address: text.parse().unwrap() }
+}
+
+#[tokio::test]
+async fn with_the_first_address_of_a_network_the_others_go_unless_they_are_promoted() {
+    let key = crate::model::SysctlKey::fixed("net.ipv4.conf.all.promote_secondaries");
+    for (promote, left) in [("0", 0), ("1", 2)] {
+        let kernel = machine();
+        all(&kernel, trunk()).await;
+        let set = Step::SetSysctl { key: key.clone(), from: None, to: promote.to_owned() };
+        all(&kernel, vec![set, own("tier-1", "10.1.1.2/24"), own("tier-1", "10.1.1.3/24")]).await;
+        // one that stands behind takes nobody along
+        all(&kernel, vec![less("tier-1", "10.1.1.3/24"), own("tier-1", "10.1.1.4/24")]).await;
+        assert_eq!(kernel.state().addresses.len(), 3, "{kernel}");
+        all(&kernel, vec![less("tier-1", "10.1.1.1/24")]).await;
+        assert_eq!(kernel.state().addresses.len(), left, "{kernel}");
+        // routes go with the link's last address
+        assert_eq!(kernel.state().routes.len(), usize::from(left > 0), "{kernel}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_is_changed_in_one_step_and_policy_rules_are_kept_once() {
+    let kernel = machine();
+    all(&kernel, trunk()).await;
+    let to = RouteEntry { via: Some("10.1.1.253".parse().unwrap()), ..route("tier-1") };
+    let change = Step::ChangeRoute { from: route("tier-1"), to: to.clone() };
+    all(&kernel, vec![change]).await;
+    assert_eq!(kernel.state().routes, [to].into());
+    let rule = crate::model::PolicyEntry {
+        priority: 20_001,
+        ipv4: true,
+        source: Some("10.1.1.0/24".parse().unwrap()),
+        destination: None,
+        link: None,
+        mark: Some(7),
+        table: 100,
+    };
+    all(&kernel, vec![Step::AddPolicy(rule.clone())]).await;
+    assert_eq!(errno(&kernel, Step::AddPolicy(rule.clone())).await, Some(libc::EEXIST));
+    all(&kernel, vec![Step::RemovePolicy(rule.clone()), Step::RemovePolicy(rule)]).await;
+    assert!(kernel.state().policy_rules.is_empty());
+}
+
+#[tokio::test]
+async fn an_operation_may_take_effect_and_fail_all_the_same() {
+    let kernel = FaultyKernel::new(machine(), Fault::FailAfter(1));
+    assert_eq!(errno(&kernel, trunk().remove(0)).await, Some(libc::EIO));
+    assert!(kernel.inner().state().links.contains_key("trunk0"));
+}

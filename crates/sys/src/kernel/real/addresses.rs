@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use futures_util::TryStreamExt;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::{AddressMessageBuilder, Handle};
 use sluice_api::types::InterfaceAddress;
 
-use super::{gone, links, refused};
+use super::{dump, gone, links, refused};
 use crate::kernel::{KernelError, Object};
 
 /// Global addresses on all links but loopback. The kernel's own link-local IPv6 ones are not ours to judge.
@@ -16,8 +16,15 @@ pub(super) async fn list(
     handle: &Handle,
     names: &BTreeMap<u32, String>,
 ) -> Result<BTreeSet<(String, InterfaceAddress)>, KernelError> {
-    let listed = handle.address().get().execute().try_collect::<Vec<_>>().await;
-    let messages = listed.map_err(refused("list", Object::All("addresses")))?;
+    let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let listed = dump::dump(handle, question, "addresses").await?;
+    let messages: Vec<AddressMessage> = listed
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(address) => Some(address),
+            _ => None,
+        })
+        .collect();
     let seen = messages.iter().filter(|message| message.header.scope == AddressScope::Universe);
     Ok(seen
         .filter_map(|message| {

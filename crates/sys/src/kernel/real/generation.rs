@@ -4,6 +4,7 @@
 
 use std::io;
 
+use netlink_packet_core::NLM_F_REQUEST;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
 use crate::nft::{Family, TableId};
@@ -19,7 +20,7 @@ const NEW_TABLE: u16 = 10 << 8;
 /// NFTA_TABLE_NAME.
 const TABLE_NAME: u16 = 1;
 /// NFPROTO_INET (linux/netfilter.h).
-const INET: u8 = 1;
+pub(super) const INET: u8 = 1;
 /// NLMSG_ERROR (linux/netlink.h).
 const ERROR: u16 = 2;
 /// NFTA_GEN_ID.
@@ -31,7 +32,7 @@ const FAMILY: usize = 4;
 
 /// The present generation; it grows by one with every transaction that anybody commits in this network namespace.
 pub(super) fn generation() -> io::Result<u32> {
-    let answer = ask(&question(GET, 0, &[]))?;
+    let answer = ask(&question(GET, NLM_F_REQUEST, 0, &[]))?;
     number(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
@@ -40,7 +41,8 @@ pub(super) fn exists(table: &TableId) -> io::Result<bool> {
     let family = match table.family {
         Family::Inet => INET,
     };
-    is_table(&ask(&question(GET_TABLE, family, &table_name(table.name.as_str())))?)
+    let name = attribute(TABLE_NAME, table.name.as_str());
+    is_table(&ask(&question(GET_TABLE, NLM_F_REQUEST, family, &name))?)
 }
 
 fn ask(question: &[u8]) -> io::Result<Vec<u8>> {
@@ -50,22 +52,23 @@ fn ask(question: &[u8]) -> io::Result<Vec<u8>> {
     Ok(socket.recv_from_full()?.0)
 }
 
-fn question(kind: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
+/// A message of nf_tables.
+pub(super) fn question(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + FAMILY + attributes.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::from(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
-    bytes.extend(1_u16.to_ne_bytes()); // NLM_F_REQUEST
+    bytes.extend(flags.to_ne_bytes());
     bytes.extend([0; 8]); // sequence and port: one question, one answer
     bytes.extend([family, 0, 0, 0]);
     bytes.extend(attributes);
     bytes
 }
 
-/// The attribute of a table's name; names have 31 characters at most, so its length always fits.
-fn table_name(name: &str) -> Vec<u8> {
+/// The attribute of a name; names have 31 characters at most, so its length always fits.
+pub(super) fn attribute(kind: u16, name: &str) -> Vec<u8> {
     let length = 4 + name.len() + 1;
     let mut bytes = Vec::from(u16::try_from(length).unwrap_or(u16::MAX).to_ne_bytes());
-    bytes.extend(TABLE_NAME.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
     bytes.extend(name.bytes());
     bytes.resize(length.next_multiple_of(4), 0);
     bytes
@@ -108,7 +111,7 @@ fn number(answer: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ERROR, NEW, NEW_TABLE, is_table, number, question, table_name};
+    use super::{ERROR, NEW, NEW_TABLE, TABLE_NAME, attribute, is_table, number, question};
 
     fn answer(attributes: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 20];
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_question_says_its_own_length_and_is_padded() {
-        let bytes = question(NEW_TABLE, 1, &table_name("sluice"));
+        let bytes = question(NEW_TABLE, 1, 1, &attribute(TABLE_NAME, "sluice"));
         assert_eq!(bytes.len(), 32);
         assert_eq!(bytes[..4], 32_u32.to_ne_bytes());
         assert_eq!(bytes[20..22], 11_u16.to_ne_bytes());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
     Prop, State,
@@ -11,7 +12,7 @@ use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVlan};
 use sluice_api::config::Attachment;
 use sluice_api::types::{LinkName, MacAddr, VlanId};
 
-use super::{gone, refused};
+use super::{dump, gone, refused};
 use crate::kernel::{KernelError, Object};
 use crate::model::{LINK_GROUP, ObservedLink, Step};
 
@@ -23,8 +24,15 @@ pub(super) struct Links {
 
 /// Everything the kernel lists.
 pub(super) async fn list(handle: &Handle) -> Result<Links, KernelError> {
-    let listed = handle.link().get().execute().try_collect::<Vec<_>>().await;
-    let messages = listed.map_err(refused("list", Object::All("links")))?;
+    let question = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let listed = dump::dump(handle, question, "links").await?;
+    let messages: Vec<LinkMessage> = listed
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        })
+        .collect();
     let names: BTreeMap<u32, String> = messages
         .iter()
         .filter_map(|message| Some((message.header.index, name(message)?)))
@@ -59,8 +67,8 @@ fn observed(message: &LinkMessage, names: &BTreeMap<u32, String>) -> ObservedLin
     let (mut parent, mut tag) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            LinkAttribute::Address(bytes) => link.mac = mac(bytes),
-            LinkAttribute::PermAddress(bytes) => link.permanent_mac = mac(bytes),
+            LinkAttribute::Address(bytes) => link.mac = mac_of(bytes),
+            LinkAttribute::PermAddress(bytes) => link.permanent_mac = mac_of(bytes),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Group(group) => link.ours = *group == LINK_GROUP,
             LinkAttribute::OperState(state) => {
@@ -79,7 +87,7 @@ fn observed(message: &LinkMessage, names: &BTreeMap<u32, String>) -> ObservedLin
     link
 }
 
-fn mac(bytes: &[u8]) -> Option<MacAddr> {
+fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
     bytes.try_into().ok().and_then(MacAddr::from_bytes)
 }
 
@@ -113,6 +121,16 @@ pub(super) async fn index(
         Ok(index) => Ok(index),
         Err(_) => by_message(handle, name, action, object).await,
     }
+}
+
+/// The Ethernet address of a link.
+pub(super) async fn mac(handle: &Handle, name: &str) -> Option<MacAddr> {
+    let mut found = Box::pin(handle.link().get().match_name(name.to_owned()).execute());
+    let message = found.try_next().await.ok().flatten()?;
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => mac_of(bytes),
+        _ => None,
+    })
 }
 
 /// The thread may have moved to another namespace than the netlink socket's; then only netlink knows.

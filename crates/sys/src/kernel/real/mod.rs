@@ -4,21 +4,31 @@
 //! else changed them since our own last commit. Works on the network namespace of the thread that opens it.
 
 mod addresses;
+mod dump;
+mod elements;
 mod events;
 mod generation;
 mod links;
 mod nft;
+mod policy;
 mod routes;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use rtnetlink::Handle;
+use sluice_api::types::LinkName;
 
 use super::{Changes, Kernel, KernelError, Object};
-use crate::model::{Keys, Observed, Step};
+use crate::conntrack::{self, TrackingCounts};
+use crate::model::{Keys, Observed, Pulse, Step, SysctlKey};
+use crate::nft::eval::Flow;
 use crate::nft::{Counters, Script, TableId};
+
+const CONNECTIONS: Object = Object::All("the tracked connections");
 
 pub use nft::NftProgram;
 
@@ -52,6 +62,20 @@ impl RealKernel {
     }
 }
 
+impl RealKernel {
+    /// Tells the neighbours of an address that is new on a link, while the caller goes on.
+    fn announce(&self, link: LinkName, address: IpAddr) {
+        let handle = self.handle.clone();
+        tokio::spawn(async move {
+            let Some(mac) = links::mac(&handle, link.as_str()).await else { return };
+            if let Err(error) = crate::packet::announce(link, mac, address).await {
+                // a link that is down announces by itself when it comes up (`arp_notify`)
+                tracing::debug!(%address, %error, source = %error.source, "not announced");
+            }
+        });
+    }
+}
+
 /// A refusal by an operating system call.
 fn failed(action: &'static str, object: Object, source: io::Error) -> KernelError {
     KernelError::Refused { action, object, source }
@@ -82,18 +106,24 @@ fn gone(answer: Result<(), rtnetlink::Error>, gone: &[i32]) -> Result<(), rtnetl
 #[async_trait]
 impl Kernel for RealKernel {
     async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
-        let rules = async { self.rules.observe(&keys.tables).await };
+        let rules = async { self.rules.observe(&keys.tables, keys.anew).await };
         let network = async {
             let links = links::list(&self.handle).await?;
             let addresses = addresses::list(&self.handle, &links.names).await?;
             let routes = routes::list(&self.handle, &links.names).await?;
-            Ok::<_, KernelError>((links.links, addresses, routes))
+            let policy = policy::list(&self.handle).await?;
+            Ok::<_, KernelError>((links.links, addresses, routes, policy))
         };
         let (rules, network) = tokio::join!(rules, network);
         let (nft_generation, tables) = rules?;
-        let (links, addresses, routes) = network?;
+        let (links, addresses, routes, policy_rules) = network?;
         let sysctls = settings::read(&keys.sysctls)?;
-        Ok(Observed { links, addresses, routes, sysctls, tables, nft_generation })
+        Ok(Observed { links, addresses, routes, policy_rules, sysctls, tables, nft_generation })
+    }
+
+    async fn pulse(&self, sysctls: &BTreeSet<SysctlKey>) -> Result<Pulse, KernelError> {
+        let nft_generation = nft::now()?;
+        Ok(Pulse { nft_generation, sysctls: settings::read(sysctls)? })
     }
 
     async fn check(&self, script: &Script) -> Result<(), KernelError> {
@@ -103,13 +133,18 @@ impl Kernel for RealKernel {
     async fn apply(&self, step: &Step) -> Result<(), KernelError> {
         match step {
             Step::AddAddress { link, address } => {
-                addresses::add(&self.handle, link.as_str(), *address).await
+                addresses::add(&self.handle, link.as_str(), *address).await?;
+                self.announce(link.clone(), address.ip());
+                Ok(())
             }
             Step::RemoveAddress { link, address } => {
                 addresses::remove(&self.handle, link, *address).await
             }
             Step::AddRoute(route) => routes::add(&self.handle, route).await,
+            Step::ChangeRoute { from, to } => routes::change(&self.handle, from, to).await,
             Step::RemoveRoute(route) => routes::remove(&self.handle, route).await,
+            Step::AddPolicy(rule) => policy::add(&self.handle, rule).await,
+            Step::RemovePolicy(rule) => policy::remove(&self.handle, rule).await,
             Step::SetSysctl { key, to, .. } => settings::write(key, to),
             Step::Rules(script) => self.rules.commit(script).await,
             _ => links::apply(&self.handle, step).await,
@@ -122,5 +157,17 @@ impl Kernel for RealKernel {
 
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         self.rules.counters(table).await
+    }
+
+    async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        conntrack::list().await.map_err(|source| failed("list", CONNECTIONS, source))
+    }
+
+    async fn end(&self, flow: &Flow) -> Result<(), KernelError> {
+        conntrack::end(flow).await.map_err(|source| failed("end one of", CONNECTIONS, source))
+    }
+
+    async fn tracking(&self) -> Result<TrackingCounts, KernelError> {
+        conntrack::counts().await.map_err(|source| failed("count", CONNECTIONS, source))
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use futures_util::TryStreamExt;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 use sluice_api::types::Cidr;
 
-use super::{gone, links, refused};
+use super::{dump, gone, links, refused};
 use crate::kernel::{KernelError, Object};
 use crate::model::{ROUTE_PROTOCOL, RouteEntry};
 
@@ -27,10 +27,14 @@ pub(super) async fn list(
     let v6 = RouteMessageBuilder::<Ipv6Addr>::new().table_id(0).build();
     let mut routes = BTreeSet::new();
     for family in [v4, v6] {
-        let listed = handle.route().get(family).execute().try_collect::<Vec<_>>().await;
-        let messages = listed.map_err(refused("list", Object::All("routes")))?;
-        let own = messages.iter().filter(|message| message.header.protocol == ours());
-        routes.extend(own.filter_map(|message| entry(message, names)));
+        let question = RouteNetlinkMessage::GetRoute(family);
+        let listed = dump::dump(handle, question, "routes").await?;
+        routes.extend(listed.iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(route) if route.header.protocol == ours() => {
+                entry(route, names)
+            }
+            _ => None,
+        }));
     }
     Ok(routes)
 }
@@ -100,6 +104,24 @@ pub(super) async fn add(handle: &Handle, route: &RouteEntry) -> Result<(), Kerne
     let index = links::index(handle, route.link.as_str(), "add", object).await?;
     let request = handle.route().add(message(route, index));
     request.execute().await.map_err(refused("add", object()))
+}
+
+/// Puts a route in the place of one of ours. IPv4 replaces whatever holds the slot, which is ours as was just seen; for
+/// IPv6 the old one goes after the new one came, since there two next hops may stand side by side.
+pub(super) async fn change(
+    handle: &Handle,
+    from: &RouteEntry,
+    to: &RouteEntry,
+) -> Result<(), KernelError> {
+    let same_hop = (&from.via, &from.link) == (&to.via, &to.link);
+    if !to.destination.is_ipv4() && !same_hop {
+        add(handle, to).await?;
+        return remove(handle, from).await;
+    }
+    let object = || Object::Route(to.clone().into());
+    let index = links::index(handle, to.link.as_str(), "change", object).await?;
+    let request = handle.route().add(message(to, index)).replace();
+    request.execute().await.map_err(refused("change", object()))
 }
 
 /// Removes a route; the kernel compares the protocol too, so a foreign one in its place stays.

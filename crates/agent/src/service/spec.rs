@@ -1,0 +1,118 @@
+//! What a service is: which program, as whom, with which rights, files and limits, and when it counts as ready.
+//!
+//! Guarantees: what is not said is not there. A service of ours is this same binary with the control channel of
+//! [`super::protocol`]; a daemon of others is any program, which is ready when it listens on a socket of its own.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use sluice_sys::process::{Capability, Limits, Profile, View};
+
+use crate::appliance::ServiceName;
+
+/// Below it each service that has one has a folder of its own, in RAM.
+const STATE: &str = "/run/sluice/services";
+
+/// A service as the agent starts it.
+#[derive(Clone, Debug)]
+pub struct ServiceSpec {
+    /// What runs.
+    pub program: Program,
+    /// Environment; nothing is inherited.
+    pub environment: Vec<(OsString, OsString)>,
+    /// User and group id; not 0 for a service of ours. Nothing else on the machine has it, unless two services are to
+    /// share their files.
+    pub user: u32,
+    /// Groups besides: the user number of another service whose socket this one opens.
+    pub groups: Vec<u32>,
+    /// Capabilities kept.
+    pub capabilities: Vec<Capability>,
+    /// System calls allowed.
+    pub profile: Profile,
+    /// Most descriptors, memory, processes.
+    pub limits: Limits,
+    /// Files and folders that it may read, besides its program and that one's libraries.
+    pub reads: Vec<PathBuf>,
+    /// Files and folders that it may write.
+    pub writes: Vec<PathBuf>,
+    /// Its own folder: made before it starts, writable by it alone, gone with the machine's RAM. See [`state_folder`].
+    pub state: bool,
+    /// Files that are written into its folder before it starts; it may read them and not change them.
+    pub files: Vec<(PathBuf, String)>,
+    /// When it is ready.
+    pub readiness: Readiness,
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The appliance's own binary, as `service NAME`.
+    Own,
+    /// Another program, with its arguments and the libraries of the system.
+    Foreign(PathBuf, Vec<OsString>),
+}
+
+/// When a service is ready, and how it is told what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It takes slices over the control channel and says of each when it is in force.
+    Protocol,
+    /// It is ready when it listens on this socket. It is told nothing: its files are all the configuration it gets from us, and
+    /// some service of ours speaks to the socket. Another slice does not restart it.
+    Socket(PathBuf),
+}
+
+/// The folder of a service that has [`ServiceSpec::state`].
+pub fn state_folder(name: ServiceName) -> PathBuf {
+    Path::new(STATE).join(name.0)
+}
+
+impl ServiceSpec {
+    /// A service of ours: a network service without rights or files.
+    pub fn own(user: u32) -> Self {
+        Self {
+            program: Program::Own,
+            environment: Vec::new(),
+            user,
+            groups: Vec::new(),
+            capabilities: Vec::new(),
+            profile: Profile::NetworkService,
+            limits: Limits::default(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            state: false,
+            files: Vec::new(),
+            readiness: Readiness::Protocol,
+        }
+    }
+
+    /// A daemon of others, ready when `socket` exists; it has a folder of its own.
+    pub fn foreign(program: impl Into<PathBuf>, user: u32, socket: impl Into<PathBuf>) -> Self {
+        Self {
+            program: Program::Foreign(program.into(), Vec::new()),
+            profile: Profile::ForeignDaemon,
+            state: true,
+            readiness: Readiness::Socket(socket.into()),
+            ..Self::own(user)
+        }
+    }
+
+    /// With these capabilities.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: impl Into<Vec<Capability>>) -> Self {
+        self.capabilities = capabilities.into();
+        self
+    }
+
+    /// What the process sees of the file system, apart from its program.
+    ///
+    /// Errors: the kernel does not say which libraries we have loaded.
+    pub(crate) fn view(&self, name: ServiceName) -> std::io::Result<View> {
+        let libraries = match self.program {
+            Program::Own => View::own_libraries()?,
+            Program::Foreign(..) => View::libraries(),
+        };
+        let state = self.state.then(|| state_folder(name));
+        Ok(libraries.reading(self.reads.clone()).writing(self.writes.clone()).writing(state))
+    }
+}

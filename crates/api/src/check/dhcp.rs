@@ -1,0 +1,106 @@
+//! DHCP options: of a form that their number can have, given once, and not those that the server makes itself.
+
+use super::Scope;
+use crate::config::{DhcpOption, DhcpValue, Guest, GuestNetwork};
+use crate::types::OptionCode;
+
+/// Most options of one network or guest.
+const MAX_OPTIONS: usize = 32;
+/// What the server says itself: mask and broadcast address, and what the protocol runs on.
+const KEPT: [u8; 14] = [1, 28, 50, 52, 53, 54, 55, 56, 57, 61, 80, 82, 90, 118];
+/// Bytes of a message that every client takes (RFC 2131 2), less header, end, and the options of each reply: type, server,
+/// lease times, mask, broadcast address and the client's id.
+const ROOM: usize = 548 - 240 - 1 - (3 + 6 + 18 + 6 + 6 + 21);
+
+/// What is wrong with the options of network number `index` and of its guests.
+pub(super) fn check(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork) {
+    options(scope, &format!("networks[{index}].dhcp.options"), &network.dhcp.options);
+    for (position, guest) in network.guests.iter().enumerate() {
+        if !guest.dhcp.options.is_empty() {
+            let path = format!("networks[{index}].guests[{position}].dhcp.options");
+            options(scope, &path, &guest.dhcp.options);
+        }
+    }
+    let needed = needed(network);
+    if needed > ROOM {
+        let over = needed - ROOM;
+        let reason = format!(
+            "the options are {over} bytes too long for clients that do not say how much they take; \
+             the least needed are left out for these"
+        );
+        scope.warning(format!("networks[{index}].dhcp"), "options-too-long", reason);
+    }
+}
+
+fn options(scope: &mut Scope<'_>, path: &str, options: &[DhcpOption]) {
+    if options.len() > MAX_OPTIONS {
+        let reason = format!("{} options are more than {MAX_OPTIONS}", options.len());
+        scope.error(path, "too-many", reason);
+    }
+    scope.unique(
+        "option",
+        "duplicate-option",
+        options.iter().enumerate().map(|(i, o)| (o.code, format!("{path}[{i}].code"))),
+    );
+    for (index, option) in options.iter().enumerate() {
+        let code = option.code;
+        if KEPT.contains(&code.get()) {
+            let reason = format!("option {code} is made by the server itself");
+            scope.error(format!("{path}[{index}].code"), "option-kept", reason);
+        } else if let Some(reason) = misfit(code, &option.value) {
+            scope.error(format!("{path}[{index}].value"), "option-value", reason);
+        }
+    }
+}
+
+/// Why `value` is none for `code`.
+fn misfit(code: OptionCode, value: &DhcpValue) -> Option<String> {
+    let expected = match code.get() {
+        3 | 4 | 5 | 6 | 7 | 41 | 42 | 44 | 45 | 48 | 49 | 65 | 69 | 150 => "addresses",
+        12 | 14 | 15 | 17 | 18 | 40 | 47 | 62 | 64 | 66 | 67 | 100 | 101 | 114 | 252 => "text",
+        13 | 19 | 20 | 22 | 23 | 26 | 35 | 37 | 38 | 46 | 51 | 58 | 59 | 108 | 116 => "number",
+        119 => "names",
+        121 | 249 => "routes",
+        43 | 60 | 124 | 125 => "hex",
+        _ => "",
+    };
+    let (given, is_empty) = match value {
+        DhcpValue::Addresses(list) => ("addresses", list.is_empty()),
+        DhcpValue::Names(list) => ("names", list.is_empty()),
+        DhcpValue::Text(_) => ("text", false),
+        DhcpValue::Number(_) => ("number", false),
+        DhcpValue::Routes(list) => ("routes", list.is_empty()),
+        DhcpValue::Hex(_) => ("hex", false),
+    };
+    if is_empty {
+        return Some(format!("option {code} has an empty list"));
+    }
+    if let DhcpValue::Number(number) = value
+        && u64::from(*number) >= 1 << (8 * code.number_width())
+    {
+        return Some(format!("{number} does not fit into option {code}"));
+    }
+    let fits = given == expected || given == "hex" || expected.is_empty();
+    (!fits).then(|| format!("option {code} holds {expected}, not {given}"))
+}
+
+/// Bytes of what the network's guests are told, the longest host name among them.
+fn needed(network: &GuestNetwork) -> usize {
+    let dhcp = &network.dhcp;
+    let own = |code: u8| dhcp.options.iter().any(|option| option.code.get() == code);
+    let given: usize = dhcp.options.iter().map(|option| 2 + option.value.length(option.code)).sum();
+    let routes: usize = dhcp.routes.iter().map(crate::config::ClasslessRoute::length).sum();
+    let name = |guest: &Guest| guest.hostname.as_str().len();
+    [
+        (3, 6),
+        (6, 2 + 4 * dhcp.resolvers.len().max(1)),
+        (12, 2 + network.guests.iter().map(name).max().unwrap_or(0)),
+        (15, 2 + network.domain.as_str().len()),
+        (26, 4),
+        (121, 2 + 5 + routes),
+    ]
+    .into_iter()
+    .filter_map(|(code, length)| (!own(code)).then_some(length))
+    .sum::<usize>()
+        + given
+}

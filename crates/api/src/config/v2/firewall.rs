@@ -1,0 +1,44 @@
+//! Rules on public addresses and on what guests may open (guide 11.14).
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Traffic;
+use crate::types::{Cidr, ObjectId};
+
+/// Lets connections in to a public address of an isolated network, judged before any translation. What no rule lets in is
+/// dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirewallRule {
+    /// Unique among the firewall rules.
+    pub id: ObjectId,
+    /// One of the public addresses.
+    #[schema(value_type = String, example = "198.51.100.11")]
+    pub public: Ipv4Addr,
+    /// Where from. Default: anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Cidr>,
+    /// What.
+    pub traffic: Traffic,
+}
+
+/// An exception to a network's egress policy: where that is `deny`, these may leave; where it is `allow`, these may not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EgressRule {
+    /// Unique among the egress rules.
+    pub id: ObjectId,
+    /// The guests' network.
+    pub network: ObjectId,
+    /// Which guests, by address. Default: all of the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Cidr>,
+    /// Where to. Default: anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Cidr>,
+    /// What.
+    pub traffic: Traffic,
+}

@@ -1,0 +1,41 @@
+//! Version 2 of the configuration: one head for every appliance, and a part for its role.
+
+mod appliance;
+pub mod balancer;
+mod blobs;
+mod dhcp;
+mod dns;
+mod firewall;
+mod link;
+mod metadata;
+mod network;
+mod proxy;
+mod public;
+mod role;
+mod route;
+mod router;
+pub mod ssvm;
+mod traffic;
+mod vpc;
+pub mod vpn;
+
+pub use appliance::{ApplianceConfig, ConfigVersion, Control};
+pub use dhcp::{DhcpBoot, DhcpOption, DhcpValue, GuestDhcp};
+pub use dns::{DnsConfig, ForwardZone, NetworkDns};
+pub use firewall::{EgressRule, FirewallRule};
+pub use link::{Attachment, Link, LinkRole};
+pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
+pub use network::{ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, SourceNat};
+pub use proxy::{
+    ConsoleCertificate, ConsoleGrant, ConsoleLimits, ConsoleSettings, ConsoleSource, ProxyConfig,
+    Screen, ScreenTls, Unencrypted,
+};
+pub use public::{ForwardProtocol, PortForward, PublicAddress, StaticNat};
+pub use role::{
+    AnyPart, Part, ProxyDocument, ProxyPart, RouterDocument, RouterPart, SsvmDocument, SsvmPart,
+};
+pub use route::{PolicyRule, Route};
+pub use router::RouterConfig;
+pub use ssvm::SsvmConfig;
+pub use traffic::Traffic;
+pub use vpc::{Acl, AclAction, AclDirection, AclRule, PrivateGateway, Vpc};

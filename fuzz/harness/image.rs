@@ -1,0 +1,78 @@
+//! What the image fuzz targets and the stable test that replays their corpus do with bytes.
+//!
+//! An image is mostly zeros, so an input is a recipe: the length, then pieces with their offsets. Checksums are made right,
+//! since whoever forges an image does so too.
+
+#![allow(dead_code)] // each target uses one half
+
+use sluice_ssvm::image::{Format, Head, Judgement, inspect_as, samples};
+
+/// Longest image.
+const MOST: usize = 4 << 20;
+/// Piece: offset (4 bytes, little-endian), length (2), bytes.
+const PIECE: usize = 6;
+
+/// The image of a recipe.
+fn cook(recipe: &[u8]) -> Vec<u8> {
+    let Some((length, mut rest)) = recipe.split_first_chunk() else { return Vec::new() };
+    let mut image = vec![0; u32::from_le_bytes(*length) as usize % (MOST + 1)];
+    while let Some((head, pieces)) = rest.split_first_chunk::<PIECE>() {
+        let [a, b, c, d, e, f] = *head;
+        let (offset, length) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
+        let piece = pieces.get(..usize::from(length)).unwrap_or(pieces);
+        let start = offset as usize;
+        if let Some(place) = image.get_mut(start..start + piece.len()) {
+            place.copy_from_slice(piece);
+        }
+        rest = pieces.get(piece.len()..).unwrap_or_default();
+    }
+    image
+}
+
+/// The recipe of an image: its bytes that are not zero.
+pub(crate) fn recipe(image: &[u8]) -> Vec<u8> {
+    const RUN: usize = 64;
+    let mut recipe = u32::try_from(image.len()).unwrap_or(0).to_le_bytes().to_vec();
+    let mut at = 0;
+    for run in image.chunk_by(|one, other| (*one == 0) == (*other == 0)) {
+        for piece in run.chunks(RUN).filter(|piece| piece.first() != Some(&0)) {
+            recipe.extend(u32::try_from(at).unwrap_or(0).to_le_bytes());
+            recipe.extend(u16::try_from(piece.len()).unwrap_or(0).to_le_bytes());
+            recipe.extend(piece);
+            at += piece.len();
+        }
+        if run.first() == Some(&0) {
+            at += run.len();
+        }
+    }
+    recipe
+}
+
+/// An image of `format` arrives: it is judged the same by its whole as by its head, or its head does not say yet.
+pub(crate) fn image(format: Format, recipe: &[u8]) {
+    let mut image = cook(recipe);
+    samples::sum_up(&mut image);
+    let whole = inspect_as(&image, format);
+    assert!(!matches!(whole, Err(Judgement::NotYet)), "a whole image is judged");
+    let head = image.get(..image.len() / 2).unwrap_or_default();
+    if inspect_as(&Head { bytes: head }, format).is_ok() {
+        assert!(whole.is_ok(), "let in by its head, refused as a whole");
+    }
+}
+
+/// A zip archive arrives: unpacking never panics, in one piece or in many.
+pub(crate) fn zip(bytes: &[u8]) {
+    for step in [bytes.len().max(1), 7] {
+        let Ok(mut unpacker) = unpacker(bytes) else { return };
+        let mut out = |_| Ok::<(), sluice_ssvm::unpack::UnpackError>(());
+        let pushed = bytes.chunks(step).try_for_each(|piece| unpacker.push(piece, &mut out));
+        let _ = pushed.and_then(|()| unpacker.finish(&mut out));
+    }
+}
+
+fn unpacker(
+    bytes: &[u8],
+) -> Result<sluice_ssvm::unpack::Unpacker, sluice_ssvm::unpack::UnpackError> {
+    use sluice_ssvm::unpack::{Compression, Unpacker};
+    Unpacker::new(Compression::Zip, bytes, 1 << 20)
+}

@@ -1,0 +1,132 @@
+//! From the store to the model of one appliance: all reads are here, so that the compilation itself is pure.
+
+use crate::error::Error;
+use crate::kinds::appliance::{Appliance, ApplianceNic, NicPurpose, Uplink};
+use crate::kinds::network::Network;
+use crate::kinds::physical_network::PhysicalNetwork;
+use crate::kinds::private_gateway::PrivateGateway;
+use crate::kinds::public_ip::PublicIp;
+use crate::kinds::public_range::PublicRange;
+use crate::kinds::zone::Zone;
+use crate::kinds::{dynamic, guest};
+use crate::store::Conn;
+use crate::store::objects::ALL;
+
+use super::{ApplianceModel, Carrier, NetworkModel, PrivateModel, PublicIpModel, UplinkModel};
+
+/// All that the configuration of `appliance` is made of.
+pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<ApplianceModel, Error> {
+    let zone: Zone = dynamic::by_id(conn, &appliance.zone).await?;
+    let control = appliance.nics.iter().find(|nic| nic.purpose == NicPurpose::Control);
+    let missing = || Error::Corrupt { what: "control NIC", reason: "there is none".to_owned() };
+    let router = [("router", appliance.id.as_str())];
+    let ips: Vec<PublicIp> = dynamic::load(conn, &router, ALL).await?;
+    let mut ranges = Vec::with_capacity(ips.len());
+    for ip in &ips {
+        ranges.push(dynamic::by_id::<PublicRange>(conn, &ip.public_range).await?);
+    }
+    let (mut uplinks, mut public) = (Vec::new(), Vec::new());
+    for up in &appliance.uplinks {
+        let own = |(_, range): &(&PublicIp, &PublicRange)| {
+            range.physical_network == up.physical_network && range.vlan == up.vlan
+        };
+        let own: Vec<_> = ips.iter().zip(&ranges).filter(own).collect();
+        uplinks.push(uplink(up, &own)?);
+        public.extend(own.into_iter().map(|(ip, range)| public_ip(up, ip, range)));
+    }
+    let mut networks = Vec::new();
+    for network in dynamic::load::<Network>(conn, &router, ALL).await? {
+        networks.push(network_model(conn, &network).await?);
+    }
+    Ok(ApplianceModel {
+        appliance: appliance.id.clone(),
+        control_mac: control.ok_or_else(missing)?.mac,
+        control: appliance.control,
+        control_gateway: zone.control_gateway,
+        storage_address: appliance.storage_address,
+        managers: zone.managers,
+        resolvers: zone.resolvers,
+        carriers: carriers(conn, appliance).await?,
+        uplinks,
+        ips: public,
+        networks,
+        private: dynamic::load::<PrivateGateway>(conn, &router, ALL)
+            .await?
+            .into_iter()
+            .map(private)
+            .collect(),
+        certificate: appliance.certificate,
+        allowed_sources: appliance.allowed_sources.clone(),
+    })
+}
+
+fn private(gateway: PrivateGateway) -> PrivateModel {
+    PrivateModel {
+        link: gateway.link,
+        physical_network: gateway.physical_network,
+        vlan: gateway.vlan,
+        address: gateway.address,
+    }
+}
+
+async fn carriers(conn: &mut Conn, appliance: &Appliance) -> Result<Vec<Carrier>, Error> {
+    let mut carriers = Vec::with_capacity(appliance.nics.len());
+    for ApplianceNic { purpose, physical_network, link, mac } in &appliance.nics {
+        let Some(id) = physical_network else { continue };
+        let physical: PhysicalNetwork = dynamic::by_id(conn, id).await?;
+        carriers.push(Carrier {
+            physical_network: id.clone(),
+            purpose: *purpose,
+            link: link.clone(),
+            mac: *mac,
+            mtu: physical.mtu,
+        });
+    }
+    Ok(carriers)
+}
+
+fn uplink(up: &Uplink, own: &[(&PublicIp, &PublicRange)]) -> Result<UplinkModel, Error> {
+    let (_, range) = own.first().ok_or_else(|| Error::Corrupt {
+        what: "uplink",
+        reason: format!("{} has no address", up.link),
+    })?;
+    Ok(UplinkModel {
+        link: up.link.clone(),
+        physical_network: up.physical_network.clone(),
+        vlan: up.vlan,
+        gateway: range.gateway,
+    })
+}
+
+fn public_ip(up: &Uplink, ip: &PublicIp, range: &PublicRange) -> PublicIpModel {
+    PublicIpModel {
+        id: ip.id.clone(),
+        address: ip.address,
+        prefix: range.cidr.prefix(),
+        link: up.link.clone(),
+        network: ip.network.clone(),
+        purpose: ip.purpose,
+    }
+}
+
+async fn network_model(conn: &mut Conn, network: &Network) -> Result<NetworkModel, Error> {
+    let link = network.link.clone().ok_or_else(|| Error::Corrupt {
+        what: "network",
+        reason: format!("{} has a router but no link", network.id),
+    })?;
+    Ok(NetworkModel {
+        id: network.id.clone(),
+        link,
+        physical_network: network.physical_network.clone(),
+        vlan: network.vlan,
+        cidr: network.cidr,
+        gateway: network.gateway,
+        domain: network.domain.clone(),
+        egress: network.egress,
+        lease_seconds: network.lease_seconds,
+        mtu: network.mtu,
+        source_nat: network.source_nat,
+        acl: network.acl.clone(),
+        guests: guest::served(conn, &network.id).await?,
+    })
+}

@@ -1,0 +1,77 @@
+//! Secondary storage: stores, images to be brought in, grants, and where they are served.
+
+use std::net::IpAddr;
+
+use sluice_api::config::SsvmDocument;
+use sluice_api::config::ssvm::{Grant, ImageStore, Job, Listener, Permission, What};
+
+use super::ApplianceModel;
+use crate::error::Error;
+use crate::kinds::image_grant::{ImageGrant, ImagePermission};
+use crate::kinds::{dynamic, image, image_store};
+use crate::store::Conn;
+use crate::store::objects::ALL;
+
+/// Adds what a secondary storage VM does.
+pub(super) async fn add(
+    conn: &mut Conn,
+    model: &ApplianceModel,
+    config: &mut SsvmDocument,
+) -> Result<(), Error> {
+    let own = [("router", model.appliance.as_str())];
+    let role = &mut config.role;
+    role.resolvers.clone_from(&model.resolvers);
+    // nothing is fetched from where the cloud's own machines talk to each other
+    role.fetch.refused = vec![model.control.network()];
+    role.fetch.refused.extend(model.storage_address.map(|address| address.network()));
+    role.fetch.allowed.clone_from(&model.allowed_sources);
+    for store in dynamic::load::<image_store::ImageStore>(conn, &own, ALL).await? {
+        let kind = store.kind();
+        let image_store::ImageStore { id, read_only, full_percent, .. } = store;
+        role.stores.push(ImageStore { id, kind, read_only, full_percent });
+    }
+    for image in dynamic::load::<image::Image>(conn, &own, ALL).await? {
+        role.jobs.push(job_of(image));
+    }
+    for grant in dynamic::load::<ImageGrant>(conn, &own, ALL).await? {
+        let image: image::Image = dynamic::by_id(conn, &grant.image).await?;
+        role.grants.push(grant_of(grant, &image));
+    }
+    role.listeners = model.certificate.iter().flat_map(|tls| listeners(model, *tls)).collect();
+    Ok(())
+}
+
+fn job_of(image: image::Image) -> Job {
+    let (source, place) = (image.source(), image.place());
+    let image::Image { id, image_store: store, format, checksum, .. } = image;
+    Job { id, what: What::Import { source, store, place, format, checksum } }
+}
+
+fn grant_of(grant: ImageGrant, image: &image::Image) -> Grant {
+    let permission = match grant.permission {
+        ImagePermission::Upload => {
+            Permission::Upload { job: image.id.clone(), most_bytes: grant.most_bytes }
+        }
+        ImagePermission::Download => Permission::Download {
+            store: image.image_store.clone(),
+            place: image.place(),
+            file_name: None,
+            most_downloads: grant.most_downloads,
+            bytes_per_second: grant.bytes_per_second,
+        },
+    };
+    Grant { id: grant.id, token: grant.token, expires: grant.expires, permission }
+}
+
+/// Its public addresses; without a certificate nobody is served, for tokens are no secret on plain HTTP.
+fn listeners(
+    model: &ApplianceModel,
+    tls: sluice_api::types::BlobDigest,
+) -> impl Iterator<Item = Listener> {
+    model.ips.iter().map(move |ip| Listener {
+        link: ip.link.clone(),
+        address: IpAddr::V4(ip.address),
+        port: None,
+        tls: Some(tls),
+    })
+}

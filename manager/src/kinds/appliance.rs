@@ -1,0 +1,506 @@
+//! System VMs: routers, console proxies and secondary storage VMs. What their machine must be (NICs, addresses) follows
+//! from what they serve; what they should do is compiled from the whole model.
+//!
+//! Guarantees: a NIC and its link keep their names for as long as they are needed, whatever comes and goes beside them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use sluice_api::boot::Role;
+use sluice_api::types::{
+    ApplianceId, BlobDigest, Cidr, InterfaceAddress, LinkName, MacAddr, ObjectId, Secret, VlanId,
+};
+use utoipa::ToSchema;
+
+use super::network::Network;
+use super::physical_network::PhysicalNetwork;
+use super::private_gateway::PrivateGateway;
+use super::public_ip::{PublicIp, PublicIpSpec, Purpose, ipv4};
+use super::public_range::PublicRange;
+use super::zone::Zone;
+use super::{Column, Context, Key, Kind, Names};
+use crate::alloc::{Pool, PoolClass, PoolName, mac_number, random_mac};
+use crate::error::Error;
+use crate::store::{Taken, allocations, wanted};
+
+/// Control addresses that appliances never get: managers, gateways and the lab's own services sit there.
+const KEPT_CONTROL_ADDRESSES: i64 = 9;
+/// How often a random MAC is drawn; with 46 bits the second is needed once in a million clouds.
+const DRAWS: usize = 8;
+
+/// A system VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Appliance {
+    /// Also its host name and the name in its certificate.
+    pub id: ApplianceId,
+    /// Unique in the zone; the id unless one was given.
+    pub name: ObjectId,
+    /// What it is.
+    pub role: Role,
+    /// Id of its zone.
+    pub zone: ObjectId,
+    /// Its address on the control network.
+    pub control: InterfaceAddress,
+    /// Where the manager reaches it, if not at the control address.
+    #[schema(value_type = Option<String>)]
+    pub endpoint: Option<SocketAddr>,
+    /// A router that was made with its network.
+    #[serde(default)]
+    pub with_network: bool,
+    /// The NICs that its machine must have; it finds them by their addresses.
+    pub nics: Vec<ApplianceNic>,
+    /// Its ways out.
+    #[serde(default)]
+    pub uplinks: Vec<Uplink>,
+    /// Id of the physical network that its storage traffic uses.
+    #[serde(default)]
+    pub storage_network: Option<ObjectId>,
+    /// Its address on the storage network.
+    #[serde(default)]
+    pub storage_address: Option<InterfaceAddress>,
+    /// Digest of the certificate chain and key that a proxy or ssvm shows to the public.
+    #[serde(default)]
+    pub certificate: Option<BlobDigest>,
+    /// Private networks that an ssvm may bring images in from.
+    #[serde(default)]
+    pub allowed_sources: Vec<Cidr>,
+    /// The public range that was asked for, until it has an address.
+    #[serde(skip)]
+    asked_range: Option<ObjectId>,
+}
+
+/// A NIC that an appliance's machine must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApplianceNic {
+    /// What it is for.
+    pub purpose: NicPurpose,
+    /// Id of the physical network to plug it into; none for the control network.
+    pub physical_network: Option<ObjectId>,
+    /// Name of its link in the appliance.
+    pub link: LinkName,
+    /// Its address on the wire.
+    pub mac: MacAddr,
+}
+
+/// What an appliance's NIC is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NicPurpose {
+    /// Control network.
+    Control,
+    /// Untagged public traffic.
+    Public,
+    /// Tagged traffic of a physical network.
+    Trunk,
+    /// Untagged storage traffic.
+    Storage,
+}
+
+/// A way out: a public VLAN of a physical network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Uplink {
+    /// Name of its link in the appliance.
+    pub link: LinkName,
+    /// Id of the physical network.
+    pub physical_network: ObjectId,
+    /// Its VLAN; none: untagged.
+    pub vlan: Option<VlanId>,
+}
+
+/// A system VM to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplianceSpec {
+    /// Zone, by name or id.
+    pub zone: ObjectId,
+    /// What it is to be. Routers of isolated networks are made with their network.
+    pub role: Role,
+    /// Unique in the zone. Default: its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ObjectId>,
+    /// Public range of the address of a proxy or ssvm, by name or id. Default: whichever of the zone has a free one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_range: Option<ObjectId>,
+    /// Physical network of an ssvm's storage traffic, by name or id. Default: it reaches its stores by the public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_network: Option<ObjectId>,
+    /// Its address on the storage network; required with `storage_network`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_address: Option<InterfaceAddress>,
+    /// Certificate chain and private key (PKCS #8) in PEM that a proxy or ssvm shows to the public. Default: an ssvm serves
+    /// nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Secret>,
+    /// Private networks that an ssvm may bring images in from. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_sources: Vec<Cidr>,
+    /// A router that is made with its network.
+    #[serde(skip)]
+    pub with_network: bool,
+}
+
+/// Changes to a system VM; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppliancePatch {
+    /// New certificate chain and private key in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Secret>,
+    /// New networks that images may come from; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_sources: Option<Vec<Cidr>>,
+}
+
+impl ApplianceSpec {
+    /// An appliance of `role` in `zone`.
+    pub fn of_zone(zone: &ObjectId, role: Role) -> Self {
+        Self {
+            zone: zone.clone(),
+            role,
+            name: None,
+            public_range: None,
+            storage_network: None,
+            storage_address: None,
+            certificate: None,
+            allowed_sources: Vec::new(),
+            with_network: false,
+        }
+    }
+}
+
+impl Kind for Appliance {
+    const NAMES: Names = Names {
+        word: "appliance",
+        plural: "appliances",
+        prefix: "r",
+        about: "System VMs: routers, console proxies, secondary storage VMs",
+    };
+    const KEYS: &'static [Key] = &[
+        Key::to("zone", "zone"),
+        Key::text("role"),
+        Key::to("storage_network", "physical network"),
+    ];
+    const SCOPE: Option<&'static str> = Some("zone");
+    const COLUMNS: &'static [Column] = &[
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("ROLE", "/role"),
+        ("ZONE", "/zone"),
+        ("CONTROL", "/control"),
+        ("ENDPOINT", "/endpoint"),
+    ];
+
+    type Spec = ApplianceSpec;
+    type Patch = AppliancePatch;
+
+    fn prefix(spec: &ApplianceSpec) -> &'static str {
+        match spec.role {
+            Role::Router => "r",
+            Role::Proxy => "p",
+            Role::Ssvm => "s",
+        }
+    }
+
+    fn id(&self) -> ObjectId {
+        object_id(&self.id)
+    }
+
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    async fn create(
+        context: &mut Context<'_>,
+        id: ObjectId,
+        spec: ApplianceSpec,
+    ) -> Result<Self, Error> {
+        let zone = context.find::<Zone>(None, &spec.zone).await?;
+        let appliance: ApplianceId = id
+            .as_str()
+            .parse()
+            .map_err(|_| Error::Corrupt { what: "id", reason: format!("{id} is none") })?;
+        let storage = storage_network(context, &zone, &spec).await?;
+        let certificate = match &spec.certificate {
+            Some(pem) => Some(context.keep(pem.reveal().as_bytes()).await?),
+            None => None,
+        };
+        let mac = take_mac(context, None, nic_of(context, &appliance)).await?;
+        let control = ApplianceNic {
+            purpose: NicPurpose::Control,
+            physical_network: None,
+            link: link("ctl", None)?,
+            mac,
+        };
+        Ok(Self {
+            control: take_control(context, &zone, &appliance).await?,
+            id: appliance,
+            name: spec.name.unwrap_or(id),
+            role: spec.role,
+            zone: zone.id,
+            endpoint: None,
+            with_network: spec.with_network,
+            nics: vec![control],
+            uplinks: Vec::new(),
+            storage_network: storage,
+            storage_address: spec.storage_address,
+            certificate,
+            allowed_sources: spec.allowed_sources,
+            asked_range: spec.public_range,
+        })
+    }
+
+    async fn created(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        wanted::insert(context.conn, self.id.as_str()).await?;
+        if self.role == Role::Router {
+            return Ok(());
+        }
+        let spec = PublicIpSpec {
+            router: Some(object_id(&self.id)),
+            public_range: self.asked_range.take(),
+            purpose: Purpose::Appliance,
+            ..PublicIpSpec::of_zone(&self.zone)
+        };
+        context.make::<PublicIp>(spec).await?;
+        *self = context.get(&object_id(&self.id)).await?;
+        Ok(())
+    }
+
+    async fn update(
+        &mut self,
+        context: &mut Context<'_>,
+        patch: AppliancePatch,
+    ) -> Result<(), Error> {
+        if let Some(pem) = &patch.certificate {
+            self.certificate = Some(context.keep(pem.reveal().as_bytes()).await?);
+        }
+        self.allowed_sources =
+            patch.allowed_sources.unwrap_or_else(|| self.allowed_sources.clone());
+        Ok(())
+    }
+
+    async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        let id = object_id(&self.id);
+        let networks = context.all::<Network>(&[("router", id.as_str())]).await?;
+        if let Some(network) = networks.first() {
+            let by = format!(
+                "network {}; to rebuild the machine, take a new boot document",
+                network.name
+            );
+            return Err(Error::InUse { kind: Self::NAMES.word, name: self.name(), by });
+        }
+        for mut ip in context.all::<PublicIp>(&[("router", id.as_str())]).await? {
+            if ip.purpose == Purpose::Appliance {
+                ip.purpose = Purpose::None;
+                context.remove(ip).await?;
+            }
+        }
+        // its machine was destroyed, so nothing has to be confirmed any more
+        allocations::free_all(context.conn, id.as_str()).await
+    }
+
+    fn prunes(&self) -> bool {
+        !self.with_network
+    }
+
+    async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
+        Ok(vec![self.id.clone()])
+    }
+}
+
+/// An appliance's id as the id of an object.
+///
+/// # Panics
+///
+/// Never: both have the same form.
+#[expect(clippy::expect_used, reason = "the invariant is in the message")]
+pub fn object_id(id: &ApplianceId) -> ObjectId {
+    id.as_str().parse().expect("both types have one form")
+}
+
+async fn storage_network(
+    context: &mut Context<'_>,
+    zone: &Zone,
+    spec: &ApplianceSpec,
+) -> Result<Option<ObjectId>, Error> {
+    let invalid = |field, reason: &str| Err(Error::Invalid { field, reason: reason.to_owned() });
+    if spec.role != Role::Ssvm && spec.storage_network.is_some() {
+        return invalid("storage_network", "is of an ssvm alone");
+    }
+    match (&spec.storage_network, spec.storage_address) {
+        (None, None) => Ok(None),
+        (Some(name), Some(_)) => {
+            Ok(Some(context.find::<PhysicalNetwork>(Some(&zone.id), name).await?.id))
+        }
+        _ => invalid("storage_address", "is given together with storage_network"),
+    }
+}
+
+fn nic_of<'t>(context: &Context<'t>, id: &'t ApplianceId) -> Taken<'t> {
+    context.taken(id.as_str(), "appliance NIC", Some(id))
+}
+
+/// The name of a link: a stem and a number.
+pub(super) fn link(stem: &str, number: Option<usize>) -> Result<LinkName, Error> {
+    let number = number.map(|number| number.to_string()).unwrap_or_default();
+    format!("{stem}{number}")
+        .parse()
+        .map_err(|error| Error::Corrupt { what: "link name", reason: format!("{error}") })
+}
+
+/// The first name of `stem` that none of `used` has.
+pub(super) fn free_link<'a>(
+    stem: &str,
+    used: impl Iterator<Item = &'a LinkName> + Clone,
+) -> Result<LinkName, Error> {
+    let mut number = 0;
+    loop {
+        let name = link(stem, Some(number))?;
+        if !used.clone().any(|other| other == &name) {
+            return Ok(name);
+        }
+        number += 1;
+    }
+}
+
+async fn take_control(
+    context: &mut Context<'_>,
+    zone: &Zone,
+    id: &ApplianceId,
+) -> Result<InterfaceAddress, Error> {
+    let mut pool = Pool::hosts(zone.control_cidr).without_first(KEPT_CONTROL_ADDRESSES);
+    if let Some(gateway) = zone.control_gateway {
+        pool = pool.without(i64::from(u32::from(gateway)));
+    }
+    let taken = context.taken(id.as_str(), "control address", Some(id));
+    let name = PoolName::of_cloud(PoolClass::Control);
+    let value = allocations::take_any(context.conn, &name, &pool, taken).await?;
+    let value = value.ok_or_else(|| Error::Exhausted {
+        pool: format!("the control addresses of zone {}", zone.name),
+    })?;
+    InterfaceAddress::new(IpAddr::V4(ipv4(value)?), zone.control_cidr.prefix())
+        .map_err(|error| Error::Corrupt { what: "control address", reason: error.to_string() })
+}
+
+/// Takes the MAC that was asked for, or a random one.
+pub async fn take_mac(
+    context: &mut Context<'_>,
+    asked: Option<MacAddr>,
+    taken: Taken<'_>,
+) -> Result<MacAddr, Error> {
+    let pool = PoolName::of_cloud(PoolClass::Mac);
+    if let Some(mac) = asked {
+        if allocations::take(context.conn, &pool, mac_number(mac), taken).await? {
+            return Ok(mac);
+        }
+        return Err(Error::Conflict { field: "mac", reason: format!("{mac} is taken") });
+    }
+    for _ in 0..DRAWS {
+        let mac = random_mac();
+        if allocations::take(context.conn, &pool, mac_number(mac), taken).await? {
+            return Ok(mac);
+        }
+    }
+    Err(Error::Exhausted { pool: "the MAC addresses".to_owned() })
+}
+
+/// What it served is gone: an appliance that was made with it and that no machine ever ran goes too, and frees all that
+/// it had; another gets what is left.
+pub(super) async fn retire(context: &mut Context<'_>, id: &ApplianceId) -> Result<(), Error> {
+    let appliance: Appliance = context.get(&object_id(id)).await?;
+    let machine = wanted::machine(context.conn, id.as_str()).await?.unwrap_or_default();
+    let never_booted = machine.sent.is_none() && machine.certificate_until.is_none();
+    if appliance.with_network && never_booted {
+        return context.remove(appliance).await;
+    }
+    replug(context, id).await
+}
+
+/// Where an appliance has to be plugged in, the control network apart.
+type Plug = (NicPurpose, ObjectId);
+
+/// Brings NICs and uplinks to what the appliance's networks and public addresses need: what is needed stays as it is,
+/// what is no longer needed is released, what is missing is made.
+pub async fn replug(context: &mut Context<'_>, id: &ApplianceId) -> Result<(), Error> {
+    let key = object_id(id);
+    let mut appliance: Appliance = context.get(&key).await?;
+    let networks = context.all::<Network>(&[("router", id.as_str())]).await?;
+    let mut ways = Vec::new();
+    for ip in context.all::<PublicIp>(&[("router", id.as_str())]).await? {
+        let range: PublicRange = context.get(&ip.public_range).await?;
+        let way = (range.physical_network, range.vlan);
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    uplinks(&mut appliance, ways)?;
+    let mut plugs: Vec<Plug> = Vec::new();
+    for up in appliance.uplinks.iter().filter(|up| up.vlan.is_none()) {
+        plugs.push((NicPurpose::Public, up.physical_network.clone()));
+    }
+    let tagged = appliance.uplinks.iter().filter(|up| up.vlan.is_some());
+    let gateways = context.all::<PrivateGateway>(&[("router", id.as_str())]).await?;
+    let trunks = networks.iter().map(|network| &network.physical_network);
+    let private = gateways.iter().map(|gateway| &gateway.physical_network);
+    for trunk in trunks.chain(tagged.map(|up| &up.physical_network)).chain(private) {
+        plugs.push((NicPurpose::Trunk, trunk.clone()));
+    }
+    plugs.extend(appliance.storage_network.iter().map(|net| (NicPurpose::Storage, net.clone())));
+    nics(context, &mut appliance, plugs).await?;
+    context.save(&appliance).await
+}
+
+fn uplinks(appliance: &mut Appliance, ways: Vec<(ObjectId, Option<VlanId>)>) -> Result<(), Error> {
+    let way = |up: &Uplink| (up.physical_network.clone(), up.vlan);
+    appliance.uplinks.retain(|up| ways.contains(&way(up)));
+    for wanted in ways {
+        if appliance.uplinks.iter().all(|up| way(up) != wanted) {
+            let link = free_link("pub", appliance.uplinks.iter().map(|up| &up.link))?;
+            let (physical_network, vlan) = wanted;
+            appliance.uplinks.push(Uplink { link, physical_network, vlan });
+        }
+    }
+    Ok(())
+}
+
+async fn nics(
+    context: &mut Context<'_>,
+    appliance: &mut Appliance,
+    plugs: Vec<Plug>,
+) -> Result<(), Error> {
+    let plug = |nic: &ApplianceNic| nic.physical_network.clone().map(|net| (nic.purpose, net));
+    let (kept, gone): (Vec<_>, Vec<_>) = appliance
+        .nics
+        .drain(..)
+        .partition(|nic| plug(nic).is_none_or(|plug| plugs.contains(&plug)));
+    appliance.nics = kept;
+    for nic in gone {
+        let pool = PoolName::of_cloud(PoolClass::Mac);
+        let (number, owner) = (mac_number(nic.mac), appliance.id.as_str());
+        allocations::release_item(context.conn, &pool, number, owner).await?;
+    }
+    for wanted in plugs {
+        if appliance.nics.iter().any(|nic| plug(nic).as_ref() == Some(&wanted)) {
+            continue;
+        }
+        let taken = nic_of(context, &appliance.id);
+        let mac = take_mac(context, None, taken).await?;
+        let link = nic_link(appliance, &wanted)?;
+        let (purpose, network) = wanted;
+        appliance.nics.push(ApplianceNic { purpose, physical_network: Some(network), link, mac });
+    }
+    Ok(())
+}
+
+fn nic_link(appliance: &Appliance, (purpose, network): &Plug) -> Result<LinkName, Error> {
+    let used = appliance.nics.iter().map(|nic| &nic.link);
+    match purpose {
+        NicPurpose::Control => link("ctl", None),
+        NicPurpose::Trunk => free_link("trunk", used),
+        NicPurpose::Storage => free_link("stor", used),
+        NicPurpose::Public => {
+            let own = |up: &&Uplink| up.vlan.is_none() && &up.physical_network == network;
+            let up = appliance.uplinks.iter().find(own);
+            up.map_or_else(|| free_link("pub", used), |up| Ok(up.link.clone()))
+        }
+    }
+}

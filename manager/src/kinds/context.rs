@@ -1,0 +1,121 @@
+//! The transaction of a change, as kinds see it.
+
+use std::collections::BTreeSet;
+
+use sluice_api::types::{ApplianceId, BlobDigest, ObjectId, Secret};
+
+use super::{Kind, dynamic};
+use crate::error::Error;
+use crate::store::objects::{self, ALL};
+use crate::store::{Conn, Taken, blobs};
+
+/// Whose everything is until there are accounts.
+pub const ACCOUNT: &str = "default";
+
+/// The transaction that a change is made in.
+pub struct Context<'c> {
+    /// The transaction.
+    pub conn: &'c mut Conn,
+    /// The request's id.
+    pub(crate) request: Option<&'c str>,
+    /// Appliances to compile before the transaction ends.
+    pub(crate) touched: BTreeSet<ApplianceId>,
+    /// The zones that a description is about: what it names without a zone is looked for there alone. Empty: anywhere.
+    pub(crate) zones: Vec<ObjectId>,
+}
+
+impl<'c> Context<'c> {
+    /// A change that nothing is known of yet.
+    pub(crate) fn new(conn: &'c mut Conn, request: Option<&'c str>) -> Self {
+        Self { conn, request, touched: BTreeSet::new(), zones: Vec::new() }
+    }
+
+    /// Has the configuration of `appliance` compiled before the transaction ends.
+    pub fn touch(&mut self, appliance: &ApplianceId) {
+        self.touched.insert(appliance.clone());
+    }
+
+    /// For whom an item of a pool is taken: `owner` is the id of an object; `appliance` has to confirm its release.
+    pub fn taken<'t>(
+        &self,
+        owner: &'t str,
+        purpose: &'t str,
+        appliance: Option<&'t ApplianceId>,
+    ) -> Taken<'t>
+    where
+        'c: 't,
+    {
+        let appliance = appliance.map(ApplianceId::as_str);
+        Taken { owner, purpose, appliance, request: self.request }
+    }
+
+    /// The object of kind `K` with this name or id, inside the object `within` of [`Kind::SCOPE`] if that is known.
+    pub async fn find<K: Kind>(
+        &mut self,
+        within: Option<&ObjectId>,
+        name: &ObjectId,
+    ) -> Result<K, Error> {
+        let mut found = dynamic::called::<K>(self.conn, within, name).await?;
+        dynamic::only_of_zones(&mut found, &self.zones);
+        dynamic::only(K::NAMES.word, name, found, |object: &K| object.id().to_string())
+    }
+
+    /// The object with this id, which another refers to.
+    pub async fn get<K: Kind>(&mut self, id: &ObjectId) -> Result<K, Error> {
+        dynamic::by_id(self.conn, id).await
+    }
+
+    /// All objects of kind `K` with these contents in these columns.
+    pub async fn all<K: Kind>(&mut self, filter: objects::Where<'_>) -> Result<Vec<K>, Error> {
+        dynamic::load(self.conn, filter, ALL).await
+    }
+
+    /// Makes an object of another kind within this change.
+    pub async fn make<K: Kind>(&mut self, spec: K::Spec) -> Result<K, Error> {
+        Box::pin(dynamic::create(self, spec)).await
+    }
+
+    /// Writes an object that was changed, and has its appliances compiled.
+    pub async fn save<K: Kind>(&mut self, object: &K) -> Result<(), Error> {
+        Box::pin(dynamic::save(self, object)).await
+    }
+
+    /// Deletes an object of another kind within this change.
+    pub async fn remove<K: Kind>(&mut self, object: K) -> Result<(), Error> {
+        Box::pin(dynamic::delete(self, object)).await.map(drop)
+    }
+
+    /// Keeps a secret that could be guessed, and returns the digest that a configuration names: a line of random text comes first, so that the digest does not tell
+    /// when a guess is right.
+    pub async fn keep_secret(
+        &mut self,
+        field: &'static str,
+        secret: &Secret,
+    ) -> Result<BlobDigest, Error> {
+        if secret.reveal().is_empty() {
+            return Err(Error::Invalid { field, reason: "must not be empty".to_owned() });
+        }
+        let salt: [u8; 16] = rand::random();
+        let mut bytes: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+        bytes.push('\n');
+        bytes.push_str(secret.reveal());
+        self.keep(bytes.as_bytes()).await
+    }
+
+    /// The same for a secret that a new object needs.
+    pub async fn keep_required(
+        &mut self,
+        field: &'static str,
+        secret: Option<&Secret>,
+    ) -> Result<BlobDigest, Error> {
+        match secret {
+            Some(secret) => self.keep_secret(field, secret).await,
+            None => Err(Error::Invalid { field, reason: "must be given".to_owned() }),
+        }
+    }
+
+    /// Keeps bytes that are too large or too secret for a configuration, which names them by this digest.
+    pub async fn keep(&mut self, bytes: &[u8]) -> Result<BlobDigest, Error> {
+        blobs::put(self.conn, bytes).await
+    }
+}

@@ -1,0 +1,122 @@
+//! Remote access: road warriors come into guest networks by L2TP over IPsec (guide 11.17).
+
+use serde::{Deserialize, Serialize};
+use sluice_api::config::vpn::TunnelInternet;
+use sluice_api::types::{ApplianceId, BlobDigest, ClientRange, ObjectId, Secret};
+use utoipa::ToSchema;
+
+use super::{Column, Context, Key, Kind, Names, named, of_router, rule};
+use crate::error::Error;
+
+/// A remote access; fields as in [`RemoteAccessSpec`], references as ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = VpnRemoteAccess)]
+pub struct RemoteAccess {
+    /// Never used again once deleted.
+    pub id: ObjectId,
+    /// Unique in the zone.
+    pub name: ObjectId,
+    /// Id of its zone.
+    pub zone: ObjectId,
+    /// Id of the appliance that has the address.
+    pub router: ApplianceId,
+    /// Id of the public address.
+    pub public_ip: ObjectId,
+    /// Addresses: the first is the server's, the others are given to clients.
+    pub range: ClientRange,
+    /// May clients reach the Internet through the tunnel?
+    pub internet: TunnelInternet,
+    /// Digest of the pre-shared key.
+    pub psk: BlobDigest,
+}
+
+/// A remote access to be. Clients reach the network of the address, or all networks of its router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteAccessSpec {
+    /// Unique in the zone.
+    pub name: ObjectId,
+    /// Public address, by name or id; one has one remote access, and no static NAT.
+    pub public_ip: ObjectId,
+    /// Addresses such as `10.1.2.1-10.1.2.8`, nobody else's: the first is the server's, the others are given to clients.
+    pub range: ClientRange,
+    /// May clients reach the Internet through the tunnel? Default: deny.
+    #[serde(default)]
+    pub internet: TunnelInternet,
+    /// The pre-shared key of all clients. Required when it is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psk: Option<Secret>,
+}
+
+/// Changes to a remote access; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteAccessPatch {
+    /// New addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<ClientRange>,
+    /// New way to the Internet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internet: Option<TunnelInternet>,
+    /// New pre-shared key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psk: Option<Secret>,
+}
+
+impl Kind for RemoteAccess {
+    const NAMES: Names = Names {
+        word: "remote access",
+        plural: "remote accesses",
+        prefix: "ra",
+        about: "Remote access to guest networks by L2TP over IPsec",
+    };
+    const KEYS: &'static [Key] = &[
+        Key::to("zone", "zone"),
+        Key::to("router", "appliance"),
+        Key::to("public_ip", "public ip"),
+    ];
+    const SCOPE: Option<&'static str> = Some("zone");
+    const COLUMNS: &'static [Column] = &[
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("PUBLIC IP", "/public_ip"),
+        ("RANGE", "/range"),
+        ("INTERNET", "/internet"),
+    ];
+
+    type Spec = RemoteAccessSpec;
+    type Patch = RemoteAccessPatch;
+
+    named!();
+    of_router!();
+
+    async fn create(
+        context: &mut Context<'_>,
+        id: ObjectId,
+        spec: RemoteAccessSpec,
+    ) -> Result<Self, Error> {
+        let (ip, router) = rule::address(context, &spec.public_ip).await?;
+        let others = context.all::<Self>(&[("public_ip", ip.id.as_str())]).await?;
+        if let Some(other) = others.first() {
+            let reason = format!("{} has remote access {} already", ip.address, other.name);
+            return Err(Error::Conflict { field: "public_ip", reason });
+        }
+        let (range, internet) = (spec.range, spec.internet);
+        let psk = context.keep_required("psk", spec.psk.as_ref()).await?;
+        let (name, zone, public_ip) = (spec.name, ip.zone, ip.id);
+        Ok(Self { id, name, zone, router, public_ip, range, internet, psk })
+    }
+
+    async fn update(
+        &mut self,
+        context: &mut Context<'_>,
+        patch: RemoteAccessPatch,
+    ) -> Result<(), Error> {
+        self.range = patch.range.unwrap_or(self.range);
+        self.internet = patch.internet.unwrap_or(self.internet);
+        if let Some(psk) = &patch.psk {
+            self.psk = context.keep_secret("psk", psk).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Site-to-site connections: tunnels between networks of ours and those behind a customer's gateway (guide 11.19.6).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sluice_api::types::{ApplianceId, Cidr, ObjectId};
+use utoipa::ToSchema;
+
+use super::customer_gateway::CustomerGateway;
+use super::fields::Fields;
+use super::{Action, Column, Context, Key, Kind, Names, named, of_router, rule};
+use crate::error::Error;
+
+/// A site-to-site connection; fields as in [`VpnConnectionSpec`], references as ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SiteConnection)]
+pub struct VpnConnection {
+    /// Never used again once deleted.
+    pub id: ObjectId,
+    /// Unique in the zone.
+    pub name: ObjectId,
+    /// Id of its zone.
+    pub zone: ObjectId,
+    /// Id of the appliance that has the address.
+    pub router: ApplianceId,
+    /// Id of the public address.
+    pub public_ip: ObjectId,
+    /// Id of the customer gateway.
+    pub customer_gateway: ObjectId,
+    /// Networks of ours; empty: the VPC's, or that of the address, or all of the router.
+    pub local_networks: Vec<Cidr>,
+    /// Does the peer begin?
+    pub passive: bool,
+    /// How often it was reset.
+    pub resets: u32,
+}
+
+/// A site-to-site connection to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VpnConnectionSpec {
+    /// Unique in the zone.
+    pub name: ObjectId,
+    /// Public address of ours, by name or id, without static NAT.
+    pub public_ip: ObjectId,
+    /// Customer gateway, by name or id, that has no connection yet.
+    pub customer_gateway: ObjectId,
+    /// Networks of ours that the peer reaches. Default: the VPC's, else that of the address, else all of the router.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local_networks: Vec<Cidr>,
+    /// Does the peer begin? Default false: we begin at once.
+    #[serde(default)]
+    pub passive: bool,
+}
+
+/// Changes to a site-to-site connection; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VpnConnectionPatch {
+    /// New networks of ours; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_networks: Option<Vec<Cidr>>,
+    /// Whether the peer begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passive: Option<bool>,
+}
+
+impl Kind for VpnConnection {
+    const NAMES: Names = Names {
+        word: "vpn connection",
+        plural: "vpn connections",
+        prefix: "vc",
+        about: "Site-to-site connections",
+    };
+    const KEYS: &'static [Key] = &[
+        Key::to("zone", "zone"),
+        Key::to("router", "appliance"),
+        Key::to("public_ip", "public ip"),
+        Key::to("customer_gateway", "customer gateway"),
+    ];
+    const SCOPE: Option<&'static str> = Some("zone");
+    const COLUMNS: &'static [Column] = &[
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("PUBLIC IP", "/public_ip"),
+        ("CUSTOMER GATEWAY", "/customer_gateway"),
+        ("PASSIVE", "/passive"),
+    ];
+    const ACTIONS: &'static [Action] =
+        &[Action { name: "reset", about: "End and begin anew", body: Fields::default }];
+
+    type Spec = VpnConnectionSpec;
+    type Patch = VpnConnectionPatch;
+
+    named!();
+    of_router!();
+
+    async fn create(
+        context: &mut Context<'_>,
+        id: ObjectId,
+        spec: VpnConnectionSpec,
+    ) -> Result<Self, Error> {
+        let (ip, router) = rule::address(context, &spec.public_ip).await?;
+        let gateway: CustomerGateway = context.find(Some(&ip.zone), &spec.customer_gateway).await?;
+        let others = context.all::<Self>(&[("customer_gateway", gateway.id.as_str())]).await?;
+        if let Some(other) = others.first() {
+            let reason = format!("{} has connection {} already", gateway.name, other.name);
+            return Err(Error::Conflict { field: "customer_gateway", reason });
+        }
+        Ok(Self {
+            id,
+            name: spec.name,
+            zone: ip.zone,
+            router,
+            public_ip: ip.id,
+            customer_gateway: gateway.id,
+            local_networks: spec.local_networks,
+            passive: spec.passive,
+            resets: 0,
+        })
+    }
+
+    async fn update(
+        &mut self,
+        _: &mut Context<'_>,
+        patch: VpnConnectionPatch,
+    ) -> Result<(), Error> {
+        self.local_networks = patch.local_networks.unwrap_or_else(|| self.local_networks.clone());
+        self.passive = patch.passive.unwrap_or(self.passive);
+        Ok(())
+    }
+
+    async fn act(
+        &mut self,
+        _: &mut Context<'_>,
+        _action: &'static str,
+        _body: Value,
+    ) -> Result<Value, Error> {
+        self.resets = self.resets.wrapping_add(1);
+        Ok(json!(self))
+    }
+}

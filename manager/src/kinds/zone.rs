@@ -1,0 +1,190 @@
+//! Zones: what their networks share (guide 2.2, 6.3).
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+use sluice_api::types::{ApplianceId, Cidr, ObjectId};
+use utoipa::ToSchema;
+
+use super::appliance::Appliance;
+use super::{Column, Context, Kind, Names};
+use crate::error::Error;
+
+/// A zone; fields as in [`ZoneSpec`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Zone {
+    /// Never used again once deleted.
+    pub id: ObjectId,
+    /// Unique among zones.
+    pub name: ObjectId,
+    /// Resolvers of its routers.
+    #[schema(value_type = Vec<String>)]
+    pub resolvers: Vec<IpAddr>,
+    /// Default addresses of guest networks.
+    pub guest_cidr: Cidr,
+    /// Addresses of appliances on the control network.
+    pub control_cidr: Cidr,
+    /// Next hop towards managers.
+    #[schema(value_type = Option<String>)]
+    pub control_gateway: Option<Ipv4Addr>,
+    /// Networks that managers connect from; empty: any.
+    pub managers: Vec<Cidr>,
+}
+
+/// A zone to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneSpec {
+    /// Unique among zones.
+    pub name: ObjectId,
+    /// The resolvers that routers forward guests' queries to, in order of preference; 1 to 4, usually two.
+    #[schema(value_type = Vec<String>, example = json!(["192.0.2.53", "192.0.2.54"]))]
+    pub resolvers: Vec<IpAddr>,
+    /// Addresses of a guest network that names none. Default `10.1.1.0/24`.
+    #[serde(default = "default_guest_cidr")]
+    pub guest_cidr: Cidr,
+    /// Addresses of appliances on the control network; the first nine are kept for managers and gateways.
+    /// Default `169.254.0.0/20`, which leaves the metadata address 169.254.169.254 alone.
+    #[serde(default = "default_control_cidr")]
+    pub control_cidr: Cidr,
+    /// Next hop from the control network towards managers elsewhere. Default: managers are on the control network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub control_gateway: Option<Ipv4Addr>,
+    /// Networks that managers connect from; required with `control_gateway`. Default: any.
+    #[serde(default)]
+    pub managers: Vec<Cidr>,
+}
+
+/// Changes to a zone; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZonePatch {
+    /// New resolvers; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub resolvers: Option<Vec<IpAddr>>,
+    /// New networks that managers connect from; they replace all. One that leaves the manager out is undone by the
+    /// appliances themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managers: Option<Vec<Cidr>>,
+    /// New next hop towards managers elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub control_gateway: Option<Ipv4Addr>,
+    /// New addresses of guest networks that name none; those that there are keep theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_cidr: Option<Cidr>,
+}
+
+fn default_guest_cidr() -> Cidr {
+    constant("10.1.1.0/24")
+}
+
+fn default_control_cidr() -> Cidr {
+    constant("169.254.0.0/20")
+}
+
+#[expect(clippy::expect_used, reason = "constants of this file, read by a test")]
+fn constant(text: &str) -> Cidr {
+    text.parse().expect("the constant is a network")
+}
+
+impl Kind for Zone {
+    const NAMES: Names = Names {
+        word: "zone",
+        plural: "zones",
+        prefix: "z",
+        about: "Zones: resolvers, default and control addresses",
+    };
+    const COLUMNS: &'static [Column] = &[
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("RESOLVERS", "/resolvers"),
+        ("GUEST CIDR", "/guest_cidr"),
+        ("CONTROL CIDR", "/control_cidr"),
+    ];
+
+    type Spec = ZoneSpec;
+    type Patch = ZonePatch;
+
+    fn id(&self) -> ObjectId {
+        self.id.clone()
+    }
+
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    async fn create(_: &mut Context<'_>, id: ObjectId, spec: ZoneSpec) -> Result<Self, Error> {
+        let zone = Self {
+            id,
+            name: spec.name,
+            resolvers: spec.resolvers,
+            guest_cidr: spec.guest_cidr,
+            control_cidr: spec.control_cidr,
+            control_gateway: spec.control_gateway,
+            managers: spec.managers,
+        };
+        zone.check()?;
+        Ok(zone)
+    }
+
+    async fn update(&mut self, _: &mut Context<'_>, patch: ZonePatch) -> Result<(), Error> {
+        self.resolvers = patch.resolvers.unwrap_or_else(|| self.resolvers.clone());
+        self.managers = patch.managers.unwrap_or_else(|| self.managers.clone());
+        self.control_gateway = patch.control_gateway.or(self.control_gateway);
+        self.guest_cidr = patch.guest_cidr.unwrap_or(self.guest_cidr);
+        self.check()
+    }
+
+    async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
+        let all = context.all::<Appliance>(&[("zone", self.id.as_str())]).await?;
+        Ok(all.into_iter().map(|appliance| appliance.id).collect())
+    }
+}
+
+fn invalid(field: &'static str, reason: impl Into<String>) -> Error {
+    Error::Invalid { field, reason: reason.into() }
+}
+
+impl Zone {
+    fn check(&self) -> Result<(), Error> {
+        resolvers(&self.resolvers)?;
+        if !self.guest_cidr.is_ipv4() {
+            return Err(invalid("guest_cidr", "must be an IPv4 network"));
+        }
+        if !self.control_cidr.is_ipv4() || self.control_cidr.prefix() > 27 {
+            return Err(invalid("control_cidr", "must be an IPv4 network of /27 or wider"));
+        }
+        if self.control_cidr.overlaps(&self.guest_cidr) {
+            let reason = format!("{} overlaps guest_cidr {}", self.control_cidr, self.guest_cidr);
+            return Err(invalid("control_cidr", reason));
+        }
+        let Some(gateway) = self.control_gateway else { return Ok(()) };
+        if !self.control_cidr.usable_for_host(IpAddr::V4(gateway)) {
+            let reason = format!("{gateway} is not a host address of {}", self.control_cidr);
+            return Err(invalid("control_gateway", reason));
+        }
+        if self.managers.is_empty() {
+            let reason = "must say which networks the control gateway leads to";
+            return Err(invalid("managers", reason));
+        }
+        Ok(())
+    }
+}
+
+fn resolvers(resolvers: &[IpAddr]) -> Result<(), Error> {
+    if resolvers.is_empty() || resolvers.len() > 4 {
+        let reason = format!("must be 1 to 4 addresses, not {}", resolvers.len());
+        return Err(invalid("resolvers", reason));
+    }
+    if resolvers.iter().collect::<BTreeSet<_>>().len() < resolvers.len() {
+        return Err(invalid("resolvers", "an address is listed twice"));
+    }
+    match resolvers.iter().find(|ip| ip.is_unspecified() || ip.is_multicast() || ip.is_loopback()) {
+        Some(ip) => Err(invalid("resolvers", format!("{ip} cannot be a resolver of a router"))),
+        None => Ok(()),
+    }
+}

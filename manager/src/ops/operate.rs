@@ -1,0 +1,194 @@
+//! What an operator decides about one appliance's configuration: send it again, go back, take over, overwrite.
+//!
+//! Guarantees: what an appliance had from elsewhere is kept before anything is sent over it; going back is the old content
+//! under a new number, so that numbers only rise.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sluice_api::types::{ApplianceId, Generation, ObjectId};
+
+use super::Effect;
+use super::settle::{self, Renewed};
+use crate::error::Error;
+use crate::kinds::appliance::Appliance;
+use crate::kinds::context::ACCOUNT;
+use crate::kinds::dynamic;
+use crate::push::{PushClient, PushError};
+use crate::store::facts::{self, Fact};
+use crate::store::wanted::{self, Cause};
+use crate::store::{Conn, Store, outcomes};
+
+/// What an appliance has that this store never gave.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its number.
+    pub generation: Generation,
+    /// The document, byte for byte.
+    pub document: String,
+}
+
+/// Asks the appliance what it has.
+pub async fn found(client: &PushClient) -> Result<Option<Found>, PushError> {
+    let status = client.status().await?;
+    let Some(current) = status.current else { return Ok(None) };
+    let document = client.config_text().await?;
+    Ok(Some(Found { generation: current.generation, document }))
+}
+
+fn cause(reason: &str) -> Cause<'_> {
+    Cause { actor: ACCOUNT, reason }
+}
+
+/// What is wanted is sent over what was found.
+pub async fn overwrite(store: &Store, name: &ObjectId, found: &Found) -> Result<Effect, Error> {
+    let mut transaction = store.begin().await?;
+    let id = keep(&mut transaction, name, found).await?;
+    let wanted = wanted::wanted(&mut transaction, id.as_str()).await?;
+    let document = wanted.map(|wanted| wanted.config).unwrap_or_default();
+    let reason = format!("sent over generation {} from elsewhere", found.generation);
+    let above = found.generation;
+    let renewed = Renewed { document: &document, above, pinned: false, cause: cause(&reason) };
+    let effect = settle::renew(&mut transaction, &id, &renewed).await?;
+    transaction.commit().await?;
+    Ok(effect)
+}
+
+/// What was found is what is wanted, until a change of the model says otherwise.
+pub async fn adopt(store: &Store, name: &ObjectId, found: &Found) -> Result<Effect, Error> {
+    let mut transaction = store.begin().await?;
+    let id = keep(&mut transaction, name, found).await?;
+    let reason = format!("adopted generation {} from elsewhere", found.generation);
+    let (document, above) = (found.document.as_str(), found.generation);
+    let renewed = Renewed { document, above, pinned: true, cause: cause(&reason) };
+    let effect = settle::renew(&mut transaction, &id, &renewed).await?;
+    transaction.commit().await?;
+    Ok(effect)
+}
+
+async fn keep(conn: &mut Conn, name: &ObjectId, found: &Found) -> Result<ApplianceId, Error> {
+    let id = dynamic::find::<Appliance>(conn, name).await?.id;
+    let digest = sluice_api::Digest::of_bytes(found.document.as_bytes());
+    let Found { generation, document } = found;
+    outcomes::keep_found(conn, id.as_str(), *generation, &digest, document).await?;
+    Ok(id)
+}
+
+/// The content of generation `to` under a new number.
+pub async fn rollback(store: &Store, name: &ObjectId, to: Generation) -> Result<Effect, Error> {
+    let mut transaction = store.begin().await?;
+    let id = dynamic::find::<Appliance>(&mut transaction, name).await?.id;
+    let document = document(&mut transaction, &id, to).await?;
+    let reason = format!("rolled back to generation {to}");
+    let (above, cause) = (Generation::MIN, cause(&reason));
+    let renewed = Renewed { document: &document, above, pinned: true, cause };
+    let effect = settle::renew(&mut transaction, &id, &renewed).await?;
+    transaction.commit().await?;
+    Ok(effect)
+}
+
+/// A configuration as it was wanted.
+pub async fn document(
+    conn: &mut Conn,
+    id: &ApplianceId,
+    generation: Generation,
+) -> Result<String, Error> {
+    let found = outcomes::document(conn, id.as_str(), generation).await?;
+    let name = || format!("{generation} of {id}");
+    found.ok_or_else(|| Error::NotFound { kind: "generation", name: name() })
+}
+
+/// The wanted configuration is sent, even if it was undone before.
+pub async fn push_again(store: &Store, name: &ObjectId) -> Result<ApplianceId, Error> {
+    let mut transaction = store.begin().await?;
+    let id = dynamic::find::<Appliance>(&mut transaction, name).await?.id;
+    wanted::forget_outcome(&mut transaction, id.as_str()).await?;
+    transaction.commit().await?;
+    Ok(id)
+}
+
+/// A store that was put back may be pushed from again.
+pub async fn resume(store: &Store) -> Result<(), Error> {
+    let mut transaction = store.begin().await?;
+    facts::clear(&mut transaction, Fact::Hold).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The differences between two documents: each place with what was and what is there.
+pub fn differences(old: &str, new: &str) -> Result<Vec<Value>, Error> {
+    let read = |text: &str| {
+        serde_json::from_str::<Value>(text)
+            .map_err(|error| Error::Corrupt { what: "configuration", reason: error.to_string() })
+    };
+    let mut found = Vec::new();
+    compare("", &read(old)?, &read(new)?, &mut found);
+    Ok(found)
+}
+
+fn compare(path: &str, old: &Value, new: &Value, found: &mut Vec<Value>) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (field, value) in old {
+                let other = new.get(field).unwrap_or(&Value::Null);
+                compare(&join(path, field), value, other, found);
+            }
+            for (field, value) in new.iter().filter(|(field, _)| !old.contains_key(*field)) {
+                compare(&join(path, field), &Value::Null, value, found);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => lists(path, old, new, found),
+        _ if old == new => {}
+        _ => found.push(json!({ "path": path, "old": old, "new": new })),
+    }
+}
+
+fn join(path: &str, field: &str) -> String {
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
+}
+
+/// Parts of a list belong together by what names them, else by their place.
+fn lists(path: &str, old: &[Value], new: &[Value], found: &mut Vec<Value>) {
+    let (old, new) = (keyed(old), keyed(new));
+    for (name, part) in &old {
+        let other = new.get(name).copied().unwrap_or(&Value::Null);
+        compare(&format!("{path}[{name}]"), part, other, found);
+    }
+    for (name, part) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+        compare(&format!("{path}[{name}]"), &Value::Null, part, found);
+    }
+}
+
+fn keyed(list: &[Value]) -> BTreeMap<String, &Value> {
+    let key = |(number, part): (usize, &Value)| {
+        let name =
+            ["id", "name", "destination"].iter().find_map(|field| part.get(*field)?.as_str());
+        name.map_or_else(|| number.to_string(), str::to_owned)
+    };
+    list.iter().enumerate().map(|(number, part)| (key((number, part)), part)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_told_by_place() {
+        let old = r#"{"a": 1, "list": [{"id": "x", "v": 1}, {"id": "y", "v": 2}], "same": [1, 2]}"#;
+        let new = r#"{"b": 2, "list": [{"id": "y", "v": 3}], "same": [1, 2]}"#;
+        let told: Vec<_> = differences(old, new)
+            .unwrap()
+            .iter()
+            .map(|found| format!("{} {} {}", found["path"], found["old"], found["new"]))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "\"a\" 1 null",
+                "\"list[x]\" {\"id\":\"x\",\"v\":1} null",
+                "\"list[y].v\" 2 3",
+                "\"b\" null 2"
+            ]
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! Configurations of an appliance by number: what became of each, going back, and what a person decides.
+
+#![allow(unused_qualifications)] // what utoipa expands `params(Type)` to
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use sluice_api::types::{Generation, ObjectId};
+use utoipa::{IntoParams, ToSchema};
+
+use super::App;
+use super::appliances::{client, find};
+use super::reply::{Reply, shown};
+use super::request::{Body, Named, Query};
+use crate::error::{Error, Problem};
+use crate::ops::{self, Effect, Found};
+use crate::store::{GenerationStatus, outcomes};
+
+/// Longest wait for one answer.
+const LONGEST: Duration = Duration::from_secs(120);
+/// How often another manager's notes are looked for.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long to wait.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Patience {
+    /// Seconds to wait until it is in force, refused or undone, such as `30` or `30s`; at most 120. Default 0.
+    #[serde(default)]
+    wait: String,
+}
+
+impl Patience {
+    fn duration(&self) -> Result<Duration, Error> {
+        let text = self.wait.strip_suffix('s').unwrap_or(&self.wait);
+        let seconds = if text.is_empty() { Some(0) } else { text.parse().ok() };
+        let wait = seconds.map(Duration::from_secs).filter(|wait| *wait <= LONGEST);
+        let reason = || format!("must be 0 to {} seconds", LONGEST.as_secs());
+        wait.ok_or_else(|| Error::Invalid { field: "wait", reason: reason() })
+    }
+}
+
+/// A number in the path.
+fn number(text: &str) -> Result<Generation, Error> {
+    let name = || text.chars().take(64).collect();
+    text.parse().map_err(|_| Error::NotFound { kind: "generation", name: name() })
+}
+
+/// What became of the change that is in this generation; with `wait`, as soon as that is settled.
+#[utoipa::path(get, path = "/v1/appliances/{id}/generations/{generation}", tag = "appliances",
+    params(("id" = String, Path), ("generation" = u64, Path), Patience),
+    responses((status = 200, body = GenerationStatus), (status = "4XX", body = Problem)))]
+pub(super) async fn show(
+    State(app): State<App>,
+    Path((id, generation)): Path<(ObjectId, String)>,
+    Query(patience): Query<Patience>,
+) -> Reply {
+    let until = Instant::now() + patience.duration()?;
+    let generation = number(&generation)?;
+    let id = find(&app, &id).await?.id;
+    loop {
+        let news = app.watch.news();
+        let found = outcomes::of_change(&mut *app.read().await?, id.as_str(), generation).await?;
+        let name = || format!("{generation} of {id}");
+        let status = found.ok_or_else(|| Error::NotFound { kind: "generation", name: name() })?;
+        let left = until.saturating_duration_since(Instant::now());
+        if status.state.is_final() || left.is_zero() {
+            return Ok(shown(&status));
+        }
+        let _told_or_time = tokio::time::timeout(left.min(LOOK), news).await;
+    }
+}
+
+/// How much of the history.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Depth {
+    /// At most so many, 1 to 10000. Default 100.
+    limit: Option<u32>,
+}
+
+/// Every configuration that the appliance was ever to have, the newest first.
+#[utoipa::path(get, path = "/v1/appliances/{id}/generations", tag = "appliances",
+    params(("id" = String, Path), Depth),
+    responses((status = 200, body = Vec<GenerationStatus>), (status = "4XX", body = Problem)))]
+pub(super) async fn history(
+    State(app): State<App>,
+    Named(id): Named,
+    Query(depth): Query<Depth>,
+) -> Reply {
+    let id = find(&app, &id).await?.id;
+    let limit = i64::from(depth.limit.unwrap_or(100).clamp(1, 10_000));
+    Ok(shown(&outcomes::list(&mut *app.read().await?, id.as_str(), None, limit).await?))
+}
+
+/// Which two configurations.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Pair {
+    /// The earlier: a number, or `found` for what the appliance has now.
+    from: String,
+    /// The later. Default: what is wanted now.
+    to: Option<String>,
+}
+
+/// The differences between two configurations of the appliance, each with its place.
+#[utoipa::path(get, path = "/v1/appliances/{id}/diff", tag = "appliances",
+    params(("id" = String, Path), Pair),
+    responses((status = 200, body = Vec<Object>), (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn diff(
+    State(app): State<App>,
+    Named(id): Named,
+    Query(pair): Query<Pair>,
+) -> Reply {
+    let from = document(&app, &id, Some(&pair.from)).await?;
+    let to = document(&app, &id, pair.to.as_deref()).await?;
+    Ok(shown(&ops::differences(&from, &to)?))
+}
+
+async fn document(app: &App, id: &ObjectId, which: Option<&str>) -> Result<String, Error> {
+    match which {
+        None => Ok(super::appliances::wanted(app, id).await?.config),
+        Some("found") => Ok(found(app, id).await?.document),
+        Some(text) => {
+            let generation = number(text)?;
+            let id = find(app, id).await?.id;
+            ops::document(&mut *app.read().await?, &id, generation).await
+        }
+    }
+}
+
+async fn found(app: &App, id: &ObjectId) -> Result<Found, Error> {
+    let (client, failed) = client(app, id).await?;
+    let found = ops::found(&client).await.map_err(failed)?;
+    let name = || id.to_string();
+    found.ok_or_else(|| Error::NotFound { kind: "configuration of", name: name() })
+}
+
+/// What a decision leads to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Decided {
+    /// Which generation of which appliance has it.
+    effects: Vec<Effect>,
+}
+
+fn decided(app: &App, effect: Effect) -> Reply {
+    app.watch.wake([effect.appliance.as_str()]);
+    Ok(shown(&Decided { effects: vec![effect] }))
+}
+
+/// Where to go back to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rollback {
+    /// The generation whose content is wanted again, under a new number.
+    to: Generation,
+}
+
+/// Makes the content of an earlier generation what is wanted, under a new number, until the next change that concerns
+/// the appliance.
+#[utoipa::path(post, path = "/v1/appliances/{id}/rollback", tag = "appliances",
+    request_body = Rollback, params(("id" = String, Path)),
+    responses((status = 200, body = Decided), (status = "4XX", body = Problem)))]
+pub(super) async fn rollback(
+    State(app): State<App>,
+    Named(id): Named,
+    Body(Rollback { to }): Body<Rollback>,
+) -> Reply {
+    decided(&app, ops::rollback(&app.store, &id, to).await?)
+}
+
+/// Sends what is wanted over a configuration that this store never gave.
+#[utoipa::path(post, path = "/v1/appliances/{id}/overwrite", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Decided), (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn overwrite(State(app): State<App>, Named(id): Named) -> Reply {
+    let found = found(&app, &id).await?;
+    decided(&app, ops::overwrite(&app.store, &id, &found).await?)
+}
+
+/// Keeps a configuration that this store never gave, until the next change that concerns the appliance.
+#[utoipa::path(post, path = "/v1/appliances/{id}/adopt", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Decided), (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn adopt(State(app): State<App>, Named(id): Named) -> Reply {
+    let found = found(&app, &id).await?;
+    decided(&app, ops::adopt(&app.store, &id, &found).await?)
+}
+
+/// Looks at the appliance now, and sends what is wanted even if it was undone before.
+#[utoipa::path(post, path = "/v1/appliances/{id}/push", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem)))]
+pub(super) async fn push(State(app): State<App>, Named(id): Named) -> Reply {
+    let id = ops::push_again(&app.store, &id).await?;
+    app.watch.wake([id.as_str()]);
+    Ok(super::reply::nothing())
+}
+
+/// Lets a store that was put back push again.
+#[utoipa::path(post, path = "/v1/resume", tag = "cloud", responses((status = 204)))]
+pub(super) async fn resume(State(app): State<App>) -> Reply {
+    ops::resume(&app.store).await?;
+    app.watch.wake_all();
+    Ok(super::reply::nothing())
+}

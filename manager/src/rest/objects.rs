@@ -1,0 +1,139 @@
+//! Routes of every kind of object, made from the list of kinds.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{MethodRouter, get, post};
+use serde_json::Value;
+use sluice_api::types::ObjectId;
+
+use super::App;
+use super::reply::{Reply, shown};
+use super::request::{Body, Named, Query, RequestId};
+use crate::error::Error;
+use crate::kinds::{Action, AnyKind, Context, KINDS};
+use crate::ops::Change;
+use crate::store::Conn;
+
+type Kind = &'static dyn AnyKind;
+
+/// Most objects of one answer.
+pub(super) const MOST: i64 = 100_000;
+
+/// The routes of all kinds.
+pub(super) fn routes() -> Router<App> {
+    KINDS.iter().fold(Router::new(), |routes, kind| routes.merge(of_kind(*kind)))
+}
+
+fn of_kind(kind: Kind) -> Router<App> {
+    let path = kind.names().path();
+    let one = format!("{path}/{{id}}");
+    let mut routes = Router::new().route(&path, all(kind)).route(&one, single(kind));
+    for action in kind.actions() {
+        routes = routes.route(&format!("{one}/{}", action.name), acting(kind, action));
+    }
+    routes
+}
+
+/// The methods of the list.
+fn all(kind: Kind) -> MethodRouter<App> {
+    let list = move |State(app): State<App>, Query(query): Query<BTreeMap<String, String>>| async move {
+        let mut conn = app.read().await?;
+        let which = which(kind, &mut conn, query).await?;
+        let found = kind.list(&mut conn, which.columns, which.after, which.limit).await?;
+        Reply::Ok(shown(&found))
+    };
+    let create = move |State(app): State<App>, request: RequestId, Body(spec): Body<Value>| async move {
+        let spec = kind.read_spec(&spec).map_err(Error::Malformed)?;
+        app.change(request, Change::Create { kind: kind.names().word, spec }).await
+    };
+    get(list).post(create)
+}
+
+/// The methods of one object.
+fn single(kind: Kind) -> MethodRouter<App> {
+    let show = move |State(app): State<App>, Named(name): Named| async move {
+        let mut conn = app.read().await?;
+        Reply::Ok(shown(&kind.show(&mut conn, name).await?))
+    };
+    let delete = move |State(app): State<App>, Named(object): Named, request: RequestId| async move {
+        app.change(request, Change::Delete { kind: kind.names().word, object }).await
+    };
+    let update = move |State(app): State<App>,
+                       Named(object): Named,
+                       request: RequestId,
+                       Body(patch): Body<Value>| async move {
+        let patch = kind.read_patch(&patch).map_err(Error::Malformed)?;
+        app.change(request, Change::Update { kind: kind.names().word, object, patch }).await
+    };
+    let methods = get(show).delete(delete);
+    if kind.patch_fields().0.is_empty() { methods } else { methods.patch(update) }
+}
+
+/// An action on one object.
+fn acting(kind: Kind, action: &'static Action) -> MethodRouter<App> {
+    post(
+        move |State(app): State<App>,
+              Named(object): Named,
+              request: RequestId,
+              Body(body): Body<Value>| async move {
+            let kind = kind.names().word;
+            app.change(request, Change::Act { kind, object, action: action.name, body }).await
+        },
+    )
+}
+
+/// Which objects of a list.
+struct Which {
+    columns: Vec<(&'static str, String)>,
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+/// Reads a list's query: any key of the kind by name or id, `name`, `after` and `limit`.
+async fn which(
+    kind: Kind,
+    conn: &mut Conn,
+    query: BTreeMap<String, String>,
+) -> Result<Which, Error> {
+    let mut which = Which { columns: Vec::new(), after: None, limit: None };
+    for (name, value) in query {
+        match name.as_str() {
+            "after" => which.after = Some(value),
+            "limit" => which.limit = Some(limit(&value)?),
+            "name" => which.columns.push(("name", value)),
+            _ => which.columns.push(column(kind, conn, &name, value).await?),
+        }
+    }
+    Ok(which)
+}
+
+fn limit(text: &str) -> Result<i64, Error> {
+    let invalid = || Error::Invalid { field: "limit", reason: format!("must be 1 to {MOST}") };
+    text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or_else(invalid)
+}
+
+async fn column(
+    kind: Kind,
+    conn: &mut Conn,
+    name: &str,
+    value: String,
+) -> Result<(&'static str, String), Error> {
+    let known: Vec<_> = kind.keys().iter().filter(|key| key.column.is_some()).collect();
+    let Some(key) = known.iter().find(|key| key.field == name) else {
+        let known: Vec<_> = known.iter().map(|key| key.field).collect();
+        let name: String = name.chars().take(64).collect();
+        let reason =
+            format!("{name} is unknown; there are name, after, limit, {}", known.join(", "));
+        return Err(Error::Invalid { field: "query", reason });
+    };
+    let Some(other) = key.refers.and_then(crate::kinds::by_word) else {
+        return Ok((key.field, value));
+    };
+    let not_found =
+        |_| Error::NotFound { kind: other.names().word, name: value.chars().take(64).collect() };
+    let object: ObjectId = value.parse().map_err(not_found)?;
+    let mut context = Context::new(conn, None);
+    Ok((key.field, other.resolve(&mut context, None, object).await?.to_string()))
+}

@@ -1,0 +1,203 @@
+//! Objects of every kind: a row each, the object itself as JSON text, and the columns that the database judges.
+//!
+//! Guarantees: what is read back is what was written; `version` counts the changes of a row. Not here: what a column
+//! means; the kind says so.
+
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row as _};
+
+use super::{Conn, Row};
+use crate::error::Error;
+
+/// A kind's table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Columns besides `id`, `account`, `name`, `version` and `body`.
+    pub columns: Vec<&'static str>,
+}
+
+/// The content of such a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// Text; none: NULL.
+    Text(Option<String>),
+    /// A number; none: NULL.
+    Number(Option<i64>),
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Never used again once deleted.
+    pub id: String,
+    /// Whose it is.
+    pub account: String,
+    /// How people call it.
+    pub name: String,
+    /// Counts its changes; 1 when it is new.
+    pub version: i64,
+    /// The object as JSON text.
+    pub body: String,
+}
+
+type Ask = Query<'static, Any, AnyArguments>;
+
+fn bind(query: Ask, cell: &Cell) -> Ask {
+    match cell {
+        Cell::Text(text) => query.bind(text.clone()),
+        Cell::Number(number) => query.bind(*number),
+    }
+}
+
+/// Writes a new object; false when a name or another unique column is taken.
+pub async fn insert(
+    conn: &mut Conn,
+    table: &Table,
+    line: &Line,
+    cells: &[Cell],
+) -> Result<bool, Error> {
+    let columns: String = table.columns.iter().map(|column| format!(", {column}")).collect();
+    let places: String =
+        (6..6 + table.columns.len()).map(|number| format!(", ${number}")).collect();
+    let statement = format!(
+        "INSERT INTO {} (id, account, name, version, body{columns})
+         VALUES ($1, $2, $3, $4, $5{places}) ON CONFLICT DO NOTHING",
+        table.name
+    );
+    let query = sqlx::query(AssertSqlSafe(statement))
+        .bind(line.id.clone())
+        .bind(line.account.clone())
+        .bind(line.name.clone())
+        .bind(line.version)
+        .bind(line.body.clone());
+    let done = cells.iter().fold(query, bind).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Writes a changed object; false when it is gone.
+pub async fn update(
+    conn: &mut Conn,
+    table: &Table,
+    line: &Line,
+    cells: &[Cell],
+) -> Result<bool, Error> {
+    let columns: String = (4_usize..)
+        .zip(&table.columns)
+        .map(|(number, column)| format!(", {column} = ${number}"))
+        .collect();
+    let statement = format!(
+        "UPDATE {} SET name = $2, version = version + 1, body = $3{columns} WHERE id = $1",
+        table.name
+    );
+    let query = sqlx::query(AssertSqlSafe(statement))
+        .bind(line.id.clone())
+        .bind(line.name.clone())
+        .bind(line.body.clone());
+    let done = cells.iter().fold(query, bind).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Deletes an object.
+pub async fn delete(conn: &mut Conn, table: &Table, id: &str) -> Result<(), Error> {
+    let statement = format!("DELETE FROM {} WHERE id = $1", table.name);
+    sqlx::query(AssertSqlSafe(statement)).bind(id.to_owned()).execute(conn).await?;
+    Ok(())
+}
+
+/// Which objects: all that have these contents in these columns.
+pub type Where<'a> = &'a [(&'static str, &'a str)];
+
+/// A page of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// Only objects behind this id, in the order of ids' making.
+    pub after: Option<&'a str>,
+    /// At most so many.
+    pub limit: Option<i64>,
+}
+
+/// Everything.
+pub const ALL: Page<'static> = Page { after: None, limit: None };
+
+/// Objects in the order in which they were made.
+pub async fn list(
+    conn: &mut Conn,
+    table: &Table,
+    filter: Where<'_>,
+    page: Page<'_>,
+) -> Result<Vec<Line>, Error> {
+    let mut statement = format!("SELECT * FROM {} WHERE 1 = 1", table.name);
+    for (number, (column, _)) in (1..).zip(filter) {
+        statement.push_str(&format!(" AND {column} = ${number}"));
+    }
+    let mut next = filter.len() + 1;
+    // ids are `prefix-number`: the longer one is the later one
+    if page.after.is_some() {
+        statement.push_str(&format!(
+            " AND (length(id) > length(${next}) OR (length(id) = length(${next}) AND id > ${next}))"
+        ));
+        next += 1;
+    }
+    statement.push_str(" ORDER BY length(id), id");
+    if page.limit.is_some() {
+        statement.push_str(&format!(" LIMIT ${next}"));
+    }
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for (_, value) in filter {
+        query = query.bind((*value).to_owned());
+    }
+    if let Some(after) = page.after {
+        query = query.bind(after.to_owned());
+    }
+    if let Some(limit) = page.limit {
+        query = query.bind(limit);
+    }
+    query.fetch_all(conn).await?.iter().map(line).collect()
+}
+
+/// The object with this id.
+pub async fn get(conn: &mut Conn, table: &Table, id: &str) -> Result<Option<Line>, Error> {
+    Ok(list(conn, table, &[("id", id)], ALL).await?.pop())
+}
+
+/// How many objects have `value` in `column`, and the name of one of them.
+pub async fn using(
+    conn: &mut Conn,
+    table: &Table,
+    column: &str,
+    value: &str,
+) -> Result<Option<(String, i64)>, Error> {
+    let statement = format!(
+        "SELECT min(name) AS name, count(*) AS count FROM {} WHERE {column} = $1",
+        table.name
+    );
+    let row = sqlx::query(AssertSqlSafe(statement)).bind(value.to_owned()).fetch_one(conn).await?;
+    let name: Option<String> = row.try_get("name")?;
+    let count: i64 = row.try_get("count")?;
+    Ok(name.map(|name| (name, count)))
+}
+
+fn line(row: &Row) -> Result<Line, Error> {
+    Ok(Line {
+        id: row.try_get("id")?,
+        account: row.try_get("account")?,
+        name: row.try_get("name")?,
+        version: row.try_get("version")?,
+        body: row.try_get("body")?,
+    })
+}
+
+/// The next id with `prefix`, such as `n-7`; ids are never used twice.
+pub async fn next_id(conn: &mut Conn, prefix: &str) -> Result<String, Error> {
+    let row = sqlx::query(
+        "INSERT INTO sequences (name, last) VALUES ($1, 1)
+         ON CONFLICT (name) DO UPDATE SET last = sequences.last + 1 RETURNING last",
+    )
+    .bind(prefix.to_owned())
+    .fetch_one(conn)
+    .await?;
+    Ok(format!("{prefix}-{}", row.try_get::<i64, _>(0)?))
+}

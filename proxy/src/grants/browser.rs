@@ -1,0 +1,120 @@
+//! How a browser is known again: a cookie for each grant, proved by a key, so that nothing has to be remembered for it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::hmac;
+use sluice_api::types::{ObjectId, Secret};
+
+/// Shortest key, in bytes.
+const KEY: usize = 32;
+
+/// One browser, by a number of ours that nobody can guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrowserId([u8; 16]);
+
+impl BrowserId {
+    /// A browser that was not here before.
+    pub fn new() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl Default for BrowserId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Makes and reads the cookies.
+pub struct Browsers {
+    key: hmac::Key,
+}
+
+impl Browsers {
+    /// With the key of the slice, or one made here.
+    ///
+    /// Errors: the key is not base64 of 32 bytes or more.
+    pub fn new(key: Option<&Secret>) -> Result<Self, String> {
+        let bytes = match key {
+            Some(key) => STANDARD.decode(key.reveal()).unwrap_or_default(),
+            None => rand::random::<[u8; KEY]>().to_vec(),
+        };
+        if bytes.len() < KEY {
+            return Err(format!("cookie_key: must be base64 of at least {KEY} bytes"));
+        }
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) })
+    }
+
+    /// Name of the cookie of `grant`.
+    pub fn name(grant: &ObjectId) -> String {
+        format!("sluice-console-{grant}")
+    }
+
+    /// The cookie's value by which `browser` is known again for `grant`.
+    pub fn value(&self, grant: &ObjectId, browser: BrowserId) -> String {
+        let tag = hmac::sign(&self.key, &signed(grant, browser));
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        format!("{}.{}", encode(&browser.0), encode(tag.as_ref()))
+    }
+
+    /// The browser that `cookies`, the values of the Cookie headers, prove for `grant`.
+    pub fn find<'a>(
+        &self,
+        grant: &ObjectId,
+        cookies: impl Iterator<Item = &'a str>,
+    ) -> Option<BrowserId> {
+        let name = Self::name(grant);
+        cookies
+            .flat_map(|header| header.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(found, _)| *found == name)
+            .find_map(|(_, value)| self.read(grant, value))
+    }
+
+    fn read(&self, grant: &ObjectId, value: &str) -> Option<BrowserId> {
+        let (id, tag) = value.split_once('.')?;
+        let id = URL_SAFE_NO_PAD.decode(id).ok()?;
+        let browser = BrowserId(id.try_into().ok()?);
+        let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+        hmac::verify(&self.key, &signed(grant, browser), &tag).ok().map(|()| browser)
+    }
+}
+
+fn signed(grant: &ObjectId, browser: BrowserId) -> Vec<u8> {
+    [&browser.0[..], grant.as_str().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_good_for_its_grant_and_key_alone() {
+        let browsers = Browsers::new(None).unwrap();
+        let (one, other) = ("g-1".parse().unwrap(), "g-2".parse().unwrap());
+        let browser = BrowserId::new();
+        let value = browsers.value(&one, browser);
+        let header = format!("a=b; sluice-console-g-2={value}; sluice-console-g-1={value}");
+        let find = |browsers: &Browsers, grant| browsers.find(grant, [header.as_str()].into_iter());
+        assert_eq!(find(&browsers, &one), Some(browser));
+        assert_eq!(find(&browsers, &other), None, "made for another grant");
+        assert_eq!(find(&Browsers::new(None).unwrap(), &one), None, "made with another key");
+    }
+
+    #[test]
+    fn damaged_cookies_are_nobody() {
+        let browsers = Browsers::new(None).unwrap();
+        let grant = "g-1".parse().unwrap();
+        for value in ["", ".", "AAAA.AAAA", "AAAAAAAAAAAAAAAAAAAAAA.", "x.y.z", "ä.ö"] {
+            assert_eq!(browsers.read(&grant, value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_short_key_is_refused() {
+        let refused = Browsers::new(Some(&Secret::new("c2hvcnQ="))).err();
+        assert!(refused.unwrap().contains("cookie_key"));
+        assert!(Browsers::new(Some(&Secret::new("!"))).is_err());
+        assert!(Browsers::new(Some(&Secret::new(STANDARD.encode([7; 32])))).is_ok());
+    }
+}

@@ -1,0 +1,215 @@
+//! Who may use which VM's console: grants as they are now, the browsers that use them, and the sessions that run.
+//!
+//! Guarantees: nothing is opened without a grant that is in force at that moment; a session learns of every change of its
+//! grant at once; a grant pinned to its first browser is used by no other; bounds on sessions hold whatever comes at the
+//! same time. Known for as long as the service runs: which grants were taken away, and by whom a grant is used.
+
+mod browser;
+mod refusal;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sluice_api::types::ObjectId;
+use tokio::sync::watch;
+
+use crate::slice::{ConsoleSlice, Grant, Settings, Source};
+use crate::values::TokenHash;
+
+pub use browser::{BrowserId, Browsers};
+pub use refusal::Refusal;
+pub use sessions::{Closed, Seat, SessionId, Stats};
+
+use sessions::Sessions;
+
+/// Most grants that were taken away and are remembered, so that their holders are told what happened.
+const MAX_GONE: usize = 10_000;
+
+/// A grant in force, or none any more.
+pub type GrantWatch = watch::Receiver<Option<Arc<Grant>>>;
+
+/// All grants and sessions.
+#[derive(Default)]
+pub struct Registry {
+    state: Mutex<State>,
+    sessions: Arc<Sessions>,
+}
+
+#[derive(Default)]
+struct State {
+    grants: HashMap<ObjectId, Entry>,
+    tokens: HashMap<TokenHash, ObjectId>,
+    /// Taken away before their end, by that end.
+    gone: HashMap<TokenHash, u64>,
+    settings: Settings,
+}
+
+struct Entry {
+    grant: Arc<Grant>,
+    changes: watch::Sender<Option<Arc<Grant>>>,
+    /// The browser that it is pinned to.
+    first: Option<BrowserId>,
+}
+
+/// Who asks, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The browser's address.
+    pub from: IpAddr,
+    /// The browser, when its cookie for this grant is good.
+    pub browser: Option<BrowserId>,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+/// Seconds since 1970, by the clock of the day: a grant's end is told in it.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Registry {
+    /// Brings the grants of `slice` into force. Sessions of grants that stay as they are notice nothing.
+    pub fn apply(&self, slice: &ConsoleSlice) {
+        let mut state = self.state();
+        let now = unix_now();
+        let mut former = std::mem::take(&mut state.grants);
+        state.tokens.clear();
+        for grant in &slice.grants {
+            // another token is another grant, whatever its name: whoever came by the old link must go
+            let same = former.get(&grant.id).is_some_and(|it| it.grant.token == grant.token);
+            let known = if same { former.remove(&grant.id) } else { None };
+            let entry = known.map_or_else(|| Entry::new(grant), |it| it.changed(grant));
+            state.tokens.insert(grant.token, grant.id.clone());
+            state.grants.insert(grant.id.clone(), entry);
+        }
+        for entry in former.into_values() {
+            entry.changes.send_replace(None);
+            state.remember(&entry.grant, now);
+        }
+        state.settings = slice.settings.clone();
+    }
+
+    /// The grant whose link has this token.
+    pub fn named_by(&self, token: &str) -> Result<ObjectId, Refusal> {
+        let hash = TokenHash::of(token);
+        let state = self.state();
+        let gone = state.gone.contains_key(&hash);
+        let refusal = if gone { Refusal::Revoked } else { Refusal::Unknown };
+        state.tokens.get(&hash).cloned().ok_or(refusal)
+    }
+
+    /// Whether `asker` may use the grant; pins it to the browser when it is the first. The browser is the one known, or the
+    /// `new` one that has just shown the token; without either it has to show it first.
+    pub fn admit(
+        &self,
+        id: &ObjectId,
+        asker: Asker,
+        new: Option<BrowserId>,
+    ) -> Result<(Arc<Grant>, BrowserId), Refusal> {
+        let browser = asker.browser.or(new).ok_or(Refusal::NoCookie)?;
+        let mut state = self.state();
+        let entry = state.grants.get_mut(id).ok_or(Refusal::Revoked)?;
+        entry.admit(asker, browser).map(|grant| (grant, browser))
+    }
+
+    /// Begins a session for a browser that was admitted.
+    pub fn sit(&self, id: &ObjectId, asker: Asker) -> Result<Seat, Refusal> {
+        let browser = asker.browser.ok_or(Refusal::NoCookie)?;
+        let mut state = self.state();
+        let settings = state.settings.clone();
+        if settings.draining {
+            return Err(Refusal::Draining);
+        }
+        let entry = state.grants.get_mut(id).ok_or(Refusal::Revoked)?;
+        let grant = entry.admit(asker, browser)?;
+        let changes = entry.changes.subscribe();
+        Sessions::sit(&self.sessions, grant, changes, asker.from, settings)
+    }
+
+    /// Whether a session of the grant could begin now.
+    pub fn room(&self, id: &ObjectId) -> Result<(), Refusal> {
+        let state = self.state();
+        if state.settings.draining {
+            return Err(Refusal::Draining);
+        }
+        let entry = state.grants.get(id).ok_or(Refusal::Revoked)?;
+        self.sessions.room(&entry.grant, &state.settings)
+    }
+
+    /// The sessions that run.
+    pub fn running(&self) -> Vec<Arc<Stats>> {
+        self.sessions.running()
+    }
+
+    /// Those that ended last.
+    pub fn closed(&self) -> Vec<Closed> {
+        self.sessions.closed()
+    }
+
+    /// Grants in force.
+    pub fn grants(&self) -> usize {
+        self.state().grants.len()
+    }
+
+    /// Bounds and times in force.
+    pub fn settings(&self) -> Settings {
+        self.state().settings.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remember(&mut self, grant: &Grant, now: u64) {
+        self.gone.retain(|_, expires| *expires > now);
+        if self.gone.len() < MAX_GONE && grant.expires > now {
+            self.gone.insert(grant.token, grant.expires);
+        }
+    }
+}
+
+impl Entry {
+    fn new(grant: &Grant) -> Self {
+        let grant = Arc::new(grant.clone());
+        Self { changes: watch::Sender::new(Some(Arc::clone(&grant))), grant, first: None }
+    }
+
+    fn changed(mut self, grant: &Grant) -> Self {
+        if *self.grant != *grant {
+            self.grant = Arc::new(grant.clone());
+            self.changes.send_replace(Some(Arc::clone(&self.grant)));
+        }
+        self
+    }
+
+    fn admit(&mut self, asker: Asker, browser: BrowserId) -> Result<Arc<Grant>, Refusal> {
+        if self.grant.expires <= asker.now {
+            return Err(Refusal::Expired);
+        }
+        if !covers(&self.grant.source, asker.from) {
+            return Err(Refusal::Address);
+        }
+        if self.grant.source == Source::FirstBrowser {
+            let first = *self.first.get_or_insert(browser);
+            if first != browser {
+                return Err(Refusal::OtherBrowser);
+            }
+        }
+        Ok(Arc::clone(&self.grant))
+    }
+}
+
+/// Whether `source` says nothing against an address.
+pub fn covers(source: &Source, from: IpAddr) -> bool {
+    match source {
+        Source::Any | Source::FirstBrowser => true,
+        Source::Networks(networks) => networks.iter().any(|network| network.contains(from)),
+    }
+}

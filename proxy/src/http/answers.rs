@@ -1,0 +1,73 @@
+//! Answers that every path shares, and the headers of all of them.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::names::Names;
+use crate::grants::Refusal;
+
+/// A refusal as the page reads it.
+#[derive(Serialize)]
+struct Refused {
+    code: &'static str,
+    message: String,
+    may_pass: bool,
+}
+
+/// `value` as JSON, which nobody may keep.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = whole(status, "application/json", body.into());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(super) fn refuse(refusal: Refusal) -> Response<Body> {
+    let (code, message, may_pass) = (refusal.code(), refusal.to_string(), refusal.may_pass());
+    json(refusal.status(), &Refused { code, message, may_pass })
+}
+
+pub(super) fn not_found() -> Response<Body> {
+    whole(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "nothing is here\n".into())
+}
+
+/// To the same folder with its slash, on which the page's relative addresses rely.
+pub(super) fn to_folder(path: &str) -> Response<Body> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    moved(&format!("{last}/"))
+}
+
+/// Elsewhere, for good, by the same method.
+pub(super) fn moved(location: &str) -> Response<Body> {
+    let mut response =
+        whole(StatusCode::PERMANENT_REDIRECT, "text/plain; charset=utf-8", Body::empty());
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+pub(super) fn whole(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Adds what keeps other sites from reading, framing or sniffing an answer.
+pub(super) fn protect(names: &Names, headers: &mut HeaderMap) {
+    let mut set = |name: header::HeaderName, value: &'static str| {
+        headers.insert(name, HeaderValue::from_static(value));
+    };
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    if !names.may_be_framed() {
+        set(header::X_FRAME_OPTIONS, "DENY");
+    }
+    if let Some(policy) = names.policy() {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    }
+}

@@ -1,0 +1,124 @@
+//! `POST session`: a link's token, or a grant's id with its cookie, for leave to open the WebSocket.
+
+use std::time::Instant;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use sluice_api::types::ObjectId;
+use tracing::info;
+
+use super::answers::{json, refuse};
+use super::{Peer, Shared};
+use crate::grants::{BrowserId, Browsers, Refusal, unix_now};
+use crate::slice::Grant;
+
+/// Longest request.
+const MAX_BODY: usize = 4096;
+
+/// What the page asks.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Ask {
+    Token(String),
+    Grant(ObjectId),
+}
+
+/// What the page is told.
+#[derive(Serialize)]
+struct Leave<'a> {
+    grant: &'a ObjectId,
+    vm: &'a str,
+    view_only: bool,
+    expires: u64,
+    /// Where the WebSocket is, relative to the page.
+    screen: String,
+}
+
+/// Answers the request.
+pub(super) async fn answer(
+    shared: &Shared,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let headers = request.headers().clone();
+    if !shared.names().may_ask(&headers, peer.tls) {
+        return refuse(Refusal::Origin);
+    }
+    let from = shared.asker(peer, &headers, None).from;
+    if shared.guesses.too_many(from, Instant::now()) {
+        return refuse(Refusal::TooManyTries);
+    }
+    let Some(ask) = read(request).await else { return refuse(Refusal::Malformed) };
+    let admitted = match &ask {
+        Ask::Token(token) => by_token(shared, peer, &headers, token),
+        Ask::Grant(id) => {
+            let asker = shared.asker(peer, &headers, Some(id));
+            shared.registry.admit(id, asker, None)
+        }
+    };
+    let room = |(grant, browser): (std::sync::Arc<Grant>, BrowserId)| {
+        shared.registry.room(&grant.id).map(|()| (grant, browser))
+    };
+    match admitted.and_then(room) {
+        Ok((grant, browser)) => leave(shared, peer, &grant, browser),
+        Err(refusal) => {
+            if refusal == Refusal::Unknown {
+                shared.guesses.wrong(from, Instant::now());
+            }
+            info!(%from, code = refusal.code(), "console refused");
+            refuse(refusal)
+        }
+    }
+}
+
+/// Which browser asks is only known once the token says which grant's cookie counts.
+fn by_token(
+    shared: &Shared,
+    peer: Peer,
+    headers: &axum::http::HeaderMap,
+    token: &str,
+) -> Result<(std::sync::Arc<Grant>, BrowserId), Refusal> {
+    let id = shared.registry.named_by(token)?;
+    let asker = shared.asker(peer, headers, Some(&id));
+    shared.registry.admit(&id, asker, Some(BrowserId::new()))
+}
+
+async fn read(request: Request<Incoming>) -> Option<Ask> {
+    let kind = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    if kind.split(';').next().map(str::trim) != Some("application/json") {
+        return None;
+    }
+    let body = to_bytes(Body::new(request.into_body()), MAX_BODY).await.ok()?;
+    serde_json::from_slice(&body).ok()
+}
+
+fn leave(shared: &Shared, peer: Peer, grant: &Grant, browser: BrowserId) -> Response<Body> {
+    let leave = Leave {
+        grant: &grant.id,
+        vm: &grant.vm.name,
+        view_only: grant.view_only,
+        expires: grant.expires,
+        screen: format!("screen/{}", grant.id),
+    };
+    let mut response = json(StatusCode::OK, &leave);
+    if let Ok(cookie) = HeaderValue::try_from(cookie(shared, peer, grant, browser)) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Without a path of its own it counts for the page's folder, whatever a reverse proxy calls that.
+fn cookie(shared: &Shared, peer: Peer, grant: &Grant, browser: BrowserId) -> String {
+    let (name, value) =
+        (Browsers::name(&grant.id), shared.browsers.load().value(&grant.id, browser));
+    let age = grant.expires.saturating_sub(unix_now());
+    let site = match (shared.names().may_be_framed(), peer.tls) {
+        // in another site's frame a strict cookie would not be sent
+        (true, true) => "SameSite=None; Secure; Partitioned",
+        (false, true) => "SameSite=Strict; Secure",
+        (_, false) => "SameSite=Strict",
+    };
+    format!("{name}={value}; Max-Age={age}; HttpOnly; {site}")
+}

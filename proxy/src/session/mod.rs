@@ -1,0 +1,141 @@
+//! One session: a browser's WebSocket on one side, a VM's screen on the other.
+//!
+//! Guarantees: either side's end is the other's within a second, with the reason in the close frame; a change of the
+//! grant counts at once; nothing is collected without bound (whoever is slow slows the other side down); a browser that
+//! answers no ping for two intervals is gone and its place free.
+
+mod end;
+mod notes;
+mod pace;
+mod relay;
+mod watch;
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::backend;
+use crate::grants::Seat;
+use crate::rfb::{BrowserHandshake, ServerInit};
+
+pub(crate) use end::End;
+
+/// Longest WebSocket message, and frame, taken from a browser; noVNC sends 10 KiB at most.
+pub(crate) const MAX_MESSAGE: usize = 128 * 1024;
+/// Time for the closing handshake.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Notes to the page that may wait; more are left out.
+const NOTES: usize = 8;
+
+/// Runs the session of `seat` on `socket` to its end.
+pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat) {
+    let stats = std::sync::Arc::clone(&seat.stats);
+    let (session, grant, vm, from) = (stats.id, &stats.grant, &stats.vm, stats.from);
+    let user = stats.user.as_deref().unwrap_or_default();
+    let view_only = seat.grant.view_only;
+    info!(session, %grant, %vm, user, %from, view_only, "console opened");
+    let end = until_end(&mut socket, &seat).await;
+    if let End::NoScreen(error) = &end {
+        let backend = &seat.grant.backend;
+        let (address, port) = (backend.address, backend.port);
+        warn!(session, %grant, %vm, %address, %port, %error, "screen cannot be shown");
+    }
+    seat.ended(&end);
+    // the place is free before the browser has said goodbye
+    drop(seat);
+    let (sent, received) = relay::bytes(&stats);
+    info!(session, %grant, %vm, user, %from, reason = end.name(), sent, received, "console closed");
+    farewell(&mut socket, &end).await;
+}
+
+async fn until_end(socket: &mut WebSocket, seat: &Seat) -> End {
+    let (sender, notes) = mpsc::channel(NOTES);
+    tokio::select! {
+        end = watch::over(seat, &sender) => end,
+        end = show(socket, seat, &sender, notes) => end,
+    }
+}
+
+/// Opens the screen, then carries it to the browser.
+async fn show(
+    socket: &mut WebSocket,
+    seat: &Seat,
+    sender: &mpsc::Sender<Message>,
+    notes: mpsc::Receiver<Message>,
+) -> End {
+    let screen = tokio::select! {
+        screen = backend::open(&seat.grant.backend, &seat.settings) => screen,
+        end = left(socket) => return end,
+    };
+    let screen = match screen {
+        Ok(screen) => screen,
+        Err(error) => return End::NoScreen(error),
+    };
+    let security = screen.tls.as_deref().map(|tls| format!("{tls} ")).unwrap_or_default();
+    let _once = seat.stats.security.set(format!("{security}{}", screen.security.name()));
+    let patience = Duration::from_secs(seat.settings.handshake_seconds.get().into());
+    match timeout(patience, greet(socket, notes::session(seat, &screen), &screen.init)).await {
+        Ok(Ok(first)) => relay::run(socket, screen.stream, seat, sender, notes, first).await,
+        Ok(Err(end)) => end,
+        Err(_) => End::BrowserSilent,
+    }
+}
+
+/// Resolves when the browser goes; it has nothing to say before the screen is there.
+async fn left(socket: &mut WebSocket) -> End {
+    while let Some(Ok(message)) = socket.recv().await {
+        match message {
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) => break,
+            Message::Binary(_) | Message::Text(_) => {
+                return End::BrowserBroke("it spoke before it was greeted".into());
+            }
+        }
+    }
+    End::BrowserLeft
+}
+
+/// Tells the page what it shows, and speaks RFB with it up to the screen's description; returns what came after.
+async fn greet(socket: &mut WebSocket, note: Message, init: &ServerInit) -> Result<Vec<u8>, End> {
+    send(socket, note).await?;
+    send(socket, Message::binary(BrowserHandshake::greeting().to_vec())).await?;
+    let mut handshake = BrowserHandshake::default();
+    let mut rest = Vec::new();
+    while !handshake.is_done() {
+        let bytes = match socket.recv().await {
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Text(_))) => return Err(relay::text()),
+            Some(Err(error)) => return Err(relay::broken(&error)),
+            Some(Ok(Message::Close(_))) | None => return Err(End::BrowserLeft),
+        };
+        let mut answer = Vec::new();
+        rest.extend_from_slice(handshake.feed(&bytes, &mut answer)?);
+        if !answer.is_empty() {
+            send(socket, Message::binary(answer)).await?;
+        }
+    }
+    send(socket, Message::binary(init.bytes().to_vec())).await?;
+    Ok(rest)
+}
+
+async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    socket.send(message).await.map_err(|_| End::BrowserLeft)
+}
+
+/// Says why, and waits for the browser to have read it: a connection that is dropped with bytes unread is reset, and the
+/// reason with it.
+async fn farewell(socket: &mut WebSocket, end: &End) {
+    let frame = CloseFrame { code: end.code(), reason: end.reason().into() };
+    let goodbye = async {
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+        let _closed = socket.close().await;
+    };
+    let _late = timeout(FAREWELL, goodbye).await;
+}

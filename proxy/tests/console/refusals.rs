@@ -1,0 +1,159 @@
+//! Everything that must not lead to a VM's screen, and the code that says why.
+
+use serde_json::json;
+
+use crate::screen::Screen;
+use crate::world::{World, grant, now, token};
+
+#[tokio::test]
+async fn no_path_reaches_a_screen_without_a_grant_in_force() {
+    let screen = Screen::raw().await;
+    let mut expired = grant("old", screen.address);
+    expired["expires"] = json!(now());
+    let mut far = grant("far", screen.address);
+    far["source"] = json!({ "networks": ["203.0.113.0/24"] });
+    let mut world = World::new(&[grant("g-1", screen.address), expired, far]);
+    let mut browser = world.browser();
+    for (link, status, code) in [
+        ("nonsense", 404, "unknown"),
+        (token("old").as_str(), 410, "expired"),
+        (token("far").as_str(), 403, "address"),
+    ] {
+        let (got, answer) = browser.ask(link).await;
+        assert_eq!((got, answer["code"].as_str()), (status, Some(code)), "{link}");
+    }
+    assert_eq!(browser.open("g-1").await.err().unwrap(), 401, "no cookie");
+    assert_eq!(browser.open("nobody").await.err().unwrap(), 401);
+    assert_eq!(browser.open("../g-1").await.err().unwrap(), 400);
+    assert_eq!(browser.ask_again("g-1").await.1["code"], "no-cookie");
+    assert_eq!(browser.ask(&token("g-1")).await.0, 200);
+    world.slice["grants"] = json!([]);
+    world.apply().unwrap();
+    let (status, answer) = browser.ask(&token("g-1")).await;
+    assert_eq!((status, answer["code"].as_str()), (410, Some("revoked")));
+    assert_eq!(browser.open("g-1").await.err().unwrap(), 410, "revoked since the cookie was made");
+    assert_eq!(screen.count(), 0, "and nobody was connected to");
+}
+
+#[tokio::test]
+async fn other_sites_get_nothing() {
+    let screen = Screen::raw().await;
+    let world = World::new(&[grant("g-1", screen.address)]);
+    let mut browser = world.browser();
+    assert_eq!(browser.ask(&token("g-1")).await.0, 200);
+    let mut other = browser.clone();
+    other.origin = "https://evil.example.org".into();
+    assert_eq!(other.ask(&token("g-1")).await.1["code"], "origin");
+    assert_eq!(other.open("g-1").await.err().unwrap(), 403, "with the cookie and all");
+    let mut rebound = browser.clone();
+    rebound.host = "evil.example.org".into();
+    let (status, _, body) = rebound.request("GET /", "", "").await;
+    assert_eq!(status, 421);
+    assert!(body.contains("not served under this name"), "{body}");
+    let form = browser.request("POST /session", "Content-Type: text/plain\r\n", r#"{"token":"x"}"#);
+    assert_eq!(form.await.0, 400, "what a form of another site could send");
+    assert_eq!(screen.count(), 0);
+}
+
+#[tokio::test]
+async fn a_second_browser_is_refused_and_the_first_comes_back() {
+    let mut screen = Screen::polite().await;
+    let mut pinned = grant("g-1", screen.address);
+    pinned["source"] = json!("first-browser");
+    let world = World::new(&[pinned]);
+    let mut first = world.browser();
+    assert_eq!(first.ask(&token("g-1")).await.0, 200);
+    let mut second = world.browser();
+    second.from = "127.0.0.2".parse().unwrap();
+    let (status, answer) = second.ask(&token("g-1")).await;
+    assert_eq!((status, answer["code"].as_str()), (403, Some("other-browser")));
+    first.open("g-1").await.unwrap().greet().await;
+    let _gone = screen.next().await;
+    first.from = "127.0.0.3".parse().unwrap();
+    assert_eq!(first.ask_again("g-1").await.0, 200, "by its cookie, from wherever it is now");
+    first.open("g-1").await.unwrap().greet().await;
+}
+
+#[tokio::test]
+async fn networks_are_asked_of_every_request() {
+    let screen = Screen::raw().await;
+    let mut near = grant("g-1", screen.address);
+    near["source"] = json!({ "networks": ["127.0.0.1/32"] });
+    let world = World::new(&[near]);
+    let mut browser = world.browser();
+    assert_eq!(browser.ask(&token("g-1")).await.0, 200);
+    browser.from = "127.0.0.2".parse().unwrap();
+    assert_eq!(browser.open("g-1").await.err().unwrap(), 403, "cookie or not");
+    assert_eq!(browser.ask(&token("g-1")).await.1["code"], "address");
+    assert_eq!(screen.count(), 0);
+}
+
+#[tokio::test]
+async fn whoever_tries_links_is_slowed_down() {
+    let screen = Screen::raw().await;
+    let world = World::new(&[grant("g-1", screen.address)]);
+    let mut browser = world.browser();
+    for number in 0..20 {
+        assert_eq!(browser.ask(&format!("guess {number}")).await.0, 404);
+    }
+    assert_eq!(browser.ask(&token("g-1")).await.0, 429);
+    browser.from = "127.0.0.2".parse().unwrap();
+    assert_eq!(browser.ask(&token("g-1")).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_page_comes_with_what_keeps_others_out() {
+    let mut world = World::new(&[]);
+    let browser = world.browser();
+    let (status, head, page) = browser.request("GET /", "", "").await;
+    assert_eq!(status, 200);
+    for header in [
+        "content-security-policy: default-src 'none'; script-src 'self'",
+        "frame-ancestors 'none'",
+        "x-frame-options: DENY",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "cache-control: no-cache",
+    ] {
+        assert!(head.contains(header), "{header} is missing in\n{head}");
+    }
+    let script = page.split('"').find(|part| part.ends_with("/web/console.js")).unwrap();
+    let (status, head, _) = browser.request(&format!("GET /{script}"), "", "").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("immutable") && head.contains("text/javascript"), "{head}");
+    world.slice["prefix"] = json!("/vm/console/");
+    world.slice["frame_ancestors"] = json!(["https://portal.example.org"]);
+    world.apply().unwrap();
+    assert_eq!(browser.request("GET /", "", "").await.0, 404);
+    let (status, head, _) = browser.request("GET /vm/console", "", "").await;
+    assert!(status == 308 && head.contains("location: console/"), "{head}");
+    let (status, head, _) = browser.request("GET /vm/console/", "", "").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("frame-ancestors https://portal.example.org"), "{head}");
+    assert!(!head.contains("x-frame-options"), "{head}");
+    assert_eq!(browser.request(&format!("GET /vm/console/{script}"), "", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_slice_that_cannot_be_taken_changes_nothing() {
+    let screen = Screen::raw().await;
+    let mut world = World::new(&[grant("g-1", screen.address)]);
+    let good = world.slice.clone();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (field, value, complaint) in [
+        ("hosts", json!([]), "hosts"),
+        ("listen", json!([taken.local_addr().unwrap()]), "cannot listen on 127.0.0.1"),
+        ("certificates", json!([{ "chain": "x", "key": "y" }]), "certificates[0]"),
+        ("cookie_key", json!("short"), "cookie_key"),
+        ("redirect", json!(["127.0.0.1:0"]), "redirect"),
+        ("grants", json!([grant("a", screen.address), grant("a", screen.address)]), "grant a: id"),
+        ("prefix", json!("x"), "path prefix"),
+        ("guests", json!([]), "unknown field"),
+    ] {
+        world.slice = good.clone();
+        world.slice[field] = value;
+        let error = world.apply().unwrap_err();
+        assert!(error.contains(complaint), "{field}: {error}");
+        assert_eq!(world.browser().ask(&token("g-1")).await.0, 200, "{field}");
+    }
+}

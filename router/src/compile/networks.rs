@@ -1,0 +1,97 @@
+//! Guest networks: their services, their way to the outside, and source NAT.
+//!
+//! Guarantees: guests reach the outside only where their network's egress policy allows it, and never another guest
+//! network. What differs from network to network is elements of sets and maps, so adding a network changes elements only.
+
+use sluice_agent::fragment::Fragment;
+use sluice_api::RouterDocument;
+use sluice_api::config::{EgressPolicy, GuestNetwork, LinkRole};
+use sluice_api::types::{InterfaceAddress, LinkName, Port};
+use sluice_sys::nft::{
+    Element, Expr, IcmpType, Ident, IpVersion, Key, LinkSelector, Rule, RuleId, Set, SetType,
+};
+
+use super::skeleton::Slot;
+use super::words::{accept, icmp, new, tcp_to, udp_to};
+use crate::metadata::SERVICE_ADDRESS;
+
+const DHCP_SERVER: Port = Port::fixed(67);
+const DNS: Port = Port::fixed(53);
+const METADATA: Port = Port::fixed(80);
+const PASSWORD: Port = Port::fixed(8080);
+const LINKS: [SetType; 2] = [SetType::Link, SetType::Link];
+
+pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
+    let mut fragment = Fragment::new("networks");
+    // the metadata service, on each guest link: a guest may take the address for one on its own segment
+    let metadata = InterfaceAddress::new(SERVICE_ADDRESS.into(), 32).ok();
+    let links = config.role.networks.iter().map(|network| &network.link);
+    fragment.addresses.extend(links.filter_map(|link| Some((link.clone(), metadata?))));
+    for guest in config.role.networks.iter().flat_map(|network| &network.guests) {
+        let addresses = std::iter::once(&guest.address).chain(&guest.secondary_addresses);
+        fragment.owners.extend(addresses.map(|address| ((*address).into(), guest.mac)));
+    }
+    let guests = || Expr::Iif(LinkSelector::Set(guest_links()));
+    fragment.rules(
+        Slot::InputGuests,
+        [
+            accept("input/dhcp", [guests(), udp_to(DHCP_SERVER)]),
+            accept("input/dns-udp", [guests(), udp_to(DNS)]),
+            accept("input/dns-tcp", [guests(), tcp_to(DNS)]),
+            accept("input/metadata", [guests(), tcp_to(METADATA)]),
+            accept("input/password", [guests(), tcp_to(PASSWORD)]),
+            accept("input/ping", [guests(), icmp([IcmpType::ECHO_REQUEST])]),
+            accept("input/ping-v6", [guests(), icmp([IcmpType::ECHO_REQUEST_V6])]),
+        ],
+    );
+    let pair = Expr::In(vec![Key::Iif, Key::Oif], egress_links());
+    fragment.rules(Slot::ForwardEgress, [accept("forward/egress", [pair, new()])]);
+    let by_links = Expr::SnatMap(IpVersion::V4, vec![Key::Iif, Key::Oif], snat_map());
+    let source = Rule::action(RuleId::fixed("nat/source"), [], by_links);
+    fragment.rules(Slot::SourceNetworks, [source]);
+    let links = config.role.networks.iter().map(|network| [network.link.clone().into()].into());
+    fragment.set(guest_links(), Set::of([SetType::Link]).with(links));
+    fragment.set(egress_links(), Set::of(LINKS).with(egress(config)));
+    fragment.set(snat_map(), Set::map(LINKS, [SetType::Ipv4]).mapping(sources(config)));
+    fragment
+}
+
+fn guest_links() -> Ident {
+    Ident::fixed("guest-links")
+}
+
+fn egress_links() -> Ident {
+    Ident::fixed("egress-links")
+}
+
+fn snat_map() -> Ident {
+    Ident::fixed("snat-by-link")
+}
+
+fn egress(config: &RouterDocument) -> impl Iterator<Item = Element> {
+    let allowed = |network: &&GuestNetwork| network.egress == EgressPolicy::Allow;
+    let pairs =
+        config.role.networks.iter().filter(allowed).flat_map(|network| outside(config, network));
+    pairs.map(|(inside, outside)| [inside.clone().into(), outside.clone().into()].into())
+}
+
+/// The public links that a network's guests may leave by: that of its source NAT, or all when it has none.
+fn outside<'a>(
+    config: &'a RouterDocument,
+    network: &'a GuestNetwork,
+) -> Vec<(&'a LinkName, &'a LinkName)> {
+    let public = config.links.iter().filter(|link| link.role == LinkRole::Public);
+    public
+        .map(|link| &link.name)
+        .filter(|name| network.source_nat.as_ref().is_none_or(|nat| nat.link == **name))
+        .map(|name| (&network.link, name))
+        .collect()
+}
+
+fn sources(config: &RouterDocument) -> impl Iterator<Item = (Element, Element)> {
+    config.role.networks.iter().filter_map(|network| {
+        let nat = network.source_nat.as_ref()?;
+        let key = [network.link.clone().into(), nat.link.clone().into()].into();
+        Some((key, [nat.address.into()].into()))
+    })
+}

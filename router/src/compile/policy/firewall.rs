@@ -1,0 +1,168 @@
+//! The firewall of isolated networks: rules on the public address and port, judged as the connection came in; and the networks'
+//! exceptions to their egress policy.
+//!
+//! Guarantees: what no rule names is dropped; each rule is at a place of its own in the chain of its address, so a change of one
+//! touches that chain alone; a forward's own list of sources is asked as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use sluice_agent::fragment::Fragment;
+use sluice_api::RouterDocument;
+use sluice_api::config::{
+    EgressPolicy, EgressRule, FirewallRule, GuestNetwork, LinkRole, PortForward,
+};
+use sluice_sys::nft::{
+    CtStatus, Element, ElementValue, Expr, Ident, IpVersion, Key, LinkSelector, Net, Rule, RuleId,
+    Set, SetType, Verdict,
+};
+
+use super::traffic::{self, View};
+use super::words::new;
+use crate::compile::skeleton::Slot;
+
+pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
+    public(policy, config);
+    egress(policy, config);
+}
+
+pub(super) fn by_address() -> Ident {
+    Ident::fixed("firewall-by-address")
+}
+
+fn by_link() -> Ident {
+    Ident::fixed("egress-by-link")
+}
+
+/// Connections from outside: to a guest behind a public address, or to the address itself.
+fn public(policy: &mut Fragment<Slot>, config: &RouterDocument) {
+    restricted(policy, &config.role.port_forwards);
+    let mut rules: BTreeMap<Ipv4Addr, Vec<Rule>> = BTreeMap::new();
+    for rule in &config.role.firewall {
+        rules.entry(rule.public).or_default().extend(firewall_rules(rule));
+    }
+    let mut elements = Vec::new();
+    for (address, rules) in rules {
+        let Some(name) = address_chain(address) else { continue };
+        let verdict = ElementValue::Verdict(Verdict::Jump(name.clone()));
+        elements.push((Element::from([address.into()]), Element::from([verdict])));
+        policy.chain(name, rules);
+    }
+    policy.set(by_address(), Set::map([SetType::Ipv4], [SetType::Verdict]).mapping(elements));
+    let judged = || Expr::Vmap(vec![Key::OriginalDestinationV4], by_address());
+    let translated = Expr::CtStatus(BTreeSet::from([CtStatus::Dnat]));
+    let rules = [
+        Rule {
+            id: RuleId::fixed("forward/firewall"),
+            exprs: vec![new(), translated.clone(), judged()],
+        },
+        Rule::verdict(RuleId::fixed("forward/not-let-in"), [new(), translated], Verdict::Drop),
+    ];
+    policy.rules(Slot::ForwardPolicy, rules);
+    let icmp = Expr::Protocol(BTreeSet::from([sluice_sys::nft::Protocol::ICMP]));
+    let rule = Rule { id: RuleId::fixed("input/firewall"), exprs: vec![icmp, new(), judged()] };
+    policy.rules(Slot::InputPolicy, [rule]);
+}
+
+/// `fw-198-51-100-11`; always valid, and never longer than that of the longest address.
+fn address_chain(address: Ipv4Addr) -> Option<Ident> {
+    Ident::try_from(format!("fw-{}", address.to_string().replace('.', "-"))).ok()
+}
+
+fn firewall_rules(rule: &FirewallRule) -> Vec<Rule> {
+    let id = RuleId::of("firewall", &rule.id);
+    combine(
+        &id,
+        &traffic::networks(&rule.sources, Expr::Source),
+        &traffic::matches(&rule.traffic, View::Outside),
+        &Verdict::Accept,
+    )
+}
+
+/// A rule for each pair of a network and a way in which the traffic matches.
+pub(super) fn combine(
+    id: &RuleId,
+    networks: &[Option<Expr>],
+    ways: &[Vec<Expr>],
+    verdict: &Verdict,
+) -> Vec<Rule> {
+    let each = networks.iter().flat_map(|network| ways.iter().map(move |way| (network, way)));
+    each.map(|(network, way)| {
+        let matches = network.iter().chain(way).cloned();
+        Rule::verdict(id.clone(), matches, verdict.clone())
+    })
+    .collect()
+}
+
+/// Forwards with a list of sources: who is not on it is dropped before the firewall is asked.
+fn restricted(policy: &mut Fragment<Slot>, forwards: &[PortForward]) {
+    for forward in forwards.iter().filter(|forward| !forward.sources.is_empty()) {
+        let Some(name) = sources_set(forward) else { continue };
+        let spans = forward.sources.iter().filter_map(super::span_v4);
+        let elements =
+            sluice_sys::nft::merged(spans).into_iter().map(|span| Element::from([span.into()]));
+        policy.set(name.clone(), Set::of([SetType::Ipv4]).interval().with(elements));
+        let matches = [
+            new(),
+            Expr::OriginalDestination(Net::Host(forward.public.into())),
+            Expr::OriginalDestinationPort(
+                traffic::l4(forward.protocol),
+                traffic::ports(forward.ports),
+            ),
+            Expr::Source(Net::NotSet(IpVersion::V4, name)),
+        ];
+        let id = RuleId::of("forward-sources", &forward.id);
+        policy.rules(Slot::ForwardPolicy, [Rule::verdict(id, matches, Verdict::Drop)]);
+    }
+}
+
+fn sources_set(forward: &PortForward) -> Option<Ident> {
+    super::short("from", forward.id.as_str())
+}
+
+/// Connections of guests: the exceptions of their network, then its policy.
+fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
+    let mut elements = Vec::new();
+    for network in &config.role.networks {
+        let own = config.role.egress_rules.iter().filter(|rule| rule.network == network.id);
+        let rules: Vec<Rule> = own.flat_map(|rule| exceptions(network, rule)).collect();
+        if rules.is_empty() {
+            continue;
+        }
+        let name = Ident::of_link("egress", &network.link);
+        let verdict = ElementValue::Verdict(Verdict::Jump(name.clone()));
+        elements.push((Element::from([network.link.clone().into()]), Element::from([verdict])));
+        policy.chain(name, rules);
+    }
+    policy.set(by_link(), Set::map([SetType::Link], [SetType::Verdict]).mapping(elements));
+    let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
+    let links = links.map(|link| [link.name.clone().into()].into());
+    policy.set(public_links(), Set::of([SetType::Link]).with(links));
+    let outward = Expr::Oif(LinkSelector::Set(public_links()));
+    let asked = vec![new(), outward, Expr::Vmap(vec![Key::Iif], by_link())];
+    let rule = Rule { id: RuleId::fixed("forward/egress-rules"), exprs: asked };
+    policy.rules(Slot::ForwardPolicy, [rule]);
+}
+
+fn public_links() -> Ident {
+    Ident::fixed("public-links")
+}
+
+/// Where the policy is `deny` a rule lets through, where it is `allow` it drops.
+fn exceptions(network: &GuestNetwork, rule: &EgressRule) -> Vec<Rule> {
+    let verdict = match network.egress {
+        EgressPolicy::Allow => Verdict::Drop,
+        EgressPolicy::Deny => Verdict::Accept,
+    };
+    let id = RuleId::of("egress", &rule.id);
+    let sources = traffic::networks(&rule.sources, Expr::Source);
+    let destinations = traffic::networks(&rule.destinations, Expr::Destination);
+    let ways: Vec<Vec<Expr>> = destinations
+        .iter()
+        .flat_map(|network| {
+            let ways = traffic::matches(&rule.traffic, View::Inside);
+            ways.into_iter().map(move |way| network.iter().cloned().chain(way).collect())
+        })
+        .collect();
+    combine(&id, &sources, &ways, &verdict)
+}

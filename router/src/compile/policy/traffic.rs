@@ -1,0 +1,75 @@
+//! Protocols, ports and networks of a rule as matches.
+
+use std::collections::BTreeSet;
+
+use sluice_api::config::{ForwardProtocol, Traffic};
+use sluice_api::types::{Cidr, PortRange};
+use sluice_sys::nft::{Expr, IcmpType, IpVersion, L4, Net, Ports, Protocol};
+
+/// Where a rule reads ports: of the packet, or of the connection as it came in, before any translation.
+#[derive(Clone, Copy)]
+pub(super) enum View {
+    /// As the packet is now.
+    Inside,
+    /// As the connection's first packet was.
+    Outside,
+}
+
+/// The ways in which `traffic` can match, each a rule of its own: ICMP is two protocols.
+pub(super) fn matches(traffic: &Traffic, view: View) -> Vec<Vec<Expr>> {
+    match *traffic {
+        Traffic::All {} => vec![Vec::new()],
+        Traffic::Tcp { ports: range } => vec![vec![transport(L4::Tcp, range, view)]],
+        Traffic::Udp { ports: range } => vec![vec![transport(L4::Udp, range, view)]],
+        Traffic::Icmp { kind, code } => {
+            [IpVersion::V4, IpVersion::V6].map(|version| vec![icmp(version, kind, code)]).into()
+        }
+        Traffic::Protocol { number } => {
+            vec![vec![Expr::Protocol(BTreeSet::from([Protocol::new(number)]))]]
+        }
+    }
+}
+
+fn transport(l4: L4, range: Option<PortRange>, view: View) -> Expr {
+    match (range, view) {
+        (None, _) => Expr::L4(BTreeSet::from([l4])),
+        (Some(range), View::Inside) => Expr::DestinationPort(l4, ports(range)),
+        (Some(range), View::Outside) => Expr::OriginalDestinationPort(l4, ports(range)),
+    }
+}
+
+fn icmp(version: IpVersion, kind: Option<u8>, code: Option<u8>) -> Expr {
+    let protocol = match version {
+        IpVersion::V4 => Protocol::ICMP,
+        IpVersion::V6 => Protocol::ICMPV6,
+    };
+    let Some(number) = kind else { return Expr::Protocol(BTreeSet::from([protocol])) };
+    let kind = IcmpType { version, number };
+    match code {
+        Some(code) => Expr::IcmpCode(kind, code),
+        None => Expr::Icmp(BTreeSet::from([kind])),
+    }
+}
+
+pub(super) fn ports(range: PortRange) -> Ports {
+    if range.len() == 1 {
+        return Ports::One(range.first());
+    }
+    Ports::Range(range.first(), range.last())
+}
+
+pub(super) fn l4(protocol: ForwardProtocol) -> L4 {
+    match protocol {
+        ForwardProtocol::Tcp => L4::Tcp,
+        ForwardProtocol::Udp => L4::Udp,
+    }
+}
+
+/// One match per network, or none that matches everything: a rule's list of networks stands at the rule's own place.
+pub(super) fn networks(list: &[Cidr], of: impl Fn(Net) -> Expr) -> Vec<Option<Expr>> {
+    if list.is_empty() {
+        return vec![None];
+    }
+    let sorted: BTreeSet<&Cidr> = list.iter().collect();
+    sorted.into_iter().map(|cidr| Some(of(Net::Cidr(*cidr)))).collect()
+}

@@ -1,0 +1,102 @@
+//! Carrying a message to a resolver and its answers back, on hickory-net's streams.
+//!
+//! Its streams of whole messages are used, not its clients: the UDP client throws answers away that have no question, and
+//! an error in that shape is how many a resolver says no. Which answer is one is decided above ([`super::exchange`]).
+//! Ours is the socket: connected, so that only the resolver is heard and "nobody listens there" is known at once.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use hickory_net::NetError;
+use hickory_net::proto::op::SerialMessage;
+use hickory_net::runtime::iocompat::AsyncIoTokioAsStd;
+use hickory_net::runtime::{RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime};
+use hickory_net::tcp::TcpClientStream;
+use hickory_net::udp::UdpStream;
+use hickory_net::xfer::DnsStreamHandle as _;
+use tokio::net::{TcpStream, UdpSocket};
+
+/// Time for a connection to come about.
+const CONNECT_TIME: Duration = Duration::from_millis(1500);
+
+/// Answers as they come; an error ends them.
+pub(super) struct Answers(Pin<Box<dyn Stream<Item = io::Result<Vec<u8>>> + Send>>);
+
+impl Answers {
+    /// The next one, for as long as it takes.
+    pub(super) async fn next(&mut self) -> io::Result<Vec<u8>> {
+        self.0.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
+    }
+}
+
+/// Sends `message` in a datagram, from a port that nobody can foresee (RFC 6056 3.3.1).
+pub(super) async fn over_udp(resolver: SocketAddr, message: Vec<u8>) -> io::Result<Answers> {
+    let (stream, mut sender) = UdpStream::new(resolver, None, None, false, Sockets::default());
+    let stream = stream.await.map_err(to_io)?;
+    sender.send(SerialMessage::new(message, resolver)).map_err(to_io)?;
+    // the sender is what keeps the stream's outbound side open
+    let answers = stream.map(move |answer| {
+        let _open = &sender;
+        answer.map(|answer| answer.into_parts().0)
+    });
+    Ok(Answers(Box::pin(answers)))
+}
+
+/// Sends `message` over a connection of its own.
+pub(super) async fn over_tcp(resolver: SocketAddr, message: Vec<u8>) -> io::Result<Answers> {
+    let (stream, mut sender) =
+        TcpClientStream::new(resolver, None, Some(CONNECT_TIME), Sockets::default());
+    let stream = stream.await.map_err(to_io)?;
+    sender.send(SerialMessage::new(message, resolver)).map_err(to_io)?;
+    let answers = stream.map(move |answer| {
+        let _open = &sender;
+        answer.map(|answer| answer.into_parts().0).map_err(to_io)
+    });
+    Ok(Answers(Box::pin(answers)))
+}
+
+fn to_io(error: NetError) -> io::Error {
+    match error {
+        NetError::Io(error) => io::Error::new(error.kind(), error.to_string()),
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// hickory's sockets on tokio, with the datagram ones connected.
+#[derive(Clone, Default)]
+struct Sockets(TokioRuntimeProvider);
+
+impl RuntimeProvider for Sockets {
+    type Handle = TokioHandle;
+    type Timer = TokioTime;
+    type Udp = UdpSocket;
+    type Tcp = AsyncIoTokioAsStd<TcpStream>;
+
+    fn create_handle(&self) -> Self::Handle {
+        self.0.create_handle()
+    }
+
+    fn connect_tcp(
+        &self,
+        server: SocketAddr,
+        local: Option<SocketAddr>,
+        timeout: Option<Duration>,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Tcp>>>> {
+        self.0.connect_tcp(server, local, timeout)
+    }
+
+    fn bind_udp(
+        &self,
+        local: SocketAddr,
+        server: SocketAddr,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Udp>>>> {
+        Box::pin(async move {
+            let socket = UdpSocket::bind(local).await?;
+            socket.connect(server).await?;
+            Ok(socket)
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Listening sockets, and what becomes of each connection that comes in.
+//!
+//! Guarantees: a socket lives as long as any rule has its address and port, whatever else changes, so no change refuses a
+//! connection; a rule at its limit leaves connections in the kernel's queue and harms no other rule; an address that the
+//! router does not have yet can be listened on (IP_FREEBIND).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sluice_api::config::balancer::Mode;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
+
+use super::client_io::ClientIo;
+use super::connect::Ends;
+use super::counters::add;
+use super::http;
+use super::live::{Policy, Rule};
+use super::session::{Phase, Session, Sessions};
+use super::tcp;
+use super::tls::ServerTls;
+
+/// Connections that may wait to be accepted; the kernel's own bound is `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Quiet time after which the kernel asks whether a client is still there, so that those that vanished do not stay for
+/// the whole idle time.
+const PROBE_AFTER: Duration = Duration::from_mins(10);
+/// Wait after an error such as running out of descriptors, which only ends of connections mend.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// An address and port that are listened on, and the rule that has them.
+pub(super) struct Listening {
+    socket: Socket,
+    rule: ArcSwap<Rule>,
+}
+
+impl Listening {
+    /// Opens the socket; connections queue from now on.
+    ///
+    /// Errors: the port is taken, or below 1024 without CAP_NET_BIND_SERVICE.
+    pub(super) fn open(address: SocketAddr, rule: Arc<Rule>) -> io::Result<Self> {
+        let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+        let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        match address.ip() {
+            IpAddr::V4(_) => socket.set_freebind_v4(true)?,
+            IpAddr::V6(_) => {
+                socket.set_only_v6(true)?;
+                socket.set_freebind_v6(true)?;
+            }
+        }
+        // what is accepted inherits both
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(Self { socket, rule: ArcSwap::new(rule) })
+    }
+
+    /// What comes from now on is `rule`'s.
+    pub(super) fn give_to(&self, rule: Arc<Rule>) {
+        let former = self.rule.swap(rule);
+        // who waits for room at the former one looks again
+        former.room.notify_waiters();
+    }
+
+    /// Accepts connections for ever, on the thread it runs on.
+    pub(super) async fn accept(self: Arc<Self>, sessions: Arc<Sessions>) {
+        let listener = match self.socket.try_clone().and_then(|it| TcpListener::from_std(it.into()))
+        {
+            Ok(listener) => listener,
+            Err(error) => return warn!(%error, "cannot accept"),
+        };
+        loop {
+            match listener.accept().await {
+                Ok((stream, client)) => self.begin(stream, client, &sessions).await,
+                Err(error) if is_of_one_connection(&error) => debug!(%error, "connection lost"),
+                Err(error) => {
+                    warn!(%error, "cannot accept now");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    /// Begins to serve `stream` when its rule has room; until then no further one is accepted on this thread.
+    async fn begin(&self, stream: TcpStream, client: SocketAddr, sessions: &Sessions) {
+        let Some((rule, policy)) = self.admit(client.ip()).await else {
+            return tcp::reset(&stream);
+        };
+        let session = Arc::new(Session::new(rule, policy.spec.mode, Phase::Opening));
+        sessions.add(&session);
+        let server = SocketAddr::new(policy.spec.address, policy.spec.port.get());
+        let ends = Ends { client, server };
+        let tls = policy.tls.clone();
+        drop(policy);
+        tokio::spawn(async move {
+            if let Some(io) = decrypted(stream, tls, &session).await {
+                serve(io, ends, session).await;
+            }
+        });
+    }
+
+    /// The rule of a new connection and its configuration, with room taken for it; `None` when it may not come in.
+    async fn admit(&self, client: IpAddr) -> Option<(Arc<Rule>, Arc<Policy>)> {
+        loop {
+            let rule = self.rule.load_full();
+            let policy = rule.policy();
+            if !policy.admits(client) {
+                add(&rule.counters.denied, 1);
+                return None;
+            }
+            let limit = policy.spec.max_connections.get();
+            if rule.counters.current.enter_below(limit) {
+                return Some((rule, policy));
+            }
+            wait_for_room(&rule, limit).await;
+        }
+    }
+}
+
+/// Ends when the rule may have room again, or another limit.
+async fn wait_for_room(rule: &Rule, limit: u32) {
+    let change = rule.room.notified();
+    tokio::pin!(change);
+    change.as_mut().enable();
+    // it may have come between the caller's question and the wait
+    if rule.counters.current.now() >= limit {
+        change.await;
+    }
+}
+
+/// An error of accept(2) that says nothing of the next connection.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn decrypted(
+    stream: TcpStream,
+    tls: Option<ServerTls>,
+    session: &Session,
+) -> Option<ClientIo> {
+    let Some(tls) = tls else { return Some(ClientIo::Plain(stream)) };
+    let handshake = tokio::select! {
+        handshake = tls.acceptor.accept(stream) => handshake,
+        _ = session.ended() => return None,
+    };
+    match handshake {
+        Ok(stream) => Some(ClientIo::Tls(Box::new(stream))),
+        Err(error) => {
+            debug!(%error, rule = %session.rule.id, "tls handshake failed");
+            add(&session.rule.counters.request_errors, 1);
+            None
+        }
+    }
+}
+
+async fn serve(io: ClientIo, ends: Ends, session: Arc<Session>) {
+    match session.mode() {
+        // each in its own place, so that a connection takes no more memory than its kind needs
+        Mode::Http => Box::pin(http::serve(io, ends, session)).await,
+        Mode::Tcp | Mode::Udp => Box::pin(tcp::serve(io, ends, &session)).await,
+    }
+}

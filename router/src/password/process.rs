@@ -1,0 +1,73 @@
+//! `sluice-router service password`: the server under the agent, without privilege and without capabilities.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde_json::{Value, json};
+use sluice_agent::service::Service;
+use sluice_api::types::Generation;
+
+use super::book::Given;
+use super::site::PasswordSite;
+use super::slice::PasswordSlice;
+use crate::web::Web;
+
+/// Nothing is served before the first slice.
+#[derive(Default)]
+struct Process(Option<Web<PasswordSite>>);
+
+impl Service for Process {
+    type Slice = PasswordSlice;
+
+    async fn apply(&mut self, _: Generation, slice: PasswordSlice) -> Result<(), String> {
+        let web = match &self.0 {
+            Some(web) => web,
+            None => self.0.insert(start()?),
+        };
+        apply(web, &slice)
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        self.0.as_ref().map(counters).unwrap_or_default()
+    }
+
+    /// The guests whose password is over, so that the manager need not keep it, and where it cannot listen.
+    fn report(&self) -> Value {
+        let of = |web: &Web<PasswordSite>| json!({ "over": web.site().over(), "missing": web.missing() });
+        self.0.as_ref().map_or(Value::Null, of)
+    }
+}
+
+/// The service with nobody to serve.
+pub(super) fn start() -> Result<Web<PasswordSite>, String> {
+    let site = PasswordSite::new().ok_or("the system has no randomness to give")?;
+    Web::start(site).map_err(|error| format!("no socket can be opened: {error}"))
+}
+
+/// Puts `slice` in force.
+pub(super) fn apply(web: &Web<PasswordSite>, slice: &PasswordSlice) -> Result<(), String> {
+    web.site().replace(slice)?;
+    web.follow(slice.endpoints());
+    tracing::info!(passwords = slice.passwords().count(), "password configuration in force");
+    Ok(())
+}
+
+/// Those of the connections, and how many passwords are in which state.
+pub(super) fn counters(web: &Web<PasswordSite>) -> BTreeMap<String, u64> {
+    let mut named = web.counters();
+    let states = web.site().states();
+    for (name, given) in [
+        ("passwords_waiting", Given::Waiting),
+        ("passwords_sent", Given::Sent),
+        ("passwords_acknowledged", Given::Acknowledged),
+        ("passwords_expired", Given::Expired),
+    ] {
+        named.insert(name.to_owned(), states.get(&given).copied().unwrap_or(0));
+    }
+    named
+}
+
+/// Serves until the agent closes the control channel on standard input.
+pub fn run() -> io::Result<()> {
+    sluice_agent::service::run(Process::default)
+}

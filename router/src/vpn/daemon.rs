@@ -1,0 +1,103 @@
+//! The daemons of the tunnels as the agent starts them.
+//!
+//! charon holds the keys and puts associations into the kernel, so it has CAP_NET_ADMIN, and nothing else has its socket but
+//! the process that drives it. The L2TP server reads what clients send and makes links for them; it has CAP_NET_ADMIN too,
+//! for the kernel knows no smaller right for that, and a file system that holds `/dev/ppp` and nothing besides.
+
+use std::path::PathBuf;
+
+use sluice_agent::service::state_folder;
+use sluice_agent::{ServiceName, ServiceSpec};
+use sluice_sys::process::{Capability, Profile};
+
+/// The IKE daemon.
+pub const CHARON: ServiceName = ServiceName("charon");
+/// The process that drives it.
+pub const IKE: ServiceName = ServiceName("ike");
+/// The L2TP server.
+pub const L2TP: ServiceName = ServiceName("l2tp");
+
+/// Users of the image; nothing else on the box has them.
+const CHARON_USER: u32 = 64_020;
+const IKE_USER: u32 = 64_021;
+const L2TP_USER: u32 = 64_022;
+
+/// Debian's charon with plugins, all of which are in the image (image/lists/files.txt).
+const PROGRAM: &str = "/usr/sbin/charon-systemd";
+const PLUGINS: &str = "/usr/lib/ipsec";
+/// charon's settings, in its folder.
+const SETTINGS: &str = "strongswan.conf";
+/// Plugins: the kernel, sockets, VICI, and OpenSSL for all algorithms.
+const LOADED: &str = "random nonce openssl kernel-netlink socket-default vici";
+
+/// charon's control socket.
+pub fn socket() -> PathBuf {
+    state_folder(CHARON).join("charon.vici")
+}
+
+/// The specification of `name`, if it is one of ours.
+pub fn service(name: ServiceName) -> Option<ServiceSpec> {
+    match name {
+        CHARON => Some(charon()),
+        IKE => Some(ServiceSpec {
+            groups: vec![CHARON_USER],
+            reads: vec![state_folder(CHARON)],
+            ..ServiceSpec::own(IKE_USER)
+        }),
+        L2TP => Some(ServiceSpec {
+            profile: Profile::TunnelService,
+            writes: vec!["/dev/ppp".into()],
+            ..ServiceSpec::own(L2TP_USER).with_capabilities([Capability::NetAdmin])
+        }),
+        _ => None,
+    }
+}
+
+fn charon() -> ServiceSpec {
+    let settings = state_folder(CHARON).join(SETTINGS);
+    ServiceSpec {
+        environment: vec![("STRONGSWAN_CONF".into(), settings.into())],
+        files: vec![(SETTINGS.into(), settings_of_charon())],
+        reads: vec![PLUGINS.into()],
+        ..ServiceSpec::foreign(PROGRAM, CHARON_USER, socket())
+            .with_capabilities([Capability::NetAdmin, Capability::NetBindService])
+    }
+}
+
+/// strongswan.conf(5). Routes follow from the policies; a peer that does not answer is given up after half a minute, and
+/// whoever drives the daemon tries again; the log goes by VICI, which names the connection.
+fn settings_of_charon() -> String {
+    let lines = [
+        "charon-systemd {".to_owned(),
+        format!("  load = {LOADED}"),
+        "  install_routes = no".to_owned(),
+        "  install_virtual_ip = no".to_owned(),
+        "  threads = 16".to_owned(),
+        "  ikesa_table_size = 256".to_owned(),
+        "  retransmit_tries = 4".to_owned(),
+        "  retransmit_timeout = 2.0".to_owned(),
+        "  retransmit_base = 1.6".to_owned(),
+        "  half_open_timeout = 30".to_owned(),
+        // clients behind one NAT are many peers of one address
+        "  block_threshold = 50".to_owned(),
+        "  cookie_threshold = 100".to_owned(),
+        "  send_vendor_id = no".to_owned(),
+        "  journal {".to_owned(),
+        "    default = -1".to_owned(),
+        "  }".to_owned(),
+        "  filelog {".to_owned(),
+        "    stderr {".to_owned(),
+        "      default = -1".to_owned(),
+        "      lib = 0".to_owned(),
+        "      dmn = 0".to_owned(),
+        "    }".to_owned(),
+        "  }".to_owned(),
+        "  plugins {".to_owned(),
+        "    vici {".to_owned(),
+        format!("      socket = unix://{}", socket().display()),
+        "    }".to_owned(),
+        "  }".to_owned(),
+        "}".to_owned(),
+    ];
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,292 @@
+//! One job at work, from wherever the journal says to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::attempt::{Attempt, Trouble};
+use super::failure::{Failure, chain};
+use super::pause::Pauses;
+use super::record::{Record, State};
+use super::report::{Phase, View};
+use super::shared::Shared;
+use super::upload::Upload;
+use crate::fetch::Validator;
+use crate::pass::Passed;
+use crate::slice::{Job, Source, What};
+use crate::store::{Manifest, Origin, Store, StoreError};
+
+/// Why a job ends before it is done.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It is no longer wanted.
+    Stopped,
+    /// It cannot be done.
+    Failed(Failure),
+}
+
+/// A job and what it works with.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) job: Job,
+    pub(super) record: Record,
+    pub(super) view: Arc<View>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) pauses: Pauses,
+    upload: Option<Arc<Upload>>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        job: Job,
+        record: Record,
+        view: Arc<View>,
+        stop: watch::Receiver<bool>,
+        upload: Option<Arc<Upload>>,
+    ) -> Self {
+        let fetcher = shared.settings().fetcher;
+        let first = Duration::from_millis(fetcher.policy().pause_milliseconds.into());
+        let pauses = Pauses::new(first, fetcher.policy().attempts.into());
+        Self { shared, job, record, view, stop, pauses, upload }
+    }
+
+    /// Works as soon as `old`, which had the same id, is gone.
+    pub(super) async fn run_after(mut self, old: Option<JoinHandle<()>>) {
+        if let Some(old) = old {
+            let _ = old.await;
+        }
+        let job = self.job.id.clone();
+        match self.work().await {
+            Ok(manifest) => {
+                tracing::info!(%job, "job done");
+                self.end(State::Done { manifest: manifest.clone() }, Phase::Done(manifest)).await;
+            }
+            Err(End::Failed(failure)) => {
+                tracing::warn!(%job, code = failure.code, reason = failure.reason, "job failed");
+                self.end(State::Failed(failure.clone()), Phase::Failed(failure)).await;
+            }
+            Err(End::Stopped) => {
+                tracing::info!(%job, "job no longer wanted");
+                self.remove_parts().await;
+            }
+        }
+        // told to stop before it said its end: whoever told it leaves the journal to it
+        if *self.stop.borrow() {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        let job = &self.job.id;
+        if let Err(error) = self.shared.journal.forget(job) {
+            tracing::warn!(%job, reason = chain(&error), "job not forgotten");
+        }
+    }
+
+    /// Tells only what is durable. Parts that stay because the store is away are removed when it is back.
+    async fn end(&mut self, state: State, phase: Phase) {
+        self.record.state = state;
+        while let Err(failure) = self.keep() {
+            if self.rest_for_ever(failure).await.is_err() {
+                return;
+            }
+        }
+        self.remove_parts().await;
+        self.view.set(phase);
+    }
+
+    async fn work(&mut self) -> Result<Option<Box<Manifest>>, End> {
+        match self.job.what.clone() {
+            What::Delete { .. } => self.delete().await.map(|()| None),
+            What::Import { source, .. } => self.import(&source).await.map(Some),
+        }
+    }
+
+    async fn delete(&mut self) -> Result<(), End> {
+        self.view.set(Phase::Deleting);
+        let place = self.job.place().clone();
+        self.of_store(move |store| store.delete(&place)).await
+    }
+
+    async fn import(&mut self, source: &Source) -> Result<Box<Manifest>, End> {
+        if let State::Fetching { .. } = self.record.state {
+            // of an upload the sender's pieces keep the record
+            if self.upload.is_none() {
+                self.keep().map_err(End::Failed)?;
+            }
+            self.place_is_free().await?;
+            self.uploaded().await?;
+            let turn = self.turn().await?;
+            let passed = self.fetch(source).await?;
+            drop(turn);
+            let manifest = Box::new(self.manifest(source, &passed));
+            self.record.state = State::Placing { part: passed.part, manifest };
+            while let Err(failure) = self.keep() {
+                self.rest_for_ever(failure).await?;
+            }
+        }
+        let State::Placing { part, manifest } = self.record.state.clone() else {
+            return Err(End::Stopped);
+        };
+        self.view.set(Phase::Placing);
+        let what = manifest.clone();
+        self.of_store(move |store| store.publish(&part, &what)).await?;
+        Ok(manifest)
+    }
+
+    /// Before gigabytes are fetched for nothing.
+    async fn place_is_free(&mut self) -> Result<(), End> {
+        let place = self.job.place().clone();
+        self.of_store(move |store| match store.find(&place) {
+            Ok(_) => Err(StoreError::Exists { store: store.id().clone(), place: place.clone() }),
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(other) => Err(other),
+        })
+        .await
+    }
+
+    /// Waits for the last byte of an upload; at once when there is none.
+    async fn uploaded(&mut self) -> Result<(), End> {
+        let Some(upload) = self.upload.clone() else { return Ok(()) };
+        self.view.set(Phase::Uploading);
+        let taken = tokio::select! {
+            taken = upload.complete() => taken.map_err(End::Failed)?,
+            () = stopped(&mut self.stop) => return Err(End::Stopped),
+        };
+        let marks = Validator { total: Some(taken), ..Validator::default() };
+        self.record.state = State::Fetching { taken, restart: None, marks: Some(marks) };
+        self.view.set(Phase::Waiting);
+        Ok(())
+    }
+
+    async fn turn(&mut self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, End> {
+        tokio::select! {
+            turn = self.shared.turn() => Ok(turn),
+            () = stopped(&mut self.stop) => Err(End::Stopped),
+        }
+    }
+
+    /// Tries until the image is complete in its part.
+    async fn fetch(&mut self, source: &Source) -> Result<Passed, End> {
+        loop {
+            self.view.set(Phase::Fetching);
+            let (failure, asked) = match Attempt::run(self, source).await {
+                Ok(passed) => return Ok(passed),
+                Err(Trouble::End(end)) => return Err(end),
+                Err(Trouble::Store(failure)) => {
+                    self.rest_for_ever(failure).await?;
+                    continue;
+                }
+                Err(Trouble::Again(failure, asked)) => (failure, asked),
+                Err(Trouble::FromStart(failure)) => {
+                    tracing::warn!(job = %self.job.id, reason = failure.reason, "job begins anew");
+                    self.record.state = State::from_start();
+                    self.keep().map_err(End::Failed)?;
+                    (failure, None)
+                }
+            };
+            self.rest(failure, asked).await?;
+        }
+    }
+
+    fn manifest(&self, source: &Source, passed: &Passed) -> Manifest {
+        let from = match source {
+            Source::Url(url) => url.to_string(),
+            Source::SecretUrl(digest) => digest.to_string(),
+            Source::Upload => "upload".to_owned(),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Manifest {
+            place: self.job.place().clone(),
+            image: passed.image.clone(),
+            size: passed.size,
+            sha256: passed.sha256.clone(),
+            sha512: passed.sha512.clone(),
+            origin: Origin {
+                job: self.job.id.clone(),
+                from,
+                size: passed.source_size,
+                digest: passed.source_digest.clone(),
+                compression: passed.compression,
+            },
+            made: now.as_secs(),
+        }
+    }
+
+    /// Has the store do it, however long the store is away.
+    pub(super) async fn of_store<T: Send + 'static>(
+        &mut self,
+        ask: impl Fn(&dyn Store) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, End> {
+        loop {
+            let asked = match self.shared.stores.get(self.job.store()) {
+                Ok(entry) => entry.ask(ask.clone()).await,
+                Err(error) => Err(error),
+            };
+            match asked {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.worth_a_retry() => {
+                    self.rest_for_ever(Failure::from(&error)).await?;
+                }
+                Err(error) => return Err(End::Failed(Failure::from(&error))),
+            }
+        }
+    }
+
+    pub(super) fn keep(&self) -> Result<(), Failure> {
+        self.shared.journal.keep(&self.record).map_err(|error| Failure {
+            code: "journal".to_owned(),
+            reason: chain(&error),
+            retry: true,
+        })
+    }
+
+    async fn remove_parts(&self) {
+        let Ok(entry) = self.shared.stores.get(self.job.store()) else { return };
+        let ours = [self.record.source_part(), self.record.unpacked_part()];
+        let others = move |name: &str| !ours.iter().any(|part| part == name);
+        let _ = entry.ask(move |store| store.remove_parts(&others)).await;
+    }
+
+    /// Pauses before another attempt at a source; ends the job when there were too many.
+    pub(super) async fn rest(
+        &mut self,
+        failure: Failure,
+        asked: Option<Duration>,
+    ) -> Result<(), End> {
+        match self.pauses.next(asked, rand::random()) {
+            Some(pause) => self.sleep(failure, pause).await,
+            None => Err(End::Failed(failure)),
+        }
+    }
+
+    /// Pauses before another attempt at a store: it comes back or the job is taken away.
+    async fn rest_for_ever(&mut self, failure: Failure) -> Result<(), End> {
+        const LONGEST: Duration = Duration::from_secs(15);
+        let pause = self.pauses.next(None, rand::random()).unwrap_or(LONGEST).min(LONGEST);
+        self.sleep(failure, pause).await
+    }
+
+    async fn sleep(&mut self, failure: Failure, pause: Duration) -> Result<(), End> {
+        let attempts = self.pauses.failed();
+        self.view.attempts.store(attempts, Ordering::Relaxed);
+        tracing::warn!(job = %self.job.id, code = failure.code, reason = failure.reason, attempts, ?pause,
+            "job will try again");
+        self.view.set(Phase::Retrying(failure));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = stopped(&mut self.stop) => Err(End::Stopped),
+        }
+    }
+}
+
+/// Resolves when the job is no longer wanted; when nobody is left who could say so it goes on.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

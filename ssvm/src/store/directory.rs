@@ -1,0 +1,269 @@
+//! A store that is a directory: the file system of a machine, or a mounted file server.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sluice_api::types::ObjectId;
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::manifest::Manifest;
+use super::mark::{self, Known, Mark};
+use super::{Opened, Space, Store, Workspace, properties};
+use crate::disk::Disk;
+use crate::image::Format;
+use crate::slice::{Place, StoreKind, StoreSlice};
+
+/// What is ours on a store and no object.
+pub(super) const OURS: &str = ".sluice";
+const PARTS: &str = "parts";
+
+/// One directory.
+pub struct DirectoryStore {
+    slice: StoreSlice,
+    root: PathBuf,
+    filesystem: Option<u32>,
+    disk: Arc<dyn Disk>,
+    known: Arc<dyn Known>,
+    owner: ObjectId,
+    /// Held while the mark is looked at: a store that is seen for the first time is marked once.
+    marking: Mutex<()>,
+}
+
+impl DirectoryStore {
+    /// The store of `slice` on `disk`; `known` tells which stores were seen before, `owner` whose parts are ours. Touches
+    /// nothing yet.
+    pub fn new(
+        slice: StoreSlice,
+        disk: Arc<dyn Disk>,
+        known: Arc<dyn Known>,
+        owner: ObjectId,
+    ) -> Self {
+        let StoreKind::Directory { path, filesystem } = slice.kind.clone();
+        Self { slice, root: path, filesystem, disk, known, owner, marking: Mutex::new(()) }
+    }
+
+    fn failed(&self, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+        let store = self.slice.id.clone();
+        move |source| StoreError::Io { store, what, source }
+    }
+
+    fn gone(&self, reason: impl Into<String>) -> StoreError {
+        StoreError::Gone { store: self.slice.id.clone(), reason: reason.into() }
+    }
+
+    /// Our own folder on the store, after proof that it is the store.
+    fn attached(&self) -> Result<PathBuf, StoreError> {
+        let ours = self.root.join(OURS);
+        self.right_filesystem()?;
+        let _one = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.recall(&self.slice.id).map_err(self.failed("its memory"))?;
+        let found = mark::read(&*self.disk, &ours);
+        match (found.map_err(self.failed("reading its mark"))?, known) {
+            (Some(mark), _) if mark.store != self.slice.id => {
+                Err(self.gone(format!("it is marked as store {}", mark.store)))
+            }
+            (Some(mark), Some(known)) if mark.uuid != known => {
+                Err(self.gone("it has the mark of another store with the same id"))
+            }
+            (Some(_), Some(_)) => Ok(ours),
+            (Some(mark), None) => {
+                self.remember(mark.uuid)?;
+                Ok(ours)
+            }
+            (None, Some(_)) => Err(self.gone("it no longer has its mark; is it mounted?")),
+            (None, None) => self.begin(ours),
+        }
+    }
+
+    fn right_filesystem(&self) -> Result<(), StoreError> {
+        let state = match self.disk.state(&self.root) {
+            Ok(state) => state,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(self.gone("its directory does not exist"));
+            }
+            Err(error) => return Err(self.failed("looking at its file system")(error)),
+        };
+        match self.filesystem {
+            Some(wanted) if u64::from(wanted) != state.kind => {
+                let (kind, path) = (state.kind, self.root.display());
+                Err(self
+                    .gone(format!("{path} is a file system of type {kind:#x}, not {wanted:#x}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks a store that is seen for the first time. What is on it already, for instance CloudStack's, stays.
+    fn begin(&self, ours: PathBuf) -> Result<PathBuf, StoreError> {
+        if self.slice.read_only {
+            // nothing can be marked, so nothing is remembered either
+            return Ok(ours);
+        }
+        let mark = Mark { store: self.slice.id.clone(), uuid: Uuid::new_v4() };
+        mark::write(&*self.disk, &ours, &mark).map_err(self.failed("marking it"))?;
+        self.remember(mark.uuid)?;
+        Ok(ours)
+    }
+
+    fn remember(&self, uuid: Uuid) -> Result<(), StoreError> {
+        self.known.remember(&self.slice.id, uuid).map_err(self.failed("its memory"))
+    }
+
+    fn writable(&self) -> Result<PathBuf, StoreError> {
+        if self.slice.read_only {
+            return Err(StoreError::ReadOnly { store: self.slice.id.clone() });
+        }
+        self.attached()
+    }
+
+    fn space(&self) -> Result<Space, StoreError> {
+        let state = self.disk.state(&self.root).map_err(self.failed("asking for its room"))?;
+        Ok(Space { size: state.size, free: state.free })
+    }
+
+    fn canary(&self, ours: &Path) -> Result<(), StoreError> {
+        let path = ours.join(format!("canary-{}", Uuid::new_v4()));
+        let bytes = Uuid::new_v4().to_string();
+        self.disk.replace(&path, bytes.as_bytes()).map_err(self.failed("writing to it"))?;
+        let read = self.disk.read(&path).map_err(self.failed("reading it back"))?;
+        self.disk.remove(&path).map_err(self.failed("deleting from it"))?;
+        if read.as_deref() == Some(bytes.as_bytes()) {
+            Ok(())
+        } else {
+            Err(self.failed("reading back what was written")(io::Error::other("it differs")))
+        }
+    }
+
+    fn parts(&self, ours: &Path) -> PathBuf {
+        ours.join(PARTS).join(self.owner.as_str())
+    }
+
+    fn folder(&self, place: &Place) -> PathBuf {
+        self.root.join(place.folder())
+    }
+
+    /// The record of an object, ours or, for what CloudStack put there, made up from its file.
+    fn record(&self, place: &Place) -> Result<Option<Manifest>, StoreError> {
+        let path = self.folder(place).join(place.manifest());
+        let bytes = self.disk.read(&path).map_err(self.failed("reading a record"))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let read = serde_json::from_slice::<Manifest>(&bytes);
+        read.map(Some).map_err(|error| StoreError::Record {
+            store: self.slice.id.clone(),
+            place: place.clone(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Names of the files that an object at `place` may have.
+    fn files(&self, place: &Place) -> Result<Vec<String>, StoreError> {
+        let there = self.disk.list(&self.folder(place)).map_err(self.failed("listing a folder"))?;
+        let names: Vec<String> = Format::ALL.into_iter().map(|f| place.file(f)).collect();
+        Ok(there.into_iter().filter(|name| names.contains(name)).collect())
+    }
+
+    fn not_found(&self, place: &Place) -> StoreError {
+        StoreError::NotFound { store: self.slice.id.clone(), place: place.clone() }
+    }
+
+    /// Whether the object of `manifest` is at its place already, from before a crash.
+    fn there_already(&self, manifest: &Manifest) -> Result<bool, StoreError> {
+        if self.files(&manifest.place)?.is_empty() {
+            return Ok(false);
+        }
+        match self.record(&manifest.place)? {
+            Some(found) if found == *manifest => Ok(true),
+            _ => Err(StoreError::Exists {
+                store: self.slice.id.clone(),
+                place: manifest.place.clone(),
+            }),
+        }
+    }
+}
+
+impl Store for DirectoryStore {
+    fn id(&self) -> &ObjectId {
+        &self.slice.id
+    }
+
+    fn probe(&self) -> Result<Space, StoreError> {
+        let ours = self.attached()?;
+        if !self.slice.read_only {
+            self.canary(&ours)?;
+        }
+        self.space()
+    }
+
+    fn workspace(&self) -> Result<Workspace, StoreError> {
+        let folder = self.parts(&self.writable()?);
+        let percent = self.slice.full_percent.get();
+        if self.space()?.fuller_than(percent) {
+            return Err(StoreError::Full { store: self.slice.id.clone(), percent });
+        }
+        self.disk.make_directory(&folder).map_err(self.failed("making its workspace"))?;
+        Ok(Workspace { disk: Arc::clone(&self.disk), folder })
+    }
+
+    fn remove_parts(&self, keep: &dyn Fn(&str) -> bool) -> Result<(), StoreError> {
+        let folder = self.parts(&self.writable()?);
+        let names = self.disk.list(&folder).map_err(self.failed("listing its workspace"))?;
+        for name in names.iter().filter(|name| !keep(name)) {
+            self.disk.remove(&folder.join(name)).map_err(self.failed("removing a part"))?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, part: &str, manifest: &Manifest) -> Result<(), StoreError> {
+        let part = self.parts(&self.writable()?).join(part);
+        let folder = self.folder(&manifest.place);
+        self.disk.make_directory(&folder).map_err(self.failed("making a folder"))?;
+        if !self.there_already(manifest)? {
+            let record = serde_json::to_vec_pretty(manifest).map_err(io::Error::other);
+            let record = record.map_err(self.failed("writing a record"))?;
+            let beside = folder.join(manifest.place.manifest());
+            self.disk.replace(&beside, &record).map_err(self.failed("writing a record"))?;
+            let to = folder.join(manifest.file());
+            self.disk.rename(&part, &to).map_err(self.failed("giving an object its name"))?;
+        }
+        // last: CloudStack must not find a record of what is not there
+        if let Some((name, text)) = properties::of(manifest) {
+            let path = folder.join(name);
+            self.disk.replace(&path, text.as_bytes()).map_err(self.failed("writing a record"))?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, place: &Place) -> Result<Manifest, StoreError> {
+        self.attached()?;
+        let there = self.files(place)?;
+        let manifest = self.record(place)?.ok_or_else(|| self.not_found(place))?;
+        if there.contains(&manifest.file()) { Ok(manifest) } else { Err(self.not_found(place)) }
+    }
+
+    fn open(&self, place: &Place) -> Result<Opened, StoreError> {
+        let manifest = self.find(place)?;
+        let name = manifest.file();
+        let file = self.disk.open(&self.folder(place).join(&name));
+        let file = file.map_err(self.failed("opening an object"))?;
+        Ok(Opened { manifest, file, name })
+    }
+
+    fn delete(&self, place: &Place) -> Result<(), StoreError> {
+        self.writable()?;
+        let folder = self.folder(place);
+        let properties = match place {
+            Place::Template { .. } => vec!["template.properties".to_owned()],
+            Place::Volume { .. } => vec!["volume.properties".to_owned()],
+            Place::Snapshot { .. } => Vec::new(),
+        };
+        // the record that makes it known goes first, our own last: whatever is left says what it belongs to
+        let names = properties.into_iter().chain(self.files(place)?).chain([place.manifest()]);
+        for name in names {
+            self.disk.remove(&folder.join(name)).map_err(self.failed("deleting an object"))?;
+        }
+        self.disk.remove_empty(&folder).map_err(self.failed("removing a folder"))?;
+        Ok(())
+    }
+}

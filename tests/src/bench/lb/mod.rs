@@ -1,0 +1,132 @@
+//! Load balancing against HAProxy: each alone on one core with one thread, clients and servers on another.
+//!
+//! The load generator is the limit, so the budget is judged per second of the balancer's own processor time. Rounds
+//! alternate between the two, and the best round of each counts, as whatever else the machine does only ever makes a round
+//! worse. Memory is what idle connections add to a process.
+
+mod balancers;
+mod load;
+mod origin;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use self::balancers::{Balancer, Kind};
+use self::load::Load;
+use self::origin::Origin;
+use super::Row;
+
+/// Rounds per balancer and case.
+const ROUNDS: usize = 5;
+/// Length of a round.
+const ROUND: Duration = Duration::from_millis(1500);
+/// Connections that do nothing.
+const IDLE: usize = 20_000;
+
+/// One measured thing.
+struct Case {
+    name: &'static str,
+    unit: &'static str,
+    least: f64,
+    budget: &'static str,
+    run: fn(&Load, &Balancer, Duration) -> Result<f64>,
+}
+
+const CASES: [Case; 5] = [
+    Case {
+        name: "tcp bulk",
+        unit: "MB/cpu-s",
+        least: 1.2,
+        budget: ">= 1.2 x HAProxy per core",
+        run: Load::tcp_bulk,
+    },
+    Case {
+        name: "tcp new connections",
+        unit: "1/cpu-s",
+        least: 1.0,
+        budget: ">= 1 x HAProxy per core",
+        run: Load::connections,
+    },
+    Case {
+        name: "http requests",
+        unit: "1/cpu-s",
+        least: 1.0,
+        budget: ">= 1 x HAProxy per core",
+        run: Load::requests,
+    },
+    Case {
+        name: "tls handshakes",
+        unit: "1/cpu-s",
+        least: 0.9,
+        budget: ">= 0.9 x HAProxy per core",
+        run: Load::handshakes,
+    },
+    Case {
+        name: "tls bulk",
+        unit: "MB/cpu-s",
+        least: 0.9,
+        budget: ">= 0.9 x HAProxy per core",
+        run: Load::tls_bulk,
+    },
+];
+
+/// Measures; needs haproxy, openssl and taskset, and no rights.
+pub fn run() -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir().context("cannot make a folder for the balancers' files")?;
+    let origin = Origin::start()?;
+    let load = Load::new()?;
+    let ours = Balancer::start(Kind::Sluice, folder.path(), &origin)?;
+    let rival = Balancer::start(Kind::Haproxy, folder.path(), &origin)?;
+    let mut rows = Vec::new();
+    for case in &CASES {
+        rows.push(measure(case, &load, &ours, &rival)?);
+    }
+    drop((ours, rival));
+    for (name, idle) in [("tcp", false), ("http", true)] {
+        let of = |kind| -> Result<f64> {
+            // a process of its own, so that nothing that was allocated before counts
+            let balancer = Balancer::start(kind, folder.path(), &origin)?;
+            load.idle_bytes(&balancer, IDLE, idle)
+        };
+        let (ours, rival) = (of(Kind::Sluice)?, of(Kind::Haproxy)?);
+        let mut row = row(&format!("memory of an idle {name} connection"), "bytes", ours, rival);
+        row.ratio = (ours > 0.0).then(|| rival / ours);
+        row.within = Some(ours <= rival);
+        row.budget = Some("<= HAProxy".to_owned());
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn measure(case: &Case, load: &Load, ours: &Balancer, rival: &Balancer) -> Result<Row> {
+    let mut best = [0.0_f64; 2];
+    for _ in 0..ROUNDS {
+        for (balancer, best) in [ours, rival].into_iter().zip(&mut best) {
+            let before = balancer.cpu()?;
+            let done = (case.run)(load, balancer, ROUND)
+                .with_context(|| format!("{} with {}", case.name, balancer.kind.name()))?;
+            let cpu = balancer.cpu()?.saturating_sub(before).as_secs_f64();
+            *best = best.max(if cpu > 0.0 { done / cpu } else { 0.0 });
+        }
+    }
+    let [ours, rival] = best;
+    let mut row = row(&format!("{}: per core", case.name), case.unit, ours, rival);
+    row.within = row.ratio.map(|ratio| ratio >= case.least);
+    row.budget = Some(case.budget.to_owned());
+    Ok(row)
+}
+
+fn row(case: &str, unit: &str, ours: f64, rival: f64) -> Row {
+    Row {
+        bench: "lb".to_owned(),
+        case: case.to_owned(),
+        unit: unit.to_owned(),
+        ours,
+        rival: Some(rival),
+        rival_name: Some(Kind::Haproxy.name().to_owned()),
+        ratio: (rival > 0.0).then(|| ours / rival),
+        budget: None,
+        within: None,
+    }
+}

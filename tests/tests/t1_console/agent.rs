@@ -1,0 +1,200 @@
+//! The agent as a console proxy: configuration by the manager's client, service in its sandbox, packets judged.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_api::AGENT_PORT;
+use sluice_api::config::ProxyDocument;
+use sluice_api::report::{Answer, ConfirmAnswer, StatusReport};
+use sluice_api::types::LinkName;
+use sluice_lab::Wait;
+use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
+use sluice_manager::PushClient;
+use sluice_manager::push::PushError;
+use sluice_tests::console::client::{Outcome, end, look_securely};
+use sluice_tests::console::cloud::{self, Cloud};
+use sluice_tests::console::qemu::Qemu;
+use sluice_tests::console::{BOUND, token};
+
+/// Where browsers are served.
+const CONSOLE: &str = "198.51.100.30:443";
+/// The VM's host, on the control network.
+const HOST: &str = "169.254.0.1";
+
+struct World {
+    agent: Process,
+    outside: Namespace,
+    manager: Namespace,
+    client: PushClient,
+    cloud: Cloud,
+    port: u16,
+    _folder: tempfile::TempDir,
+    _qemu: Qemu,
+    _topology: Topology,
+}
+
+fn link(name: &str) -> LinkName {
+    name.parse().unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let mut topology = Topology::new().unwrap();
+        let [proxy, manager, outside] =
+            ["proxy", "manager", "outside"].map(|name| topology.namespace(name).unwrap());
+        for (name, mac, other, address) in [
+            ("eth7", "02:00:a9:fe:00:0a", &manager, "169.254.0.1/16"),
+            ("eth8", "02:00:c6:33:64:0a", &outside, "198.51.100.1/24"),
+        ] {
+            let near = VethEnd::new(&proxy, link(name)).mac(mac.parse().unwrap());
+            topology.veth(&near, &VethEnd::new(other, link("eth0"))).unwrap();
+            other.address(&link("eth0"), address.parse().unwrap()).unwrap();
+        }
+        let cloud = Cloud::new();
+        let folder = tempfile::tempdir().unwrap();
+        let qemu = Qemu::start_at(Some(&manager), HOST, folder.path(), &[cloud.vnc()]);
+        let (document, identity) = cloud::enrol(folder.path());
+        let address = sluice_tests::faults::boot().control.address.ip();
+        let client = cloud::client(&identity, SocketAddr::new(address, AGENT_PORT.get()));
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let agent = proxy
+            .spawn([
+                sluice_tests::bin("sluice-proxy").into_os_string(),
+                "agent".into(),
+                "--boot".into(),
+                document.into_os_string(),
+                "--data".into(),
+                data.into_os_string(),
+            ])
+            .unwrap();
+        let port = qemu.ports[0];
+        let world = Self {
+            agent,
+            outside,
+            manager,
+            client,
+            cloud,
+            port,
+            _folder: folder,
+            _qemu: qemu,
+            _topology: topology,
+        };
+        let up = Wait::until(BOUND, "the agent's API", || world.status().is_ok());
+        up.unwrap_or_else(|error| panic!("{error}\n{}", world.agent.output()));
+        world
+    }
+
+    fn config(&self, generation: u64, grants: &[&str]) -> ProxyDocument {
+        self.cloud.config(generation, HOST.parse().unwrap(), self.port, grants)
+    }
+
+    fn call<T: Send, F: Future<Output = Result<T, PushError>>>(
+        &self,
+        make: impl FnOnce(PushClient) -> F + Send,
+    ) -> Result<T, PushError> {
+        let client = self.client.clone();
+        self.manager.enter_async(move || make(client)).unwrap()
+    }
+
+    fn status(&self) -> Result<StatusReport, PushError> {
+        self.call(|client| async move {
+            match tokio::time::timeout(Duration::from_secs(2), client.status()).await {
+                Ok(status) => status,
+                Err(_) => Err(PushError::Identity("no answer in time".to_owned())),
+            }
+        })
+    }
+
+    fn push(&self, config: &ProxyDocument) {
+        let answer = self.call(|client| async move { client.push_confirming(config, 30).await });
+        let log = || self.agent.output();
+        assert!(matches!(answer, Ok(Answer::Applied { .. })), "{answer:#?}\n{}", log());
+        let generation = config.generation;
+        let confirmed = self.call(move |client| async move { client.confirm(generation).await });
+        assert!(matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })), "{confirmed:?}");
+    }
+
+    /// What the console service says of itself through the agent, once it `holds`.
+    fn report(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = Wait::until_some(BOUND, what, || {
+            let status = serde_json::to_value(self.status().unwrap()).unwrap();
+            let services = status["services"].as_array().cloned().unwrap_or_default();
+            let console = services.into_iter().find(|service| service["name"] == "console");
+            last = console.map(|service| service["report"].clone()).unwrap_or_default();
+            holds(&last).then(|| last.clone())
+        });
+        found.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", self.agent.output()))
+    }
+
+    /// Shows the link of `grant`: the session's note, or how it was refused.
+    fn look(&self, grant: &str) -> Result<Value, (u16, Value)> {
+        let (console, authority) = (CONSOLE.parse().unwrap(), &self.cloud.authority.pem);
+        let looked = self.outside.enter_async(|| look_securely(console, authority, grant));
+        match looked.unwrap()?.0 {
+            Outcome::Shown(note, init) => {
+                assert_eq!(&init[..4], [2, 208, 1, 144], "720 x 400: text mode");
+                Ok(note)
+            }
+            Outcome::Closed(code, reason) => panic!("{code} {reason}\n{}", self.agent.output()),
+        }
+    }
+
+    fn curl(&self, url: &str) -> String {
+        let words =
+            ["curl", "-sSk", "--max-time", "2", "-o", "/dev/null", "-w", "%{http_code}", url];
+        self.outside.command(words).run().unwrap().stdout
+    }
+}
+
+#[test]
+fn it_shows_a_screen_to_whoever_has_a_grant_and_for_as_long() {
+    let world = World::new();
+    let secrets = &world.cloud;
+    world.call(|client| async move { secrets.send_blobs(&client).await }).unwrap();
+    world.push(&world.config(1, &["g-1", "view-1"]));
+    let note = world.look("g-1").unwrap();
+    assert!(note["security"].as_str().unwrap().contains("X509Vnc"), "{note}");
+    assert_eq!(world.look("view-1").unwrap()["view_only"], true);
+    let (status, answer) = world.look("nobody").unwrap_err();
+    assert_eq!((status, &answer["code"]), (404, &json!("unknown")), "{answer}");
+    assert_eq!(world.curl("https://198.51.100.30/"), "200");
+    assert_eq!(world.curl("http://198.51.100.30/"), "308");
+    assert_eq!(world.curl("https://198.51.100.30:3922/"), "000", "the API is not served there");
+
+    // the next generation has another grant in place of the first, whose session ends
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let ended = std::thread::scope(|scope| {
+        let (console, authority) = (CONSOLE.parse().unwrap(), &world.cloud.authority.pem);
+        let outside = &world.outside;
+        let session = scope.spawn(move || {
+            outside.enter_async(move || async move {
+                let (outcome, socket) = look_securely(console, authority, "g-1").await.unwrap();
+                begun.send(matches!(outcome, Outcome::Shown(..))).unwrap();
+                end(socket).await
+            })
+        });
+        assert!(has_begun.recv_timeout(BOUND).unwrap(), "{}", world.agent.output());
+        let report = world.report("the session", |report| {
+            report["sessions"].as_array().is_some_and(|all| all.len() == 1)
+        });
+        let session_of = &report["sessions"][0];
+        assert_eq!(session_of["grant"], "g-1", "{report:#}");
+        assert_eq!(session_of["from"], "198.51.100.1", "{report:#}");
+        assert_eq!(session_of["user"], "alice", "{report:#}");
+        world.push(&world.config(2, &["g-2", "view-1"]));
+        session.join().unwrap().unwrap()
+    });
+    assert_eq!(ended.0, 4210, "{}", ended.1);
+    let (status, answer) = world.look("g-1").unwrap_err();
+    assert_eq!((status, &answer["code"]), (410, &json!("revoked")), "{answer}");
+    world.look("g-2").unwrap();
+
+    let report = world.report("that all left", |report| report["load"]["sessions"] == 0);
+    let said = format!("{}{report}", world.agent.output());
+    for hidden in [cloud::PASSWORD, &token("g-1"), "PRIVATE KEY"] {
+        assert!(!said.contains(hidden), "{hidden} was written down");
+    }
+}

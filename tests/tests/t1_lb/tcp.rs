@@ -1,0 +1,158 @@
+//! TCP rules: bulk, ends, times, limits, dead members.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::bench::{BOUND, Bench, Client, free, rule, until};
+use crate::origin::Origin;
+
+/// Bytes that tell where they stand.
+fn pattern(length: usize) -> Vec<u8> {
+    // no power of two, so that no buffer's length hides a mistake
+    let piece: Vec<u8> = (0..1021_u32).map(|at| ((at * 31) >> 3) as u8).collect();
+    let mut bytes = piece.repeat(length / piece.len() + 1);
+    bytes.truncate(length);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_streams_pass_whole_both_ways_at_once() {
+    let origin = Origin::echo("").await;
+    let at = free();
+    let bench = Bench::with(rule(at, "tcp", &[origin.at])).await;
+    let sent = Arc::new(pattern(20 << 20));
+    let stream = TcpStream::connect(at).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let to_send = Arc::clone(&sent);
+    let sending = tokio::spawn(async move {
+        writer.write_all(&to_send).await.unwrap();
+        writer.shutdown().await.unwrap();
+    });
+    let mut heard = Vec::new();
+    tokio::time::timeout(BOUND, reader.read_to_end(&mut heard)).await.unwrap().unwrap();
+    sending.await.unwrap();
+    assert!(heard == *sent, "{} of {} bytes, or others", heard.len(), sent.len());
+    until(|| bench.report().rules[0].counts.current == 0, "the connection is over").await;
+    let counts = bench.report().rules[0].counts.clone();
+    assert_eq!((counts.bytes_in, counts.bytes_out), (20 << 20, 20 << 20));
+}
+
+#[tokio::test]
+async fn a_receiver_that_stops_stops_the_sender_and_loses_nothing() {
+    let origin = Origin::echo("").await;
+    let at = free();
+    let _bench = Bench::with(rule(at, "tcp", &[origin.at])).await;
+    let mut client = Client::to(at).await;
+    let data = pattern(64 << 20);
+    // nobody reads the echo: at some point no more is taken
+    let mut taken = 0;
+    while let Ok(Ok(length)) =
+        tokio::time::timeout(Duration::from_millis(300), client.stream.write(&data[taken..])).await
+    {
+        taken += length;
+        assert!(taken < data.len(), "the balancer buffers without a bound");
+    }
+    client.stream.shutdown().await.unwrap();
+    assert!(client.rest().await == data[..taken], "what was taken comes back");
+}
+
+#[tokio::test]
+async fn each_rule_has_its_own_idle_time_and_a_change_reaches_open_connections() {
+    let origin = Origin::echo("").await;
+    let (first, second) = (free(), free());
+    let mut rules = [rule(first, "tcp", &[origin.at]), rule(second, "tcp", &[origin.at])];
+    rules[1]["id"] = json!("other");
+    rules[0]["timeouts"] = json!({ "idle_seconds": 600 });
+    rules[1]["timeouts"] = json!({ "idle_seconds": 2 });
+    let mut bench = Bench::of(json!(rules)).await;
+    let (mut one, mut other) = (Client::to(first).await, Client::to(second).await);
+    one.send("x").await;
+    other.send("x").await;
+    let began = Instant::now();
+    bench.rule()["timeouts"]["idle_seconds"] = json!(1);
+    bench.apply().await.unwrap();
+    let (_, _) = tokio::join!(
+        async {
+            one.rest().await;
+            let took = began.elapsed().as_secs_f32();
+            assert!((0.5..2.0).contains(&took), "idle time 1 s, ended after {took} s");
+        },
+        async {
+            other.rest().await;
+            let took = began.elapsed().as_secs_f32();
+            assert!((1.5..3.0).contains(&took), "idle time 2 s, ended after {took} s");
+        }
+    );
+    assert_eq!(bench.report().rules.iter().map(|rule| rule.counts.timeouts).sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn members_that_refuse_are_passed_over_before_any_check() {
+    let origin = Origin::echo("alive").await;
+    let at = free();
+    let mut rule = rule(at, "tcp", &[free(), free(), origin.at]);
+    rule["health"] = json!({ "check": "none" });
+    let bench = Bench::with(rule).await;
+    for _ in 0..6 {
+        let mut client = Client::to(at).await;
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.rest().await, b"alive");
+    }
+    let counts = &bench.report().rules[0].counts;
+    assert!(counts.retries >= 6 && counts.connect_errors == counts.retries, "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_rule_without_a_healthy_member_refuses_at_once() {
+    let at = free();
+    let bench = Bench::with(rule(at, "tcp", &[free()])).await;
+    bench.healthy(0).await;
+    let began = Instant::now();
+    assert_eq!(Client::to(at).await.rest().await, b"");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(bench.report().rules[0].counts.no_member, 1);
+}
+
+#[tokio::test]
+async fn a_member_that_comes_back_serves_again() {
+    let at = free();
+    let place = free();
+    let bench = Bench::with(rule(at, "tcp", &[place])).await;
+    bench.healthy(0).await;
+    let _origin = Origin::http_at("back", place).await;
+    bench.healthy(1).await;
+    assert_eq!(crate::bench::get(at, "/").await.by(), "back");
+    let member = &bench.report().rules[0].members[0];
+    assert!(member.health.downs == 1 && member.health.down_milliseconds > 0, "{member:?}");
+}
+
+#[tokio::test]
+async fn a_rule_at_its_limit_makes_others_wait_and_harms_no_other_rule() {
+    let origin = Origin::echo("!").await;
+    let (at, elsewhere) = (free(), free());
+    let mut rules = [rule(at, "tcp", &[origin.at]), rule(elsewhere, "tcp", &[origin.at])];
+    rules[0]["max_connections"] = json!(10);
+    rules[1]["id"] = json!("other");
+    let mut bench = Bench::of(json!(rules)).await;
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        clients.push(Client::to(at).await);
+    }
+    let current = |bench: &Bench| bench.report().rules[1].counts.current;
+    until(|| current(&bench) == 10, "ten are served").await;
+    let mut other = Client::to(elsewhere).await;
+    let mut word = [0; 1];
+    tokio::time::timeout(BOUND, other.stream.read_exact(&mut word)).await.unwrap().unwrap();
+    assert_eq!(bench.report().rules[1].counts.current_most, 10, "never more than the limit");
+    // those that end make room
+    clients.drain(..5);
+    until(|| bench.report().rules[1].counts.sessions == 15, "five more are served").await;
+    // and so does a higher limit
+    bench.rule()["max_connections"] = json!(100);
+    bench.apply().await.unwrap();
+    until(|| bench.report().rules[1].counts.sessions == 30, "all are served").await;
+}

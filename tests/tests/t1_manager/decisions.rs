@@ -1,0 +1,118 @@
+//! What is never sent by itself, and what a person decides: undone, foreign, earlier.
+
+use serde_json::Value;
+
+use super::answers::status_says;
+use super::process::Cloud;
+use super::wait::until;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cut_the_manager_off_is_not_sent_again_by_itself() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.set_cutting();
+    let told = cloud.sluice(["guest", "create", "vm3", "--network", "net1"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    until("it is applied, and the manager cut off", || agent.is_pending()).await;
+    status_says(&cloud, "unreachable", "r-1:").await;
+    agent.undo();
+    status_says(&cloud, "reverted", "generation 2 cut the manager off and was undone").await;
+    let (pushed, looks) = (agent.pushed(), agent.looks());
+    until("it is looked at again and again", || agent.looks() > looks + 5).await;
+    assert_eq!(agent.pushed(), pushed, "sent again by itself");
+    let waited = cloud.get("/v1/appliances/r-1/generations/2").await;
+    assert_eq!(waited["state"], "reverted", "{waited}");
+    assert_eq!(cloud.sluice(["appliance", "push", "r-1"]).code, 0);
+    until("sent when asked", || agent.committed() == Some(2)).await;
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_dies_before_it_confirms_is_no_reason_to_give_up() {
+    let mut cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.set_cutting();
+    assert_eq!(cloud.sluice(["guest", "create", "vm3", "--network", "net1"]).code, 0);
+    until("it is applied", || agent.is_pending()).await;
+    cloud.manager.end();
+    agent.restart();
+    cloud.restart(&[]).await;
+    until("sent again after a restart of the machine", || agent.committed() == Some(2)).await;
+    cloud.stop();
+}
+
+/// The example in force, and then a configuration of number `generation` that this store never gave.
+async fn foreign(generation: u64) -> (Cloud, super::agent::Agent) {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.set_foreign(generation);
+    let detail = format!("it has generation {generation}, which this store never gave");
+    status_says(&cloud, "diverged", &detail).await;
+    (cloud, agent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_this_store_never_gave_is_not_overwritten_until_somebody_says_so() {
+    for generation in [1, 40] {
+        let (cloud, agent) = foreign(generation).await;
+        let told = cloud.sluice(["guest", "create", "vm3", "--network", "net1"]);
+        assert_eq!(told.code, 0, "{told:?}");
+        let looks = agent.looks();
+        until("it is looked at again", || agent.looks() > looks + 5).await;
+        assert_eq!(agent.pushed(), [1], "nothing was sent over it");
+        let diff = cloud.sluice(["appliance", "diff", "r-1", "--from", "found"]);
+        assert_eq!(diff.code, 10, "{diff:?}");
+        assert!(diff.out.contains("control.managers"), "{diff:?}");
+        let told = cloud.sluice(["--wait", "30", "appliance", "overwrite", "r-1"]);
+        assert_eq!(told.code, 0, "{told:?}");
+        assert_eq!(agent.committed(), Some(generation.max(2) + 1));
+        assert!(agent.config().control.managers.is_empty(), "what is wanted is in force");
+        cloud.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_this_store_never_gave_can_be_adopted() {
+    let (cloud, agent) = foreign(40).await;
+    let told = cloud.sluice(["--wait", "30", "appliance", "adopt", "r-1"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(agent.committed(), Some(41));
+    assert_eq!(agent.config().control.managers.len(), 1, "what it had stays");
+    let told = cloud.sluice(["--wait", "30", "guest", "create", "vm3", "--network", "net1"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(agent.config().control.managers.is_empty(), "a change of the model ends it");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_kept_and_can_be_gone_back_to() {
+    let mut cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    for egress in ["deny", "allow", "deny"] {
+        let told = cloud.sluice(["--wait", "30", "network", "update", "net1", "--egress", egress]);
+        assert_eq!(told.code, 0, "{told:?}");
+    }
+    let history = cloud.get("/v1/appliances/r-1/generations").await;
+    let numbers: Vec<_> =
+        history.as_array().unwrap().iter().map(|one| one["generation"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [4, 3, 2, 1]);
+    assert_eq!(history[0]["reason"], "network net1 changed", "{history}");
+    let diff = cloud.sluice(["appliance", "diff", "r-1", "--from", "3", "--to", "4"]);
+    assert_eq!(diff.out.lines().count(), 2, "the number and the policy: {diff:?}");
+    assert!(diff.out.contains("networks[n-1].egress: \"allow\" -> \"deny\""), "{diff:?}");
+    let told = cloud.sluice(["--wait", "30", "appliance", "rollback", "r-1", "--to", "3"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(agent.committed(), Some(5));
+    assert_eq!(agent.pushed(), [1, 2, 3, 4, 5]);
+    let egress = |config: &Value| config["role"]["router"]["networks"][0]["egress"].clone();
+    assert_eq!(egress(&serde_json::to_value(agent.config()).unwrap()), "allow");
+    // another start of the manager does not undo it; the next change of the model does
+    cloud.restart(&[]).await;
+    assert_eq!(egress(&cloud.get("/v1/appliances/r-1/config").await), "allow");
+    let told = cloud.sluice(["--wait", "30", "guest", "create", "vm3", "--network", "net1"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(egress(&cloud.get("/v1/appliances/r-1/config").await), "deny");
+    let told = cloud.sluice(["appliance", "rollback", "r-1", "--to", "77"]);
+    assert_eq!(told.code, 4, "{told:?}");
+    cloud.stop();
+}

@@ -1,0 +1,110 @@
+//! Descriptions: all mistakes at once, nothing deleted unasked, addresses that move, and back to a description.
+
+use super::process::{Cloud, first_network};
+
+fn write(cloud: &Cloud, name: &str, text: &str) -> String {
+    let file = cloud.folder.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_mistakes_are_told_at_once_with_name_and_place() {
+    let cloud = Cloud::start().await;
+    let text = std::fs::read_to_string(first_network()).unwrap();
+    let more = r#"
+[[networks]]
+zone = "zone1"
+name = "wide"
+domain = "d"
+egress = "deny"
+cidr = "10.0.0.0/8"
+[[networks]]
+zone = "zone1"
+name = "net1"
+domain = "net1.zone1.internal"
+egress = "allow"
+[[guests]]
+network = "wide"
+name = "vm7"
+[[guests]]
+network = "net1"
+name = "vm8"
+address = "10.1.1.1"
+[[guests]]
+network = "nowhere"
+name = "vm9"
+"#;
+    let file = write(&cloud, "bad.toml", &(text + more));
+    let told = cloud.sluice(["apply", &file, "--yes"]);
+    assert_eq!(told.code, 3, "{told:?}");
+    for expected in [
+        "networks[1].cidr: network wide:",
+        "networks[2].name: network net1: name: stands in the description twice, first at networks[0]",
+        "guests[3].address: guest vm8: address: 10.1.1.1 is the gateway",
+        "guests[4]: guest vm9: there is no network nowhere",
+    ] {
+        assert!(told.err.contains(expected), "{expected}: {}", told.err);
+    }
+    assert!(!told.err.contains("vm7"), "what refers to a mistake is none itself: {}", told.err);
+    assert_eq!(cloud.get("/v1/zones").await, serde_json::json!([]), "nothing was changed");
+    let file = write(&cloud, "unknown.toml", "colours = [{ name = 'red' }]\n[[zones]]\nnam = 'z'");
+    let told = cloud.sluice(["apply", &file, "--yes"]);
+    for expected in ["there is no section colours", "zones[0].nam", "zones[0].resolvers"] {
+        assert!(told.err.contains(expected), "{expected}: {}", told.err);
+    }
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_guests_exchange_their_addresses_in_one_change() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let swap = |first: &str, second: &str| {
+        let text = std::fs::read_to_string(first_network()).unwrap();
+        let start = text.find("[[guests]]").unwrap();
+        format!(
+            "{}[[guests]]\nnetwork = 'net1'\nname = 'vm1'\naddress = '{first}'\n\
+             [[guests]]\nnetwork = 'net1'\nname = 'vm2'\naddress = '{second}'\n",
+            &text[..start]
+        )
+    };
+    let file = write(&cloud, "one.toml", &swap("10.1.1.50", "10.1.1.60"));
+    let told = cloud.sluice(["--wait", "30", "apply", &file, "--yes"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let file = write(&cloud, "two.toml", &swap("10.1.1.60", "10.1.1.50"));
+    let told = cloud.sluice(["--wait", "30", "apply", &file, "--yes"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(agent.pushed(), [1, 2, 3], "one configuration for the exchange");
+    let config = serde_json::to_value(agent.config()).unwrap();
+    let guests = config["role"]["router"]["networks"][0]["guests"].as_array().unwrap().clone();
+    let of = |name: &str| {
+        guests.iter().find(|guest| guest["hostname"] == name).unwrap()["address"].clone()
+    };
+    assert_eq!((of("vm1"), of("vm2")), ("10.1.1.60".into(), "10.1.1.50".into()));
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_applies_empty() {
+    let cloud = Cloud::start().await;
+    let _agent = cloud.first_network_in_sync().await;
+    let more = ["public-ip", "create", "web", "--network", "net1"];
+    assert_eq!(cloud.sluice(more).code, 0);
+    let exported = cloud.sluice(["export"]);
+    assert_eq!(exported.code, 0, "{exported:?}");
+    let file = write(&cloud, "export.toml", &exported.out);
+    let told = cloud.sluice(["apply", &file, "--yes", "--prune"]);
+    assert_eq!(
+        (told.code, told.out.as_str()),
+        (0, "nothing to do\n"),
+        "{told:?}\n{}",
+        exported.out
+    );
+    let other = Cloud::start().await;
+    let told = other.sluice(["apply", &write(&other, "export.toml", &exported.out), "--yes"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(other.sluice(["export"]).out, exported.out, "a cloud like the other");
+    other.stop();
+    cloud.stop();
+}

@@ -1,0 +1,183 @@
+//! Load balancing through the whole router: who may reach a balanced address, who serves, what a dead member changes.
+
+use serde_json::{Value, json};
+use sluice_api::RouterDocument;
+use sluice_lab::Wait;
+use sluice_lab::netns::{Namespace, Process};
+
+use crate::SOON;
+use crate::policy::{changed, guests_with_addresses};
+use crate::world::World;
+
+/// Answers over HTTP and UDP with its name, and with the client that the balancer tells of.
+const SERVER: &str = r#"
+import http.server, socketserver, sys, threading
+name = sys.argv[1]
+class Web(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = f"{name} for {self.headers.get('X-Forwarded-For')}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+class Datagrams(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request[1].sendto(name.encode(), self.client_address)
+udp = socketserver.ThreadingUDPServer(("0.0.0.0", 5300), Datagrams)
+threading.Thread(target=udp.serve_forever, daemon=True).start()
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Web).serve_forever()
+"#;
+
+/// Sends one datagram and prints what comes back.
+const DATAGRAM: &str = "import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);\
+    s.settimeout(2);s.connect((sys.argv[1],5300));s.send(b'?');print(s.recv(99).decode())";
+
+fn server(world: &World, ns: &Namespace, name: &str) -> Process {
+    let script = world.dir.path().join("member.py");
+    std::fs::write(&script, SERVER).unwrap();
+    let script = script.into_os_string();
+    let process = ns.spawn(["python3".into(), script, name.into()]).unwrap();
+    let ready = || ns.sh("curl -s --max-time 1 http://127.0.0.1:8080/").run().unwrap().ok();
+    Wait::until(SOON, "a member's server", ready).unwrap();
+    process
+}
+
+/// What a page says; `None` when nothing came back.
+fn page(from: &Namespace, options: &str, at: &str) -> Option<String> {
+    let line = format!("curl -s --max-time 2 {options} http://{at}/");
+    let output = from.sh(&line).run().unwrap();
+    output.ok().then(|| output.stdout.trim().to_owned())
+}
+
+fn datagram(from: &Namespace, at: &str) -> Option<String> {
+    let output = from.sh(&format!("python3 -c \"{DATAGRAM}\" {at} 2>&1")).run().unwrap();
+    output.ok().then(|| output.stdout.trim().to_owned())
+}
+
+fn members(port: u16) -> Value {
+    json!([
+        { "id": "m1", "address": "10.1.1.23", "port": port },
+        { "id": "m2", "address": "10.1.1.24", "port": port },
+    ])
+}
+
+fn isolated(generation: u64, balancers: &Value) -> RouterDocument {
+    changed(generation, |document| {
+        let links = document["links"].as_array_mut().unwrap();
+        let guest0 = links.iter_mut().find(|link| link["name"] == "guest0").unwrap();
+        guest0["addresses"].as_array_mut().unwrap().push(json!("10.1.1.5/24"));
+        let router = &mut document["role"]["router"];
+        router["firewall"] = json!([
+            { "id": "fw-1", "public": "198.51.100.11", "sources": ["198.51.100.0/24"],
+              "traffic": { "tcp": { "ports": "80" } } },
+            { "id": "fw-2", "public": "198.51.100.11", "traffic": { "udp": { "ports": "5300" } } },
+        ]);
+        router["balancers"] = balancers.clone();
+    })
+}
+
+fn health() -> Value {
+    json!({ "check": { "http": {} }, "interval_milliseconds": 200, "fall": 1, "rise": 1 })
+}
+
+/// Members of the rule `web` that are well, as the status shows them.
+fn healthy(world: &World) -> Option<u64> {
+    let services = world.status().services;
+    let lb = services.iter().find(|service| service.name == "lb")?;
+    let report = json!(lb.report);
+    let web = report["rules"].as_array()?.iter().find(|rule| rule["id"] == "web")?;
+    web["members_healthy"].as_u64()
+}
+
+#[test]
+fn an_isolated_networks_firewall_decides_who_is_balanced() {
+    let world = World::new();
+    let web = json!({ "id": "web", "address": "198.51.100.11", "port": 80, "mode": "http",
+                      "members": members(8080), "health": health() });
+    let inside = json!({ "id": "inside", "address": "10.1.1.5", "port": 81,
+                         "members": members(8080), "health": health() });
+    let datagrams = json!({ "id": "datagrams", "address": "198.51.100.11", "port": 5300,
+                            "mode": "udp", "members": members(5300) });
+    world.push_and_confirm(&isolated(10, &json!([])));
+    guests_with_addresses(&world);
+    let (vm1, vm2, inet) = (world.guest("vm1"), world.guest("vm2"), &world.inet);
+    let mut servers = vec![server(&world, vm1, "m1"), server(&world, vm2, "m2")];
+    assert_eq!(page(inet, "", "198.51.100.11"), None, "nothing is balanced yet");
+
+    world.push_and_confirm(&isolated(11, &json!([web, inside, datagrams])));
+    let seen = Wait::until(SOON, "both members to be well", || healthy(&world) == Some(2));
+    assert!(seen.is_ok(), "{:#?}", world.status().services);
+    let told = |name: &str| Some(format!("{name} for 198.51.100.1"));
+    // the report is some seconds old
+    let both = || {
+        let pages = [(); 4].map(|()| page(inet, "", "198.51.100.11"));
+        pages.contains(&told("m1")) && pages.contains(&told("m2"))
+    };
+    Wait::until(SOON, "both members to serve", both).unwrap();
+    let far = "--interface 192.0.2.80";
+    inet.ip(["addr", "replace", "192.0.2.80/32", "dev", "lo"]).unwrap();
+    assert_eq!(page(inet, far, "198.51.100.11"), None, "whom the firewall does not name");
+    assert_eq!(page(vm1, "", "198.51.100.11"), None, "guests are outside to it as well");
+    let pages = [(); 4].map(|()| page(vm2, "", "10.1.1.5:81").unwrap_or_default());
+    assert!(pages.iter().any(|it| it.starts_with("m1")), "{pages:?}");
+    assert!(pages.iter().any(|it| it.starts_with("m2")), "{pages:?}");
+    let heard = [(); 4].map(|()| datagram(inet, "198.51.100.11").unwrap_or_default());
+    assert!(heard.contains(&"m1".to_owned()) && heard.contains(&"m2".to_owned()), "{heard:?}");
+
+    servers.remove(0).kill();
+    let seen = Wait::until(SOON, "the dead member to be seen", || healthy(&world) == Some(1));
+    assert!(seen.is_ok(), "{:#?}", world.status().services);
+    let pages = [(); 4].map(|()| page(inet, "", "198.51.100.11"));
+    assert_eq!(pages, [(); 4].map(|()| told("m2")), "the living serve");
+
+    world.push_and_confirm(&isolated(12, &json!([])));
+    assert_eq!(page(inet, "", "198.51.100.11"), None, "the rule is gone");
+}
+
+#[test]
+fn a_vpcs_lists_decide_with_the_clients_address_and_the_members_port() {
+    let world = World::new();
+    let vpc = |generation: u64, rules: &Value| {
+        changed(generation, |document| {
+            document["links"].as_array_mut().unwrap().push(json!({
+                "name": "guest1", "role": "guest",
+                "attach": { "nic": { "mac": "02:00:0a:01:02:01" } }, "addresses": ["10.1.2.1/24"],
+            }));
+            let router = &mut document["role"]["router"];
+            router["vpc"] = json!({ "id": "vpc-1", "cidr": "10.1.0.0/16",
+                                    "acls": [{ "id": "acl-2", "rules": rules }] });
+            router["networks"].as_array_mut().unwrap().push(json!({
+                "id": "net-2", "link": "guest1", "cidr": "10.1.2.0/24", "gateway": "10.1.2.1",
+                "domain": "cs2.cloud.internal", "egress": "allow", "acl": "acl-2",
+                "source_nat": { "link": "pub0", "address": "198.51.100.10" },
+            }));
+            router["balancers"] = json!([{
+                "id": "web", "address": "198.51.100.11", "port": 80, "mode": "http",
+                "members": [{ "id": "m3", "address": "10.1.2.23", "port": 8080 }],
+                "health": health(),
+            }]);
+        })
+    };
+    let allow = |number: u16, network: &str, port: &str| {
+        json!({ "id": format!("a-{number}"), "number": number, "direction": "ingress",
+                "action": "allow", "networks": [network], "traffic": { "tcp": { "ports": port } } })
+    };
+    world.push_and_confirm(&vpc(
+        10,
+        &json!([allow(10, "10.1.1.23/32", "8080"), allow(20, "0.0.0.0/0", "80")]),
+    ));
+    guests_with_addresses(&world);
+    let _server = server(&world, &world.tier, "m3");
+    let (vm1, vm2, inet) = (world.guest("vm1"), world.guest("vm2"), &world.inet);
+    // the report is some seconds old, and says what was before the server
+    let served = || page(vm1, "", "198.51.100.11").as_deref() == Some("m3 for 10.1.1.23");
+    Wait::until(SOON, "the member to serve", served).unwrap();
+    assert_eq!(page(vm2, "", "198.51.100.11"), None, "a guest that the list does not name");
+    assert_eq!(page(inet, "", "198.51.100.11"), None, "the public port is not what counts");
+    world.push_and_confirm(&vpc(11, &json!([allow(10, "198.51.100.0/24", "8000-8080")])));
+    assert_eq!(page(inet, "", "198.51.100.11").as_deref(), Some("m3 for 198.51.100.1"));
+    assert_eq!(page(vm1, "", "198.51.100.11"), None, "whom the list no longer names");
+}

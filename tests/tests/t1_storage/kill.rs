@@ -1,0 +1,125 @@
+//! kill -9 at any moment: nothing half-visible, nothing lost, at most one checkpoint fetched twice.
+
+use super::bench::{BOUND, Bench, WEB, import, noise, run};
+use serde_json::Value;
+
+/// Bytes between two checkpoints, and of a range.
+const CHUNK: u64 = 262_144;
+/// Bytes that went through and may be lost: up to one checkpoint, which is made behind a block of 1 MiB, and that being made.
+const BEHIND: u64 = CHUNK + (2 << 20);
+/// Bytes that may be fetched twice: those, and what was under way before them (ranges, and blocks that waited).
+const UNDER_WAY: u64 = BEHIND + 4 * CHUNK + (5 << 20);
+
+fn taken(job: &Value) -> u64 {
+    job["taken"].as_u64().unwrap_or(0)
+}
+
+/// Bytes in the part that the journal says are durable.
+fn durable(bench: &Bench) -> u64 {
+    let text = std::fs::read(bench.path("journal/jobs/j-1.json")).unwrap();
+    let record: Value = serde_json::from_slice(&text).unwrap();
+    record["state"]["fetching"]["taken"].as_u64().unwrap_or(0)
+}
+
+fn interrupted(name: &str, packed: bool) {
+    let mut bench = Bench::new(name);
+    let disk = noise(8 << 20);
+    let length = if packed {
+        std::fs::write(bench.path("disk.raw"), &disk).unwrap();
+        let bytes = run("zstd", &["-c"], &bench.path("disk.raw"));
+        bench.serve("disk", &bytes);
+        bytes.len() as u64
+    } else {
+        bench.serve("disk", &disk);
+        disk.len() as u64
+    };
+    let job = import("j-1", 1, &format!("http://{WEB}:82/disk"));
+    bench.change(|slice| {
+        slice["jobs"] = vec![job].into();
+        slice["fetch"]["streams"] = 2.into();
+        slice["fetch"]["range_bytes"] = CHUNK.into();
+    });
+    let mut kills = 0;
+    bench.start();
+    for stop in [1 << 20, 3 << 20, 5 << 20] {
+        let before =
+            bench.until("j-1", "some progress", |job| taken(job) >= stop || job["state"] == "done");
+        if before["state"] == "done" {
+            break;
+        }
+        let begun = sluice_lab::Wait::until(BOUND, "a checkpoint", || durable(&bench) > 0);
+        begun.unwrap_or_else(|error| panic!("{error}: {}", bench.log()));
+        bench.kill();
+        kills += 1;
+        let kept = durable(&bench);
+        let lost = taken(&before).saturating_sub(kept);
+        assert!(lost <= BEHIND, "{kept} of {} kept", taken(&before));
+        assert!(!bench.object(1, "web.raw").exists(), "nothing is half-visible");
+        bench.start();
+        let again =
+            bench.until("j-1", "a byte more", |job| taken(job) > kept || job["state"] == "done");
+        let fetched = again["fetched"].as_u64().unwrap();
+        assert!(fetched + kept <= length + UNDER_WAY, "{fetched} fetched after {kept} were kept");
+    }
+    assert!(kills >= 2, "killed {kills} times");
+    let kept = durable(&bench);
+    let done = bench.done("j-1");
+    assert!(done["fetched"].as_u64().unwrap() <= length - kept + length, "{done:#}");
+    assert!(std::fs::read(bench.object(1, "web.raw")).unwrap() == disk);
+    assert_eq!(bench.parts(), Vec::<String>::new());
+    // each byte was fetched once, but for what was in memory or behind the last checkpoint at each kill
+    let sent: u64 = bench.access().lines().filter_map(sent_bytes).sum();
+    let most = length + kills * UNDER_WAY;
+    assert!(sent <= most, "{sent} bytes were sent for {length}, at most {most} expected");
+}
+
+/// `... "GET ..." STATUS BYTES ...` of nginx's log.
+fn sent_bytes(line: &str) -> Option<u64> {
+    line.split('"').nth(2)?.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn a_plain_image_is_taken_up_where_it_was() {
+    interrupted("kill-plain", false);
+}
+
+#[test]
+fn a_packed_image_is_taken_up_where_it_was() {
+    interrupted("kill-packed", true);
+}
+
+#[test]
+fn the_desk_command_goes_on_where_it_was_interrupted() {
+    let bench = Bench::new("desk");
+    let disk = noise(3 << 20);
+    bench.serve("disk", &disk);
+    let program = sluice_tests::bin("sluice-ssvm");
+    let store = bench.path("desk-store");
+    std::fs::create_dir(&store).unwrap();
+    let store_text = store.to_str().unwrap();
+    let url = format!("http://{WEB}:82/disk");
+    let words = [
+        program.to_str().unwrap(),
+        "import",
+        &url,
+        "--store",
+        store_text,
+        "--place",
+        "template/tmpl/2/201/web",
+        "--port",
+        "82",
+        "--format",
+        "raw",
+    ];
+    let mut first = bench.ns.spawn(words).unwrap();
+    let part = store.join(".sluice/parts/desk/desk.source");
+    let begun = || std::fs::metadata(&part).is_ok_and(|part| part.len() > 1 << 20);
+    sluice_lab::Wait::until(BOUND, "a part", begun).unwrap();
+    first.kill();
+    let made = bench.ns.command(words).timeout(BOUND).check().unwrap();
+    let manifest: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(manifest["size"], 3 << 20);
+    assert!(std::fs::read(store.join("template/tmpl/2/201/web.raw")).unwrap() == disk);
+    let again = bench.ns.command(words).run().unwrap();
+    assert!(!again.ok() && again.stderr.contains("already at"), "{again:?}");
+}
