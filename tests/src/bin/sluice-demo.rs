@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job on virtual machines.
+//! `cargo xtask demo [SCENE]`: the main jobs on virtual machines.
 //!
 //! Exit code 0: everything was shown; 1: something was not as it must be; 2: wrong usage.
 
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sluice_lab::LabCommand;
-use sluice_tests::demo::{self, LAB_PREFIX, Options};
+use sluice_tests::demo::{self, LAB_PREFIX, Options, Scene};
 
 #[derive(Parser)]
 #[command(name = "sluice-demo", about = "Show the main job on virtual machines")]
@@ -24,9 +24,9 @@ struct Arguments {
     /// Folder for the manager's store and the boot documents; emptied first
     #[arg(long, default_value = "target/demo")]
     folder: PathBuf,
-    /// The cloud's description
-    #[arg(long, default_value = "examples/first-network.toml")]
-    description: PathBuf,
+    /// What is shown
+    #[arg(long, value_enum, default_value = "network")]
+    scene: Scene,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -60,7 +60,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         println!("demo: down");
         return Ok(ExitCode::SUCCESS);
     }
-    let options = Options { folder, description: arguments.description, keep: arguments.keep };
+    let options = Options { folder, scene: arguments.scene, keep: arguments.keep };
     demo::run(&options).await?;
     println!("demo: ok");
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,6 @@
-//! The demonstration: a fresh manager, the template, two guests and an "Internet", and what they do together.
+//! The demonstrations: a fresh manager, the template, guests and an "Internet", and what they do together.
+//!
+//! A scene is a description of a cloud and a script that plays on its machines; each has a file of its own.
 //!
 //! Guarantees: every line of the table was observed on the machines in this run; whatever fails ends it with the
 //! machines' consoles shown. Nothing is left running, not after Ctrl-C either, unless `--keep` asks for it.
@@ -25,13 +27,35 @@ const LAB: &str = "demo";
 /// Words before the lab's subcommands on the demonstration's command line.
 pub const LAB_PREFIX: &[&str] = &["lab"];
 
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scene {
+    /// A network: leases, names, source NAT, an egress rule
+    Network,
+}
+
+impl Scene {
+    /// The cloud's description, from the top of the tree.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Network => "examples/first-network.toml",
+        }
+    }
+
+    async fn play(self, stage: &Stage, shown: &mut Shown) -> Result<()> {
+        match self {
+            Self::Network => stage.play(shown).await,
+        }
+    }
+}
+
 /// How the demonstration runs.
 #[derive(Debug)]
 pub struct Options {
     /// Where its files are; emptied first.
     pub folder: PathBuf,
-    /// The cloud's description.
-    pub description: PathBuf,
+    /// What is shown.
+    pub scene: Scene,
     /// Leave everything up at the end.
     pub keep: bool,
 }
@@ -63,16 +87,17 @@ pub async fn run(options: &Options) -> Result<()> {
 
 async fn show(options: &Options, shown: &mut Shown) -> Result<Stage> {
     let stage = set_up(options, shown).await?;
-    stage.play(shown).await?;
+    options.scene.play(&stage, shown).await?;
     Ok(stage)
 }
 
 /// From nothing to machines that are switched on.
 async fn set_up(options: &Options, shown: &mut Shown) -> Result<Stage> {
     let free = "127.0.0.1:0".parse().context("an address")?;
+    let description = options.scene.description();
     let cloud = shown
-        .step("a manager on a fresh store takes examples/first-network.toml", async {
-            let cloud = Cloud::start(&options.folder, &options.description, free).await?;
+        .step(&format!("a manager on a fresh store takes {description}"), async {
+            let cloud = Cloud::start(&options.folder, Path::new(description), free).await?;
             let summary = summary(&cloud)?;
             Ok((summary, cloud))
         })
@@ -80,7 +105,7 @@ async fn set_up(options: &Options, shown: &mut Shown) -> Result<Stage> {
     let spec = cloud.lab(LAB, Firmware::Bios)?;
     let started = Instant::now();
     let lab = shown
-        .step("router template, vm1, vm2 and inet are switched on", async {
+        .step("the template, the guests and inet are switched on", async {
             let lab = Client::up(&spec, LAB_PREFIX).await?;
             let status = lab.status().await?;
             let accelerator = status.machines.first().map(|machine| machine.accelerator.clone());
@@ -94,9 +119,11 @@ async fn set_up(options: &Options, shown: &mut Shown) -> Result<Stage> {
 
 fn summary(cloud: &Cloud) -> Result<String> {
     let view = cloud.view()?;
-    let network = view.network("net1")?;
-    let router = network.router.as_ref().context("net1 has no router")?;
-    Ok(format!("{router} serves {} on VLAN {}", network.cidr, network.vlan))
+    let networks = view.networks.iter().map(|network| {
+        let router = network.router.as_ref().map_or("no router", |router| router.as_str());
+        format!("{router} serves {} on VLAN {}", network.cidr, network.vlan)
+    });
+    Ok(networks.collect::<Vec<_>>().join(", "))
 }
 
 /// The last words of every machine and of the manager.
