@@ -17,10 +17,13 @@ pub enum Error {
         source: io::Error,
     },
     /// A program of the host is missing.
-    #[error("{program} is not installed; install it with: apt-get install {package}")]
+    #[error(transparent)]
+    Program(#[from] sluice_programs::ProgramError),
+    /// A file of a package is missing.
+    #[error("{path} is not here; install it with: apt-get install {package}")]
     Missing {
-        /// The program looked for.
-        program: &'static str,
+        /// The file looked for.
+        path: &'static str,
         /// The Debian package that has it.
         package: &'static str,
     },

@@ -37,7 +37,6 @@ use serde::Serialize;
 pub use cpio::archive;
 pub use error::{Error, Result};
 pub use template::{Artifacts, KERNEL_OPTIONS, build};
-pub use tool::host_packages;
 
 /// Which template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

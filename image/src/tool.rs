@@ -1,7 +1,7 @@
 //! Programs of the host: present or said so with the package to install; their output is shown only when they fail.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{Error, Result, file};
@@ -11,17 +11,17 @@ const EPOCH: u64 = 1_767_225_600;
 /// Lines of output shown of a failed program.
 const TAIL: usize = 12;
 
-/// Programs a build needs, with the Debian package of each.
-const NEEDED: &[(&str, &str)] = &[
-    ("mmdebstrap", "mmdebstrap"),
-    ("dpkg-deb", "dpkg"),
-    ("tar", "tar"),
-    ("xz", "xz-utils"),
-    ("lz4", "lz4"),
-    ("mksquashfs", "squashfs-tools"),
-    ("mke2fs", "e2fsprogs"),
-    ("grub-mkimage", "grub-common"),
-    ("qemu-img", "qemu-utils"),
+/// Programs a build needs.
+const NEEDED: &[&str] = &[
+    "mmdebstrap",
+    "dpkg-deb",
+    "tar",
+    "xz",
+    "lz4",
+    "mksquashfs",
+    "mke2fs",
+    "grub-mkimage",
+    "qemu-img",
 ];
 
 /// Files a build needs that are no programs.
@@ -31,37 +31,24 @@ const NEEDED_FILES: &[(&str, &str)] = &[
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
 
-/// The Debian packages that a build needs on the host.
-pub fn host_packages() -> Vec<&'static str> {
-    NEEDED.iter().chain(NEEDED_FILES).map(|&(_, package)| package).collect()
-}
-
 /// Fails on the first thing that is missing.
 pub(crate) fn check_host() -> Result<()> {
-    for &(program, package) in NEEDED {
-        find(program).ok_or(Error::Missing { program, package })?;
+    for program in NEEDED {
+        sluice_programs::find(program)?;
     }
     for &(path, package) in NEEDED_FILES {
         if !Path::new(path).exists() {
-            return Err(Error::Missing { program: path, package });
+            return Err(Error::Missing { path, package });
         }
     }
     Ok(())
 }
 
-/// Looks along PATH and in the administrator's directories, which an ordinary user's PATH lacks.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let admin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(admin)
-        .map(|dir| dir.join(program))
-        .find(|path| path.exists())
-}
-
 /// A command for a program of the host, with our clock and a fixed language.
 pub(crate) fn command(program: &str) -> Command {
-    let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+    // what is not there fails at its start, and names itself
+    let found = sluice_programs::find(program).unwrap_or_else(|_| program.into());
+    let mut command = Command::new(found);
     command.env("LC_ALL", "C.UTF-8").env("SOURCE_DATE_EPOCH", epoch().to_string());
     command
 }

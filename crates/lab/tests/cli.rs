@@ -20,7 +20,8 @@ impl Desk {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("slt").tempdir_in("/tmp").expect("a folder");
         let disk = folder.path().join("empty.qcow2");
-        let made = Command::new("qemu-img")
+        let made = sluice_programs::command("qemu-img")
+            .unwrap()
             .args(["create", "-q", "-f", "qcow2"])
             .arg(&disk)
             .arg("1M")
@@ -145,14 +146,18 @@ fn a_killed_background_process_takes_its_machines_along_and_is_cleaned() {
     desk.ok(&["up", file]);
     let machine = desk.machine("pid");
     let daemon = desk.daemon_pid();
-    let killed = Command::new("kill").args(["-KILL", &daemon.to_string()]).status();
+    let killed =
+        sluice_programs::command("kill").unwrap().args(["-KILL", &daemon.to_string()]).status();
     assert!(killed.expect("kill runs").success());
     Wait::until(BOUND, "the machine's end", || gone(&machine)).expect("dies with its lab");
     desk.refused(&["status"], "no lab is up");
     desk.ok(&["up", file]);
     assert_eq!(desk.machine("on"), true);
 
-    let killed = Command::new("kill").args(["-KILL", &desk.daemon_pid().to_string()]).status();
+    let killed = sluice_programs::command("kill")
+        .unwrap()
+        .args(["-KILL", &desk.daemon_pid().to_string()])
+        .status();
     assert!(killed.expect("kill runs").success());
     Wait::until(BOUND, "the lab's end", || !desk.run(&["status"]).status.success()).expect("ends");
     let said = desk.ok(&["down"]);

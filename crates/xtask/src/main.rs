@@ -15,6 +15,8 @@ mod licences;
 mod nextest;
 mod packages;
 mod run;
+#[cfg(test)]
+mod starts;
 mod test;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The test runner: cargo-nextest, installed when it is missing, and its own count of tests.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result};
 
@@ -102,7 +102,7 @@ fn summary(line: &str) -> Option<Count> {
 
 /// The command that runs test programs as root when this user is not.
 pub(crate) fn root_runner() -> Option<&'static str> {
-    let sudo = !run::is_root() && run::succeeds(Command::new("sudo").args(["-n", "true"]));
+    let sudo = !run::is_root() && run::succeeds(&mut run::command("sudo", &["-n", "true"]));
     sudo.then_some("sudo -n -E")
 }
 

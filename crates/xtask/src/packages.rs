@@ -3,102 +3,20 @@
 //! Everything said about it goes to standard error, so that `--json` stays JSON. Services of the installed packages are not
 //! started: they are tools and rivals here, not part of the machine.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use sluice_programs::Package;
+pub(crate) use sluice_programs::{BENCH, BUILD, CONSOLE, FUZZ, IMAGE, MACHINES, NAMESPACES};
 
 use crate::run;
 
-/// A package and what it is needed for.
-pub(crate) type Package = (&'static str, &'static str);
-
-/// To build the Rust code.
-pub(crate) const BUILD: &[Package] = &[
-    ("gcc", "links Rust programs and builds ring"),
-    ("libc6-dev", "C headers for ring and SQLite"),
-];
-
-/// To build the fuzz targets.
-pub(crate) const FUZZ: &[Package] = &[("g++", "builds libFuzzer")];
-
-/// To build the template.
-pub(crate) const IMAGE: &[Package] = &[
-    ("mmdebstrap", "makes the Debian root of the image"),
-    ("debian-archive-keyring", "proves where Debian packages come from"),
-    ("squashfs-tools", "packs the read-only root"),
-    ("grub-common", "grub-mkimage"),
-    ("grub-pc-bin", "boot loader for BIOS"),
-    ("grub-efi-amd64-bin", "boot loader for UEFI"),
-    ("dosfstools", "checks the EFI system partition"),
-    ("mtools", "reads the EFI system partition in tests"),
-    ("e2fsprogs", "makes the data partition"),
-    ("kmod", "resolves module dependencies"),
-    ("lz4", "packs the initial RAM file system"),
-    ("qemu-utils", "qemu-img, which writes qcow2"),
-];
-
-/// To run machines.
-pub(crate) const MACHINES: &[Package] = &[
-    ("qemu-system-x86", "runs the machines of the lab"),
-    ("qemu-utils", "qemu-img, which makes each machine's disk"),
-    ("ovmf", "UEFI firmware for test machines"),
-];
-
-/// To run tests in network namespaces.
-pub(crate) const NAMESPACES: &[Package] = &[
-    ("iproute2", "makes namespaces and wires between them"),
-    ("nftables", "loads packet rules"),
-    ("conntrack", "reads connection tracking"),
-    ("iputils-ping", "test client"),
-    ("iputils-arping", "test client"),
-    ("netcat-openbsd", "test client"),
-    ("curl", "test client"),
-    ("wget", "test client: how guests' scripts fetch a password"),
-    ("cloud-init", "test client: its CloudStack and Ec2 data sources"),
-    ("busybox", "test client: udhcpc"),
-    ("udhcpc", "test client: its default script"),
-    ("isc-dhcp-client", "test client: dhclient"),
-    ("isc-dhcp-relay", "test relay: dhcrelay"),
-    ("dhcpcd-base", "test client: dhcpcd"),
-    ("bind9-dnsutils", "test client: dig"),
-    ("dnsmasq-base", "upstream resolver in tests, rival in benchmarks"),
-    ("unbound", "upstream resolver in tests, rival in benchmarks"),
-    ("dnsperf", "DNS load in tests and benchmarks"),
-    ("tcpdump", "reads captured packets"),
-    ("nginx-light", "web server that images are fetched from in tests"),
-    ("qemu-utils", "qemu-img, which makes images in tests"),
-    ("zstd", "packs images in tests"),
-    ("xz-utils", "packs images in tests"),
-    ("bzip2", "packs images in tests"),
-    ("zip", "packs images in tests"),
-    ("xxd", "turns digests into bytes in tests"),
-    ("python3", "test server"),
-    ("haproxy", "reference in tests of the balancer, rival in its benchmark"),
-    ("openssl", "makes certificates in tests of the balancer, and is a client"),
-    ("cpio", "reads the initial RAM file system in tests"),
-];
-
-/// To test consoles.
-pub(crate) const CONSOLE: &[Package] = &[
-    ("chromium", "the browser in front of a console"),
-    ("qemu-system-x86", "the VNC servers behind it"),
-    ("qemu-utils", "must have the version of qemu-system-x86"),
-];
-
-/// To run benchmarks.
-pub(crate) const BENCH: &[Package] = &[
-    ("kea-dhcp4-server", "rival in the DHCP benchmark"),
-    ("kea-admin", "perfdhcp, the DHCP load"),
-    ("iptables", "rival in the rules benchmark"),
-    ("time", "memory and blocks written in the storage benchmark"),
-    ("websockify", "rival in the console benchmark"),
-];
-
 /// Installs whatever of `groups` is missing.
 pub(crate) fn ensure(groups: &[&[Package]]) -> Result<()> {
-    let missing: BTreeSet<Package> =
-        groups.iter().flat_map(|group| group.iter()).copied().filter(|p| !installed(p.0)).collect();
+    let wanted = groups.iter().flat_map(|group| group.iter());
+    let missing: BTreeMap<&str, &str> =
+        wanted.map(|Package { name, why, .. }| (*name, *why)).filter(|p| !installed(p.0)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -114,7 +32,7 @@ fn installed(package: &str) -> bool {
     run::capture(&mut run::command("dpkg-query", &query)).is_ok_and(|status| status == "installed")
 }
 
-fn install(missing: &BTreeSet<Package>) -> Result<()> {
+fn install(missing: &BTreeMap<&str, &str>) -> Result<()> {
     if !run::succeeds(&mut run::command("apt-get", &["--version"])) {
         bail!("apt-get is not here; install the packages above by hand, then run this again");
     }
@@ -125,7 +43,7 @@ fn install(missing: &BTreeSet<Package>) -> Result<()> {
         eprintln!("  qemu-utils is changed to the version of qemu-system-x86, which must match it");
         words.push("--allow-downgrades");
     }
-    words.extend(missing.iter().map(|(name, _)| *name));
+    words.extend(missing.keys().copied());
     words.extend(pins.iter().map(String::as_str));
     run::check(&mut as_root(&words))
         .context("cannot install packages; is the package index reachable?")
@@ -148,8 +66,8 @@ apt-get install -q -y --no-install-recommends "$@" >&2
 
 /// qemu-system-x86 and qemu-utils refuse each other unless their versions match, and apt does not change a
 /// version by itself when the installed one is newer than what it can fetch.
-fn qemu_pins(missing: &BTreeSet<Package>) -> Vec<String> {
-    let wanted = missing.iter().any(|(name, _)| *name == "qemu-system-x86");
+fn qemu_pins(missing: &BTreeMap<&str, &str>) -> Vec<String> {
+    let wanted = missing.contains_key("qemu-system-x86");
     let (Some(system), Some(present)) =
         (policy("qemu-system-x86", "Candidate:"), policy("qemu-utils", "Installed:"))
     else {

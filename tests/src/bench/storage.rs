@@ -6,7 +6,6 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -204,7 +203,7 @@ fn nginx(ns: &Namespace, folder: &Path) -> Result<Process> {
 }
 
 fn check(program: &str, words: &[&str]) -> Result<()> {
-    let status = Command::new(program).args(words).status();
+    let status = sluice_programs::command(program)?.args(words).status();
     let status = status.with_context(|| format!("cannot start {program}"))?;
     if status.success() { Ok(()) } else { bail!("{program} failed") }
 }

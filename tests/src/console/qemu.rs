@@ -53,7 +53,8 @@ impl Qemu {
         let image = folder.join("guest.img");
         fs::write(&image, boot_sector()).unwrap();
         let socket = folder.join("qmp");
-        let mut command = Command::new(if ns.is_some() { "ip" } else { "setpriv" });
+        let program = if ns.is_some() { "ip" } else { "setpriv" };
+        let mut command = sluice_programs::command(program).unwrap();
         if let Some(ns) = ns {
             command.args(["netns", "exec", ns.full_name(), "setpriv"]);
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
@@ -48,7 +48,8 @@ impl Proxy {
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let file = folder.path().join("slice.json");
         fs::write(&file, slice.to_string()).unwrap();
-        let child = Command::new("setpriv")
+        let child = sluice_programs::command("setpriv")
+            .unwrap()
             .args(["--pdeathsig", "KILL", "--"])
             .arg(sluice_tests::bin("sluice-proxy"))
             .arg("serve")

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -53,7 +53,8 @@ impl Chromium {
         let profile = tempfile::tempdir().unwrap();
         // it wants its pipe on descriptors 3 and 4, which a shell can arrange
         let script = r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#;
-        let mut child = Command::new("setpriv")
+        let mut child = sluice_programs::command("setpriv")
+            .unwrap()
             .args(["--pdeathsig", "KILL", "--", "sh", "-c", script, "sh", "chromium"])
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.path().display()))

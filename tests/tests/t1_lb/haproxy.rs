@@ -1,7 +1,7 @@
 //! HAProxy beside ours, with the same rule.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -32,7 +32,8 @@ impl Haproxy {
              listen rule\n bind {at}\n{lines}\n"
         );
         std::fs::write(&file, &text).unwrap();
-        let child = Command::new("haproxy")
+        let child = sluice_programs::command("haproxy")
+            .unwrap()
             .args(["-db", "-q", "-f"])
             .arg(&file)
             .stdin(Stdio::null())

@@ -1,7 +1,7 @@
 //! TLS towards clients: names, versions, HTTP/2, and a certificate that changes under way; curl and openssl as clients.
 
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 use sluice_api::types::{BlobDigest, SecretBytes};
@@ -14,7 +14,8 @@ fn certificate(names: &[&str], key: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let (cert, private) = (dir.path().join("cert"), dir.path().join("key"));
     let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
-    let output = Command::new("openssl")
+    let output = sluice_programs::command("openssl")
+        .unwrap()
         .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=test", "-newkey"])
         .args(key.split(' '))
         .args(["-addext", &format!("subjectAltName={}", names.join(","))])
@@ -59,7 +60,7 @@ impl Secure {
     async fn curl(&self, name: &str, options: &[&str]) -> Output {
         let url = format!("https://{name}:{}/", self.at.port());
         let resolve = format!("{name}:{}:{}", self.at.port(), self.at.ip());
-        tokio::process::Command::new("curl")
+        tokio::process::Command::from(sluice_programs::command("curl").unwrap())
             .args(["-sk", "-m", "10", "--resolve", &resolve, &url])
             .args(["-w", "\nstatus %{http_code} http %{http_version}\n"])
             .args(options)
@@ -74,8 +75,11 @@ impl Secure {
             "openssl s_client -connect {} -servername {name} </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName",
             self.at
         );
-        let output =
-            tokio::process::Command::new("sh").args(["-c", &script]).output().await.unwrap();
+        let output = tokio::process::Command::from(sluice_programs::command("sh").unwrap())
+            .args(["-c", &script])
+            .output()
+            .await
+            .unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 }
@@ -119,7 +123,7 @@ async fn a_certificate_changes_and_open_connections_stay() {
         "(printf 'GET /one HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'; read go; printf 'GET /two HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'; sleep 1) | openssl s_client -quiet -connect {}",
         secure.at
     );
-    let mut open = tokio::process::Command::new("sh")
+    let mut open = tokio::process::Command::from(sluice_programs::command("sh").unwrap())
         .args(["-c", &script])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

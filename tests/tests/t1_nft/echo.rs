@@ -14,7 +14,8 @@ use crate::world::{World, link, one, ours, program};
 /// An nft that writes down with which words it was called.
 fn listening(dir: &Path) -> NftProgram {
     let path = dir.join("nft");
-    let found = std::process::Command::new("sh")
+    let found = sluice_programs::command("sh")
+        .unwrap()
         .args(["-c", &format!("command -v {}", program())])
         .output()
         .unwrap();

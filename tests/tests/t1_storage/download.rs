@@ -49,7 +49,7 @@ fn curl_fetches_the_whole_and_goes_on_with_ranges() {
     assert!(heads.contains("filename=\"web__server_.raw\""), "{heads}");
     let digest = heads.lines().find_map(|line| line.strip_prefix("repr-digest: sha-256=:"));
     let sum = format!("sha256sum {file_text} | cut -c1-64 | xxd -r -p | base64 -w0");
-    let sum = std::process::Command::new("sh").args(["-c", &sum]).output().unwrap().stdout;
+    let sum = sluice_programs::command("sh").unwrap().args(["-c", &sum]).output().unwrap().stdout;
     let sum = String::from_utf8(sum).unwrap();
     assert!(digest.unwrap().starts_with(&sum), "{heads}");
     // curl -C goes on where a file ends
@@ -113,6 +113,6 @@ fn a_flipped_byte_on_the_store_is_found_by_the_digest_that_comes_with_it() {
     let url = format!("http://{HERE}/download/t-1");
     let heads = bench.curl(&["-D", "-", "-o", file.to_str().unwrap(), &url]).stdout;
     let sum = format!("sha256sum {} | cut -c1-64 | xxd -r -p | base64 -w0", file.display());
-    let sum = std::process::Command::new("sh").args(["-c", &sum]).output().unwrap().stdout;
+    let sum = sluice_programs::command("sh").unwrap().args(["-c", &sum]).output().unwrap().stdout;
     assert!(!heads.contains(String::from_utf8(sum).unwrap().trim()), "{heads}");
 }

@@ -6,7 +6,7 @@ use sha2_hex::sha256;
 mod sha2_hex {
     /// By the tool that everybody compares with.
     pub(super) fn sha256(path: &std::path::Path) -> String {
-        let output = std::process::Command::new("sha256sum").arg(path).output().unwrap();
+        let output = sluice_programs::command("sha256sum").unwrap().arg(path).output().unwrap();
         String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
     }
 }
@@ -24,7 +24,7 @@ const FORMATS: [(&[&str], &str); 7] = [
 
 fn convert(bench: &Bench, number: usize, options: &[&str]) -> std::path::PathBuf {
     let (from, to) = (bench.path("disk.raw"), bench.path(&format!("web/image-{number}")));
-    let mut command = std::process::Command::new("qemu-img");
+    let mut command = sluice_programs::command("qemu-img").unwrap();
     command.args(["convert", "-f", "raw"]).args(options).args([&from, &to]);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

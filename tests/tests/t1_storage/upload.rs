@@ -57,7 +57,7 @@ fn header<'a>(said: &'a str, name: &str) -> Option<&'a str> {
 
 fn base64_sha256(path: &std::path::Path) -> String {
     let line = format!("sha256sum {} | cut -c1-64 | xxd -r -p | base64 -w0", path.display());
-    let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+    let output = sluice_programs::command("sh").unwrap().args(["-c", &line]).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! `exec`: a command on a test host, through its command channel, or in a namespace of this host.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
@@ -15,7 +15,8 @@ pub(super) async fn exec(
     let status = client.status().await?;
     if let Some(namespace) = status.namespaces.get(node) {
         // run from here, so that it has this terminal
-        let ran = Command::new("ip").args(["netns", "exec", namespace]).args(command).status();
+        let mut ip = sluice_programs::command("ip")?;
+        let ran = ip.args(["netns", "exec", namespace]).args(command).status();
         let status = ran.context("cannot run `ip netns exec`")?;
         return Ok(exit_code(status.code().unwrap_or(-1)));
     }

@@ -4,7 +4,8 @@
 //! it dies with the thread that started it. Output is kept whole, so do not run what talks forever.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::wait::Wait;
 
 use super::error::NetnsError;
+use super::shell;
 
 const DEFAULT_BOUND: Duration = Duration::from_secs(20);
 
@@ -71,7 +73,8 @@ impl NsCommand {
 
     /// Runs it; any exit code is an answer.
     pub fn run(self) -> Result<Output, NetnsError> {
-        let mut command = in_namespace(&self.namespace, &self.words);
+        let mut command = in_namespace(&self.namespace, &self.words)
+            .map_err(|source| self.not_started(source))?;
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.not_started(source))?;
@@ -111,7 +114,7 @@ impl NsCommand {
         words.join(" ")
     }
 
-    fn not_started(&self, source: std::io::Error) -> NetnsError {
+    fn not_started(&self, source: io::Error) -> NetnsError {
         NetnsError::Start { namespace: self.namespace.clone(), program: self.shown(), source }
     }
 
@@ -126,16 +129,30 @@ impl NsCommand {
 }
 
 /// `words` in the namespace, or outside for an empty name; dies with the calling thread.
-pub(super) fn in_namespace(namespace: &str, words: &[OsString]) -> Command {
+pub(super) fn in_namespace(namespace: &str, words: &[OsString]) -> io::Result<Command> {
     // setpriv, because setting the parent-death signal ourselves would need unsafe code in the
     // forked child; it and `ip netns exec` replace themselves, so the pid stays the command's
-    let mut command = Command::new("setpriv");
+    let mut command = sluice_programs::command("setpriv").map_err(io::Error::other)?;
     command.args(["--pdeathsig", "KILL", "--"]);
     if !namespace.is_empty() {
-        command.args(["ip", "netns", "exec", namespace]);
+        command.arg(named("ip".as_ref())?).args(["netns", "exec", namespace]);
     }
-    command.args(words);
-    command
+    if let Some((program, arguments)) = words.split_first() {
+        command.arg(named(program)?).args(arguments);
+        if program == "sh" {
+            command.env("PATH", shell::path()?);
+        }
+    }
+    Ok(command)
+}
+
+/// Where a program is: a path is one of our own, a name is looked up in the table of packages.
+fn named(program: &OsStr) -> io::Result<PathBuf> {
+    let text = program.to_string_lossy();
+    if text.contains('/') {
+        return Ok(program.into());
+    }
+    sluice_programs::find(&text).map_err(io::Error::other)
 }
 
 fn feed(child: &mut Child, input: Option<Vec<u8>>) -> JoinHandle<()> {

@@ -10,6 +10,7 @@ mod enter;
 mod error;
 mod namespace;
 mod process;
+mod shell;
 mod stale;
 mod topology;
 

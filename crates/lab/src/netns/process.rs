@@ -36,7 +36,7 @@ impl Process {
             source,
         };
         let log = tempfile::tempfile().map_err(failed)?;
-        let mut command = in_namespace(namespace, &words);
+        let mut command = in_namespace(namespace, &words).map_err(failed)?;
         command.stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(failed)?);
         command.stderr(log.try_clone().map_err(failed)?);

@@ -1,7 +1,6 @@
 //! Taking away what a killed process could not: namespaces named after a pid that is gone.
 
 use std::path::Path;
-use std::process::Command;
 
 /// Every namespace of the harness starts with this.
 pub(super) const PREFIX: &str = "slt";
@@ -21,7 +20,8 @@ pub fn sweep() {
 /// Deletes one namespace with all that is in it, and its folder under `/etc/netns`.
 pub(super) fn delete(name: &str) {
     // nothing can be done about a failure here; the next sweep tries again
-    let _deleted = Command::new("ip").args(["netns", "del", name]).output();
+    let _deleted =
+        sluice_programs::command("ip").map(|mut ip| ip.args(["netns", "del", name]).output());
     let _removed = std::fs::remove_dir_all(settings_folder(name));
 }
 

@@ -82,8 +82,10 @@ impl Accelerator {
     }
 
     fn start_probe(self, disk: &Path) -> std::io::Result<Child> {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-nodefaults"]);
+        let setpriv = sluice_programs::command("setpriv").map_err(std::io::Error::other)?;
+        let qemu = sluice_programs::find("qemu-system-x86_64").map_err(std::io::Error::other)?;
+        let mut command = Command::from(setpriv);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(qemu).arg("-nodefaults");
         command.args(["-no-user-config", "-display", "none", "-machine", "pc", "-m", "16"]);
         command.args(self.arguments()).args(["-serial", "stdio", "-drive"]);
         command.arg(format!("file={},format=raw,if=ide,snapshot=on", disk.display()));

@@ -116,7 +116,8 @@ pub(super) async fn prepare(
 }
 
 async fn overlay(name: &str, base: &Path, disk: &Path) -> Result<(), MachineError> {
-    let mut command = Command::new("qemu-img");
+    let program = sluice_programs::command("qemu-img").map_err(std::io::Error::other);
+    let mut command = Command::from(program.of(name, "find qemu-img")?);
     command.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(base).arg(disk);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.of(name, "run qemu-img")?;

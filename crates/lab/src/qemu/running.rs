@@ -98,8 +98,10 @@ impl Running {
 }
 
 fn launch(folder: &Path, arguments: Vec<OsString>, log: File) -> std::io::Result<Child> {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]).args(arguments);
+    let setpriv = sluice_programs::command("setpriv").map_err(std::io::Error::other)?;
+    let qemu = sluice_programs::find("qemu-system-x86_64").map_err(std::io::Error::other)?;
+    let mut command = Command::from(setpriv);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(qemu).args(arguments);
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.kill_on_drop(true);
     let gone = || std::io::Error::other("the thread that starts processes is gone");

@@ -157,7 +157,8 @@ async fn bad_names_are_found_before_anything_starts() {
 /// A machine of firmware alone: it finds nothing to boot, and stays on.
 async fn empty_machine(folder: &Path) -> Lab {
     let disk = folder.join("empty.qcow2");
-    let made = std::process::Command::new("qemu-img")
+    let made = sluice_programs::command("qemu-img")
+        .unwrap()
         .args(["create", "-q", "-f", "qcow2"])
         .arg(&disk)
         .arg("1M")

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -37,7 +37,7 @@ impl Proxy {
     pub(super) fn start(kind: Kind, server: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = Command::new("taskset");
+        let mut command = sluice_programs::command("taskset")?;
         command.args(["-c", "0"]);
         match kind {
             Kind::Sluice => {

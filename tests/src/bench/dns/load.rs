@@ -1,7 +1,6 @@
 //! dnsperf and what it says.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -79,7 +78,7 @@ impl Load {
 
     fn dnsperf(&self, server: &Server, words: &[&str]) -> Result<String> {
         let port = server.port.to_string();
-        let output = Command::new("taskset")
+        let output = sluice_programs::command("taskset")?
             .args(["-c", LOAD_CORE, "dnsperf", "-s", "127.0.0.1", "-p", &port, "-c", CLIENTS, "-d"])
             .arg(&self.questions)
             .args(words)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -123,7 +123,7 @@ impl Server {
     }
 
     fn spawn(kind: Kind, port: u16, words: &[&str]) -> Result<Self> {
-        let child = Command::new("taskset")
+        let child = sluice_programs::command("taskset")?
             .args(["-c", SERVER_CORE])
             .args(words)
             .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -72,7 +72,7 @@ impl Balancer {
             Kind::Sluice => sluice(folder, &places, origin, &pem)?,
             Kind::Haproxy => haproxy(folder, &places, origin, &pem)?,
         };
-        let child = Command::new("taskset")
+        let child = sluice_programs::command("taskset")?
             .args(["-c", CORE])
             .args(&words)
             .stdin(Stdio::null())
@@ -135,7 +135,7 @@ fn certificate(folder: &Path) -> Result<PathBuf> {
     if pem.exists() {
         return Ok(pem);
     }
-    let status = Command::new("openssl")
+    let status = sluice_programs::command("openssl")?
         .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=bench"])
         .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout"])
         .arg(&key)
