@@ -40,16 +40,18 @@ pub fn package(program: &str) -> Result<&'static Package, ProgramError> {
         .ok_or_else(|| ProgramError::Unknown(program.to_owned()))
 }
 
-/// Where `program` is: along PATH and in the administrator's directories, which an ordinary user's PATH lacks.
+/// Where `program` is: where Debian's packages have theirs, the administrator's included, which an ordinary user's PATH
+/// lacks; then along PATH. In this order, for a PATH may lead to wrappers that need more than the package.
 ///
 /// # Errors
 /// When the table does not name it, or it is not installed.
 pub fn find(program: &str) -> Result<PathBuf, ProgramError> {
     let package = package(program)?.name;
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let admin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(admin)
+    let packaged = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from);
+    packaged
+        .into_iter()
+        .chain(std::env::split_paths(&path))
         .map(|folder| folder.join(program))
         .find(|path| path.exists())
         .ok_or_else(|| ProgramError::Missing { program: program.to_owned(), package })

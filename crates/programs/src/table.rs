@@ -111,6 +111,7 @@ pub const BENCH: &[Package] = &[
 /// What every Debian and Ubuntu system has: the packages that are essential, and apt's own tools.
 pub const ESSENTIAL: &[Package] = &[
     package("dash", "the shell of test clients", &["sh"]),
+    package("bash", "a test client with sockets", &["bash"]),
     package(
         "coreutils",
         "small tools",

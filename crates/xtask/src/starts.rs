@@ -41,6 +41,7 @@ fn starts(path: &Path) -> Vec<String> {
     if APART.iter().any(|apart| name.starts_with(apart)) || !text.contains("process::") {
         return Vec::new();
     }
-    let lines = text.lines().enumerate().filter(|(_, line)| line.contains(a_start));
+    let found = |line: &str| line.contains(a_start) && !line.contains("NsCommand");
+    let lines = text.lines().enumerate().filter(|(_, line)| found(line));
     lines.map(|(number, line)| format!("{name}:{}: {}", number + 1, line.trim())).collect()
 }

@@ -23,12 +23,19 @@ fn make() -> io::Result<PathBuf> {
     std::fs::create_dir_all(&folder)?;
     let names = sluice_programs::GROUPS.iter().flat_map(|group| group.iter());
     for name in names.flat_map(|package| package.programs) {
-        let Ok(found) = sluice_programs::find(name) else { continue };
-        match symlink(found, folder.join(name)) {
-            // another process was here before
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+        if let Ok(found) = sluice_programs::find(name) {
+            link(&found, &folder.join(name))?;
         }
     }
     Ok(folder)
+}
+
+/// Other processes do the same at the same time: a link is put in place whole, or is there already.
+fn link(found: &Path, link: &Path) -> io::Result<()> {
+    if std::fs::read_link(link).is_ok_and(|there| there == found) {
+        return Ok(());
+    }
+    let own = link.with_extension(std::process::id().to_string());
+    symlink(found, &own)?;
+    std::fs::rename(own, link)
 }
