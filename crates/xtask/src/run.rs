@@ -31,7 +31,12 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
 /// Cargo itself, the one that runs this program.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    command(&cargo, arguments)
+    let mut command = command(&cargo, arguments);
+    if std::env::var_os("CI").is_some() {
+        // what is built once needs no notes for building it again
+        command.env("CARGO_INCREMENTAL", "0");
+    }
+    command
 }
 
 /// Runs to the end with the terminal attached; a failure is an error that names the command.

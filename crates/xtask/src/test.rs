@@ -3,6 +3,7 @@
 //! A tier that cannot run here is listed test by test as skipped, never counted as passed. The last line is the
 //! runner's own count over all tiers.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -167,7 +168,9 @@ fn report(lines: &[Line]) {
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
 }
 
-/// Announces a stage.
+/// Announces a stage, with the minutes and seconds since the first one.
 pub(crate) fn headline(text: &str) {
-    println!("\n== {text}");
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed().as_secs();
+    println!("\n== {text} [{:02}:{:02}]", since / 60, since % 60);
 }
