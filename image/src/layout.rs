@@ -61,8 +61,9 @@ pub(crate) const ESP: Slice = Slice::new(2, "sluice-esp", EFI_SYSTEM, BIOS.end()
 pub(crate) const ROOT_A: Slice = Slice::new(3, "sluice-root-a", ROOT_X86_64, ESP.end(), 96);
 /// Root of slot B: empty in a new image, the place of the next version.
 pub(crate) const ROOT_B: Slice = Slice::new(4, "sluice-root-b", ROOT_X86_64, ROOT_A.end(), 96);
-/// The ledger; last, so that a larger disk gives it more room.
-pub(crate) const DATA: Slice = Slice::new(5, "sluice-data", LINUX_DATA, ROOT_B.end(), 32);
+/// The ledger; last, so that a larger disk gives it more room. As it is it holds four configurations of the largest size
+/// (`sluice_api::MAX_CONFIG`: the committed one, two before it and the one under way) and all blobs, 120 MiB together.
+pub(crate) const DATA: Slice = Slice::new(5, "sluice-data", LINUX_DATA, ROOT_B.end(), 160);
 
 /// The template's partitions in order.
 pub(crate) const TEMPLATE: [Slice; 5] = [BIOS, ESP, ROOT_A, ROOT_B, DATA];
@@ -95,7 +96,7 @@ mod tests {
             assert_eq!(pair[0].end(), pair[1].first);
         }
         assert!(TEMPLATE.iter().all(|slice| slice.first % MIB == 0));
-        assert_eq!(disk_sectors(&TEMPLATE) * SECTOR, 291 * 1024 * 1024);
+        assert_eq!(disk_sectors(&TEMPLATE) * SECTOR, 419 * 1024 * 1024);
     }
 
     #[test]

@@ -49,6 +49,41 @@ pub enum Flavour {
     Debug,
 }
 
+/// The IKE daemon in a template; their packages refuse each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ike {
+    /// strongSwan.
+    #[default]
+    Strongswan,
+    /// libreswan; under file names of its own.
+    Libreswan,
+}
+
+impl Ike {
+    const fn packages(self) -> &'static str {
+        match self {
+            Self::Strongswan => lists::PACKAGES_STRONGSWAN,
+            Self::Libreswan => lists::PACKAGES_LIBRESWAN,
+        }
+    }
+
+    const fn files(self) -> &'static str {
+        match self {
+            Self::Strongswan => lists::FILES_STRONGSWAN,
+            Self::Libreswan => lists::FILES_LIBRESWAN,
+        }
+    }
+
+    /// What its templates and lists have behind their name.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Strongswan => "",
+            Self::Libreswan => "-libreswan",
+        }
+    }
+}
+
 /// What to build and where.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -60,6 +95,8 @@ pub struct Options {
     pub cache: PathBuf,
     /// Which template.
     pub flavour: Flavour,
+    /// Its IKE daemon.
+    pub ike: Ike,
     /// Rewrite the checked-in lists of what ships instead of comparing with them.
     pub bless: bool,
 }
@@ -72,6 +109,7 @@ impl Options {
             binaries: target.join("release"),
             cache: target.join("image-cache"),
             flavour: Flavour::Standard,
+            ike: Ike::Strongswan,
             bless: false,
         }
     }

@@ -1,9 +1,13 @@
 //! The checked-in lists that say what goes into an image.
 
 pub(crate) const PACKAGES: &str = include_str!("../lists/packages.txt");
+pub(crate) const PACKAGES_STRONGSWAN: &str = include_str!("../lists/packages-strongswan.txt");
+pub(crate) const PACKAGES_LIBRESWAN: &str = include_str!("../lists/packages-libreswan.txt");
 pub(crate) const PACKAGES_DEBUG: &str = include_str!("../lists/packages-debug.txt");
 pub(crate) const PACKAGES_TESTHOST: &str = include_str!("../lists/packages-testhost.txt");
 pub(crate) const FILES: &str = include_str!("../lists/files.txt");
+pub(crate) const FILES_STRONGSWAN: &str = include_str!("../lists/files-strongswan.txt");
+pub(crate) const FILES_LIBRESWAN: &str = include_str!("../lists/files-libreswan.txt");
 pub(crate) const FILES_DEBUG: &str = include_str!("../lists/files-debug.txt");
 pub(crate) const MODULES: &str = include_str!("../lists/modules.txt");
 pub(crate) const MODULES_TESTHOST: &str = include_str!("../lists/modules-testhost.txt");

@@ -9,7 +9,7 @@ use crate::error::{Error, Result, dir_entries, read};
 use crate::lists::{self, entries};
 use crate::modules::{Chosen, Kernel};
 use crate::tree::{Node, Tree};
-use crate::{Flavour, libraries, licences};
+use crate::{Flavour, Ike, libraries, licences};
 
 /// Where our programs are.
 pub(crate) const BIN: &str = "usr/lib/sluice/bin";
@@ -88,6 +88,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) modules: &'a Chosen,
     pub(crate) binaries: &'a Path,
     pub(crate) flavour: Flavour,
+    pub(crate) ike: Ike,
 }
 
 /// Puts the root together and checks it.
@@ -101,7 +102,7 @@ pub(crate) fn build(parts: &Parts) -> Result<Tree> {
     for name in ["poweroff", "reboot"] {
         tree.link(&format!("usr/sbin/{name}"), &format!("../../{BIN}/sluice-init"));
     }
-    for path in entries(lists::FILES) {
+    for path in entries(lists::FILES).chain(entries(parts.ike.files())) {
         add_file(&mut tree, parts.debian, path)?;
     }
     add_authorities(&mut tree, parts.debian)?;

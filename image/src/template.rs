@@ -12,7 +12,7 @@ use crate::modules::Kernel;
 use crate::root::{self, Parts};
 use crate::stamp::Stamp;
 use crate::tree::Tree;
-use crate::{Flavour, Options, golden, initrd, squashfs, tool};
+use crate::{Flavour, Ike, Options, golden, initrd, squashfs, tool};
 
 /// The serial line last, so that it is the one PID 1's own output would go to if all else failed.
 pub const KERNEL_OPTIONS: &str = "console=tty0 console=ttyS0,115200n8 quiet loglevel=4 panic=10";
@@ -32,12 +32,12 @@ pub struct Artifacts {
 
 impl Artifacts {
     /// Where a flavour's files are below the output directory.
-    pub fn below(out: &Path, flavour: Flavour) -> Self {
+    pub fn below(out: &Path, flavour: Flavour, ike: Ike) -> Self {
         let name = match flavour {
             Flavour::Standard => "sluice",
             Flavour::Debug => "sluice-debug",
         };
-        let path = |kind: &str| out.join(format!("{name}.{kind}"));
+        let path = |kind: &str| out.join(format!("{name}{}.{kind}", ike.suffix()));
         Self {
             qcow2: path("qcow2"),
             kernel: path("vmlinuz"),
@@ -53,7 +53,7 @@ impl Artifacts {
 
 /// Builds the template, or finds it up to date. `progress` hears the name of each step.
 pub fn build(options: &Options, progress: &dyn Fn(&str)) -> Result<Artifacts> {
-    let artifacts = Artifacts::below(&options.out, options.flavour);
+    let artifacts = Artifacts::below(&options.out, options.flavour, options.ike);
     tool::check_host()?;
     make_dir(&options.out)?;
     let stamp = stamp(options, &artifacts)?;
@@ -81,7 +81,7 @@ fn make(
     progress: &dyn Fn(&str),
 ) -> Result<()> {
     progress("fetching Debian packages");
-    let debian = Debian::fetch(&packages(options.flavour), &options.cache)?;
+    let debian = Debian::fetch(&packages(options), &options.cache)?;
     progress("choosing kernel modules");
     let kernel = Kernel::find(&debian.root)?;
     let (modules, first) = (kernel.choose(lists::MODULES)?, kernel.choose(lists::MODULES_INITRD)?);
@@ -94,10 +94,11 @@ fn make(
         modules: &modules,
         binaries,
         flavour: options.flavour,
+        ike: options.ike,
     })?;
     let mut manifest = Manifest::new(&tree, debian, &kernel.release, options.flavour);
     if options.flavour == Flavour::Standard {
-        check_golden(&tree, &manifest, options.bless)?;
+        check_golden(&tree, &manifest, options)?;
     }
     let squashed = scratch.join("root.squashfs");
     squashfs::pack(&tree, scratch, &squashed, squashfs::SMALL)?;
@@ -113,18 +114,19 @@ fn make(
     manifest.write(&artifacts.manifest)
 }
 
-fn packages(flavour: Flavour) -> BTreeSet<&'static str> {
-    let debug = if flavour == Flavour::Debug { lists::PACKAGES_DEBUG } else { "" };
-    entries(lists::PACKAGES).chain(entries(debug)).collect()
+fn packages(options: &Options) -> BTreeSet<&'static str> {
+    let debug = if options.flavour == Flavour::Debug { lists::PACKAGES_DEBUG } else { "" };
+    entries(lists::PACKAGES).chain(entries(options.ike.packages())).chain(entries(debug)).collect()
 }
 
-fn check_golden(tree: &Tree, manifest: &Manifest, bless: bool) -> Result<()> {
+fn check_golden(tree: &Tree, manifest: &Manifest, options: &Options) -> Result<()> {
+    let (suffix, bless) = (options.ike.suffix(), options.bless);
     let packages = manifest.package_names().map(golden::package_name).collect();
-    golden::check("packages.txt", &packages, bless)?;
+    golden::check(&format!("packages{suffix}.txt"), &packages, bless)?;
     let is_library = |path: &&str| path.contains(".so") && path.starts_with("usr/lib");
     let libraries =
         tree.iter().map(|(path, _)| path).filter(is_library).map(str::to_owned).collect();
-    golden::check("libraries.txt", &libraries, bless)
+    golden::check(&format!("libraries{suffix}.txt"), &libraries, bless)
 }
 
 fn write_disk(artifacts: &Artifacts, root: &Path, scratch: &Path) -> Result<()> {

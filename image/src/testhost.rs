@@ -12,7 +12,7 @@ use crate::modules::Kernel;
 use crate::root::BIN;
 use crate::stamp::Stamp;
 use crate::tree::Tree;
-use crate::{Options, disk, squashfs, tool};
+use crate::{Options, disk, libraries, squashfs, tool};
 
 /// What a test host's kernel needs on its command line besides consoles; `sluice.hostname=NAME` names it.
 pub const KERNEL_OPTIONS: &str = "sluice.root=sluice-host sluice.overlay sluice.data=none";
@@ -94,7 +94,8 @@ pub fn build(options: &Options, progress: &dyn Fn(&str)) -> Result<PathBuf> {
     let names: BTreeSet<&str> = entries(lists::PACKAGES_TESTHOST).collect();
     let debian = Debian::fetch(&names, &options.cache)?;
     progress("putting the root together");
-    let tree = root(&debian, &options.binaries)?;
+    let mut tree = root(&debian, &options.binaries)?;
+    add_libreswan(&mut tree, &options.cache)?;
     let scratch = tempfile::tempdir_in(&options.out).map_err(file("create", &options.out))?;
     let squashed = scratch.path().join("host.squashfs");
     squashfs::pack(&tree, scratch.path(), &squashed, squashfs::QUICK)?;
@@ -149,6 +150,22 @@ fn root(debian: &Debian, binaries: &Path) -> Result<Tree> {
     let modules = [lists::MODULES, lists::MODULES_TESTHOST].concat();
     kernel.install(&kernel.choose(&modules)?, &mut tree);
     Ok(tree)
+}
+
+/// The other IKE daemon, which its package refuses to have installed beside the first: its programs and what they load.
+fn add_libreswan(tree: &mut Tree, cache: &Path) -> Result<()> {
+    let debian = Debian::fetch(&entries(lists::PACKAGES_LIBRESWAN).collect(), cache)?;
+    let mut other = Tree::default();
+    for path in entries(lists::FILES_LIBRESWAN) {
+        other.copy(path, &debian.root.join(path))?;
+    }
+    libraries::complete(&mut other, &debian)?;
+    for (path, node) in other.iter() {
+        if tree.get(path).is_none() {
+            tree.add(path, node.clone());
+        }
+    }
+    Ok(())
 }
 
 fn collect(root: &Path, below: &Path, tree: &mut Tree) -> Result<()> {

@@ -33,6 +33,8 @@ pub enum ErrorCode {
     Appliance,
     /// Try again in a moment.
     Busy,
+    /// It is not known who asks.
+    Unauthorized,
     /// Whoever asks may not.
     Forbidden,
     /// The route does not have that method.
@@ -67,6 +69,8 @@ pub mod exit {
     pub const REFUSED: u8 = 9;
     /// `diff`: there is a difference.
     pub const DIFFERENT: u8 = 10;
+    /// Whoever asks is unknown, or may not.
+    pub const FORBIDDEN: u8 = 11;
 }
 
 /// Code, word, HTTP status, exit code.
@@ -88,7 +92,8 @@ const TABLE: &[Line] = &[
     (ErrorCode::Unreachable, "unreachable", 502, exit::UNREACHABLE),
     (ErrorCode::Appliance, "appliance", 502, exit::FAILED),
     (ErrorCode::Busy, "busy", 503, exit::UNREACHABLE),
-    (ErrorCode::Forbidden, "forbidden", 401, exit::FAILED),
+    (ErrorCode::Unauthorized, "unauthorized", 401, exit::FORBIDDEN),
+    (ErrorCode::Forbidden, "forbidden", 403, exit::FORBIDDEN),
     (ErrorCode::Method, "method", 405, exit::FAILED),
     (ErrorCode::ContentType, "content-type", 415, exit::FAILED),
     (ErrorCode::Host, "host", 421, exit::FAILED),

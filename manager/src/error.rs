@@ -148,7 +148,7 @@ fn first(findings: &[Finding]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Stable word: malformed, invalid, not-found, ambiguous, conflict, in-use, exhausted, request-reused, moved, rejected,
-    /// too-large, unreachable, appliance, busy, internal.
+    /// too-large, unreachable, appliance, busy, unauthorized, forbidden, changed, internal.
     pub code: String,
     /// What is wrong.
     pub message: String,

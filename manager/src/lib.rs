@@ -4,6 +4,7 @@
 //! Order of reading: [`kinds`] the objects, [`ops`] the changes, [`alloc`] and [`store`] what they rest on,
 //! [`mod@compile`] from model to configuration, [`push`] to the appliance and back, [`rest`] and [`cli`] the surfaces.
 
+pub mod access;
 pub mod alloc;
 pub mod ca;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod ops;
 pub mod push;
 pub mod rest;
 pub mod serve;
+mod ssh;
 pub mod store;
 
 pub use error::{Error, Problem};

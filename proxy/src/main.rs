@@ -49,8 +49,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Agent(options) => return Ok(sluice_agent::run(Proxy, &options)),
         Command::Service(Service::Console) => {
-            let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
-            log.without_time().init();
+            sluice_agent::service::log();
             service::run()?;
         }
         Command::Serve(args) => {

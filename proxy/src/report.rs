@@ -34,7 +34,7 @@ pub struct Load {
     pub most: u32,
     /// Grants in force.
     pub grants: usize,
-    /// Bytes of screen since the start, of sessions that run and of the last that ended.
+    /// Bytes of screen since the start.
     pub screen_bytes: u64,
     /// Takes no new sessions.
     pub draining: bool,
@@ -76,16 +76,13 @@ impl Report {
     pub(crate) fn of(registry: &Registry) -> Self {
         let (running, settings) = (registry.running(), registry.settings());
         let closed = registry.closed();
-        let sent = |stats: &Stats| stats.to_browser.load(Ordering::Relaxed);
-        let screen_bytes = running.iter().map(|stats| sent(stats)).sum::<u64>()
-            + closed.iter().map(|closed| closed.to_browser).sum::<u64>();
         Self {
             more: running.len().saturating_sub(LISTED),
             load: Load {
                 sessions: running.len(),
                 most: settings.sessions,
                 grants: registry.grants(),
-                screen_bytes,
+                screen_bytes: registry.screen_bytes(),
                 draining: settings.draining,
             },
             sessions: running.iter().take(LISTED).map(|stats| running_now(stats)).collect(),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 pub use sluice_api::config::{
-    ConsoleLimits as Limits, ConsoleSettings as Settings, ConsoleSource as Source,
+    ConsoleLimits as Limits, ConsoleSettings as Settings, ConsoleSource as Source, ScreenState,
 };
 use sluice_api::types::{Cidr, ObjectId, Port, Secret};
 
@@ -45,6 +45,9 @@ pub struct ConsoleSlice {
     /// known by other proxies too, and after a restart. Default: made at start.
     #[serde(default)]
     pub cookie_key: Option<Secret>,
+    /// Where browsers find the other proxies that have the same grants and cookie key. Default: none.
+    #[serde(default)]
+    pub peers: Vec<Origin>,
     /// Who may see what. Default: nobody anything.
     #[serde(default)]
     pub grants: Vec<Grant>,
@@ -73,6 +76,15 @@ pub struct Grant {
     pub token: TokenHash,
     /// The VM.
     pub vm: Vm,
+    /// Whether the VM has a screen now. Default: it has.
+    #[serde(default)]
+    pub state: ScreenState,
+    /// Where its link leads to another proxy: here come those browsers alone that were taken there. Default: it leads here.
+    #[serde(default)]
+    pub home: Option<Origin>,
+    /// Its first browser was taken at another proxy: no other is taken. Default false.
+    #[serde(default)]
+    pub taken: bool,
     /// For whom it was made, as the cloud names them; for the log. Default: not said.
     #[serde(default)]
     pub user: Option<String>,

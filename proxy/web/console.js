@@ -10,16 +10,20 @@ import { HELD, SINGLE, TERMINALS, terminal, type } from "./keys.js";
 // The proxy's close codes that say "try again" (session/end.rs); 1006 is a connection that broke.
 const mayPass = (code) => (code >= 4100 && code < 4200) || [1001, 1005, 1006, 1011].includes(code);
 const PATIENT_AFTER = 30;
+const FAITHFUL = 3;
 const SOON = 1000;
 const LATER = 3000;
 
 const element = (id) => document.getElementById(id);
-const state = { token: null, grant: null, rfb: null, channel: null, attempts: 0, timer: null, silence: null,
+const state = { token: null, grant: null, pass: null, shows: false, peers: [], rfb: null, channel: null, attempts: 0, timer: null, silence: null,
                 ping: 15, held: new Map() };
 
 function begin() {
     const fragment = decodeURIComponent(location.hash.slice(1));
-    if (fragment.startsWith("grant=")) {
+    if (fragment.startsWith("pass=")) {
+        [state.grant, state.pass] = fragment.slice("pass=".length).split("/");
+        state.shows = true;
+    } else if (fragment.startsWith("grant=")) {
         state.grant = fragment.slice("grant=".length);
     } else if (fragment) {
         state.token = fragment;
@@ -36,9 +40,13 @@ async function attempt() {
     try {
         leave = await ask();
     } catch {
-        return again("The console proxy cannot be reached.");
+        return await elsewhere() || again("The console proxy cannot be reached.");
+    }
+    if (leave.code === "elsewhere" && leave.at) {
+        return go(leave.at, encodeURIComponent(state.token));
     }
     if (leave.code) {
+        if (["draining", "full"].includes(leave.code) && await elsewhere()) { return; }
         return leave.may_pass ? again(leave.message) : over("The console cannot be opened", leave.message, false);
     }
     remember(leave);
@@ -48,8 +56,33 @@ async function attempt() {
     connect(url.href);
 }
 
-// By the cookie when there is one, else by the token.
+// Where else the same session can go on: at another proxy that knows this browser and answers. Not at the first failure,
+// which a proxy that is started anew would be.
+async function elsewhere() {
+    if (!state.pass || state.attempts < FAITHFUL) { return false; }
+    for (const origin of state.peers) {
+        try {
+            await fetch(new URL("alive", origin + location.pathname), { mode: "no-cors", cache: "no-store" });
+            go(origin, `pass=${state.grant}/${state.pass}`);
+            return true;
+        } catch {
+            // that one is gone as well
+        }
+    }
+    return false;
+}
+
+function go(origin, fragment) {
+    location.replace(`${origin}${location.pathname}#${fragment}`);
+}
+
+// By a pass that another proxy gave, by the cookie when there is one, else by the token.
 async function ask() {
+    if (state.shows) {
+        const answer = await post({ pass: { grant: state.grant, value: state.pass } });
+        state.shows = false;
+        if (!answer.code) { return answer; }
+    }
     if (state.grant) {
         const answer = await post({ grant: state.grant });
         if (answer.code !== "no-cookie" || !state.token) { return answer; }
@@ -68,6 +101,8 @@ async function post(body) {
 
 function remember(leave) {
     state.grant = leave.grant;
+    state.pass = leave.pass ?? null;
+    state.peers = leave.peers;
     history.replaceState(null, "", `#grant=${leave.grant}`);
     element("vm").textContent = leave.vm;
     document.title = `${leave.vm} - console`;

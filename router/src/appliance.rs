@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use sluice_agent::{Appliance, Blobs, ServiceName, ServiceSlice, ServiceSpec};
+use sluice_agent::service::OpenedSocket;
+use sluice_agent::{Appliance, Blobs, Seen, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
+use sluice_api::report::ServiceStatus;
 use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
-use sluice_sys::process::{Capability, Limits};
+use sluice_sys::process::{Capability, Limits, Profile};
 
-use crate::vpn::{daemon, ike, lns};
-use crate::{compile, dhcp, dns, lb, metadata, password};
+use crate::vpn::daemon::{self, Engine};
+use crate::vpn::{ike, lns};
+use crate::{compile, dhcp, dns, lb, metadata, password, ra};
 
 /// The DHCP service.
 pub const DHCP: ServiceName = ServiceName("dhcp");
@@ -21,8 +24,30 @@ pub const METADATA: ServiceName = ServiceName("metadata");
 /// The password server.
 pub const PASSWORD: ServiceName = ServiceName("password");
 
+/// Router advertisements.
+pub const RA: ServiceName = ServiceName("ra");
+
 /// Load balancing.
 pub const LB: ServiceName = ServiceName("lb");
+
+/// Users that services run as, those of the tunnels included; of the image, and nothing else on the box has them.
+pub const USERS: [u32; 9] = [
+    DHCP_USER,
+    DNS_USER,
+    METADATA_USER,
+    PASSWORD_USER,
+    LB_USER,
+    RA_USER,
+    daemon::CHARON_USER,
+    daemon::IKE_USER,
+    daemon::L2TP_USER,
+];
+const DHCP_USER: u32 = 64_001;
+const DNS_USER: u32 = 64_002;
+const METADATA_USER: u32 = 64_003;
+const PASSWORD_USER: u32 = 64_004;
+const LB_USER: u32 = 64_005;
+const RA_USER: u32 = 64_006;
 
 /// The virtual router.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +60,15 @@ impl Appliance for Router {
 
     fn desired(&self, config: &RouterDocument) -> Desired {
         compile::desired(config)
+    }
+
+    fn seen(&self, services: &[ServiceStatus]) -> Option<Seen> {
+        lb::seen::down(services)
+    }
+
+    fn desired_seeing(&self, config: &RouterDocument, seen: &Seen) -> Desired {
+        let without = lb::seen::without(config, seen);
+        compile::desired(without.as_ref().unwrap_or(config))
     }
 
     fn services(
@@ -53,14 +87,20 @@ impl Appliance for Router {
                 (PASSWORD, ServiceSlice::of(&password::slice(config, blob))),
             ]);
         }
+        let advertised = ra::slice(config);
+        if !advertised.networks.is_empty() {
+            services.insert(RA, ServiceSlice::of(&advertised));
+        }
         if !config.role.balancers.is_empty() {
             services.insert(LB, ServiceSlice::of(&lb::slice(config, blob)));
         }
         let vpn = &config.role.vpn;
         if !vpn.connections.is_empty() || !vpn.remote_access.is_empty() {
             let secret = |digest: &BlobDigest| blobs.get(digest);
-            // charon is told by the process beside it
-            services.insert(daemon::CHARON, ServiceSlice::of(&()));
+            // charon is told by the process beside it; pluto is that one's child
+            if Engine::here() == Engine::Strongswan {
+                services.insert(daemon::CHARON, ServiceSlice::of(&()));
+            }
             services.insert(daemon::IKE, ServiceSlice::of(&ike::slice(config, secret)));
             if !vpn.remote_access.is_empty() {
                 services.insert(daemon::L2TP, ServiceSlice::of(&lns::slice(config, secret)));
@@ -70,21 +110,29 @@ impl Appliance for Router {
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        vec!["ike-strongswan", "remote-access", "site-to-site"]
+        vec![Engine::here().capability(), "remote-access", "site-to-site"]
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {
         if let Some(spec) = daemon::service(service) {
             return spec;
         }
-        // users of the image; nothing else on the box has them
         let (user, capabilities) = match service {
-            DHCP => (64_001, vec![Capability::NetBindService, Capability::NetRaw]),
-            DNS => (64_002, vec![Capability::NetBindService]),
-            METADATA => (64_003, vec![Capability::NetBindService]),
+            DHCP => {
+                let sockets = vec![OpenedSocket::Ethernet];
+                // a folder of its own, where what it lends is written down
+                return ServiceSpec { sockets, state: true, ..ServiceSpec::own(DHCP_USER) }
+                    .with_capabilities(vec![Capability::NetBindService]);
+            }
+            DNS => (DNS_USER, vec![Capability::NetBindService]),
+            METADATA => (METADATA_USER, vec![Capability::NetBindService]),
+            RA => {
+                return ServiceSpec { profile: Profile::LinkService, ..ServiceSpec::own(RA_USER) }
+                    .with_capabilities(vec![Capability::NetRaw]);
+            }
             LB => return balancing(),
             // the password server, whose port is above 1024
-            _ => (64_004, Vec::new()),
+            _ => (PASSWORD_USER, Vec::new()),
         };
         ServiceSpec::own(user).with_capabilities(capabilities)
     }
@@ -93,6 +141,6 @@ impl Appliance for Router {
 /// Two descriptors for each connection, and pipes; the memory is bounded by the rules' limits of connections.
 fn balancing() -> ServiceSpec {
     let limits = Limits { open_files: 262_144, ..Limits::default() };
-    ServiceSpec { limits, ..ServiceSpec::own(64_005) }
+    ServiceSpec { limits, ..ServiceSpec::own(LB_USER) }
         .with_capabilities(vec![Capability::NetBindService])
 }

@@ -6,24 +6,25 @@
 //! several targets it takes the first.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde::Serialize;
 use sluice_agent::Appliance;
 use sluice_api::RouterDocument;
-use sluice_api::types::LinkName;
+use sluice_api::config::{Link, LinkRole};
+use sluice_api::report::{Decider, ExplainQuestion, Explanation, MetRule, Moved, Outcome};
+use sluice_api::types::{AskedProtocol, LinkName, Port};
 use sluice_sys::nft::eval::{
     By, Ending, Header, Hit, Judgement, Packet, Tracking, Translation, Ways, evaluate,
 };
 use sluice_sys::nft::{
     AddressKind, ChainKind, Expr, HookPoint, Protocol, Table, TableId, Verdict as RuleVerdict,
 };
+use thiserror::Error;
 
+use crate::compile::usage;
+use crate::lb::explain::balanced;
 use crate::{Router, desk};
 
 /// Arguments of `sluice-router explain`.
@@ -32,194 +33,150 @@ pub struct ExplainArgs {
     /// The configuration, JSON
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    #[command(flatten)]
-    question: Question,
+    /// Who opens the connection
+    #[arg(long, value_name = "ADDRESS")]
+    from: IpAddr,
+    /// Whom it is opened to
+    #[arg(long, value_name = "ADDRESS")]
+    to: IpAddr,
+    /// tcp, udp, icmp (a ping, of either version of IP), or the number of another protocol
+    #[arg(long, value_name = "PROTOCOL")]
+    proto: AskedProtocol,
+    /// Destination port of TCP or UDP
+    #[arg(long)]
+    port: Option<Port>,
+    /// Source port of TCP or UDP
+    #[arg(long, value_name = "PORT", default_value_t = ExplainQuestion::FROM_PORT)]
+    from_port: Port,
+    /// The link that it comes in by [default: the one that leads to where it is from]
+    #[arg(long)]
+    link: Option<LinkName>,
     /// The answer as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// The first packet of a connection.
-#[derive(Clone, Debug, Args)]
-pub struct Question {
-    /// Who opens the connection
-    #[arg(long, value_name = "ADDRESS")]
-    pub from: IpAddr,
-    /// Whom it is opened to
-    #[arg(long, value_name = "ADDRESS")]
-    pub to: IpAddr,
-    /// tcp, udp, icmp (a ping, of either version of IP), or the number of another protocol
-    #[arg(long, value_name = "PROTOCOL")]
-    pub proto: Asked,
-    /// Destination port of TCP or UDP
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub port: Option<u16>,
-    /// Source port of TCP or UDP
-    #[arg(long, value_name = "PORT", default_value_t = 40_000,
-          value_parser = clap::value_parser!(u16).range(1..))]
-    pub from_port: u16,
-    /// The link that it comes in by [default: the one that leads to where it is from]
-    #[arg(long)]
-    pub link: Option<LinkName>,
-}
-
-/// What is carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// An echo request of ICMP or ICMPv6.
-    Ping,
-    /// Another protocol, by number.
-    Number(u8),
-}
-
-impl FromStr for Asked {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "tcp" => Ok(Self::Tcp),
-            "udp" => Ok(Self::Udp),
-            "icmp" => Ok(Self::Ping),
-            _ => match text.parse() {
-                Ok(6) => Ok(Self::Tcp),
-                Ok(17) => Ok(Self::Udp),
-                Ok(1 | 58) => Ok(Self::Ping),
-                Ok(number) => Ok(Self::Number(number)),
-                Err(_) => Err("neither tcp, udp, icmp nor a number up to 255"),
-            },
+impl ExplainArgs {
+    fn question(&self) -> ExplainQuestion {
+        ExplainQuestion {
+            from: self.from,
+            to: self.to,
+            protocol: self.proto,
+            port: self.port,
+            from_port: self.from_port,
+            link: self.link.clone(),
         }
     }
 }
 
-/// What becomes of a connection, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Explanation {
-    /// The packet as it comes.
-    pub packet: String,
-    /// The link that it comes in by; `None` for one that the router sends.
-    pub comes_by: Option<LinkName>,
-    /// The rules that it matches, in order.
-    pub path: Vec<Met>,
-    /// Where its destination is translated to.
-    pub destination: Option<Moved>,
-    /// Where its source is translated to.
-    pub source: Option<Moved>,
-    /// Its end.
-    pub verdict: Outcome,
-    /// The chain and the rule that decide that; without a rule it is the chain's policy.
-    pub decided_by: Option<Decider>,
-    /// The link that it leaves by.
-    pub leaves_by: Option<LinkName>,
-    /// The address that it leaves with.
-    pub egress_address: Option<IpAddr>,
-    /// The packet as it leaves or arrives; `None` for one that is lost.
-    pub leaves_as: Option<String>,
+/// A question that makes no sense; never retryable.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QuestionError {
+    /// TCP or UDP without a port.
+    #[error("TCP and UDP want the destination port")]
+    PortMissing,
+    /// A port where there is none.
+    #[error("only TCP and UDP have ports")]
+    PortWithout,
+    /// One address is IPv4, the other IPv6.
+    #[error("the two addresses are of two versions of IP")]
+    Versions,
+    /// The configuration does not have the link, or it has no address.
+    #[error("the configuration has no link {0} with addresses")]
+    Link(LinkName),
+    /// What the router sends itself comes in by no link.
+    #[error("{0} is the router's own: it comes in by no link")]
+    OwnAddress(IpAddr),
+    /// Nothing says where it comes in.
+    #[error("no route leads to {0}: say by which link it comes in")]
+    NoRoute(IpAddr),
 }
 
-/// A rule that the packet matches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Met {
-    /// Its chain.
-    pub chain: String,
-    /// Its id.
-    pub rule: String,
-    /// The ids of the elements of sets and maps by which it matches.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub elements: Vec<String>,
-}
-
-/// A translation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Moved {
-    /// Where to: an address, with a port if the rule names one.
-    pub to: String,
-    /// The rule.
-    pub by: Met,
-}
-
-/// Who decides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Decider {
-    /// The chain.
-    pub chain: String,
-    /// The rule; `None` for the chain's policy.
-    pub rule: Option<String>,
-    /// The ids of the elements by which it matches.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub elements: Vec<String>,
-}
-
-/// The end of a packet's way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It leaves the router.
-    Passes,
-    /// It is for the router, and comes to it.
-    ForTheRouter,
-    /// It is lost, and nobody is told.
-    Dropped,
-    /// It is lost, and its sender is told.
-    Refused,
-    /// The router knows no way to where it goes.
-    NoWay,
+impl QuestionError {
+    /// The field at fault.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::PortMissing | Self::PortWithout => "port",
+            Self::Versions => "to",
+            Self::Link(_) | Self::OwnAddress(_) | Self::NoRoute(_) => "link",
+        }
+    }
 }
 
 /// Answers what the command line asks. Errors: the configuration is not sound, the question makes no sense.
-pub fn answer(args: &ExplainArgs) -> Result<Explanation> {
-    explain(&desk::load_sound(&args.config)?, &args.question)
+pub fn answer(args: &ExplainArgs) -> anyhow::Result<Explanation> {
+    Ok(explain(&desk::load_sound(&args.config)?, &args.question())?)
 }
 
 /// What a router with `config` in force does with the first packet of a connection.
-///
-/// Errors: addresses of two versions of IP, TCP or UDP without a port, a link that there is not.
-pub fn explain(config: &RouterDocument, question: &Question) -> Result<Explanation> {
+pub fn explain(
+    config: &RouterDocument,
+    question: &ExplainQuestion,
+) -> Result<Explanation, QuestionError> {
     let desired = Router.desired(config);
     let ways = desired.ways();
-    let packet = packet(question, &ways)?;
-    let judgement = evaluate(&desired.tables, &ways, packet.clone(), Tracking::first(&packet));
-    Ok(told(&desired.tables, &packet, &judgement))
+    let packet = packet(config, question, &ways)?;
+    let mut tables = desired.tables;
+    // it judges nothing
+    tables.remove(&usage::table_id());
+    let judgement = evaluate(&tables, &ways, packet.clone(), Tracking::first(&packet));
+    let mut explanation = told(&tables, &packet, &judgement);
+    if let (Outcome::ForTheRouter, Protocol::TCP, Some(port)) =
+        (explanation.verdict, packet.protocol, question.port)
+    {
+        explanation.balanced = balanced(config, question.from, question.to, port);
+    }
+    Ok(explanation)
 }
 
-fn packet(question: &Question, ways: &Ways) -> Result<Packet> {
-    let v4 = question.from.is_ipv4();
-    let ports = |protocol| match question.port {
-        Some(destination) => {
-            let source = question.from_port;
-            Ok((protocol, Header::Ports { source, destination, opens: true }))
-        }
-        None => bail!("TCP and UDP want the destination port, --port"),
-    };
-    let (protocol, header) = match question.proto {
-        Asked::Tcp => ports(Protocol::TCP)?,
-        Asked::Udp => ports(Protocol::UDP)?,
-        Asked::Ping if v4 => (Protocol::ICMP, Header::Icmp { kind: 8, code: 0 }),
-        Asked::Ping => (Protocol::ICMPV6, Header::Icmp { kind: 128, code: 0 }),
-        Asked::Number(number) => (Protocol::new(number), Header::Other),
-    };
-    if question.port.is_some() && !protocol.has_ports() {
-        bail!("only TCP and UDP have ports");
-    }
+fn packet(
+    config: &RouterDocument,
+    question: &ExplainQuestion,
+    ways: &Ways,
+) -> Result<Packet, QuestionError> {
+    let (protocol, header) = carried(question)?;
     let packet = Packet::between(question.from, question.to, protocol, header)
-        .context("the two addresses are of two versions of IP")?;
+        .ok_or(QuestionError::Versions)?;
     if ways.kind(question.from) == AddressKind::Local {
-        if question.link.is_some() {
-            bail!("{} is the router's own: it comes in by no link", question.from);
-        }
-        return Ok(packet);
+        return match question.link {
+            Some(_) => Err(QuestionError::OwnAddress(question.from)),
+            None => Ok(packet),
+        };
     }
     let link = match &question.link {
         Some(link) if ways.addresses.contains_key(link) => link.clone(),
-        Some(link) => bail!("the configuration has no link {link} with addresses"),
-        None => leading(&packet, ways).with_context(|| {
-            format!("no route leads to {}: say with --link where it comes in", question.from)
-        })?,
+        Some(link) => return Err(QuestionError::Link(link.clone())),
+        None => entering(config, &packet, ways).ok_or(QuestionError::NoRoute(question.from))?,
     };
     Ok(packet.by(link))
+}
+
+fn carried(question: &ExplainQuestion) -> Result<(Protocol, Header), QuestionError> {
+    let protocol = question.protocol;
+    match question.port {
+        Some(port) if protocol.has_ports() => {
+            let (source, destination) = (question.from_port.get(), port.get());
+            let header = Header::Ports { source, destination, opens: true };
+            Ok((Protocol::new(protocol.number()), header))
+        }
+        Some(_) => Err(QuestionError::PortWithout),
+        None if protocol.has_ports() => Err(QuestionError::PortMissing),
+        None if protocol != AskedProtocol::ICMP => {
+            Ok((Protocol::new(protocol.number()), Header::Other))
+        }
+        None if question.from.is_ipv4() => Ok((Protocol::ICMP, Header::Icmp { kind: 8, code: 0 })),
+        None => Ok((Protocol::ICMPV6, Header::Icmp { kind: 128, code: 0 })),
+    }
+}
+
+/// From outside it comes in by the public link that has the address; else by the one that leads to where it is from.
+fn entering(config: &RouterDocument, packet: &Packet, ways: &Ways) -> Option<LinkName> {
+    let leading = leading(packet, ways)?;
+    let public = |link: &&Link| link.role == LinkRole::Public;
+    let outside = config.links.iter().filter(public).any(|link| link.name == leading);
+    let has = |link: &&Link| link.addresses.iter().any(|it| it.ip() == packet.destination);
+    let asked = config.links.iter().filter(public).find(has).filter(|_| outside);
+    Some(asked.map_or(leading, |link| link.name.clone()))
 }
 
 /// The link that an answer would leave by if there were no rules: what is from there comes in by it.
@@ -240,7 +197,8 @@ fn told(tables: &BTreeMap<TableId, Table>, packet: &Packet, judgement: &Judgemen
         Ending::Dropped(By::Rule(hit)) => (Outcome::Dropped, Some(decider(hit))),
         Ending::Dropped(By::Policy(_, chain)) => {
             let chain = chain.to_string();
-            (Outcome::Dropped, Some(Decider { chain, rule: None, elements: Vec::new() }))
+            let decider = Decider { chain, rule: None, elements: Vec::new(), meaning: None };
+            (Outcome::Dropped, Some(decider))
         }
         Ending::Refused(_, hit) => (Outcome::Refused, Some(decider(hit))),
         Ending::NoWay => (Outcome::NoWay, None),
@@ -258,9 +216,11 @@ fn told(tables: &BTreeMap<TableId, Table>, packet: &Packet, judgement: &Judgemen
         source: judgement.source.as_ref().map(moved),
         verdict,
         decided_by,
+        balanced: None,
         egress_address: leaves_by.as_ref().map(|_| judgement.packet.source),
         leaves_by,
         leaves_as: judgement.ending.passes().then(|| words(&judgement.packet)),
+        objects: Vec::new(),
     }
 }
 
@@ -285,13 +245,14 @@ fn allowing(tables: &BTreeMap<TableId, Table>, path: &[Hit]) -> Option<Decider> 
 }
 
 fn decider(hit: &Hit) -> Decider {
-    let Met { chain, rule, elements } = met(hit);
-    Decider { chain, rule: Some(rule), elements }
+    let MetRule { chain, rule, elements } = met(hit);
+    let meaning = meaning(&rule).map(str::to_owned);
+    Decider { chain, rule: Some(rule), elements, meaning }
 }
 
-fn met(hit: &Hit) -> Met {
+fn met(hit: &Hit) -> MetRule {
     let elements = hit.elements.iter().map(ToString::to_string).collect();
-    Met { chain: hit.chain.to_string(), rule: hit.rule.to_string(), elements }
+    MetRule { chain: hit.chain.to_string(), rule: hit.rule.to_string(), elements }
 }
 
 fn moved(translation: &Translation) -> Moved {
@@ -321,52 +282,23 @@ fn words(packet: &Packet) -> String {
     format!("{carried} {source} > {destination}")
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.packet)?;
-        match &self.comes_by {
-            Some(link) => writeln!(f, ", in by {link}")?,
-            None => writeln!(f, ", sent by the router")?,
-        }
-        for step in &self.path {
-            writeln!(f, "  {step}")?;
-        }
-        for (what, moved) in [("destination", &self.destination), ("source", &self.source)] {
-            if let Some(moved) = moved {
-                writeln!(f, "{what} becomes {} by {}", moved.to, moved.by.rule)?;
-            }
-        }
-        f.write_str(match self.verdict {
-            Outcome::Passes => "passes",
-            Outcome::ForTheRouter => "is for the router and comes to it",
-            Outcome::Dropped => "is dropped",
-            Outcome::Refused => "is refused",
-            Outcome::NoWay => "no route leads there",
-        })?;
-        match &self.decided_by {
-            Some(Decider { chain, rule: Some(rule), elements }) => {
-                write!(f, " by {rule} in {chain}")?;
-                if !elements.is_empty() {
-                    write!(f, " ({})", elements.join(", "))?;
-                }
-            }
-            Some(Decider { chain, rule: None, .. }) => write!(f, " by the policy of {chain}")?,
-            None => {}
-        }
-        writeln!(f)?;
-        if let (Some(link), Some(packet)) = (&self.leaves_by, &self.leaves_as) {
-            writeln!(f, "leaves by {link} as {packet}")?;
-        }
-        Ok(())
-    }
+/// What a rule is there for that is in every router, where it decides against a packet.
+fn meaning(rule: &str) -> Option<&'static str> {
+    MEANINGS.iter().find(|(id, _)| *id == rule).map(|(_, meaning)| *meaning)
 }
 
-impl fmt::Display for Met {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.chain, self.rule)?;
-        if !self.elements.is_empty() {
-            write!(f, " ({})", self.elements.join(", "))?;
-        }
-        Ok(())
-    }
-}
+const MEANINGS: &[(&str, &str)] = &[
+    ("acl/no-egress-rule", "the list has egress rules, and none of them allows this"),
+    ("acl/no-ingress-rule", "no ingress rule of the list allows this"),
+    (
+        "acl/not-translated",
+        "it comes from outside for an inside address, and nothing translated it",
+    ),
+    ("acl/nothing-passes", "it has no access control list, so nothing comes in"),
+    ("forward/drop", "nothing lets it through; a network whose policy is deny has no rule for it"),
+    ("forward/invalid", "it fits no connection"),
+    ("forward/not-let-in", "no firewall rule of the public address lets it in"),
+    ("input/balanced-not-let-in", "no firewall rule of the balanced address lets it in"),
+    ("input/drop", "it is for the router itself, which serves nothing there to whoever sent it"),
+    ("input/invalid", "it fits no connection"),
+];

@@ -11,9 +11,10 @@ pub mod explain;
 pub mod lb;
 pub mod metadata;
 pub mod password;
+pub mod ra;
 mod slice_file;
 pub mod vpn;
 mod web;
 
-pub use appliance::{DHCP, DNS, LB, METADATA, PASSWORD, Router};
+pub use appliance::{DHCP, DNS, LB, METADATA, PASSWORD, RA, Router, USERS};
 pub use slice_file::SliceArgs;

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use sluice_api::Finding;
 use sluice_router::explain::{self, ExplainArgs};
 use sluice_router::vpn::{daemon, ike, lns};
-use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password};
+use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password, ra};
 
 /// The configuration has errors.
 const UNSOUND: u8 = 3;
@@ -84,6 +84,8 @@ enum Service {
     Metadata,
     /// The password server
     Password,
+    /// Router advertisements
+    Ra,
 }
 
 fn main() -> ExitCode {
@@ -138,20 +140,20 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A service's log goes to the agent, which adds the time.
 fn serve(service: &Service) -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().init();
+    sluice_agent::service::log();
     match service {
         Service::Dhcp => Ok(dhcp::process::run()?),
         Service::Dns => Ok(dns::service::run()?),
         Service::Ike => {
-            let engine = || Box::new(ike::strongswan::Strongswan::new(&daemon::socket())) as _;
-            Ok(ike::service::run(engine)?)
+            let engine = daemon::Engine::here().drive()?;
+            Ok(ike::service::run(|| engine)?)
         }
         Service::L2tp => Ok(lns::service::run()?),
         Service::Lb => Ok(lb::service::run()?),
         Service::Metadata => Ok(metadata::process::run()?),
         Service::Password => Ok(password::process::run()?),
+        Service::Ra => Ok(ra::process::run()?),
     }
 }
 

@@ -28,6 +28,11 @@ impl SliceArgs {
             _ => anyhow::bail!("neither a slice nor a configuration; give --slice or --config"),
         }
     }
+
+    /// The folder that the file is in.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.slice.as_ref().or(self.config.as_ref())?.parent()
+    }
 }
 
 fn parse<T: DeserializeOwned>(path: &Path) -> Result<T> {

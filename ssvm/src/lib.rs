@@ -2,6 +2,7 @@
 
 pub mod appliance;
 pub mod checksum;
+pub mod convert;
 pub mod desk;
 pub mod disk;
 pub mod fetch;

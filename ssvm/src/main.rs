@@ -58,12 +58,7 @@ fn run(command: Command) -> Result<ExitCode> {
             return Ok(sluice_agent::run(ssvm, &options));
         }
         Command::Service(Service::Storage) => {
-            // a service's log goes to the agent, which adds the time
-            tracing_subscriber::fmt()
-                .with_writer(std::io::stderr)
-                .with_ansi(false)
-                .without_time()
-                .init();
+            sluice_agent::service::log();
             service::run()?;
         }
         Command::Serve(args) => {

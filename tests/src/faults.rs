@@ -125,7 +125,18 @@ pub struct Running {
     pub files: Arc<FaultyFiles>,
 }
 
+/// How long judging connections may take.
+const JUDGED: std::time::Duration = std::time::Duration::from_secs(20);
+
 impl Running {
+    /// Waits until connections were judged by the last commit, 20 s at most.
+    pub async fn connections_judged(&self) {
+        let late = tokio::time::Instant::now() + JUDGED;
+        while self.handle.judges_connections() && tokio::time::Instant::now() < late {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+
     /// All of the state that a configuration decides, as text: kernel objects without the kernel's own numbers, and what
     /// each service serves. A NIC that is down carries nothing and keeps whatever name it got, so it does not count.
     pub fn state(&self) -> String {

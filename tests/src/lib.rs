@@ -8,6 +8,9 @@ pub mod console;
 pub mod demo;
 pub mod faults;
 pub mod manager;
+pub mod postgres;
+pub mod storage;
+pub mod tunnels;
 
 use std::path::PathBuf;
 

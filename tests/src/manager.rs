@@ -3,10 +3,11 @@
 //! Guarantees: a started manager serves; dropping it kills it, unless it is left running on purpose. Does not: give
 //! the process time to clean up, because a manager must survive that at any moment.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ use sluice_lab::Wait;
 use crate::bin;
 
 const START: Duration = Duration::from_mins(1);
+/// The administrator's token of every manager here.
+pub const TOKEN: &str = "token-of-the-tests-and-nobody-else";
+/// The file in a manager's folder that holds the URL of its store, where that is a database.
+pub const STORE: &str = "store-url";
 
 /// A manager process.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub struct Manager {
     child: Option<Child>,
     /// Where it serves.
     pub address: SocketAddr,
+    /// The file with the token that it takes.
+    pub token_file: PathBuf,
 }
 
 /// What a command printed and how it ended.
@@ -41,10 +48,13 @@ impl Manager {
     /// Starts a manager on the store in `folder` and waits until it serves; `address` port 0 picks a free one.
     pub async fn start(folder: &Path, address: SocketAddr, more: &[&str]) -> Result<Self> {
         let log = folder.join(format!("log-{}", fs::read_dir(folder)?.count()));
+        let token_file = folder.join("token");
+        fs::write(&token_file, TOKEN)?;
         let child = Command::new(bin("sluice-manager"))
-            .arg("--store")
-            .arg(folder.join("manager.db"))
+            .args(store(folder))
             .args(["--listen", &address.to_string()])
+            .arg("--token-file")
+            .arg(&token_file)
             .args(["--poll-ms", "200", "--retry-ms", "50", "--retry-most-ms", "400"])
             .args(more)
             .env("NO_COLOR", "1")
@@ -54,7 +64,7 @@ impl Manager {
             .process_group(0)
             .spawn()
             .context("cannot start sluice-manager")?;
-        let mut manager = Self { child: Some(child), address };
+        let mut manager = Self { child: Some(child), address, token_file };
         manager.address = manager.serving(&log).await?;
         Ok(manager)
     }
@@ -87,6 +97,7 @@ impl Manager {
         let output = Command::new(bin("sluice"))
             .args(args)
             .env("SLUICE_MANAGER", self.url())
+            .env("SLUICE_TOKEN_FILE", &self.token_file)
             .stdin(Stdio::null())
             .output()
             .context("cannot run sluice")?;
@@ -102,6 +113,7 @@ impl Manager {
         Command::new(bin("sluice"))
             .args(args)
             .env("SLUICE_MANAGER", self.url())
+            .env("SLUICE_TOKEN_FILE", &self.token_file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -133,6 +145,11 @@ impl Manager {
         self.end();
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> Result<u32> {
+        self.child.as_ref().map(Child::id).context("the manager has ended")
+    }
+
     /// Leaves it running; returns its process id.
     pub fn leave(mut self) -> Option<u32> {
         self.child.take().map(|child| child.id())
@@ -145,6 +162,13 @@ impl Manager {
             let _status = child.wait();
         }
     }
+}
+
+/// The words that name the store of a manager in `folder`: a file there, or the database that [`STORE`] names.
+pub fn store(folder: &Path) -> Vec<OsString> {
+    let file = folder.join("manager.db");
+    let store = fs::read_to_string(folder.join(STORE)).map_or_else(|_| file.into(), OsString::from);
+    vec!["--store".into(), store, "--authority".into(), folder.join("manager.ca.pem").into()]
 }
 
 impl Drop for Manager {

@@ -87,6 +87,7 @@ async fn sockets_are_of_the_families_that_services_talk_over() {
         (NetworkService, "AF_INET6", 10, "made"),
         (NetworkService, "AF_UNIX", 1, "made"),
         (NetworkService, "AF_NETLINK", 16, "not permitted"),
+        (NetworkService, "AF_PACKET", 17, "not permitted"),
         (NetworkService, "AF_ALG", 38, "not permitted"),
         (NetworkService, "AF_VSOCK", 40, "not permitted"),
         (TunnelService, "AF_NETLINK", 16, "made"),

@@ -1,5 +1,6 @@
 //! What the agent needs to know of the appliance that it runs on.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +9,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sluice_api::boot::Role;
 use sluice_api::config::Part;
-use sluice_api::types::{ApplianceId, BlobDigest, Generation, LinkName};
+use sluice_api::report::ServiceStatus;
+use sluice_api::types::{ApplianceId, BlobDigest, Generation, LinkName, UtcTime};
 use sluice_api::{ApplianceConfig, Finding};
 use sluice_sys::model::Desired;
 
 use crate::blobs::Blobs;
 use crate::service::ServiceSpec;
+
+/// What services found out that the kernel's state follows, such as servers that do not answer: words of the appliance's
+/// own.
+pub type Seen = BTreeSet<String>;
 
 /// An appliance: its configuration type and what that means for kernel and services. All of it is pure.
 pub trait Appliance: Send + Sync + 'static {
@@ -25,6 +31,17 @@ pub trait Appliance: Send + Sync + 'static {
 
     /// The state that the kernel is to be in.
     fn desired(&self, config: &Self::Config) -> Desired;
+
+    /// What `services` found out that [`Appliance::desired_seeing`] goes by; `None` when nobody can say, and what was seen
+    /// last holds on. Default: nothing.
+    fn seen(&self, _services: &[ServiceStatus]) -> Option<Seen> {
+        Some(Seen::new())
+    }
+
+    /// The state that the kernel is to be in when services have `seen` this. Default: what they see changes nothing.
+    fn desired_seeing(&self, config: &Self::Config, _seen: &Seen) -> Desired {
+        self.desired(config)
+    }
 
     /// The slice of the configuration for each service, with the bytes of the blobs that it names; a service without one
     /// is told that it has nothing to do.
@@ -70,6 +87,16 @@ pub trait Configuration: Clone + Send + Sync + 'static {
     fn blobs(&self) -> BTreeSet<BlobDigest> {
         BTreeSet::new()
     }
+
+    /// The configuration as it is at `now`: without what has ended by itself. Default: nothing ends.
+    fn at(&self, _now: UtcTime) -> Cow<'_, Self> {
+        Cow::Borrowed(self)
+    }
+
+    /// The next time after `now` at which something ends. Default: never.
+    fn next_end(&self, _now: UtcTime) -> Option<UtcTime> {
+        None
+    }
 }
 
 impl<P: Part> Configuration for ApplianceConfig<P> {
@@ -98,6 +125,14 @@ impl<P: Part> Configuration for ApplianceConfig<P> {
 
     fn blobs(&self) -> BTreeSet<BlobDigest> {
         self.blobs()
+    }
+
+    fn at(&self, now: UtcTime) -> Cow<'_, Self> {
+        self.at(now)
+    }
+
+    fn next_end(&self, now: UtcTime) -> Option<UtcTime> {
+        self.next_end(now)
     }
 }
 

@@ -8,6 +8,7 @@ mod appliance;
 pub mod blobs;
 pub mod boot;
 mod causes;
+mod clock;
 mod diagnostics;
 pub mod engine;
 pub mod fragment;
@@ -21,8 +22,9 @@ mod run;
 pub mod server;
 pub mod service;
 pub mod supervisor;
+mod usage;
 
-pub use appliance::{Appliance, Configuration, ServiceName, ServiceSlice};
+pub use appliance::{Appliance, Configuration, Seen, ServiceName, ServiceSlice};
 pub use blobs::Blobs;
 pub use run::{Options, run};
 pub use service::ServiceSpec;

@@ -3,6 +3,8 @@
 //! Guarantees: made anew from the status at each request, so metrics and status never disagree; names and labels are
 //! stable (they are an interface). Not here: history, which is the collector's business.
 
+mod balancing;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -11,7 +13,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use sluice_api::report::{Answer, Phase, ServiceState, ServiceStatus, StatusReport};
+use sluice_api::report::{
+    Answer, Phase, PortUse, ServiceState, ServiceStatus, StatusReport, UsageReport, Used, Volume,
+};
 
 /// Content type of [`text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +37,8 @@ pub struct Totals {
     pub failed_repairs: u64,
     /// How long the last apply took, in microseconds.
     pub last_apply_us: u64,
+    /// Connections tracked and how many may be, when last looked at.
+    pub tracked: Option<(u32, u32)>,
 }
 
 impl Totals {
@@ -61,9 +67,9 @@ impl Totals {
 }
 
 /// Status and counters as OpenMetrics text.
-pub fn text(status: StatusReport, totals: Totals) -> String {
+pub fn text(status: StatusReport, totals: Totals, usage: UsageReport) -> String {
     let mut registry = Registry::with_prefix("sluice");
-    registry.register_collector(Box::new(Snapshot { status, totals }));
+    registry.register_collector(Box::new(Snapshot { status, totals, usage }));
     let mut text = String::new();
     // writing to a String cannot fail
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -74,6 +80,7 @@ pub fn text(status: StatusReport, totals: Totals) -> String {
 struct Snapshot {
     status: StatusReport,
     totals: Totals,
+    usage: UsageReport,
 }
 
 impl Collector for Snapshot {
@@ -81,11 +88,74 @@ impl Collector for Snapshot {
         self.agent(&mut encoder)?;
         self.counters(&mut encoder)?;
         self.services(&mut encoder)?;
-        self.service_counters(&mut encoder)
+        self.service_counters(&mut encoder)?;
+        used(&mut encoder, "address", &self.usage.addresses)?;
+        used(&mut encoder, "network", &self.usage.networks)?;
+        used(&mut encoder, "forward", &self.usage.forwards)?;
+        self.rules(&mut encoder)?;
+        self.tracking(&mut encoder)?;
+        self.source_ports(&mut encoder)?;
+        self.balancing(&mut encoder)
     }
 }
 
 impl Snapshot {
+    fn rules(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let rules = &self.usage.rules;
+        let labels: Vec<_> = rules.iter().map(|it| [("rule", it.rule.as_str())]).collect();
+        let packets: Vec<_> =
+            labels.iter().zip(rules).map(|(label, it)| (label, it.judged.packets)).collect();
+        family(encoder, Kind::Counter, "rule_packets", "Packets that a rule judged", &packets)?;
+        let bytes: Vec<_> =
+            labels.iter().zip(rules).map(|(label, it)| (label, it.judged.bytes)).collect();
+        family(encoder, Kind::Counter, "rule_bytes", "Bytes of those packets", &bytes)
+    }
+
+    fn tracking(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(tracking) = &self.usage.tracking else { return Ok(()) };
+        let (entries, limit) = (tracking.entries.into(), tracking.limit.into());
+        gauge(encoder, "tracked_connections", "Connections that are tracked", entries)?;
+        gauge(encoder, "tracked_connections_limit", "Connections that may be tracked", limit)?;
+        let lost = [
+            (&[("reason", "insert-failed")], tracking.insert_failed),
+            (&[("reason", "table-full")], tracking.dropped),
+            (&[("reason", "early-dropped")], tracking.early_dropped),
+        ];
+        let help = "Packets and connections that tracking lost";
+        family(encoder, Kind::Counter, "tracking_losses", help, &lost)
+    }
+
+    fn source_ports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let pools = &self.usage.source_ports;
+        let words: Vec<_> = pools
+            .iter()
+            .map(|pool| {
+                (pool.address.to_string(), pool.protocol.to_string(), pool.destination.to_string())
+            })
+            .collect();
+        let ports: Vec<String> = pools.iter().map(|pool| pool.port.to_string()).collect();
+        let labels: Vec<_> = words
+            .iter()
+            .zip(&ports)
+            .map(|((address, protocol, destination), port)| {
+                [
+                    ("address", address.as_str()),
+                    ("protocol", protocol.as_str()),
+                    ("destination", destination.as_str()),
+                    ("port", port.as_str()),
+                ]
+            })
+            .collect();
+        let series = |value: fn(&PortUse) -> u32| {
+            labels.iter().zip(pools).map(|(label, pool)| (label, value(pool).into())).collect()
+        };
+        let used: Vec<_> = series(|pool| pool.used);
+        let help = "Source ports in use towards a destination, of the fullest pools";
+        family(encoder, Kind::Gauge, "source_ports_used", help, &used)?;
+        let range: Vec<_> = series(|pool| pool.range);
+        family(encoder, Kind::Gauge, "source_ports", "Source ports that there are", &range)
+    }
+
     fn agent(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let status = &self.status;
         let generation = status.current.as_ref().map_or(0, |current| current.generation.get());
@@ -95,7 +165,16 @@ impl Snapshot {
         gauge(encoder, "alarms", "Things that a person must look at", count(status.alarms.len()))?;
         gauge(encoder, "uptime_seconds", "Since the agent started", status.uptime_seconds)?;
         let help = "How long the last apply took";
-        gauge(encoder, "last_apply_microseconds", help, self.totals.last_apply_us)
+        gauge(encoder, "last_apply_microseconds", help, self.totals.last_apply_us)?;
+        let (own, programs) = sluice_sys::process::peaks();
+        let peaks = [(&[("process", "agent")], own), (&[("process", "programs")], programs)];
+        let help =
+            "Most memory of the agent so far, and of the largest program that it ran to its end";
+        family(encoder, Kind::Gauge, "peak_memory_bytes", help, &peaks)?;
+        let help = "Connections tracked, and how many may be";
+        let tracked = self.totals.tracked.map_or([0, 0], |(now, most)| [now.into(), most.into()]);
+        let tracked = [(&[("count", "now")], tracked[0]), (&[("count", "most")], tracked[1])];
+        family(encoder, Kind::Gauge, "connections_tracked", help, &tracked)
     }
 
     fn counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -135,6 +214,23 @@ impl Snapshot {
         let series: Vec<_> = labels.iter().map(|(label, value)| (label, *value)).collect();
         family(encoder, Kind::Counter, "service_events", "What each service counts", &series)
     }
+}
+
+/// What things of one kind received and sent.
+fn used(encoder: &mut DescriptorEncoder<'_>, kind: &'static str, all: &[Used]) -> fmt::Result {
+    let ways = all.iter().flat_map(|it| {
+        let label = |way| [(kind, it.name.as_str()), ("direction", way)];
+        [(label("received"), it.received), (label("sent"), it.sent)]
+    });
+    let ways: Vec<_> = ways.collect();
+    let series = |value: fn(&Volume) -> u64| {
+        ways.iter().map(|(label, volume)| (label, value(volume))).collect::<Vec<_>>()
+    };
+    let (bytes, packets) = (format!("{kind}_bytes"), format!("{kind}_packets"));
+    let help = "IP bytes received and sent";
+    family(encoder, Kind::Counter, &bytes, help, &series(|volume| volume.bytes))?;
+    let help = "Packets received and sent";
+    family(encoder, Kind::Counter, &packets, help, &series(|volume| volume.packets))
 }
 
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use sluice_api::boot::BootDocument;
 use sluice_api::report::PowerAction;
-use sluice_sys::kernel::RealKernel;
+use sluice_sys::kernel::{NftProgram, RealKernel};
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
@@ -31,6 +31,13 @@ pub struct Options {
     /// Directory of the ledger, on a disk that survives
     #[arg(long)]
     pub data: PathBuf,
+    /// Directory in RAM where services are noted, so that they outlive the agent and the next one takes them over. Without
+    /// it they end with the agent
+    #[arg(long)]
+    pub run: Option<PathBuf>,
+    /// The program that loads packet rules
+    #[arg(long, default_value = "/usr/sbin/nft")]
+    pub nft: PathBuf,
 }
 
 /// Runs the agent of `appliance` until it is told to power off or to restart, or cannot go on.
@@ -55,7 +62,21 @@ fn start<A: Appliance>(appliance: A, options: &Options) -> Result<PowerAction> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(appliance, boot, options))
+    let appliance = Arc::new(appliance);
+    let services = Arc::new(Supervisor::new(Arc::new(launch(Arc::clone(&appliance), options)?)));
+    let ended = runtime.block_on(serve(appliance, Arc::clone(&services), boot, options));
+    // the runtime goes first: services that nobody supervises any more are not dismissed, the next agent takes them over
+    drop(runtime);
+    drop(services);
+    ended
+}
+
+fn launch<A: Appliance>(appliance: Arc<A>, options: &Options) -> Result<SandboxLaunch<A>> {
+    let launch = SandboxLaunch::of_this_binary(appliance).context("cannot find our own binary")?;
+    match &options.run {
+        Some(folder) => launch.keeping(folder.clone()).context("cannot note services"),
+        None => Ok(launch),
+    }
 }
 
 fn read_boot(path: &Path) -> Result<BootDocument> {
@@ -68,7 +89,8 @@ fn read_boot(path: &Path) -> Result<BootDocument> {
 }
 
 async fn serve<A: Appliance>(
-    appliance: A,
+    appliance: Arc<A>,
+    services: Arc<Supervisor>,
     boot: BootDocument,
     options: &Options,
 ) -> Result<PowerAction> {
@@ -77,18 +99,18 @@ async fn serve<A: Appliance>(
         tracing::warn!(%error, "the kernel may end the agent before its services for want of memory");
     }
     info!(appliance = %boot.appliance, role = boot.role.as_str(), "agent started");
-    let appliance = Arc::new(appliance);
-    let launch = SandboxLaunch::of_this_binary(Arc::clone(&appliance))
-        .context("cannot find our own binary")?;
+    let kernel = RealKernel::with_nft(NftProgram(options.nft.clone()));
+    let kernel = kernel.context("cannot open the kernel")?;
     let handle = Handle::start(Parts {
         appliance,
         boot: boot.clone(),
-        kernel: Arc::new(RealKernel::open().context("cannot open the kernel")?),
-        services: Arc::new(Supervisor::new(Arc::new(launch))),
+        kernel: Arc::new(kernel),
+        services,
         files: Arc::new(DataDir(options.data.clone())),
     })
     .await;
     info!(phase = ?handle.status().phase, "agent ready");
+    handle.keep_usage();
     let (power, mut wishes) = mpsc::channel(1);
     let api = server::serve(server::Parts {
         listen: handle.listen(),

@@ -48,6 +48,8 @@ codes! {
         "the reason says which; see that the link is up and has an address of that family";
     DryRun = "dry-run", "the configuration is sound but the kernel would not take it now",
         "the reason names the object; the appliance's log has more";
+    Encoding = "encoding", "the body is packed in a way that is not taken, or does not unpack",
+        "send it as it is, or as gzip with `Content-Encoding: gzip`";
     Family = "family", "an IPv6 link-local address without its link, or an address of a family that is not asked that way",
         "name the link of an IPv6 link-local address";
     Generation = "generation", "a push of this number would be refused: it is too old, or was sent with other content, or must wait",
@@ -68,8 +70,8 @@ codes! {
         "the reason names it; see the OpenAPI document, docs/openapi/agent.json";
     Stopped = "stopped", "the engine has stopped and decides nothing any more",
         "the appliance restarts its agent by itself; ask again in a second";
-    TooLarge = "too-large", "the body has more bytes than are taken",
-        "nothing that an appliance takes is so large; look at what is being sent";
+    TooLarge = "too-large", "the body has more bytes than are taken, as it was sent or unpacked",
+        "send a large configuration as gzip; the reason says how much this appliance takes, which follows its memory";
     TooSlow = "too-slow", "the body did not come within a minute",
         "look at the path between manager and appliance, and send it again";
     Unconfigured = "unconfigured", "there is no configuration yet",

@@ -35,6 +35,15 @@ pub struct BootDocument {
     /// whole life. Default: made of the identity's key, so that a new key makes the manager send the secrets again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal_key: Option<Secret>,
+    /// Counts the boot documents of this appliance: of two machines that are told to be the same appliance, the one with the
+    /// higher number is. Default 0: not counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub incarnation: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+pub(crate) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The three appliances of one template.

@@ -22,5 +22,12 @@ pub use finding::{Finding, Severity};
 /// Port of the agent's API on the control link of every appliance.
 pub const AGENT_PORT: types::Port = types::Port::fixed(3922);
 
-/// Largest request body that the agent and the manager read, in bytes: 8 MiB, room for some 40,000 guests.
+/// Header of a request to an agent in which the manager says what time it is, in Unix milliseconds.
+pub const TIME_HEADER: &str = "sluice-time";
+
+/// Largest request body that the agent and the manager read, in bytes as sent: 8 MiB, room for some 40,000 guests, and for
+/// ten times as much as gzip.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
+/// Largest configuration that a body may unpack to, in bytes: 24 MiB, room for 100,000 rules. An appliance takes an eighth of
+/// its memory at most, so that the whole of it takes 256 MiB, and one of 128 MiB takes 16 MiB.
+pub const MAX_CONFIG: usize = 24 * 1024 * 1024;

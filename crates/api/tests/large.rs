@@ -67,3 +67,26 @@ fn a_large_document_is_still_told_several_faults() {
     let codes: Vec<_> = found.iter().map(|finding| finding.code.as_str()).collect();
     assert!(codes.contains(&"invalid-value") && codes.contains(&"unknown-field"), "{found:?}");
 }
+
+#[test]
+fn one_rule_more_than_the_most_is_refused_by_its_list() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/router.json");
+    let config: Value = serde_json::from_slice(&fs::read(example).unwrap()).unwrap();
+    let many = |list: &str, rule: Value| {
+        let mut config = config.clone();
+        config["role"]["router"][list] = vec![rule; 65_537].into();
+        RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err()
+    };
+    let address = "198.51.100.10";
+    let all = serde_json::json!({ "all": {} });
+    for (list, rule) in [
+        ("firewall", serde_json::json!({ "id": "a", "public": address, "traffic": all })),
+        ("egress_rules", serde_json::json!({ "id": "a", "network": "net-1", "traffic": all })),
+    ] {
+        let found = many(list, rule);
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let wanted =
+            format!("error: role.router.{list}: 65537 rules are more than 65536 [too-many]");
+        assert_eq!(told, [wanted]);
+    }
+}

@@ -21,7 +21,7 @@ impl Desk {
         let folder = tempfile::Builder::new().prefix("slt").tempdir_in("/tmp").expect("a folder");
         let disk = folder.path().join("empty.qcow2");
         let made = sluice_programs::command("qemu-img")
-            .unwrap()
+            .expect("in the table")
             .args(["create", "-q", "-f", "qcow2"])
             .arg(&disk)
             .arg("1M")

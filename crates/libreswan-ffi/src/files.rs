@@ -19,13 +19,23 @@ impl Files {
     /// Makes the folder and what pluto needs to start: its own settings, and a secrets file that takes in all others.
     pub fn create(folder: &Path) -> io::Result<Self> {
         let this = Self { folder: folder.to_owned() };
-        for folder in [this.folder.clone(), this.keys()] {
+        for folder in [this.folder.clone(), this.keys(), this.nss()] {
             let mut make = fs::DirBuilder::new();
             make.recursive(true).mode(0o700).create(folder)?;
         }
         write(&this.setup(), conf::setup())?;
         write(&this.secrets(), &format!("include {}/*.key\n", this.keys().display()))?;
         Ok(this)
+    }
+
+    /// The folder, which is pluto's `--rundir` too.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// pluto's `--nssdir`.
+    pub fn nss(&self) -> PathBuf {
+        self.folder.join("nss")
     }
 
     /// pluto's `--config`.

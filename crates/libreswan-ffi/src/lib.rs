@@ -9,6 +9,7 @@
 //! (ipsec.conf(5), ipsec.secrets(5), ipsec_whack(8), ipsec_addconn(8)).
 
 pub mod conf;
+mod daemon;
 mod event;
 mod files;
 mod name;
@@ -18,10 +19,11 @@ mod tools;
 mod words;
 
 pub use conf::Conn;
+pub use daemon::{Pluto, Programs};
 pub use event::{Event, Verb};
 pub use files::Files;
 pub use name::{InvalidName, Name, Peer};
 pub use secrets::Psk;
-pub use status::{Traffic, parse_states, parse_traffic};
+pub use status::{Made, Traffic, parse_made, parse_states, parse_traffic};
 pub use tools::{Output, ToolError, Tools};
 pub use words::{Meaning, meaning};

@@ -49,6 +49,29 @@ fn head(line: &str) -> Option<(u64, String, &str)> {
     Some((number.parse().ok()?, name.to_owned(), rest))
 }
 
+/// A tunnel whose keys were made, from pluto's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The connection.
+    pub name: String,
+    /// Its algorithms.
+    pub algorithms: String,
+    /// Diffie-Hellman group of these keys, when they were made with one of their own.
+    pub group: Option<String>,
+}
+
+/// Reads a line of the log; `None` when it is about something else.
+pub fn parse_made(line: &str) -> Option<Made> {
+    let (_, rest) = line.split_once('"')?;
+    let (name, rest) = rest.split_once('"')?;
+    let (_, rest) = rest.split_once("xfrm=")?;
+    let algorithms = rest.split([' ', '}', ';']).next()?;
+    let groups = ["MODP", "ECP", "DH", "CURVE"];
+    let last = algorithms.rsplit('-').next().unwrap_or_default();
+    let group = groups.iter().any(|group| last.starts_with(group)).then(|| last.to_owned());
+    Some(Made { name: name.to_owned(), algorithms: algorithms.to_owned(), group })
+}
+
 /// Names of connections whose first phase stands (`ipsec showstates`), with pluto's numbers.
 pub fn parse_states<S: AsRef<str>>(lines: &[S]) -> Vec<(u64, String)> {
     let established = |line: &&S| {

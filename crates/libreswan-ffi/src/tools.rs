@@ -103,9 +103,14 @@ impl Tools {
         self.whack(&arguments).await.and_then(done)
     }
 
-    /// Has pluto listen on the addresses that there are now (`ipsec whack --listen`).
+    /// Has pluto listen on the addresses that there are now, and read its secrets again (`ipsec whack --listen`).
     pub async fn listen(&self) -> Result<(), ToolError> {
         self.whack(&["--listen"]).await.and_then(done)
+    }
+
+    /// Has pluto end, and its associations with it (`ipsec whack --shutdown`).
+    pub async fn shutdown(&self) -> Result<(), ToolError> {
+        self.whack(&["--shutdown"]).await.and_then(done)
     }
 
     /// Has pluto read its secrets again (`ipsec secrets`).

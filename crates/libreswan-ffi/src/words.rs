@@ -17,13 +17,14 @@ pub enum Meaning {
     Gone,
 }
 
-const WORDS: [(&str, Meaning); 17] = [
+const WORDS: [(&str, Meaning); 18] = [
     ("AUTHENTICATION_FAILED", Meaning::Authentication),
     ("authentication failed", Meaning::Authentication),
     ("no PSK found", Meaning::Authentication),
     ("probable authentication failure", Meaning::Authentication),
     ("IKE_SA_INIT response containing NO_PROPOSAL_CHOSEN", Meaning::IkeProposal),
     ("no acceptable Oakley Transform", Meaning::IkeProposal),
+    ("no local proposal matches remote proposals 1:ESP", Meaning::EspProposal),
     ("no local proposal matches remote proposals", Meaning::IkeProposal),
     ("NO_PROPOSAL_CHOSEN", Meaning::EspProposal),
     ("no acceptable proposal", Meaning::EspProposal),

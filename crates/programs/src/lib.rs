@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub use table::{
-    BENCH, BUILD, CONSOLE, ESSENTIAL, FUZZ, GROUPS, IMAGE, MACHINES, NAMESPACES, Package,
+    BENCH, BUILD, CONSOLE, DESK, ESSENTIAL, FUZZ, GROUPS, IMAGE, MACHINES, NAMESPACES, Package,
 };
 
 /// Why a program cannot be started.
@@ -51,10 +51,20 @@ pub fn find(program: &str) -> Result<PathBuf, ProgramError> {
     let packaged = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from);
     packaged
         .into_iter()
+        .chain(databases())
         .chain(std::env::split_paths(&path))
         .map(|folder| folder.join(program))
         .find(|path| path.exists())
         .ok_or_else(|| ProgramError::Missing { program: program.to_owned(), package })
+}
+
+/// Where Debian keeps the programs of database servers, the newest version first.
+fn databases() -> Vec<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.reverse();
+    folders
 }
 
 /// A command for `program`.

@@ -65,6 +65,7 @@ pub const NAMESPACES: &[Package] = &[
     package("iputils-ping", "test client", &["ping"]),
     package("iputils-arping", "test client", &["arping"]),
     package("netcat-openbsd", "test client", &["nc"]),
+    package("ndisc6", "reads router advertisements in tests", &["rdisc6"]),
     package("curl", "test client", &["curl"]),
     package("wget", "test client: how guests' scripts fetch a password", &["wget"]),
     package("cloud-init", "test client: its CloudStack and Ec2 data sources", &["cloud-init"]),
@@ -73,7 +74,13 @@ pub const NAMESPACES: &[Package] = &[
     package("isc-dhcp-client", "test client", &["dhclient"]),
     package("isc-dhcp-relay", "test relay", &["dhcrelay"]),
     package("dhcpcd-base", "test client", &["dhcpcd"]),
+    package("systemd", "test client", &["systemd-networkd"]),
+    package("kea-admin", "DHCP load in tests and benchmarks", &["perfdhcp"]),
     package("bind9-dnsutils", "test client", &["dig"]),
+    package("knot-dnsutils", "test client", &["kdig"]),
+    package("bind9-utils", "signs zones in tests", &["dnssec-keygen", "dnssec-signzone"]),
+    package("musl-tools", "builds a client with the resolver of Alpine", &["musl-gcc"]),
+    package("openssh-client", "reads keys that the manager makes", &["ssh-keygen"]),
     package("dnsmasq-base", "upstream resolver in tests, rival in benchmarks", &["dnsmasq"]),
     package("unbound", "upstream resolver in tests, rival in benchmarks", &["unbound"]),
     package("dnsperf", "DNS load in tests and benchmarks", &["dnsperf"]),
@@ -85,7 +92,18 @@ pub const NAMESPACES: &[Package] = &[
     package("bzip2", "packs images in tests", &["bzip2"]),
     package("zip", "packs images in tests", &["zip"]),
     package("xxd", "turns digests into bytes in tests", &["xxd"]),
+    package("swift-proxy", "object store in tests, Swift and S3", &["swift-proxy-server"]),
+    package("swift-account", "object store in tests", &["swift-account-server"]),
+    package("swift-container", "object store in tests", &["swift-container-server"]),
+    package("swift-object", "object store in tests", &["swift-object-server"]),
+    package("swift", "object store in tests", &["swift-ring-builder"]),
+    package("memcached", "keeps tokens of the object store in tests", &["memcached"]),
     package("python3", "test server", &["python3"]),
+    package(
+        "postgresql",
+        "a store of the manager in its tests",
+        &["initdb", "postgres", "pgbench"],
+    ),
     package("haproxy", "reference in tests of the balancer, rival in its benchmark", &["haproxy"]),
     package("openssl", "makes certificates in tests, and is a client", &["openssl"]),
     package("cpio", "reads the initial RAM file system in tests", &["cpio"]),
@@ -95,10 +113,13 @@ pub const NAMESPACES: &[Package] = &[
 pub const CONSOLE: &[Package] =
     &[package("chromium", "the browser in front of a console", &["chromium"]), QEMU, QEMU_IMG];
 
+/// To show a console on a desk; nothing needs it elsewhere, so nothing installs it.
+pub const DESK: &[Package] =
+    &[package("xdg-utils", "opens a console's link in the browser of a desk", &["xdg-open"])];
+
 /// To run benchmarks.
 pub const BENCH: &[Package] = &[
     package("kea-dhcp4-server", "rival in the DHCP benchmark", &["kea-dhcp4"]),
-    package("kea-admin", "the DHCP load", &["perfdhcp"]),
     package(
         "iptables",
         "rival in the rules benchmark",
@@ -159,4 +180,4 @@ pub const ESSENTIAL: &[Package] = &[
 
 /// Every group, those first that have to be installed.
 pub const GROUPS: &[&[Package]] =
-    &[BUILD, FUZZ, IMAGE, MACHINES, NAMESPACES, CONSOLE, BENCH, ESSENTIAL];
+    &[BUILD, FUZZ, IMAGE, MACHINES, NAMESPACES, CONSOLE, DESK, BENCH, ESSENTIAL];

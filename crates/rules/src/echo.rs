@@ -141,6 +141,10 @@ struct OneOrSet<'a> {
 impl Added {
     fn of(echo: &[u8], form: impl Fn(&TableId, &str) -> Option<Form>) -> Result<Self, EchoError> {
         let mut added = Self::default();
+        if echo.iter().all(u8::is_ascii_whitespace) {
+            // what is taken away is not echoed, and of nothing else there is no document at all
+            return Ok(added);
+        }
         for (verb, body) in listing::objects(echo)?.iter().flatten() {
             match verb.as_ref() {
                 "add" | "insert" => {

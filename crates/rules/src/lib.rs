@@ -44,8 +44,11 @@ pub use table::{
     TableId,
 };
 
-/// Name of our nft tables.
+/// Name of our nft table of filter and NAT rules.
 pub const TABLE_NAME: &str = "sluice";
+
+/// Name of our nft table that counts and does nothing else, so that what was counted outlives every change of rules.
+pub const USAGE_TABLE: &str = "sluice_usage";
 
 #[cfg(test)]
 mod tests;

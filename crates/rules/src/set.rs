@@ -162,6 +162,13 @@ pub struct Entry {
     pub id: Option<RuleId>,
 }
 
+impl Entry {
+    /// A value with the id of what it is made of.
+    pub fn of(value: impl Into<Element>, id: RuleId) -> Self {
+        Self { value: value.into(), id: Some(id) }
+    }
+}
+
 impl Set {
     /// An empty set.
     pub fn of(key: impl Into<Vec<SetType>>) -> Self {
@@ -197,6 +204,13 @@ impl Set {
     pub fn mapping(mut self, elements: impl IntoIterator<Item = (Element, Element)>) -> Self {
         self.elements
             .extend(elements.into_iter().map(|(key, value)| (key, Entry { value, id: None })));
+        self
+    }
+
+    /// The same with these keys, values and ids.
+    #[must_use]
+    pub fn filled(mut self, elements: impl IntoIterator<Item = (Element, Entry)>) -> Self {
+        self.elements.extend(elements);
         self
     }
 

@@ -3,10 +3,13 @@
 //! Guarantees: every effect on the machine goes through here, narrow and typed; each has a backend that fakes it and
 //! one that fails on command. Not here: any decision.
 
+pub mod clock;
 pub mod conntrack;
 pub mod files;
 pub mod filesystem;
+pub mod hand_over;
 pub mod kernel;
+pub mod link_udp;
 pub mod marked_udp;
 pub mod model;
 pub mod mounts;
@@ -18,6 +21,7 @@ pub mod ppp;
 pub mod process;
 pub mod splice;
 pub mod tap;
+pub mod udp;
 pub mod udp_batch;
 
 pub(crate) use sluice_rules::pairs;

@@ -17,7 +17,7 @@ pub(crate) struct Options {
 /// Builds in release and hands over to the benchmark program.
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::NAMESPACES, packages::BENCH])?;
-    if options.name.as_deref().is_none_or(|name| name == "boot") {
+    if options.name.as_deref().is_none_or(|name| name == "boot" || name == "vpn") {
         packages::ensure(&[packages::IMAGE, packages::MACHINES])?;
         image::build_all(&[])?;
     }

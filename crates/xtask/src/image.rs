@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use sluice_image::{Flavour, Options as Build, testhost};
+use sluice_image::{Flavour, Ike, Options as Build, testhost};
 
 use crate::{packages, run};
 
@@ -14,16 +14,36 @@ pub(crate) struct Options {
     /// With a shell and tools, for engineers
     #[arg(long)]
     debug: bool,
+    /// Its IKE daemon; the other is built under file names of its own
+    #[arg(long, value_enum, default_value = "strongswan")]
+    ike: Engine,
     /// Rewrite the checked-in lists of what ships
     #[arg(long)]
     bless: bool,
+}
+
+/// IKE daemons, as the command line names them.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Engine {
+    Strongswan,
+    Libreswan,
+}
+
+impl From<Engine> for Ike {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Strongswan => Self::Strongswan,
+            Engine::Libreswan => Self::Libreswan,
+        }
+    }
 }
 
 /// Builds what was asked for and says where it is.
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::IMAGE])?;
     let flavour = if options.debug { Flavour::Debug } else { Flavour::Standard };
-    let build = Build { flavour, bless: options.bless, ..Build::in_target(&run::target()) };
+    let ike = options.ike.into();
+    let build = Build { flavour, ike, bless: options.bless, ..Build::in_target(&run::target()) };
     binaries(&[])?;
     template(&build)?;
     if flavour == Flavour::Standard {

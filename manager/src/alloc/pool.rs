@@ -84,6 +84,17 @@ impl Pool {
         Self { intervals: self.intervals.into_iter().flat_map(split).flatten().collect() }
     }
 
+    /// The pool without the IPv4 addresses `first` to `last`.
+    #[must_use]
+    pub fn without_addresses(self, first: Ipv4Addr, last: Ipv4Addr) -> Self {
+        let [first, last] = [first, last].map(|address| i64::from(u32::from(address)));
+        let split = |part: Interval| {
+            let before = Interval::new(part.first, part.last.min(first - 1));
+            [before, Interval::new(part.first.max(last + 1), part.last)]
+        };
+        Self { intervals: self.intervals.into_iter().flat_map(split).flatten().collect() }
+    }
+
     /// The pool without its first `count` items.
     #[must_use]
     pub fn without_first(mut self, count: i64) -> Self {

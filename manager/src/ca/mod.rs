@@ -1,15 +1,15 @@
 //! The manager's own certificate authority.
 //!
 //! Guarantees: its key lies beside the store in a file that only its owner may read, is made once however many managers
-//! start at the same time, and leaves this module never; an appliance's certificate is good as a server under the
-//! appliance's id alone, the manager's as a client alone, so neither can play the other. Not here: revocation; short
-//! lives stand in for it.
+//! start at the same time, and leaves this module only for a back-up; an appliance's certificate is good as a server under
+//! the appliance's id alone, the manager's as a client alone, so neither can play the other. The authority can be changed
+//! while appliances run: for as long as the older one is kept, both are trusted, and each appliance is met with the one
+//! that it knows. Not here: revocation; short lives stand in for it.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+mod file;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rcgen::{
@@ -38,7 +38,13 @@ pub enum CaError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: io::Error,
+        source: std::io::Error,
+    },
+    /// There is no key in it, or a key without its certificate.
+    #[error("{} has no key with its certificate", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
     },
     /// What is in it, or what was to be signed.
     #[error("{what} cannot be made or read")]
@@ -58,6 +64,8 @@ pub struct Issued {
     pub identity: Identity,
     /// End of the certificate, Unix seconds.
     pub until: i64,
+    /// Digest of its public key.
+    pub key: String,
 }
 
 /// The authority; clones share its key.
@@ -68,9 +76,26 @@ pub struct Authority {
 
 #[derive(Debug)]
 struct Inner {
-    certificate: String,
-    issuer: Issuer<'static, KeyPair>,
+    path: PathBuf,
     appliance_life: Duration,
+    // what is inside is replaced whole, so a panic elsewhere cannot have left it half written
+    keys: RwLock<Arc<Keys>>,
+}
+
+/// The authorities of a file, the current one first.
+#[derive(Debug)]
+struct Keys {
+    text: String,
+    all: Vec<OneKey>,
+}
+
+#[derive(Debug)]
+struct OneKey {
+    certificate: String,
+    fingerprint: String,
+    /// Its name, as it stands in the certificates that it issued.
+    subject: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
@@ -83,26 +108,63 @@ impl Authority {
     /// The authority in the file at `path`, made if there is none.
     pub fn at(path: &Path, appliance_life: Duration) -> Result<Self, CaError> {
         if !path.exists() {
-            create(path)?;
+            file::create(path, &generate("Sluice manager")?)?;
         }
-        let text = fs::read_to_string(path)
-            .map_err(|source| CaError::File { path: path.to_owned(), source })?;
-        Self::from_pem(&text, appliance_life)
+        let keys = RwLock::new(Arc::new(read(path)?));
+        Ok(Self { inner: Arc::new(Inner { path: path.to_owned(), appliance_life, keys }) })
     }
 
-    fn from_pem(text: &str, appliance_life: Duration) -> Result<Self, CaError> {
-        let what = "the authority's file";
-        let start = text.find("-----BEGIN CERTIFICATE-----").unwrap_or(0);
-        let (key, certificate) = text.split_at(start);
-        let key = KeyPair::from_pem(key).map_err(failed(what))?;
-        let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(failed(what))?;
-        let certificate = certificate.to_owned();
-        Ok(Self { inner: Arc::new(Inner { certificate, issuer, appliance_life }) })
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.inner.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The authority's certificate in PEM.
-    pub fn certificate(&self) -> &str {
-        &self.inner.certificate
+    /// Reads the file again: another manager may have changed it.
+    pub fn reload(&self) -> Result<(), CaError> {
+        let keys = Arc::new(read(&self.inner.path)?);
+        *self.inner.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// Begins a new authority; the older ones stay trusted until [`Authority::retire`].
+    pub fn rotate(&self) -> Result<(), CaError> {
+        // certificates are told apart by their authority's name, so each has another
+        let name = format!("Sluice manager {:08x}", rand::random::<u32>());
+        let text = generate(&name)? + &self.keys().text;
+        file::replace(&self.inner.path, &text)?;
+        self.reload()
+    }
+
+    /// Gives up all but the current authority.
+    pub fn retire(&self) -> Result<(), CaError> {
+        let keys = self.keys();
+        let current: String = keys.text.split_inclusive(END).take(1).collect();
+        file::replace(&self.inner.path, &current)?;
+        self.reload()
+    }
+
+    /// The whole file, keys included: for a back-up.
+    pub fn text(&self) -> String {
+        self.keys().text.clone()
+    }
+
+    /// The certificates in PEM, the current one first.
+    pub fn certificate(&self) -> String {
+        self.keys().all.iter().map(|one| one.certificate.as_str()).collect()
+    }
+
+    /// SHA-256 of the certificates, the current one first.
+    pub fn fingerprints(&self) -> Vec<String> {
+        self.keys().all.iter().map(|one| one.fingerprint.clone()).collect()
+    }
+
+    /// Digest of what appliances are told to trust.
+    pub fn trusted(&self) -> String {
+        sluice_api::Digest::of_bytes(self.certificate().as_bytes()).as_str().to_owned()
+    }
+
+    /// True when a certificate of this issuer is one of an older authority.
+    pub fn is_older(&self, issuer: &[u8]) -> bool {
+        self.keys().all.iter().skip(1).any(|one| one.subject == issuer)
     }
 
     /// How long certificates of appliances are good.
@@ -119,37 +181,85 @@ impl Authority {
     pub fn appliance_for(&self, id: &ApplianceId, life: Duration) -> Result<Issued, CaError> {
         let names = vec![id.as_str().to_owned()];
         let usage = ExtendedKeyUsagePurpose::ServerAuth;
-        self.issue(names, id.as_str(), usage, life)
+        let (keys, subject) = (self.keys(), Subject { names, name: id.as_str(), usage });
+        let current = keys.all.first().ok_or_else(|| file::empty(&self.inner.path))?;
+        self.issue(current, subject, life)
     }
 
     /// A certificate with which the manager can be a client.
     pub fn client(&self) -> Result<Issued, CaError> {
-        self.issue(Vec::new(), "manager", ExtendedKeyUsagePurpose::ClientAuth, CLIENT_LIFE)
+        let all = self.clients()?.into_iter().next();
+        all.ok_or_else(|| file::empty(&self.inner.path))
     }
 
-    fn issue(
-        &self,
-        names: Vec<String>,
-        common_name: &str,
-        usage: ExtendedKeyUsagePurpose,
-        life: Duration,
-    ) -> Result<Issued, CaError> {
+    /// The same of each authority, since an appliance may know an older one alone.
+    pub fn clients(&self) -> Result<Vec<Issued>, CaError> {
+        let usage = ExtendedKeyUsagePurpose::ClientAuth;
+        let subject = || Subject { names: Vec::new(), name: "manager", usage: usage.clone() };
+        self.keys().all.iter().map(|key| self.issue(key, subject(), CLIENT_LIFE)).collect()
+    }
+
+    fn issue(&self, by: &OneKey, subject: Subject<'_>, life: Duration) -> Result<Issued, CaError> {
         let what = "a certificate";
         let key = KeyPair::generate().map_err(failed(what))?;
-        let mut params = CertificateParams::new(names).map_err(failed(what))?;
-        params.distinguished_name.push(DnType::CommonName, common_name);
+        let mut params = CertificateParams::new(subject.names).map_err(failed(what))?;
+        params.distinguished_name.push(DnType::CommonName, subject.name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = vec![subject.usage];
         params.use_authority_key_identifier_extension = true;
         let until = limit(&mut params, life);
-        let certificate = params.signed_by(&key, &self.inner.issuer).map_err(failed(what))?;
+        let certificate = params.signed_by(&key, &by.issuer).map_err(failed(what))?;
         let identity = Identity {
-            authority: self.inner.certificate.clone(),
+            authority: self.certificate(),
             certificate: certificate.pem(),
             key: Secret::new(key.serialize_pem()),
         };
-        Ok(Issued { identity, until })
+        let key = key_of(certificate.der()).unwrap_or_default();
+        Ok(Issued { identity, until, key })
     }
+}
+
+/// Whom a certificate is for.
+struct Subject<'a> {
+    names: Vec<String>,
+    name: &'a str,
+    usage: ExtendedKeyUsagePurpose,
+}
+
+/// What a certificate ends with, and with it an authority in the file.
+const END: &str = "-----END CERTIFICATE-----\n";
+
+fn read(path: &Path) -> Result<Keys, CaError> {
+    let text = file::read(path)?;
+    let ends = text.split_inclusive(END).filter(|part| !part.trim().is_empty());
+    let all = ends.map(|part| one_key(path, part)).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() {
+        return Err(file::empty(path));
+    }
+    Ok(Keys { text, all })
+}
+
+fn one_key(path: &Path, text: &str) -> Result<OneKey, CaError> {
+    let what = "the authority's file";
+    let start = text.find("-----BEGIN CERTIFICATE-----").ok_or_else(|| file::empty(path))?;
+    let (key, certificate) = text.split_at(start);
+    let key = KeyPair::from_pem(key).map_err(failed(what))?;
+    let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(failed(what))?;
+    let (_, block) =
+        x509_parser::pem::parse_x509_pem(certificate.as_bytes()).map_err(|_| file::empty(path))?;
+    let parsed = block.parse_x509().map_err(|_| file::empty(path))?;
+    Ok(OneKey {
+        certificate: certificate.to_owned(),
+        fingerprint: sluice_api::Digest::of_bytes(&block.contents).as_str().to_owned(),
+        subject: parsed.subject().as_raw().to_vec(),
+        issuer,
+    })
+}
+
+/// Digest of the public key in a certificate (DER); none when it cannot be read.
+pub fn key_of(certificate: &[u8]) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(sluice_api::Digest::of_bytes(parsed.public_key().raw).as_str().to_owned())
 }
 
 fn failed(what: &'static str) -> impl Fn(rcgen::Error) -> CaError {
@@ -164,47 +274,17 @@ fn limit(params: &mut CertificateParams, life: Duration) -> i64 {
     params.not_after.unix_timestamp()
 }
 
-/// Writes a new authority to `path`, unless another manager was faster; theirs is as good.
-fn create(path: &Path) -> Result<(), CaError> {
-    let text = generate()?;
-    let file = |source| CaError::File { path: path.to_owned(), source };
-    let draft = path.with_extension(format!(
-        "{}-{:?}.new",
-        std::process::id(),
-        std::thread::current().id()
-    ));
-    let written = write_private(&draft, &text).and_then(|()| match fs::hard_link(&draft, path) {
-        // a link is made only where there is nothing, so exactly one manager wins
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(path),
-    });
-    let removed = fs::remove_file(&draft);
-    written.and(removed).map_err(file)
-}
-
-fn generate() -> Result<String, CaError> {
+/// A new authority called `name`: key and certificate in PEM.
+fn generate(name: &str) -> Result<String, CaError> {
     let what = "the authority";
     let key = KeyPair::generate().map_err(failed(what))?;
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Sluice manager");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     limit(&mut params, AUTHORITY_LIFE);
     let certificate = params.self_signed(&key).map_err(failed(what))?;
     Ok(key.serialize_pem() + &certificate.pem())
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    // a draft of a manager that was killed, with the same process id
-    let _ = fs::remove_file(path);
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! System VMs: list, reach, boot, question.
 
-use std::fs;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,13 +11,16 @@ use serde_json::{Value, json};
 use sluice_api::ApplianceConfig;
 use sluice_api::report::LogPage;
 
+use super::administration::write_private;
 use super::client::{Client, Failure};
 use super::diagnostics::{self, ArpingArgs, CaptureArgs, PingArgs, TracerouteArgs};
 use super::kinds::Appliances;
+use super::machine::{self, LabArgs, QemuArgs};
 use super::object::{self, segment};
 use super::table::Column;
-use super::{exit, output, waiting};
+use super::{exit, output, usage, waiting};
 use crate::model::view::AppliancePlan;
+use crate::ops::lint::Linted;
 
 /// What can be done with an appliance.
 #[derive(Debug, Subcommand)]
@@ -43,6 +43,20 @@ pub(super) enum ApplianceCommand {
         appliance: String,
         /// Only this service, such as `dhcp`.
         service: Option<String>,
+        /// As CSV with HAProxy's columns; of `lb`.
+        #[arg(long, requires = "service")]
+        csv: bool,
+    },
+    /// Bytes and packets by public address, network, forward and rule; connection tracking.
+    Usage {
+        /// Its id.
+        appliance: String,
+    },
+    /// What is remarked upon in the configuration that it should have, such as rules that do nothing; exit code 10 when
+    /// there is something.
+    Lint {
+        /// Its id.
+        appliance: String,
     },
     /// Set where it is reached, such as a forwarded port of the lab; without an address, its control address.
     Endpoint {
@@ -93,6 +107,19 @@ pub(super) enum ApplianceCommand {
         /// Its id.
         appliance: String,
     },
+    /// What the wanted configuration would change on it, asked from the appliance itself.
+    Plan {
+        /// Its id.
+        appliance: String,
+    },
+    /// Write its boot document, with a fresh certificate and key, to a file that only you can read.
+    BootDocument(BootArgs),
+    /// Its log.
+    Logs(LogArgs),
+    /// The QEMU command that starts its machine.
+    Qemu(QemuArgs),
+    /// A lab file with its machine, the guests of its networks and a neighbour.
+    LabFile(LabArgs),
     /// Have it send echo requests to an address; exit code 1 when none is answered.
     Ping(PingArgs),
     /// Have it ask which routers are on the way to an address; exit code 1 when it is not reached.
@@ -130,6 +157,7 @@ pub(super) fn path(appliance: &str, rest: &str) -> String {
     format!("/v1/appliances/{}{rest}", segment(appliance))
 }
 
+#[expect(clippy::too_many_lines, reason = "an arm for each subcommand")]
 pub(super) async fn run(
     client: &Client,
     json: bool,
@@ -147,9 +175,17 @@ pub(super) async fn run(
         ApplianceCommand::Status { appliance } => {
             object::show(json, &client.get(&path(&appliance, "/status")).await?);
         }
-        ApplianceCommand::Report { appliance, service } => {
+        ApplianceCommand::Report { appliance, service: Some(service), csv: true } => {
+            let rest = format!("/reports/{}/csv", segment(&service));
+            output::print(&client.text(&path(&appliance, &rest)).await?);
+        }
+        ApplianceCommand::Report { appliance, service, .. } => {
             report(client, json, &appliance, service.as_deref()).await?;
         }
+        ApplianceCommand::Usage { appliance } => {
+            usage::show(json, client.get(&path(&appliance, "/usage")).await?)?;
+        }
+        ApplianceCommand::Lint { appliance } => return lint(client, json, &appliance).await,
         ApplianceCommand::Endpoint { appliance, address } => {
             let body = json!({ "address": address });
             let path = path(&appliance, "/endpoint");
@@ -174,6 +210,11 @@ pub(super) async fn run(
         ApplianceCommand::Adopt { appliance } => {
             return decide(client, json, &appliance, "adopt", &json!({})).await;
         }
+        ApplianceCommand::Plan { appliance } => plan(client, json, &appliance).await?,
+        ApplianceCommand::BootDocument(args) => boot_document(client, &args).await?,
+        ApplianceCommand::Logs(args) => logs(client, json, &args).await?,
+        ApplianceCommand::Qemu(args) => machine::qemu(client, &args).await?,
+        ApplianceCommand::LabFile(args) => machine::lab_file(client, &args).await?,
         ApplianceCommand::Ping(args) => return diagnostics::ping(client, json, &args).await,
         ApplianceCommand::Traceroute(args) => {
             return diagnostics::traceroute(client, json, &args).await;
@@ -226,6 +267,25 @@ async fn diff(
         output::line(&format!("{place}: {} -> {}", text("old"), text("new")));
     }
     if found.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::from(exit::DIFFERENT))
+}
+
+/// Exit code 10 when there is something to say.
+async fn lint(client: &Client, json: bool, appliance: &str) -> Result<ExitCode, Failure> {
+    let answer: Value = client.get(&path(appliance, "/findings")).await?;
+    let told: Linted = serde_json::from_value(answer.clone())
+        .map_err(|error| Failure::Answer(error.to_string()))?;
+    if json {
+        object::show(true, &answer);
+    } else {
+        told.findings.iter().for_each(|finding| output::line(&finding.to_string()));
+        for owner in &told.owners {
+            output::line(&format!("  {} is {} {}", owner.rule, owner.kind, owner.name));
+        }
+    }
+    if told.findings.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::from(exit::DIFFERENT))
@@ -297,18 +357,6 @@ pub(super) async fn boot_document(client: &Client, args: &BootArgs) -> Result<()
     })?;
     output::line(&format!("boot document of {}: {}", args.appliance, args.output.display()));
     Ok(())
-}
-
-/// Whole or not at all, and never readable by others, not even while it is written.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| fs::rename(&draft, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    written
 }
 
 pub(super) async fn logs(client: &Client, json: bool, args: &LogArgs) -> Result<(), Failure> {

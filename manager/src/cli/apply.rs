@@ -11,6 +11,7 @@ use sluice_api::Digest;
 use super::client::{Client, Failure};
 use super::{exit, object, output, waiting};
 use crate::model::CloudSpec;
+use crate::model::view::CandidatePlan;
 use crate::ops::CloudReport;
 
 /// Arguments of `apply`.
@@ -41,7 +42,7 @@ pub(super) async fn diff(
     json: bool,
     args: &DiffArgs,
 ) -> Result<ExitCode, Failure> {
-    let report = ask(client, args, &read(args)?, Make::Nothing).await?;
+    let report = ask(client, args, &read(args)?, Make::Plan).await?;
     told(json, &report);
     let same = report.changes.is_empty() && report.waiting.is_empty();
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERENT) })
@@ -53,12 +54,19 @@ pub(super) async fn apply(
     args: &ApplyArgs,
 ) -> Result<ExitCode, Failure> {
     let cloud = read(&args.what)?;
-    let report = ask(client, &args.what, &cloud, Make::Nothing).await?;
+    let make = if args.dry_run { Make::Plan } else { Make::Nothing };
+    let report = ask(client, &args.what, &cloud, make).await?;
     if !json || args.dry_run || report.changes.is_empty() {
         told(json, &report);
     }
     if args.dry_run || report.changes.is_empty() {
         return Ok(ExitCode::SUCCESS);
+    }
+    if json && !args.yes {
+        // standard output is for the answer; whoever is asked sees what it is about
+        for line in lines(&report) {
+            output::error(&line);
+        }
     }
     if !args.yes && !output::ask("apply?").ok_or(Failure::NobodyToAsk)? {
         return Err(Failure::Declined);
@@ -70,7 +78,7 @@ pub(super) async fn apply(
         if json {
             object::show(true, &answer);
         } else {
-            output::line(&format!("applied: {} changes", done.changes.len()));
+            output::line(&format!("applied: {}", counted(&done)));
         }
     };
     waiting::changed(client, json, &answer, told).await
@@ -108,6 +116,8 @@ pub(super) async fn export(client: &Client, json: bool) -> Result<(), Failure> {
 enum Make<'a> {
     /// Only show it.
     Nothing,
+    /// Show it with what the appliances would do.
+    Plan,
     /// Make it, if it is still the one of this digest: what was said yes to.
     Exactly(&'a Digest),
 }
@@ -129,6 +139,7 @@ async fn ask_json(
 ) -> Result<Value, Failure> {
     let how = match make {
         Make::Nothing => "dry_run=true".to_owned(),
+        Make::Plan => "dry_run=true&plan=true".to_owned(),
         Make::Exactly(digest) => format!("expect={}", digest.as_str()),
     };
     let path = format!("/v1/cloud?{how}&prune={}", args.prune);
@@ -146,13 +157,34 @@ fn told(json: bool, report: &CloudReport) {
     if json {
         return object::show(true, &serde_json::json!(report));
     }
-    for change in &report.changes {
-        output::line(&change.to_string());
+    for line in lines(report) {
+        output::line(&line);
     }
-    for waiting in &report.waiting {
-        output::line(&format!("! {waiting}"));
-    }
-    if report.changes.is_empty() {
-        output::line(if report.waiting.is_empty() { "nothing to do" } else { "nothing to do now" });
-    }
+}
+
+/// The difference for a person.
+fn lines(report: &CloudReport) -> Vec<String> {
+    let mut lines: Vec<_> = report.changes.iter().map(ToString::to_string).collect();
+    lines.extend(report.waiting.iter().map(|waiting| format!("! {waiting}")));
+    lines.extend(report.plans.iter().flat_map(plan_lines));
+    lines.push(match (report.changes.is_empty(), report.waiting.is_empty()) {
+        (true, true) => "nothing to do".to_owned(),
+        (true, false) => "nothing to do now".to_owned(),
+        (false, _) => counted(report),
+    });
+    lines
+}
+
+fn counted(report: &CloudReport) -> String {
+    let CloudReport { added, changed, destroyed, .. } = report;
+    format!("{added} added, {changed} changed, {destroyed} destroyed")
+}
+
+/// What an appliance says that it would do.
+fn plan_lines(plan: &CandidatePlan) -> Vec<String> {
+    let id = &plan.appliance;
+    let error = plan.error.iter().map(|error| format!("{id} cannot be asked: {error}"));
+    let steps = plan.plan.iter().flat_map(|plan| &plan.steps);
+    let findings = plan.findings.iter().map(|finding| format!("{id}: {finding}"));
+    error.chain(steps.map(|step| format!("{id}: {step}"))).chain(findings).collect()
 }

@@ -35,6 +35,8 @@ pub(super) enum Verb {
     Update(String, Value),
     Delete(String),
     Act(String, &'static str, Value),
+    /// Of one, or of all.
+    State(Option<String>),
 }
 
 impl std::fmt::Debug for KindCommand {
@@ -84,6 +86,10 @@ fn verbs(kind: &dyn AnyKind, command: Command) -> Command {
     if !changeable.0.is_empty() {
         let update = Command::new("update").about("Change one").arg(object());
         command = command.subcommand(fields(update, &changeable, false));
+    }
+    if let Some(state) = kind.state() {
+        let object = Arg::new("object").help("Its name or id; default: all");
+        command = command.subcommand(Command::new("state").about(state.about).arg(object));
     }
     for Action { name, about, body } in kind.actions() {
         let act = Command::new(*name).about(format!("{about} ({word})")).arg(object());
@@ -173,11 +179,18 @@ fn value(field: &Field, text: &str) -> Parsed<Value> {
         // what is no number is refused by the type, in its own words
         Form::Number => Ok(text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from)),
         Form::Switch => Ok(Value::from(text == "true")),
+        // a word such as `none` needs no quotes within quotes
+        Form::Json if is_word(text) => Ok(Value::from(text)),
         Form::Json => serde_json::from_str(text)
             .map_err(|error| wrong(format!("{}: not valid JSON: {error}", field.name))),
         Form::Secret => secret(text).map(Value::from),
         Form::Text | Form::Word(_) => Ok(Value::from(text)),
     }
+}
+
+fn is_word(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b == b'-';
+    !matches!(text, "" | "true" | "false" | "null") && text.bytes().all(plain)
 }
 
 fn secret(path: &str) -> Parsed<String> {
@@ -223,6 +236,7 @@ fn parsed(kind: &'static dyn AnyKind, matches: &ArgMatches) -> Parsed<KindComman
             Verb::Update(object(), understood(kind.read_patch(&patch), patch)?)
         }
         "delete" => Verb::Delete(object()),
+        "state" => Verb::State(matches.get_one::<String>("object").cloned()),
         other => {
             let action = kind.actions().iter().find(|action| action.name == other);
             let action = action.ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))?;

@@ -4,18 +4,24 @@
 //! codes of [`exit`]; every change carries a request id, so that a broken connection is tried again without doing
 //! anything twice. Not here: any rule about the cloud; the manager judges.
 
+mod administration;
 mod appliance;
 mod apply;
 mod client;
+mod console;
 mod diagnostics;
 pub mod exit;
+mod explain;
 mod kinds;
+mod machine;
 mod object;
 mod output;
 mod status;
 mod table;
+mod template;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod waiting;
 
 use std::process::ExitCode;
@@ -25,7 +31,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use reqwest::Method;
 
 use self::appliance::ApplianceCommand;
-use self::client::Client;
+use self::client::{Client, Place};
 use self::kinds::Kinds;
 
 pub use self::client::Failure;
@@ -35,15 +41,8 @@ pub use self::client::Failure;
 #[command(name = "sluice", version, about = "Networks and system VMs of a cloud")]
 #[command(after_help = exit::HELP)]
 pub struct Cli {
-    /// The manager.
-    #[arg(
-        long,
-        global = true,
-        env = "SLUICE_MANAGER",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:3920"
-    )]
-    manager: String,
+    #[command(flatten)]
+    place: Place,
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
     json: bool,
@@ -69,23 +68,44 @@ enum Command {
     Diff(apply::DiffArgs),
     /// Print the cloud as a description that applies empty.
     Export,
-    /// What the wanted configuration would change on an appliance, asked from the appliance itself.
+    /// The same as `appliance plan`.
+    #[command(hide = true)]
     Plan {
         /// Its id.
         appliance: String,
     },
-    /// Write the boot document of an appliance, with a fresh certificate and key, to a file that only you can read.
+    /// Why a connection passes or does not: the rules that it meets, what becomes of its addresses, who decides.
+    Explain(explain::ExplainArgs),
+    /// The same as `appliance boot-document`.
+    #[command(hide = true)]
     BootDocument(appliance::BootArgs),
-    /// The log of an appliance.
+    /// The same as `appliance logs`.
+    #[command(hide = true)]
     Logs(appliance::LogArgs),
+    /// Open the console of a VM in the browser, by a link that its first browser alone can use.
+    Console(console::ConsoleArgs),
     /// Everything taken from a pool, with owner and state.
     Allocations {
         /// Only this pool, such as `public:z-1`.
         #[arg(long)]
         pool: Option<String>,
     },
+    /// Templates of the system VMs themselves.
+    #[command(subcommand)]
+    Template(template::TemplateCommand),
+    /// Write the whole store and the authority's key into a file that only you can read; `sluice-manager restore` puts it
+    /// back.
+    Backup(administration::BackupArgs),
     /// Push again from a store that was put back.
     Resume,
+    /// Who changed what, from where; the newest first.
+    Audit(administration::AuditArgs),
+    /// Who may call the manager over TCP.
+    #[command(subcommand)]
+    Token(administration::TokenCommand),
+    /// The certificate authority of the appliances.
+    #[command(subcommand)]
+    Ca(administration::CaCommand),
     /// Virtual wires and machines on this computer; needs no manager.
     #[command(subcommand)]
     Lab(sluice_lab::LabCommand),
@@ -98,8 +118,13 @@ enum Command {
 
 /// Runs the command line and says how it went.
 pub async fn run(cli: Cli) -> ExitCode {
+    let json = cli.json;
     match dispatch(cli).await {
         Ok(code) => code,
+        Err(failure) if json => {
+            output::error(&format!("{:#}", serde_json::json!(failure.problem())));
+            ExitCode::from(failure.exit_code())
+        }
         Err(failure) => {
             output::error(&failure.to_string());
             if let Some(hint) = failure.hint() {
@@ -111,7 +136,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    let (client, json) = (Client::new(&cli.manager)?, cli.json);
+    let (client, json) = (Client::new(&cli.place)?, cli.json);
     let client = &client.waiting(cli.wait.map(Duration::from_secs));
     match cli.command {
         Command::Object(Kinds(command)) => return object::run(client, json, command).await,
@@ -120,11 +145,18 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Apply(args) => return apply::apply(client, json, &args).await,
         Command::Export => apply::export(client, json).await?,
         Command::Diff(args) => return apply::diff(client, json, &args).await,
+        Command::Explain(args) => return explain::run(client, json, &args).await,
         Command::Plan { appliance } => appliance::plan(client, json, &appliance).await?,
         Command::BootDocument(args) => appliance::boot_document(client, &args).await?,
         Command::Logs(args) => appliance::logs(client, json, &args).await?,
+        Command::Console(args) => return console::run(client, json, args).await,
         Command::Allocations { pool } => object::allocations(client, json, pool).await?,
+        Command::Template(command) => return template::run(client, json, &command).await,
+        Command::Backup(args) => administration::backup(client, &args).await?,
         Command::Resume => client.done(Method::POST, "/v1/resume").await?,
+        Command::Audit(args) => administration::audit(client, json, &args).await?,
+        Command::Token(command) => administration::token(client, json, command).await?,
+        Command::Ca(command) => administration::authority(client, json, command).await?,
         Command::Lab(command) => return lab(command).await,
         Command::Completions { shell } => completions(shell),
     }

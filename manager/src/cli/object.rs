@@ -1,5 +1,6 @@
 //! Create, list, show, update, delete: the same for every kind of object.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use reqwest::Method;
@@ -9,6 +10,7 @@ use super::client::{Client, Failure};
 use super::kinds::{KindCommand, Verb};
 use super::table::{Column, record, render};
 use super::{output, waiting};
+use crate::kinds::{AnyKind, by_word};
 
 const ALLOCATIONS: &[Column] = &[
     ("POOL", "/pool"),
@@ -31,7 +33,15 @@ pub(super) async fn run(
     let one = |object: &str| format!("{path}/{}", segment(object));
     let (answer, word): (Value, _) = match verb {
         Verb::List(filter) => {
-            list(json, &client.get(&format!("{path}{}", query(&filter))).await?, kind.columns());
+            let mut rows = client.get(&format!("{path}{}", query(&filter))).await?;
+            if !json {
+                name(client, kind, &mut rows).await?;
+            }
+            list(json, &rows, kind.columns());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::State(object) => {
+            state(client, json, kind, object).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Show(object) => {
@@ -56,6 +66,51 @@ pub(super) async fn run(
         None => show(json, &answer),
     };
     waiting::changed(client, json, &answer, told).await
+}
+
+/// Puts names in the place of ids, in the columns that refer to other objects: people know them by these.
+async fn name(client: &Client, kind: &dyn AnyKind, rows: &mut Value) -> Result<(), Failure> {
+    for key in kind.keys() {
+        let shown =
+            kind.columns().iter().any(|(_, place)| place.strip_prefix('/') == Some(key.field));
+        let Some(other) = key.refers.and_then(by_word).filter(|_| shown) else { continue };
+        let others: Vec<Value> = client.get(&other.names().path()).await?;
+        let text = |one: &Value, field: &str| one.get(field)?.as_str().map(str::to_owned);
+        let names: BTreeMap<String, String> =
+            others.iter().filter_map(|one| Some((text(one, "id")?, text(one, "name")?))).collect();
+        for cell in rows.as_array_mut().into_iter().flatten().filter_map(|r| r.get_mut(key.field)) {
+            if let Some(name) = cell.as_str().and_then(|id| names.get(id)) {
+                *cell = Value::from(name.as_str());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints what appliances say of one object, or of all of its kind.
+async fn state(
+    client: &Client,
+    json: bool,
+    kind: &dyn AnyKind,
+    object: Option<String>,
+) -> Result<(), Failure> {
+    let path = kind.names().path();
+    let objects = match object {
+        Some(object) => vec![object],
+        None => {
+            let all: Vec<Value> = client.get(&path).await?;
+            let ids = all.iter().filter_map(|one| one["id"].as_str());
+            ids.map(str::to_owned).collect()
+        }
+    };
+    let mut rows = Vec::new();
+    for object in objects {
+        let more: Vec<Value> = client.get(&format!("{path}/{}/state", segment(&object))).await?;
+        rows.extend(more);
+    }
+    let columns = kind.state().map_or(&[][..], |state| state.columns);
+    list(json, &Value::Array(rows), columns);
+    Ok(())
 }
 
 fn query(filter: &[(String, String)]) -> String {
@@ -92,9 +147,15 @@ pub(super) fn list(json: bool, rows: &Value, columns: &[Column]) {
 
 pub(super) fn show(json: bool, object: &Value) {
     if json {
-        output::line(&format!("{object:#}"));
-    } else {
-        output::print(&record(object));
+        return output::line(&format!("{object:#}"));
+    }
+    let mut object = object.clone();
+    let once = object.as_object_mut().and_then(|fields| fields.remove("once"));
+    output::print(&record(&object));
+    // as they are, so that they can be put into a file
+    let secrets = once.iter().filter_map(Value::as_object).flat_map(|objects| objects.values());
+    for secret in secrets.filter_map(Value::as_object).flat_map(|fields| fields.values()) {
+        output::line(secret.as_str().unwrap_or_default().trim_end());
     }
 }
 

@@ -35,6 +35,9 @@ fn help_texts_are_the_golden_ones() {
     compare("sluice.txt", &help(&[]));
     compare("apply.txt", &help(&["apply"]));
     compare("appliance.txt", &help(&["appliance"]));
+    compare("console.txt", &help(&["console"]));
+    compare("token-create.txt", &help(&["token", "create"]));
+    compare("ca.txt", &help(&["ca"]));
 }
 
 fn help(words: &[&str]) -> String {

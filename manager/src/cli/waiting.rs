@@ -20,12 +20,17 @@ pub(super) async fn changed(
     answer: &Value,
     show: impl FnOnce(),
 ) -> Result<ExitCode, Failure> {
+    let effects = answer.get("effects").cloned().unwrap_or_default();
+    let effects: Vec<Effect> = serde_json::from_value(effects).unwrap_or_default();
+    for effect in effects.iter().filter(|_| !json) {
+        for finding in &effect.findings {
+            output::error(&format!("{}: {finding}", effect.appliance));
+        }
+    }
     let Some(patience) = client.wait() else {
         show();
         return Ok(ExitCode::SUCCESS);
     };
-    let effects = answer.get("effects").cloned().unwrap_or_default();
-    let effects: Vec<Effect> = serde_json::from_value(effects).unwrap_or_default();
     if !json {
         show();
     }
@@ -42,7 +47,8 @@ pub(super) async fn changed(
     Ok(verdict(&settled))
 }
 
-async fn wait(
+/// Waits until `effect` is settled, or what it is at `until`.
+pub(super) async fn wait(
     client: &Client,
     effect: &Effect,
     until: Instant,
@@ -50,7 +56,7 @@ async fn wait(
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let seconds = left.min(STEP).as_secs_f64().ceil();
-        let Effect { appliance, generation } = effect;
+        let Effect { appliance, generation, .. } = effect;
         let path = format!("/v1/appliances/{appliance}/generations/{generation}?wait={seconds}");
         match client.get::<GenerationStatus>(&path).await {
             Ok(status) if status.state.is_final() || left.is_zero() => return Ok(status),

@@ -5,7 +5,7 @@
 
 use sluice_api::config::{ProxyDocument, RouterDocument, SsvmDocument};
 
-use super::{ApplianceModel, balancer, public, ssvm, vpc, vpn};
+use super::{ApplianceModel, balancer, proxy, public, ssvm, vpc, vpn};
 use crate::error::Error;
 use crate::store::Conn;
 
@@ -24,13 +24,12 @@ pub(super) async fn router(
 }
 
 /// Areas of a console proxy.
-#[expect(clippy::unused_async, reason = "areas read the store")]
 pub(super) async fn proxy(
-    _conn: &mut Conn,
-    _model: &ApplianceModel,
-    _config: &mut ProxyDocument,
+    conn: &mut Conn,
+    model: &ApplianceModel,
+    config: &mut ProxyDocument,
 ) -> Result<(), Error> {
-    Ok(())
+    proxy::add(conn, model, config).await
 }
 
 /// Areas of a secondary storage VM.

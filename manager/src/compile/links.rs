@@ -66,9 +66,12 @@ fn public(model: &ApplianceModel, up: &UplinkModel) -> Result<Link, CompileError
 fn guest(model: &ApplianceModel, network: &NetworkModel) -> Result<Link, CompileError> {
     let carrier = trunk(model, &network.physical_network, "guest VLANs")?;
     let mtu = network.mtu.unwrap_or(carrier.mtu);
-    let address = interface(network.gateway, network.cidr.prefix())?;
+    let mut addresses = vec![interface(network.gateway, network.cidr.prefix())?];
+    if let Some(ipv6) = network.ipv6.and_then(super::network::ipv6) {
+        addresses.push(InterfaceAddress::new(IpAddr::V6(ipv6.gateway), ipv6.cidr.prefix())?);
+    }
     let (link, role) = (network.link.clone(), LinkRole::Guest);
-    Ok(vlan(link, role, &carrier.link, network.vlan, mtu, vec![address]))
+    Ok(vlan(link, role, &carrier.link, network.vlan, mtu, addresses))
 }
 
 fn trunk<'a>(

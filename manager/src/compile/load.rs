@@ -1,7 +1,10 @@
 //! From the store to the model of one appliance: all reads are here, so that the compilation itself is pure.
 
+use sluice_api::boot::Role;
+
 use crate::error::Error;
 use crate::kinds::appliance::{Appliance, ApplianceNic, NicPurpose, Uplink};
+use crate::kinds::dns_record::DnsRecord;
 use crate::kinds::network::Network;
 use crate::kinds::physical_network::PhysicalNetwork;
 use crate::kinds::private_gateway::PrivateGateway;
@@ -12,7 +15,10 @@ use crate::kinds::{dynamic, guest};
 use crate::store::Conn;
 use crate::store::objects::ALL;
 
-use super::{ApplianceModel, Carrier, NetworkModel, PrivateModel, PublicIpModel, UplinkModel};
+use super::{
+    ApplianceModel, Carrier, ConsoleModel, NetworkModel, OtherProxy, PrivateModel, PublicIpModel,
+    UplinkModel,
+};
 
 /// All that the configuration of `appliance` is made of.
 pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<ApplianceModel, Error> {
@@ -38,13 +44,16 @@ pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<Appli
     for network in dynamic::load::<Network>(conn, &router, ALL).await? {
         networks.push(network_model(conn, &network).await?);
     }
+    let dns = zone.dns();
     Ok(ApplianceModel {
         appliance: appliance.id.clone(),
+        zone: zone.id.clone(),
         control_mac: control.ok_or_else(missing)?.mac,
         control: appliance.control,
         control_gateway: zone.control_gateway,
         storage_address: appliance.storage_address,
         managers: zone.managers,
+        dns,
         resolvers: zone.resolvers,
         carriers: carriers(conn, appliance).await?,
         uplinks,
@@ -56,7 +65,32 @@ pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<Appli
             .map(private)
             .collect(),
         certificate: appliance.certificate,
+        console: console(conn, appliance).await?,
         allowed_sources: appliance.allowed_sources.clone(),
+    })
+}
+
+async fn console(conn: &mut Conn, appliance: &Appliance) -> Result<ConsoleModel, Error> {
+    if appliance.role != Role::Proxy {
+        return Ok(ConsoleModel::default());
+    }
+    let proxies = [("zone", appliance.zone.as_str()), ("role", "proxy")];
+    let mut others: Vec<Appliance> = dynamic::load(conn, &proxies, ALL).await?;
+    others.retain(|other| other.id != appliance.id);
+    let other = |other: &Appliance| OtherProxy {
+        id: other.id.clone(),
+        origin: other.browsed_at(),
+        draining: other.draining,
+    };
+    Ok(ConsoleModel {
+        certificate: appliance.certificate_chain.zip(appliance.certificate_key),
+        hosts: appliance.hosts.clone(),
+        frame_ancestors: appliance.frame_ancestors.clone(),
+        trusted_proxies: appliance.trusted_proxies.clone(),
+        prefix: appliance.prefix.clone(),
+        cookie_key: appliance.cookie_key,
+        draining: appliance.draining,
+        others: others.iter().map(other).collect(),
     })
 }
 
@@ -114,6 +148,8 @@ async fn network_model(conn: &mut Conn, network: &Network) -> Result<NetworkMode
         what: "network",
         reason: format!("{} has a router but no link", network.id),
     })?;
+    let records: Vec<DnsRecord> =
+        dynamic::load(conn, &[("network", network.id.as_str())], ALL).await?;
     Ok(NetworkModel {
         id: network.id.clone(),
         link,
@@ -121,9 +157,11 @@ async fn network_model(conn: &mut Conn, network: &Network) -> Result<NetworkMode
         vlan: network.vlan,
         cidr: network.cidr,
         gateway: network.gateway,
+        ipv6: network.ipv6_cidr,
         domain: network.domain.clone(),
         egress: network.egress,
-        lease_seconds: network.lease_seconds,
+        dhcp: network.dhcp(),
+        dns: network.dns(records.into_iter().map(DnsRecord::served).collect()),
         mtu: network.mtu,
         source_nat: network.source_nat,
         acl: network.acl.clone(),

@@ -9,6 +9,7 @@ mod balancer;
 mod links;
 mod load;
 mod network;
+mod proxy;
 mod public;
 mod ssvm;
 mod vpc;
@@ -19,12 +20,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use sluice_api::boot::Role;
 use sluice_api::config::vpn::VpnConfig;
 use sluice_api::config::{
-    ApplianceConfig, Control, DnsConfig, EgressPolicy, Guest, ProxyConfig, ProxyPart, Route,
-    RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart,
+    ApplianceConfig, Control, DhcpConfig, DnsConfig, EgressPolicy, Guest, NetworkDns, ProxyConfig,
+    ProxyPart, Route, RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart, Uplink,
 };
 use sluice_api::types::{
-    ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName,
-    InterfaceAddress, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId, VlanId,
+    ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName, HostPattern,
+    InterfaceAddress, LinkName, MacAddr, Mtu, ObjectId, Origin, PathPrefix, VlanId,
 };
 
 use crate::error::Error;
@@ -37,6 +38,8 @@ use crate::store::Conn;
 pub struct ApplianceModel {
     /// Its id, also its host name.
     pub appliance: ApplianceId,
+    /// Id of its zone.
+    pub zone: ObjectId,
     /// Control NIC.
     pub control_mac: MacAddr,
     /// Control address.
@@ -47,6 +50,8 @@ pub struct ApplianceModel {
     pub managers: Vec<Cidr>,
     /// The zone's resolvers.
     pub resolvers: Vec<IpAddr>,
+    /// What routers do with the rest of the world's names.
+    pub dns: DnsConfig,
     /// Its address on the storage network.
     pub storage_address: Option<InterfaceAddress>,
     /// NICs besides the control NIC.
@@ -61,8 +66,42 @@ pub struct ApplianceModel {
     pub private: Vec<PrivateModel>,
     /// Blob of the certificate chain and key that it shows to the public.
     pub certificate: Option<BlobDigest>,
+    /// What browsers see of a console proxy.
+    pub console: ConsoleModel,
     /// Private networks that images may come from.
     pub allowed_sources: Vec<Cidr>,
+}
+
+/// What browsers see of a console proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsoleModel {
+    /// Blobs of certificate chain and key.
+    pub certificate: Option<(BlobDigest, BlobDigest)>,
+    /// Its names.
+    pub hosts: Vec<HostPattern>,
+    /// Origins whose pages may show a console in a frame.
+    pub frame_ancestors: Vec<Origin>,
+    /// Reverse proxies before it.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Path under which everything is.
+    pub prefix: PathPrefix,
+    /// Blob of the key by which browsers are known again.
+    pub cookie_key: Option<BlobDigest>,
+    /// It takes no new sessions.
+    pub draining: bool,
+    /// The zone's other console proxies.
+    pub others: Vec<OtherProxy>,
+}
+
+/// Another console proxy of the same zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherProxy {
+    /// Its id.
+    pub id: ApplianceId,
+    /// Where browsers find it.
+    pub origin: Option<Origin>,
+    /// It takes no new sessions.
+    pub draining: bool,
 }
 
 /// A link to a private network.
@@ -138,12 +177,16 @@ pub struct NetworkModel {
     pub cidr: Cidr,
     /// The router's address in it.
     pub gateway: Ipv4Addr,
+    /// Its IPv6 prefix.
+    pub ipv6: Option<Cidr>,
     /// Domain of its guests.
     pub domain: DomainName,
     /// May guests open connections to the outside?
     pub egress: EgressPolicy,
-    /// DHCP lease time.
-    pub lease_seconds: LeaseSeconds,
+    /// What DHCP says in it.
+    pub dhcp: DhcpConfig,
+    /// What of the name service is its own.
+    pub dns: NetworkDns,
     /// Largest packet of its guests; none: the carrier's.
     pub mtu: Option<Mtu>,
     /// The address with which its guests leave, one of the appliance's.
@@ -226,8 +269,9 @@ fn router(model: &ApplianceModel) -> Result<RouterDocument, CompileError> {
     let router = RouterConfig {
         hostname: hostname(&model.appliance)?,
         networks: networks.into_iter().map(|net| network::guest_network(model, net)).collect(),
-        dns: DnsConfig { upstreams: model.resolvers.clone(), ..DnsConfig::default() },
+        dns: model.dns.clone(),
         public_addresses: Vec::new(),
+        uplinks: uplinks(model),
         firewall: Vec::new(),
         egress_rules: Vec::new(),
         static_nat: Vec::new(),
@@ -261,6 +305,12 @@ impl ApplianceModel {
     pub fn network(&self, id: &ObjectId) -> Option<&NetworkModel> {
         self.networks.iter().find(|network| &network.id == id)
     }
+}
+
+/// Only where there are several: what there is one of needs no choice.
+fn uplinks(model: &ApplianceModel) -> Vec<Uplink> {
+    let all = model.uplinks.iter().filter(|_| model.uplinks.len() > 1);
+    all.map(|up| Uplink { link: up.link.clone(), gateway: up.gateway }).collect()
 }
 
 fn hostname(appliance: &ApplianceId) -> Result<HostName, CompileError> {

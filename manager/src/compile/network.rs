@@ -1,6 +1,9 @@
 //! Guest networks: policy, source NAT, DHCP and guests.
 
-use sluice_api::config::{DhcpConfig, Guest, GuestNetwork, NetworkDns, SourceNat};
+use std::net::{IpAddr, Ipv6Addr};
+
+use sluice_api::config::{Guest, GuestNetwork, NetworkIpv6, SourceNat};
+use sluice_api::types::Cidr;
 
 use super::{ApplianceModel, NetworkModel};
 
@@ -14,14 +17,22 @@ pub(super) fn guest_network(model: &ApplianceModel, network: &NetworkModel) -> G
         link: network.link.clone(),
         cidr: network.cidr,
         gateway: network.gateway,
+        ipv6: network.ipv6.and_then(ipv6),
         domain: network.domain.clone(),
         acl: network.acl.clone(),
         egress: network.egress,
         source_nat,
-        dhcp: DhcpConfig { lease_seconds: network.lease_seconds, ..DhcpConfig::default() },
-        dns: NetworkDns::default(),
+        dhcp: network.dhcp.clone(),
+        dns: network.dns.clone(),
         guests: sorted(&network.guests),
     }
+}
+
+/// The router has the first address.
+pub(super) fn ipv6(cidr: Cidr) -> Option<NetworkIpv6> {
+    let IpAddr::V6(network) = cidr.network() else { return None };
+    let gateway = Ipv6Addr::from_bits(network.to_bits() + 1);
+    Some(NetworkIpv6 { cidr, gateway })
 }
 
 /// By address, so that the order in which guests came leaves no trace.

@@ -29,6 +29,7 @@ pub(super) async fn add(
             public,
             sources: rule.sources,
             traffic,
+            until: rule.until,
         });
     }
     for rule in dynamic::load::<egress_rule::EgressRule>(conn, &own, ALL).await? {
@@ -39,6 +40,7 @@ pub(super) async fn add(
             sources: rule.sources,
             destinations: rule.destinations,
             traffic,
+            until: rule.until,
         });
     }
     for rule in dynamic::load::<static_nat::StaticNat>(conn, &own, ALL).await? {
@@ -49,6 +51,7 @@ pub(super) async fn add(
             public,
             network: rule.network,
             guest,
+            until: rule.until,
         });
     }
     for forward in dynamic::load::<port_forward::PortForward>(conn, &own, ALL).await? {
@@ -73,6 +76,7 @@ fn port_forward_of(
         guest,
         guest_port: forward.guest_port,
         sources: forward.sources,
+        until: forward.until,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sluice_api::config::SsvmDocument;
-use sluice_api::config::ssvm::{Grant, ImageStore, Job, Listener, Permission, What};
+use sluice_api::config::ssvm::{Grant, ImageStore, Listener, Permission};
 
 use super::ApplianceModel;
 use crate::error::Error;
@@ -31,26 +31,25 @@ pub(super) async fn add(
         role.stores.push(ImageStore { id, kind, read_only, full_percent });
     }
     for image in dynamic::load::<image::Image>(conn, &own, ALL).await? {
-        role.jobs.push(job_of(image));
+        role.limits.object_bytes = role.limits.object_bytes.max(image.most_bytes);
+        role.jobs.extend(image.job());
     }
     for grant in dynamic::load::<ImageGrant>(conn, &own, ALL).await? {
         let image: image::Image = dynamic::by_id(conn, &grant.image).await?;
-        role.grants.push(grant_of(grant, &image));
+        role.grants.extend(grant_of(grant, &image));
     }
     role.listeners = model.certificate.iter().flat_map(|tls| listeners(model, *tls)).collect();
     Ok(())
 }
 
-fn job_of(image: image::Image) -> Job {
-    let (source, place) = (image.source(), image.place());
-    let image::Image { id, image_store: store, format, checksum, .. } = image;
-    Job { id, what: What::Import { source, store, place, format, checksum } }
-}
-
-fn grant_of(grant: ImageGrant, image: &image::Image) -> Grant {
+/// None: nobody sends what is there, or fetches what is being removed.
+fn grant_of(grant: ImageGrant, image: &image::Image) -> Option<Grant> {
+    if image.erased {
+        return None;
+    }
     let permission = match grant.permission {
         ImagePermission::Upload => {
-            Permission::Upload { job: image.id.clone(), most_bytes: grant.most_bytes }
+            Permission::Upload { job: image.job()?.id, most_bytes: grant.most_bytes }
         }
         ImagePermission::Download => Permission::Download {
             store: image.image_store.clone(),
@@ -58,9 +57,10 @@ fn grant_of(grant: ImageGrant, image: &image::Image) -> Grant {
             file_name: None,
             most_downloads: grant.most_downloads,
             bytes_per_second: grant.bytes_per_second,
+            redirect_seconds: grant.redirect_seconds,
         },
     };
-    Grant { id: grant.id, token: grant.token, expires: grant.expires, permission }
+    Some(Grant { id: grant.id, token: grant.token, expires: grant.expires, permission })
 }
 
 /// Its public addresses; without a certificate nobody is served, for tokens are no secret on plain HTTP.

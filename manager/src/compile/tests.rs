@@ -67,9 +67,11 @@ fn network(id: &str, vlan: &str, third: u8) -> NetworkModel {
         vlan: parse(vlan),
         cidr: parse(&format!("10.1.{third}.0/24")),
         gateway: Ipv4Addr::new(10, 1, third, 1),
+        ipv6: None,
         domain: parse("net.example"),
         egress: EgressPolicy::Allow,
-        lease_seconds: LeaseSeconds::DAY,
+        dhcp: DhcpConfig::default(),
+        dns: NetworkDns::default(),
         mtu: None,
         source_nat: Some(Ipv4Addr::new(198, 51, 100, 10 + third)),
         acl: None,
@@ -80,12 +82,17 @@ fn network(id: &str, vlan: &str, third: u8) -> NetworkModel {
 fn model(networks: Vec<NetworkModel>) -> ApplianceModel {
     ApplianceModel {
         appliance: parse("r-1"),
+        zone: parse("z-1"),
         control_mac: parse("02:00:00:00:00:01"),
         control: parse("169.254.0.10/20"),
         control_gateway: None,
         storage_address: None,
         managers: Vec::new(),
         resolvers: vec![parse("192.0.2.53"), parse("192.0.2.54")],
+        dns: DnsConfig {
+            upstreams: vec![parse("192.0.2.53"), parse("192.0.2.54")],
+            ..DnsConfig::default()
+        },
         carriers: vec![
             carrier(NicPurpose::Public, "pub0", "02:00:00:00:00:02"),
             carrier(NicPurpose::Trunk, "trunk0", "02:00:00:00:00:03"),
@@ -95,6 +102,7 @@ fn model(networks: Vec<NetworkModel>) -> ApplianceModel {
         networks,
         private: Vec::new(),
         certificate: None,
+        console: ConsoleModel::default(),
         allowed_sources: Vec::new(),
     }
 }

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use sluice_api::config::{AclAction, AclDirection, Traffic};
-use sluice_api::types::{AclNumber, ApplianceId, Cidr, ObjectId, PortRange};
+use sluice_api::types::{AclNumber, ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
 use super::acl_list::AclList;
-use super::rule::Stated;
+use super::rule::{self, Stated};
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
-use crate::model::RuleProtocol;
+use crate::model::{RuleProtocol, Until};
 
 /// A rule of an access control list; fields as in [`AclRuleSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -43,6 +43,9 @@ pub struct AclRule {
     pub icmp_code: Option<u8>,
     /// It came with its VPC and goes with it.
     pub with_vpc: bool,
+    /// When it ends, in UTC; none: never.
+    #[serde(default)]
+    pub until: Option<UtcTime>,
 }
 
 /// A rule of an access control list to be: the first that fits decides.
@@ -73,6 +76,10 @@ pub struct AclRuleSpec {
     /// Which ICMP code; needs a type. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icmp_code: Option<u8>,
+    /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
+    /// allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Changes to a rule of an access control list; what is left out stays.
@@ -91,6 +98,9 @@ pub struct AclRulePatch {
     /// New ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
+    /// New end, in UTC; `never` takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 impl AclRuleSpec {
@@ -112,6 +122,7 @@ impl AclRuleSpec {
                 ports: None,
                 icmp_type: None,
                 icmp_code: None,
+                until: None,
             })
         };
         Ok(vec![rule("in", "1", AclDirection::Ingress)?, rule("out", "2", AclDirection::Egress)?])
@@ -138,6 +149,7 @@ impl Kind for AclRule {
         ("PROTOCOL", "/protocol"),
         ("PORTS", "/ports"),
         ("NETWORKS", "/networks"),
+        ("UNTIL", "/until"),
     ];
 
     type Spec = AclRuleSpec;
@@ -167,6 +179,7 @@ impl Kind for AclRule {
             icmp_type: spec.icmp_type,
             icmp_code: spec.icmp_code,
             with_vpc: list.with_vpc,
+            until: rule::ahead(spec.until)?,
         };
         rule.traffic()?;
         rule.alone(context).await?;
@@ -182,6 +195,7 @@ impl Kind for AclRule {
         self.action = patch.action.unwrap_or(self.action);
         self.networks = patch.networks.unwrap_or_else(|| self.networks.clone());
         self.ports = patch.ports.or(self.ports);
+        self.until = patch.until.map_or(self.until, Until::end);
         self.traffic()?;
         self.alone(context).await
     }

@@ -8,25 +8,26 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use sluice_api::boot::Role;
 use sluice_api::types::{
-    ApplianceId, BlobDigest, Cidr, InterfaceAddress, LinkName, MacAddr, ObjectId, Secret, VlanId,
+    ApplianceId, BlobDigest, Cidr, HostPattern, InterfaceAddress, LinkName, MacAddr, ObjectId,
+    Origin, PathPrefix, Secret, VlanId,
 };
 use utoipa::ToSchema;
 
 use super::network::Network;
+pub use super::nic::take_mac;
+pub(super) use super::nic::{free_link, link};
 use super::physical_network::PhysicalNetwork;
 use super::private_gateway::PrivateGateway;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose, ipv4};
 use super::public_range::PublicRange;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names};
-use crate::alloc::{Pool, PoolClass, PoolName, mac_number, random_mac};
+use super::{Column, Context, Key, Kind, Names, console_home, role};
+use crate::alloc::{Pool, PoolClass, PoolName, mac_number};
 use crate::error::Error;
 use crate::store::{Taken, allocations, wanted};
 
 /// Control addresses that appliances never get: managers, gateways and the lab's own services sit there.
 const KEPT_CONTROL_ADDRESSES: i64 = 9;
-/// How often a random MAC is drawn; with 46 bits the second is needed once in a million clouds.
-const DRAWS: usize = 8;
 
 /// A system VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -61,6 +62,33 @@ pub struct Appliance {
     /// Digest of the certificate chain and key that a proxy or ssvm shows to the public.
     #[serde(default)]
     pub certificate: Option<BlobDigest>,
+    /// Digest of its chain alone.
+    #[serde(default)]
+    pub certificate_chain: Option<BlobDigest>,
+    /// Digest of its key alone.
+    #[serde(default)]
+    pub certificate_key: Option<BlobDigest>,
+    /// Names that browsers call a proxy by.
+    #[serde(default)]
+    pub hosts: Vec<HostPattern>,
+    /// Origins whose pages may show a console of a proxy in a frame.
+    #[serde(default)]
+    pub frame_ancestors: Vec<Origin>,
+    /// Reverse proxies before a proxy.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Cidr>,
+    /// Where browsers find a proxy; none: `https://` and the first of `hosts`.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// Path under which a proxy has everything.
+    #[serde(default)]
+    pub prefix: PathPrefix,
+    /// A proxy that takes no new sessions.
+    #[serde(default)]
+    pub draining: bool,
+    /// Digest of the key by which all proxies of the zone know browsers again.
+    #[serde(default)]
+    pub cookie_key: Option<BlobDigest>,
     /// Private networks that an ssvm may bring images in from.
     #[serde(default)]
     pub allowed_sources: Vec<Cidr>,
@@ -134,6 +162,24 @@ pub struct ApplianceSpec {
     /// Private networks that an ssvm may bring images in from. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_sources: Vec<Cidr>,
+    /// Names that browsers call a proxy by. Default: none, and nobody is served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostPattern>,
+    /// Origins whose pages may show a console of a proxy in a frame. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frame_ancestors: Vec<Origin>,
+    /// Reverse proxies before a proxy, whose word on who the client is counts. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Cidr>,
+    /// Where browsers find a proxy, as its links say. Default: `https://` and the first of `hosts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Path under which a proxy has everything, such as `/console` behind a reverse proxy. Default `/`.
+    #[serde(default)]
+    pub prefix: PathPrefix,
+    /// Takes a proxy no new sessions? Those that run go on, and its links lead to the zone's other proxies. Default false.
+    #[serde(default)]
+    pub draining: bool,
     /// A router that is made with its network.
     #[serde(skip)]
     pub with_network: bool,
@@ -149,6 +195,24 @@ pub struct AppliancePatch {
     /// New networks that images may come from; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_sources: Option<Vec<Cidr>>,
+    /// New names of a proxy; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<HostPattern>>,
+    /// New origins that may show a console in a frame; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_ancestors: Option<Vec<Origin>>,
+    /// New reverse proxies; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<Vec<Cidr>>,
+    /// Where browsers find a proxy now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// New path under which a proxy has everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<PathPrefix>,
+    /// Takes a proxy no new sessions from now on? Its links move to the zone's other proxies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<bool>,
 }
 
 impl ApplianceSpec {
@@ -163,6 +227,12 @@ impl ApplianceSpec {
             storage_address: None,
             certificate: None,
             allowed_sources: Vec::new(),
+            hosts: Vec::new(),
+            frame_ancestors: Vec::new(),
+            trusted_proxies: Vec::new(),
+            origin: None,
+            prefix: PathPrefix::default(),
+            draining: false,
             with_network: false,
         }
     }
@@ -220,9 +290,10 @@ impl Kind for Appliance {
             .parse()
             .map_err(|_| Error::Corrupt { what: "id", reason: format!("{id} is none") })?;
         let storage = storage_network(context, &zone, &spec).await?;
-        let certificate = match &spec.certificate {
-            Some(pem) => Some(context.keep(pem.reveal().as_bytes()).await?),
-            None => None,
+        let certificate = role::certificate(context, spec.certificate.as_ref()).await?;
+        let cookie_key = match spec.role {
+            Role::Proxy => Some(role::cookie_key(context, &zone.id).await?),
+            Role::Router | Role::Ssvm => None,
         };
         let mac = take_mac(context, None, nic_of(context, &appliance)).await?;
         let control = ApplianceNic {
@@ -243,8 +314,17 @@ impl Kind for Appliance {
             uplinks: Vec::new(),
             storage_network: storage,
             storage_address: spec.storage_address,
-            certificate,
+            certificate: certificate.map(|it| it.whole),
+            certificate_chain: certificate.map(|it| it.chain),
+            certificate_key: certificate.map(|it| it.key),
             allowed_sources: spec.allowed_sources,
+            hosts: spec.hosts,
+            frame_ancestors: spec.frame_ancestors,
+            trusted_proxies: spec.trusted_proxies,
+            origin: spec.origin,
+            prefix: spec.prefix,
+            draining: spec.draining,
+            cookie_key,
             asked_range: spec.public_range,
         })
     }
@@ -270,11 +350,23 @@ impl Kind for Appliance {
         context: &mut Context<'_>,
         patch: AppliancePatch,
     ) -> Result<(), Error> {
-        if let Some(pem) = &patch.certificate {
-            self.certificate = Some(context.keep(pem.reveal().as_bytes()).await?);
+        if let Some(new) = role::certificate(context, patch.certificate.as_ref()).await? {
+            self.certificate = Some(new.whole);
+            (self.certificate_chain, self.certificate_key) = (Some(new.chain), Some(new.key));
         }
+        self.hosts = patch.hosts.unwrap_or_else(|| self.hosts.clone());
+        self.frame_ancestors =
+            patch.frame_ancestors.unwrap_or_else(|| self.frame_ancestors.clone());
+        self.trusted_proxies =
+            patch.trusted_proxies.unwrap_or_else(|| self.trusted_proxies.clone());
         self.allowed_sources =
             patch.allowed_sources.unwrap_or_else(|| self.allowed_sources.clone());
+        self.origin = patch.origin.or_else(|| self.origin.clone());
+        self.prefix = patch.prefix.unwrap_or_else(|| self.prefix.clone());
+        self.draining = patch.draining.unwrap_or(self.draining);
+        if patch.draining == Some(true) {
+            console_home::leave(context, self).await?;
+        }
         Ok(())
     }
 
@@ -302,8 +394,27 @@ impl Kind for Appliance {
         !self.with_network
     }
 
-    async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
-        Ok(vec![self.id.clone()])
+    async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
+        let mut touched = vec![self.id.clone()];
+        if self.role == Role::Proxy {
+            // the others say where it is
+            touched.extend(role::proxies(context, &self.zone).await?.into_iter().map(|it| it.id));
+        }
+        Ok(touched)
+    }
+}
+
+impl Appliance {
+    /// Where browsers find a proxy; none: it has no name that a link could have.
+    pub fn browsed_at(&self) -> Option<Origin> {
+        let named = || {
+            // a pattern is no name
+            let host =
+                self.hosts.first().map(ToString::to_string).filter(|it| !it.contains('*'))?;
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            format!("https://{host}").parse().ok()
+        };
+        self.origin.clone().or_else(named)
     }
 }
 
@@ -339,29 +450,6 @@ fn nic_of<'t>(context: &Context<'t>, id: &'t ApplianceId) -> Taken<'t> {
     context.taken(id.as_str(), "appliance NIC", Some(id))
 }
 
-/// The name of a link: a stem and a number.
-pub(super) fn link(stem: &str, number: Option<usize>) -> Result<LinkName, Error> {
-    let number = number.map(|number| number.to_string()).unwrap_or_default();
-    format!("{stem}{number}")
-        .parse()
-        .map_err(|error| Error::Corrupt { what: "link name", reason: format!("{error}") })
-}
-
-/// The first name of `stem` that none of `used` has.
-pub(super) fn free_link<'a>(
-    stem: &str,
-    used: impl Iterator<Item = &'a LinkName> + Clone,
-) -> Result<LinkName, Error> {
-    let mut number = 0;
-    loop {
-        let name = link(stem, Some(number))?;
-        if !used.clone().any(|other| other == &name) {
-            return Ok(name);
-        }
-        number += 1;
-    }
-}
-
 async fn take_control(
     context: &mut Context<'_>,
     zone: &Zone,
@@ -379,28 +467,6 @@ async fn take_control(
     })?;
     InterfaceAddress::new(IpAddr::V4(ipv4(value)?), zone.control_cidr.prefix())
         .map_err(|error| Error::Corrupt { what: "control address", reason: error.to_string() })
-}
-
-/// Takes the MAC that was asked for, or a random one.
-pub async fn take_mac(
-    context: &mut Context<'_>,
-    asked: Option<MacAddr>,
-    taken: Taken<'_>,
-) -> Result<MacAddr, Error> {
-    let pool = PoolName::of_cloud(PoolClass::Mac);
-    if let Some(mac) = asked {
-        if allocations::take(context.conn, &pool, mac_number(mac), taken).await? {
-            return Ok(mac);
-        }
-        return Err(Error::Conflict { field: "mac", reason: format!("{mac} is taken") });
-    }
-    for _ in 0..DRAWS {
-        let mac = random_mac();
-        if allocations::take(context.conn, &pool, mac_number(mac), taken).await? {
-            return Ok(mac);
-        }
-    }
-    Err(Error::Exhausted { pool: "the MAC addresses".to_owned() })
 }
 
 /// What it served is gone: an appliance that was made with it and that no machine ever ran goes too, and frees all that

@@ -5,7 +5,6 @@ use sluice_api::types::{ApplianceId, ObjectId, Port, Weight};
 use utoipa::ToSchema;
 
 use super::balancer::Balancer;
-use super::public_ip::PublicIp;
 use super::{Column, Context, Key, Kind, Names, named, of_router, rule};
 use crate::error::Error;
 
@@ -67,6 +66,9 @@ pub struct BalancerMemberSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BalancerMemberPatch {
+    /// New port; a member with another port is another one to those who were bound to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
     /// New share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
@@ -118,8 +120,7 @@ impl Kind for BalancerMember {
         let balancer: Balancer = context.find(None, &spec.balancer).await?;
         let router = &balancer.router;
         let target = rule::target(context, router, &spec.guest, spec.network.as_ref()).await?;
-        let ip: PublicIp = context.get(&balancer.public_ip).await?;
-        ip.is_for(context, &target.network).await?;
+        balancer.may_lead_to(context, &target.network).await?;
         Ok(Self {
             id,
             name: spec.name,
@@ -140,6 +141,7 @@ impl Kind for BalancerMember {
         _: &mut Context<'_>,
         patch: BalancerMemberPatch,
     ) -> Result<(), Error> {
+        self.port = patch.port.or(self.port);
         self.weight = patch.weight.unwrap_or(self.weight);
         self.backup = patch.backup.unwrap_or(self.backup);
         self.drain = patch.drain.unwrap_or(self.drain);

@@ -1,6 +1,6 @@
 //! The transaction of a change, as kinds see it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_api::types::{ApplianceId, BlobDigest, ObjectId, Secret};
 
@@ -18,21 +18,41 @@ pub struct Context<'c> {
     pub conn: &'c mut Conn,
     /// The request's id.
     pub(crate) request: Option<&'c str>,
+    /// Who asked.
+    pub(crate) actor: &'c str,
     /// Appliances to compile before the transaction ends.
     pub(crate) touched: BTreeSet<ApplianceId>,
     /// The zones that a description is about: what it names without a zone is looked for there alone. Empty: anywhere.
     pub(crate) zones: Vec<ObjectId>,
+    /// A description is applied: nobody looks at what comes of a single object.
+    pub(crate) describing: bool,
+    /// Secrets by object, for this answer alone.
+    pub(crate) once: BTreeMap<ObjectId, BTreeMap<&'static str, String>>,
 }
 
 impl<'c> Context<'c> {
     /// A change that nothing is known of yet.
     pub(crate) fn new(conn: &'c mut Conn, request: Option<&'c str>) -> Self {
-        Self { conn, request, touched: BTreeSet::new(), zones: Vec::new() }
+        Self {
+            conn,
+            request,
+            actor: ACCOUNT,
+            touched: BTreeSet::new(),
+            zones: Vec::new(),
+            describing: false,
+            once: BTreeMap::new(),
+        }
     }
 
     /// Has the configuration of `appliance` compiled before the transaction ends.
     pub fn touch(&mut self, appliance: &ApplianceId) {
         self.touched.insert(appliance.clone());
+    }
+
+    /// Tells the caller a secret of an object, under `once` of the answer: it is kept nowhere, and a repeated request does
+    /// not get it again.
+    pub fn tell_once(&mut self, object: &ObjectId, field: &'static str, secret: &str) {
+        self.once.entry(object.clone()).or_default().insert(field, secret.to_owned());
     }
 
     /// For whom an item of a pool is taken: `owner` is the id of an object; `appliance` has to confirm its release.

@@ -1,14 +1,14 @@
 //! Egress rules: exceptions to a network's policy towards the outside (guide 11.14).
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange};
+use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
 use super::network::Network;
 use super::rule::{self, Stated};
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
-use crate::model::RuleProtocol;
+use crate::model::{RuleProtocol, Until};
 
 /// An egress rule; fields as in [`EgressRuleSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +36,9 @@ pub struct EgressRule {
     pub icmp_type: Option<u8>,
     /// Which ICMP code; none: all.
     pub icmp_code: Option<u8>,
+    /// When it ends, in UTC; none: never.
+    #[serde(default)]
+    pub until: Option<UtcTime>,
 }
 
 /// An egress rule to be: where the network's policy is `deny` this may leave, where it is `allow` this may not.
@@ -63,6 +66,10 @@ pub struct EgressRuleSpec {
     /// Where to. Default: anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<Cidr>,
+    /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
+    /// allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Changes to an egress rule; what is left out stays.
@@ -78,6 +85,9 @@ pub struct EgressRulePatch {
     /// New ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
+    /// New end, in UTC; `never` takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 impl Kind for EgressRule {
@@ -98,6 +108,7 @@ impl Kind for EgressRule {
         ("PORTS", "/ports"),
         ("SOURCES", "/sources"),
         ("DESTINATIONS", "/destinations"),
+        ("UNTIL", "/until"),
     ];
 
     type Spec = EgressRuleSpec;
@@ -131,6 +142,7 @@ impl Kind for EgressRule {
             ports: spec.ports,
             icmp_type: spec.icmp_type,
             icmp_code: spec.icmp_code,
+            until: rule::ahead(spec.until)?,
         };
         rule.stated().traffic()?;
         Ok(rule)
@@ -140,6 +152,7 @@ impl Kind for EgressRule {
         self.sources = patch.sources.unwrap_or_else(|| self.sources.clone());
         self.destinations = patch.destinations.unwrap_or_else(|| self.destinations.clone());
         self.ports = patch.ports.or(self.ports);
+        self.until = patch.until.map_or(self.until, Until::end);
         self.stated().traffic().map(drop)
     }
 }

@@ -1,14 +1,14 @@
 //! Firewall rules: what may come in to a public address of an isolated network (guide 11.14).
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange};
+use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
 use super::rule::{self, Stated};
 use super::vpc::Vpc;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
-use crate::model::RuleProtocol;
+use crate::model::{RuleProtocol, Until};
 
 /// A firewall rule; fields as in [`FirewallRuleSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -34,6 +34,9 @@ pub struct FirewallRule {
     pub icmp_code: Option<u8>,
     /// Where from; empty: anywhere.
     pub sources: Vec<Cidr>,
+    /// When it ends, in UTC; none: never.
+    #[serde(default)]
+    pub until: Option<UtcTime>,
 }
 
 /// A firewall rule to be. What no rule lets in is dropped.
@@ -58,6 +61,10 @@ pub struct FirewallRuleSpec {
     /// Where from, IPv4 networks. Default: anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Cidr>,
+    /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
+    /// allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Changes to a firewall rule; what is left out stays.
@@ -70,6 +77,9 @@ pub struct FirewallRulePatch {
     /// New ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
+    /// New end, in UTC; `never` takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 impl Kind for FirewallRule {
@@ -92,6 +102,7 @@ impl Kind for FirewallRule {
         ("PROTOCOL", "/protocol"),
         ("PORTS", "/ports"),
         ("SOURCES", "/sources"),
+        ("UNTIL", "/until"),
     ];
 
     type Spec = FirewallRuleSpec;
@@ -124,6 +135,7 @@ impl Kind for FirewallRule {
             icmp_type: spec.icmp_type,
             icmp_code: spec.icmp_code,
             sources: spec.sources,
+            until: rule::ahead(spec.until)?,
         };
         rule.stated().traffic()?;
         Ok(rule)
@@ -132,6 +144,7 @@ impl Kind for FirewallRule {
     async fn update(&mut self, _: &mut Context<'_>, patch: FirewallRulePatch) -> Result<(), Error> {
         self.sources = patch.sources.unwrap_or_else(|| self.sources.clone());
         self.ports = patch.ports.or(self.ports);
+        self.until = patch.until.map_or(self.until, Until::end);
         self.stated().traffic().map(drop)
     }
 }

@@ -1,22 +1,31 @@
 //! Guests: an address and a MAC each, and a line in their router's configuration.
 
-use std::net::{IpAddr, Ipv4Addr};
+mod nic;
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sluice_api::config::{GuestDhcp, GuestMetadata, GuestPassword};
 use sluice_api::types::{
-    ApplianceId, BlobDigest, HostName, MacAddr, ObjectId, PasswordSeconds, PublicKey, Secret,
+    ApplianceId, BlobDigest, HostName, MacAddr, MetadataValue, ObjectId, PasswordSeconds,
+    PublicKey, Secret,
 };
 use sqlx::Row as _;
 use utoipa::ToSchema;
 
+pub use nic::Nic;
+pub(super) use nic::{free_name, insert_nic};
+use nic::{release_address, release_mac, set_nic, take_address};
+
 use super::appliance::take_mac;
+use super::fields::Fields;
+use super::guest_nic::GuestNic;
+use super::keypair::Keypair;
 use super::network::Network;
-use super::public_ip::ipv4;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, dynamic};
-use crate::alloc::{Pool, PoolClass, PoolName, mac_number};
+use super::{Action, Column, Context, Key, Kind, Names, dynamic};
 use crate::error::Error;
 use crate::store::{Row, allocations, from_json, objects};
 
@@ -32,6 +41,12 @@ pub struct Guest {
     pub name: HostName,
     /// Its NICs; the first is the one it was created with.
     pub nics: Vec<Nic>,
+    /// Id of the NIC by which it reaches the rest of the world; none: the first.
+    #[serde(default)]
+    pub default_nic: Option<ObjectId>,
+    /// Names of pairs of keys whose owners may log in.
+    #[serde(default)]
+    pub keypairs: Vec<ObjectId>,
     /// Keys that may log in.
     #[serde(default)]
     pub public_keys: Vec<PublicKey>,
@@ -41,20 +56,6 @@ pub struct Guest {
     /// Digest of the password that it may fetch once.
     #[serde(default)]
     pub password: Option<BlobDigest>,
-}
-
-/// A guest's NIC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Nic {
-    /// Also its id in the router's configuration.
-    pub id: ObjectId,
-    /// Id of its network.
-    pub network: ObjectId,
-    /// Its address on the wire.
-    pub mac: MacAddr,
-    /// Its address.
-    #[schema(value_type = String)]
-    pub address: Ipv4Addr,
 }
 
 /// A guest with a NIC in a network.
@@ -75,7 +76,17 @@ pub struct GuestSpec {
     /// Address of its NIC. Default: a free, locally administered one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
-    /// Keys that may log in, each a line of `authorized_keys` without options. Default: none.
+    /// Further addresses of its NIC, which the guest sets up itself. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub secondary_addresses: Vec<Ipv4Addr>,
+    /// What DHCP tells it otherwise than its network's other guests: `{"options": […], "boot": {…}}`. Default: nothing.
+    #[serde(default, skip_serializing_if = "GuestDhcp::is_empty")]
+    pub dhcp: GuestDhcp,
+    /// Pairs of keys whose owners may log in, by name. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keypairs: Vec<ObjectId>,
+    /// Keys that may log in besides, each a line of `authorized_keys` without options. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub public_keys: Vec<PublicKey>,
     /// User data as text, at most 1 MiB. Default: none.
@@ -100,6 +111,16 @@ pub struct GuestPatch {
     /// New address on the wire of its first NIC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
+    /// New further addresses of its first NIC; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub secondary_addresses: Option<Vec<Ipv4Addr>>,
+    /// What DHCP tells its first NIC otherwise from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp: Option<GuestDhcp>,
+    /// New pairs of keys, by name; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keypairs: Option<Vec<ObjectId>>,
     /// New keys; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_keys: Option<Vec<PublicKey>>,
@@ -122,6 +143,11 @@ impl Kind for Guest {
         ("ADDRESS", "/nics/0/address"),
         ("MAC", "/nics/0/mac"),
     ];
+    const ACTIONS: &'static [Action] = &[Action {
+        name: "reset-password",
+        about: "Give one a new password of random characters, which is shown once",
+        body: Fields::default,
+    }];
 
     type Spec = GuestSpec;
     type Patch = GuestPatch;
@@ -145,15 +171,16 @@ impl Kind for Guest {
             .await?
             .parse()
             .map_err(|error| Error::Corrupt { what: "id", reason: format!("{error}") })?;
-        let address = take_address(context, &network, &nic, spec.address).await?;
-        let taken = context.taken(nic.as_str(), "guest NIC", network.router.as_ref());
-        let mac = take_mac(context, spec.mac, taken).await?;
-        let nics = vec![Nic { id: nic.clone(), network: network.id, mac, address }];
+        let mut nic = Nic::take(context, &network, nic, spec.address, spec.mac).await?;
+        nic.set_secondary(context, spec.secondary_addresses).await?;
+        nic.dhcp = spec.dhcp;
         let mut guest = Self {
             id,
             zone: network.zone,
             name: spec.name,
-            nics,
+            nics: vec![nic],
+            default_nic: None,
+            keypairs: known_keypairs(context, spec.keypairs).await?,
             public_keys: spec.public_keys,
             user_data: None,
             password: None,
@@ -163,8 +190,8 @@ impl Kind for Guest {
     }
 
     async fn created(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        for (position, nic) in (0_i64..).zip(&self.nics) {
-            insert_nic(context, self, position, nic).await?;
+        for nic in &self.nics {
+            insert_nic(context, self, nic).await?;
         }
         Ok(())
     }
@@ -178,6 +205,17 @@ impl Kind for Guest {
         }
         if let Some(mac) = patch.mac {
             self.move_mac(context, mac).await?;
+        }
+        if let Some(addresses) = patch.secondary_addresses
+            && let Some(nic) = self.nics.first_mut()
+        {
+            nic.set_secondary(context, addresses).await?;
+        }
+        if let (Some(dhcp), Some(nic)) = (patch.dhcp, self.nics.first_mut()) {
+            nic.dhcp = dhcp;
+        }
+        if let Some(keypairs) = patch.keypairs {
+            self.keypairs = known_keypairs(context, keypairs).await?;
         }
         self.public_keys = patch.public_keys.unwrap_or_else(|| self.public_keys.clone());
         self.keep(context, patch.user_data.as_ref(), patch.password.as_ref()).await
@@ -203,8 +241,23 @@ impl Kind for Guest {
         Ok(())
     }
 
+    async fn act(
+        &mut self,
+        context: &mut Context<'_>,
+        _action: &'static str,
+        _body: Value,
+    ) -> Result<Value, Error> {
+        let password = random_password();
+        self.keep(context, None, Some(&Secret::new(password.clone()))).await?;
+        context.tell_once(&self.id, "password", &password);
+        Ok(json!(self))
+    }
+
     /// Its addresses are free once its router confirmed a configuration without it.
     async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        for nic in context.all::<GuestNic>(&[("guest", self.id.as_str())]).await? {
+            context.remove(nic).await?;
+        }
         for nic in &self.nics {
             allocations::release(context.conn, nic.id.as_str()).await?;
         }
@@ -251,9 +304,33 @@ impl Kind for Guest {
             fields.insert("network".to_owned(), nic.network.as_str().into());
             fields.insert("address".to_owned(), nic.address.to_string().into());
             fields.insert("mac".to_owned(), nic.mac.to_string().into());
+            fields.insert("secondary_addresses".to_owned(), json!(nic.secondary_addresses));
+            fields.insert("dhcp".to_owned(), json!(nic.dhcp));
         }
         Ok(fields)
     }
+}
+
+/// Letters of a random password: as many as six bits tell apart.
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// 96 random bits in 16 letters.
+fn random_password() -> String {
+    let bytes: [u8; 16] = rand::random();
+    let letter = |byte: u8| LETTERS.get(usize::from(byte % 64)).map(|letter| char::from(*letter));
+    bytes.into_iter().filter_map(letter).collect()
+}
+
+/// The names of pairs of keys that there are.
+async fn known_keypairs(
+    context: &mut Context<'_>,
+    names: Vec<ObjectId>,
+) -> Result<Vec<ObjectId>, Error> {
+    let mut known = Vec::with_capacity(names.len());
+    for name in names {
+        known.push(context.find::<Keypair>(None, &name).await?.name);
+    }
+    Ok(known)
 }
 
 /// Most bytes of user data.
@@ -304,7 +381,7 @@ impl Guest {
             return Ok(());
         };
         let network: Network = context.get(&nic.network).await?;
-        take_address(context, &network, &nic.id, Some(new)).await?;
+        take_address(context, &network, &nic.id, Some(new), "address").await?;
         release_address(context, nic).await?;
         nic.address = new;
         set_nic(context, nic, "address", &new.to_string()).await
@@ -322,31 +399,6 @@ impl Guest {
     }
 }
 
-async fn release_address(context: &mut Context<'_>, nic: &Nic) -> Result<(), Error> {
-    let pool = PoolName::within(PoolClass::Guest, &nic.network);
-    let value = i64::from(u32::from(nic.address));
-    allocations::release_item(context.conn, &pool, value, nic.id.as_str()).await
-}
-
-async fn release_mac(context: &mut Context<'_>, nic: &Nic) -> Result<(), Error> {
-    let pool = PoolName::of_cloud(PoolClass::Mac);
-    allocations::release_item(context.conn, &pool, mac_number(nic.mac), nic.id.as_str()).await
-}
-
-async fn set_nic(
-    context: &mut Context<'_>,
-    nic: &Nic,
-    column: &'static str,
-    value: &str,
-) -> Result<(), Error> {
-    let statement = match column {
-        "mac" => "UPDATE nics SET mac = $2 WHERE id = $1",
-        _ => "UPDATE nics SET address = $2 WHERE id = $1",
-    };
-    sqlx::query(statement).bind(nic.id.as_str()).bind(value).execute(&mut *context.conn).await?;
-    Ok(())
-}
-
 async fn network_of(
     context: &mut Context<'_>,
     zone: Option<&ObjectId>,
@@ -359,94 +411,27 @@ async fn network_of(
     context.find(zone.as_ref(), name).await
 }
 
-async fn insert_nic(
-    context: &mut Context<'_>,
-    guest: &Guest,
-    position: i64,
-    nic: &Nic,
-) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO nics (id, guest, network, position, hostname, mac, address)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(nic.id.as_str())
-    .bind(guest.id.as_str())
-    .bind(nic.network.as_str())
-    .bind(position)
-    .bind(guest.name.as_str())
-    .bind(nic.mac.to_string())
-    .bind(nic.address.to_string())
-    .execute(&mut *context.conn)
-    .await?;
-    Ok(())
-}
-
-async fn free_name(
-    context: &mut Context<'_>,
-    network: &Network,
-    name: &HostName,
-) -> Result<(), Error> {
-    let found = sqlx::query("SELECT guest FROM nics WHERE network = $1 AND hostname = $2")
-        .bind(network.id.as_str())
-        .bind(name.as_str())
-        .fetch_optional(&mut *context.conn)
-        .await?;
-    if found.is_none() {
-        return Ok(());
-    }
-    let reason = format!("there is a guest {name} in network {} already", network.name);
-    Err(Error::Conflict { field: "name", reason })
-}
-
-async fn take_address(
-    context: &mut Context<'_>,
-    network: &Network,
-    nic: &ObjectId,
-    asked: Option<Ipv4Addr>,
-) -> Result<Ipv4Addr, Error> {
-    let pool = Pool::hosts(network.cidr).without(i64::from(u32::from(network.gateway)));
-    let name = PoolName::within(PoolClass::Guest, &network.id);
-    let taken = context.taken(nic.as_str(), "guest address", network.router.as_ref());
-    let Some(address) = asked else {
-        let found = allocations::take_any(context.conn, &name, &pool, taken).await?;
-        return ipv4(found.ok_or_else(|| Error::Exhausted {
-            pool: format!("the addresses of network {}", network.name),
-        })?);
-    };
-    usable(network, address)?;
-    if allocations::take(context.conn, &name, i64::from(u32::from(address)), taken).await? {
-        return Ok(address);
-    }
-    Err(Error::Conflict { field: "address", reason: format!("{address} is taken") })
-}
-
-fn usable(network: &Network, address: Ipv4Addr) -> Result<(), Error> {
-    let invalid = |reason| Err(Error::Invalid { field: "address", reason });
-    if !network.cidr.usable_for_host(IpAddr::V4(address)) {
-        return invalid(format!("{address} is not a host address of {}", network.cidr));
-    }
-    if address == network.gateway {
-        return invalid(format!("{address} is the gateway of network {}", network.name));
-    }
-    Ok(())
-}
-
 /// The NICs in a network with their host names, by address: what its router serves.
 pub async fn served(
     conn: &mut crate::store::Conn,
     network: &ObjectId,
 ) -> Result<Vec<sluice_api::config::Guest>, Error> {
     let rows = sqlx::query(
-        "SELECT n.id, n.hostname, n.mac, n.address, g.body FROM nics n
-         JOIN guests g ON g.id = n.guest WHERE n.network = $1",
+        "SELECT n.id, n.hostname, n.mac, n.address, g.body, z.name AS zone FROM nics n
+         JOIN guests g ON g.id = n.guest JOIN zones z ON z.id = g.zone WHERE n.network = $1",
     )
     .bind(network.as_str())
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    rows.iter().map(served_nic).collect()
+    let pairs: Vec<Keypair> = dynamic::load(conn, &[], objects::ALL).await?;
+    let keys = pairs.into_iter().map(|pair| (pair.name, pair.public_key)).collect();
+    rows.iter().map(|row| served_nic(row, &keys)).collect()
 }
 
-fn served_nic(row: &Row) -> Result<sluice_api::config::Guest, Error> {
+fn served_nic(
+    row: &Row,
+    keys: &HashMap<ObjectId, PublicKey>,
+) -> Result<sluice_api::config::Guest, Error> {
     fn part<T: std::str::FromStr>(row: &Row, column: &'static str) -> Result<T, Error>
     where
         T::Err: ToString,
@@ -456,23 +441,39 @@ fn served_nic(row: &Row) -> Result<sluice_api::config::Guest, Error> {
             .map_err(|error: T::Err| Error::Corrupt { what: column, reason: error.to_string() })
     }
     let guest: Guest = from_json(&row.try_get::<String, _>("body")?, Guest::NAMES.word)?;
+    let id: ObjectId = part(row, "id")?;
+    let nic = guest.nics.iter().find(|nic| nic.id == id).cloned();
+    let way_out = guest.default_nic.as_ref().or(guest.nics.first().map(|nic| &nic.id));
+    let default_nic = way_out == Some(&id);
+    // by one NIC alone: it is given once
     let password = guest
         .password
+        .filter(|_| default_nic)
         .map(|blob| GuestPassword { blob, valid_seconds: PasswordSeconds::default() });
+    let of_pairs = guest.keypairs.iter().filter_map(|name| keys.get(name).cloned());
+    let mut public_keys: Vec<_> = of_pairs.chain(guest.public_keys).collect();
+    let mut seen = HashSet::new();
+    public_keys.retain(|key| seen.insert(key.to_string()));
     let metadata = GuestMetadata {
-        public_keys: guest.public_keys,
+        // one for all its NICs
+        instance_id: Some(MetadataValue::from(&guest.id)),
+        availability_zone: Some(part(row, "zone")?),
+        public_keys,
         user_data: guest.user_data,
         password,
         ..GuestMetadata::default()
     };
     Ok(sluice_api::config::Guest {
-        id: part(row, "id")?,
         mac: part(row, "mac")?,
         address: part(row, "address")?,
-        secondary_addresses: Vec::new(),
+        secondary_addresses: nic
+            .as_ref()
+            .map(|nic| nic.secondary_addresses.clone())
+            .unwrap_or_default(),
         hostname: part(row, "hostname")?,
-        default_nic: true,
-        dhcp: GuestDhcp::default(),
+        default_nic,
+        dhcp: nic.map(|nic| nic.dhcp).unwrap_or_default(),
+        id,
         metadata,
     })
 }

@@ -1,17 +1,23 @@
-//! Images that a secondary storage VM brings in, templates and volumes: an import job for as long as the object is there.
+//! Images of a secondary storage VM, templates, volumes and snapshots: a job until they are where they belong.
 //!
-//! Deleting one ends what is unfinished; what was brought in stays on the store.
+//! Deleting one ends what is unfinished; what was brought in stays on the store unless it was erased before.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sluice_api::config::ssvm::{Place, Source};
+use serde_json::Value;
+use sluice_api::config::ssvm::{Job, Place, Source, What};
 use sluice_api::types::{
     ApplianceId, BlobDigest, Checksum, ImageFormat, ObjectId, Secret, SourceUrl,
 };
 use utoipa::ToSchema;
 
-use super::image_store::ImageStore;
-use super::{Column, Context, Key, Kind, Names, NoPatch, named, of_router, rule};
+use super::fields::Fields;
+use super::image_link::{self, DownloadLinkSpec, UploadLinkSpec};
+use super::image_state::ImageState;
+use super::image_store::{self, ImageStore};
+use super::{Action, Column, Context, Key, Kind, Names, NoPatch, named, of_router, rule};
 use crate::error::Error;
+use crate::store::reports::{self, Reports};
 
 /// An image; fields as in [`ImageSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,6 +46,49 @@ pub struct Image {
     pub format: Option<ImageFormat>,
     /// What its bytes must hash to.
     pub checksum: Option<Checksum>,
+    /// Id of the image that it is a copy of.
+    #[serde(default)]
+    pub copy_of: Option<ObjectId>,
+    /// From where that is copied.
+    #[serde(default)]
+    pub copied: Option<Copied>,
+    /// Id of the snapshot that it is the difference to.
+    #[serde(default)]
+    pub parent: Option<ObjectId>,
+    /// The name of that.
+    #[serde(default)]
+    pub parent_name: Option<ObjectId>,
+    /// It stood on its store before.
+    #[serde(default)]
+    pub in_place: bool,
+    /// Most bytes of it on the store.
+    #[serde(default = "most_bytes")]
+    pub most_bytes: u64,
+    /// How often it was tried anew.
+    #[serde(default)]
+    pub retries: u64,
+    /// It is to be removed from its store.
+    #[serde(default)]
+    pub erased: bool,
+    /// What its appliance said of it when it was done with it, and has no job for it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<ImageState>,
+    /// What its appliance last said of it; none: nothing yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<ImageState>,
+}
+
+/// The object that a copy is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Copied {
+    /// Id of its store.
+    pub image_store: ObjectId,
+    /// Where it stands there.
+    pub place: Place,
+}
+
+const fn most_bytes() -> u64 {
+    50 << 30
 }
 
 /// What an image is for.
@@ -53,14 +102,18 @@ pub enum ImageKind {
     Template,
     /// A disk of one guest.
     Volume,
+    /// A state of a volume; its `number` is the volume's.
+    Snapshot,
 }
 
 /// An image to be brought in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
-    /// Image store, by name or id.
-    pub image_store: ObjectId,
+    /// Image store, by name or id. Default: of those that are ready and written to, the one with the most room
+    /// (image.store.allocation.algorithm firstfitleastconsumed).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_store: Option<ObjectId>,
     /// Unique in the zone; its file name on the store.
     pub name: ObjectId,
     /// What it is. Default: template.
@@ -84,6 +137,20 @@ pub struct ImageSpec {
     /// What the bytes as fetched must hash to. Default: not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
+    /// Image of the same appliance that it is a copy of, by name or id: a template of a snapshot, or the same on another
+    /// store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<ObjectId>,
+    /// Snapshot of the same volume on the same store that this one is the difference to, by name or id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ObjectId>,
+    /// It stands on its store already, where CloudStack put it, and is taken over: it is judged and hashed, and gets a record.
+    /// Default false.
+    #[serde(default)]
+    pub in_place: bool,
+    /// Most bytes of it on the store. Default: what the store lets one image have, or what its account has left there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_bytes: Option<u64>,
 }
 
 const fn system() -> u64 {
@@ -104,6 +171,8 @@ impl Kind for Image {
         Key::to("zone", "zone"),
         Key::to("router", "appliance"),
         Key::to("image_store", "image store"),
+        Key::to("copy_of", "image"),
+        Key::to("parent", "image"),
     ];
     const SCOPE: Option<&'static str> = Some("zone");
     const COLUMNS: &'static [Column] = &[
@@ -112,8 +181,25 @@ impl Kind for Image {
         ("STORE", "/image_store"),
         ("KIND", "/kind"),
         ("NUMBER", "/number"),
-        ("FORMAT", "/format"),
+        ("STATE", "/observed/state"),
+        ("PERCENT", "/observed/percent"),
+        ("SIZE", "/observed/size"),
     ];
+    const ACTIONS: &'static [Action] = &[
+        Action {
+            name: "download-link",
+            about: "Make an address to fetch one from",
+            body: Fields::of::<DownloadLinkSpec>,
+        },
+        Action {
+            name: "upload-link",
+            about: "Make an address to send one to",
+            body: Fields::of::<UploadLinkSpec>,
+        },
+        Action { name: "retry", about: "Try one again that failed", body: Fields::default },
+        Action { name: "erase", about: "Remove one from its store", body: Fields::default },
+    ];
+    const OBSERVED: bool = true;
 
     type Spec = ImageSpec;
     type Patch = NoPatch;
@@ -126,14 +212,15 @@ impl Kind for Image {
         id: ObjectId,
         spec: ImageSpec,
     ) -> Result<Self, Error> {
-        let store: ImageStore = context.find(None, &spec.image_store).await?;
+        let store: ImageStore = match &spec.image_store {
+            Some(name) => context.find(None, name).await?,
+            None => image_store::roomiest(context).await?,
+        };
         if store.read_only {
             let reason = format!("image store {} is read-only", store.name);
             return Err(rule::invalid("image_store", reason));
         }
-        if spec.url.is_some() && spec.secret_url.is_some() {
-            return Err(rule::invalid("secret_url", "is given in place of url"));
-        }
+        let source = spec.source()?;
         let secret_url = match &spec.secret_url {
             Some(url) => {
                 let address: Result<SourceUrl, _> = url.reveal().parse();
@@ -142,7 +229,12 @@ impl Kind for Image {
             }
             None => None,
         };
-        Ok(Self {
+        if spec.in_place && store.endpoint.is_some() {
+            let reason = format!("image store {} has no files", store.name);
+            return Err(rule::invalid("in_place", reason));
+        }
+        let most_bytes = allowance(context, &store, &spec).await?;
+        let mut image = Self {
             number: spec.number.unwrap_or(FIRST_NUMBER + own_number(&id)),
             id,
             name: spec.name,
@@ -155,8 +247,130 @@ impl Kind for Image {
             secret_url,
             format: spec.format,
             checksum: spec.checksum,
-        })
+            copy_of: None,
+            copied: None,
+            parent: None,
+            parent_name: None,
+            in_place: spec.in_place,
+            most_bytes,
+            retries: 0,
+            erased: false,
+            settled: None,
+            observed: None,
+        };
+        if let Some(name) = source {
+            let original: Self = context.find(Some(&image.zone), &name).await?;
+            image.copies(&original)?;
+        }
+        if let Some(name) = &spec.parent {
+            let parent: Self = context.find(Some(&image.zone), name).await?;
+            image.descends(&parent)?;
+        }
+        Ok(image)
     }
+
+    async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        image_link::remove(context, ("image", self.id.as_str()), |_| true).await
+    }
+
+    fn observe(&mut self, reports: &Reports) {
+        if self.settled.is_some() {
+            self.observed.clone_from(&self.settled);
+            return;
+        }
+        let job = self.job_id();
+        let said = reports.entry(self.router.as_str(), "storage", "jobs", job.as_str());
+        self.observed = said.map(ImageState::of);
+    }
+
+    async fn act(
+        &mut self,
+        context: &mut Context<'_>,
+        action: &'static str,
+        body: Value,
+    ) -> Result<Value, Error> {
+        match action {
+            "download-link" => image_link::download(context, self, asked(&body)?).await,
+            "upload-link" => image_link::upload(context, self, &asked(&body)?).await,
+            "retry" => self.retry(context).await,
+            "erase" => {
+                image_link::remove(context, ("image", self.id.as_str()), |_| true).await?;
+                self.erased = true;
+                self.settled = None;
+                shown(self)
+            }
+            _ => Err(Error::NotFound { kind: "action", name: action.to_owned() }),
+        }
+    }
+}
+
+impl ImageSpec {
+    /// The image that it is a copy of, after a look at whether it comes from one place alone.
+    fn source(&self) -> Result<Option<ObjectId>, Error> {
+        let given = [
+            ("url", self.url.is_some()),
+            ("secret_url", self.secret_url.is_some()),
+            ("copy_of", self.copy_of.is_some()),
+            ("in_place", self.in_place),
+        ];
+        let mut given = given.into_iter().filter(|(_, given)| *given);
+        match (given.next(), given.next()) {
+            (Some((first, _)), Some((field, _))) => {
+                Err(rule::invalid(field, format!("is given in place of {first}")))
+            }
+            _ => Ok(self.copy_of.clone()),
+        }
+    }
+}
+
+/// What an action was given, strictly read.
+fn asked<T: DeserializeOwned>(body: &Value) -> Result<T, Error> {
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    sluice_api::decode::decode(&bytes).map_err(Error::Malformed)
+}
+
+fn shown(image: &Image) -> Result<Value, Error> {
+    serde_json::to_value(image)
+        .map_err(|error| Error::Corrupt { what: "image", reason: error.to_string() })
+}
+
+/// Most bytes that the image may have: what was asked for, within what the store lets one image and one account have.
+///
+/// An image counts with what it was allowed until its size is known.
+async fn allowance(
+    context: &mut Context<'_>,
+    store: &ImageStore,
+    spec: &ImageSpec,
+) -> Result<u64, Error> {
+    let asked = spec.most_bytes.unwrap_or(store.most_bytes);
+    if asked > store.most_bytes || asked == 0 {
+        let reason = format!("must be 1 to {}, as of image store {}", store.most_bytes, store.name);
+        return Err(rule::invalid("most_bytes", reason));
+    }
+    let Some(quota) = store.account_bytes else { return Ok(asked) };
+    let left = quota.saturating_sub(used(context, store, spec.account).await?);
+    if left == 0 || spec.most_bytes.is_some_and(|asked| asked > left) {
+        return Err(Error::Exhausted {
+            pool: format!(
+                "account {}'s {quota} bytes on image store {} ({left} are left)",
+                spec.account, store.name
+            ),
+        });
+    }
+    Ok(asked.min(left))
+}
+
+/// Bytes of an account's images on a store.
+async fn used(context: &mut Context<'_>, store: &ImageStore, account: u64) -> Result<u64, Error> {
+    let reports = reports::all(context.conn).await?;
+    let mut used: u64 = 0;
+    for mut image in context.all::<Image>(&[("image_store", store.id.as_str())]).await? {
+        image.observe(&reports);
+        if image.account == account {
+            used = used.saturating_add(image.counts());
+        }
+    }
+    Ok(used)
 }
 
 fn own_number(id: &ObjectId) -> u64 {
@@ -170,14 +384,117 @@ impl Image {
         match self.kind {
             ImageKind::Template => Place::Template { account, id, name },
             ImageKind::Volume => Place::Volume { account, id, name },
+            ImageKind::Snapshot => Place::Snapshot { account, volume: id, name },
         }
     }
 
+    /// Bytes that it counts with in its account's bound.
+    fn counts(&self) -> u64 {
+        match &self.observed {
+            Some(state) if self.erased && state.state == "done" => 0,
+            Some(state) if state.state == "failed" => 0,
+            Some(ImageState { size: Some(size), .. }) => *size,
+            _ => self.most_bytes,
+        }
+    }
+
+    /// Makes it a copy of `original`.
+    fn copies(&mut self, original: &Self) -> Result<(), Error> {
+        if original.router != self.router {
+            let reason = format!("{} is of another appliance", original.name);
+            return Err(rule::invalid("copy_of", reason));
+        }
+        if original.erased {
+            return Err(rule::invalid("copy_of", format!("{} was erased", original.name)));
+        }
+        self.copy_of = Some(original.id.clone());
+        let image_store = original.image_store.clone();
+        self.copied = Some(Copied { image_store, place: original.place() });
+        Ok(())
+    }
+
+    /// Makes it the difference to `parent`.
+    fn descends(&mut self, parent: &Self) -> Result<(), Error> {
+        let both = [self.kind, parent.kind];
+        let volume = |image: &Self| (image.image_store.clone(), image.account, image.number);
+        if both != [ImageKind::Snapshot; 2] || volume(self) != volume(parent) || parent.erased {
+            let reason = format!("{} is no snapshot of the same volume there", parent.name);
+            return Err(rule::invalid("parent", reason));
+        }
+        self.parent = Some(parent.id.clone());
+        self.parent_name = Some(parent.name.clone());
+        Ok(())
+    }
+
+    /// A job that failed is not tried again under its id.
+    async fn retry(&mut self, context: &mut Context<'_>) -> Result<Value, Error> {
+        self.observe(&reports::all(context.conn).await?);
+        let state = self.observed.take();
+        if state.as_ref().is_none_or(|state| state.state != "failed") {
+            let state = state.map_or_else(|| "not known".to_owned(), |state| state.state);
+            let reason = format!("is {state}; only what failed is tried again");
+            return Err(Error::Conflict { field: "state", reason });
+        }
+        self.retries += 1;
+        shown(self)
+    }
+
+    /// Whether it waits for whoever has an upload grant.
+    pub(super) const fn is_uploaded(&self) -> bool {
+        let elsewhere = self.url.is_some() || self.secret_url.is_some() || self.copied.is_some();
+        !elsewhere && !self.in_place && self.settled.is_none()
+    }
+
+    /// Id of its job.
+    fn job_id(&self) -> ObjectId {
+        let numbered = || format!("{}-{}", self.id, self.retries).parse().ok();
+        if self.retries == 0 { None } else { numbered() }.unwrap_or_else(|| self.id.clone())
+    }
+
+    /// Takes note that its appliance is done with it, if it is.
+    pub(crate) fn settle(&mut self, reports: &Reports) -> bool {
+        if self.settled.is_none() {
+            self.observe(reports);
+            // what was said before it was to be erased is of another job: a removal makes nothing
+            let ended =
+                |state: &ImageState| state.state == "done" && state.size.is_some() != self.erased;
+            self.settled = self.observed.take().filter(ended);
+            return self.settled.is_some();
+        }
+        false
+    }
+
+    /// What is to be done about it, if anything.
+    pub(crate) fn job(&self) -> Option<Job> {
+        if self.settled.is_some() {
+            return None;
+        }
+        let (store, place) = (self.image_store.clone(), self.place());
+        let what = if self.erased {
+            What::Delete { store, place }
+        } else {
+            What::Import {
+                source: self.source(),
+                store,
+                place,
+                format: self.format,
+                checksum: self.checksum.clone(),
+                most_bytes: Some(self.most_bytes),
+                parent: self.parent_name.clone(),
+            }
+        };
+        Some(Job { id: self.job_id(), what })
+    }
+
     /// From where it comes.
-    pub(crate) fn source(&self) -> Source {
+    fn source(&self) -> Source {
+        if let Some(Copied { image_store, place }) = &self.copied {
+            return Source::Object { store: image_store.clone(), place: place.clone() };
+        }
         match (&self.url, self.secret_url) {
             (Some(url), _) => Source::Url(url.clone()),
             (None, Some(digest)) => Source::SecretUrl(digest),
+            (None, None) if self.in_place => Source::InPlace,
             (None, None) => Source::Upload,
         }
     }

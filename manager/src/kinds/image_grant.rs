@@ -5,6 +5,7 @@ use sluice_api::types::{ApplianceId, ObjectId, Secret, TokenHash};
 use utoipa::ToSchema;
 
 use super::image::Image;
+use super::image_store::ImageStore;
 use super::{Column, Context, Key, Kind, Names, NoPatch, named, of_router, rule};
 use crate::error::Error;
 
@@ -40,6 +41,12 @@ pub struct ImageGrant {
     pub most_downloads: Option<u64>,
     /// Most bytes a second; none: any.
     pub bytes_per_second: Option<u64>,
+    /// Seconds for which an address of the object store itself is good; none: the appliance serves the bytes.
+    #[serde(default)]
+    pub redirect_seconds: Option<u32>,
+    /// Made by `download-link` or `upload-link`: it goes with its image, and when it has ended.
+    #[serde(default)]
+    pub link: bool,
 }
 
 /// What a grant is for.
@@ -77,6 +84,13 @@ pub struct ImageGrantSpec {
     /// Most bytes a second of downloads. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
+    /// Seconds for which an address of the object store itself is good that downloads are sent on to. Default: the
+    /// appliance serves the bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_seconds: Option<u32>,
+    /// It is a link's.
+    #[serde(skip)]
+    pub link: bool,
 }
 
 const fn most_bytes() -> u64 {
@@ -113,10 +127,13 @@ impl Kind for ImageGrant {
         spec: ImageGrantSpec,
     ) -> Result<Self, Error> {
         let image: Image = context.find(None, &spec.image).await?;
-        let from_elsewhere = image.url.is_some() || image.secret_url.is_some();
-        if spec.permission == ImagePermission::Upload && from_elsewhere {
-            let reason = format!("image {} comes from an address", image.name);
+        if spec.permission == ImagePermission::Upload && !image.is_uploaded() {
+            let reason = format!("image {} does not wait for an upload", image.name);
             return Err(rule::invalid("permission", reason));
+        }
+        if spec.redirect_seconds.is_some() {
+            let store: ImageStore = context.get(&image.image_store).await?;
+            store.hands_out_addresses()?;
         }
         let token = token("token", spec.token.as_ref())?;
         Ok(Self {
@@ -131,7 +148,13 @@ impl Kind for ImageGrant {
             most_bytes: spec.most_bytes,
             most_downloads: spec.most_downloads,
             bytes_per_second: spec.bytes_per_second,
+            redirect_seconds: spec.redirect_seconds,
+            link: spec.link,
         })
+    }
+
+    fn prunes(&self) -> bool {
+        !self.link
     }
 }
 

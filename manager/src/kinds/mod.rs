@@ -5,32 +5,44 @@
 //! that it refers to. docs/architecture.md, "Add a kind", says which files that takes.
 //!
 //! A kind is a type (the object as it is shown and kept) with a [`Kind`] implementation. What is the same for all (the
-//! row, names and references, what is in use, the comparison with a description) is in [`dynamic`]; a kind states its
-//! fields, its keys and its own rules.
+//! row, names and references, what is in use) is in [`dynamic`], the comparison with a description in [`compare`], a kind
+//! as a value in [`any`]; a kind states its fields, its keys and its own rules.
 
 pub mod acl_list;
 pub mod acl_rule;
+pub mod any;
 pub mod appliance;
 pub mod balancer;
 pub mod balancer_member;
+pub mod compare;
+pub mod console_grant;
+mod console_home;
 pub mod context;
 pub mod customer_gateway;
+pub mod dns_record;
 pub mod dynamic;
 pub mod egress_rule;
 pub mod fields;
 pub mod firewall_rule;
 pub mod guest;
+pub mod guest_nic;
 pub mod image;
 pub mod image_grant;
+pub mod image_link;
+pub mod image_state;
 pub mod image_store;
+pub mod keypair;
 pub mod network;
+pub mod nic;
 pub mod physical_network;
 pub mod port_forward;
 pub mod private_gateway;
 pub mod public_ip;
 pub mod public_range;
 pub mod remote_access;
+pub(crate) mod role;
 pub(crate) mod rule;
+pub mod screen;
 pub mod static_nat;
 pub mod static_route;
 pub mod vpc;
@@ -46,11 +58,12 @@ use serde_json::{Map, Value};
 use sluice_api::types::{ApplianceId, ObjectId};
 use utoipa::ToSchema;
 
+pub use any::{AnyKind, Of};
 pub use context::Context;
-pub use dynamic::{AnyKind, Of};
 
 use crate::error::Error;
 use crate::store::objects::Table;
+use crate::store::reports::Reports;
 
 /// Every kind, in the order in which objects are made.
 pub static KINDS: &[&dyn AnyKind] = &[
@@ -63,7 +76,10 @@ pub static KINDS: &[&dyn AnyKind] = &[
     &Of::<acl_rule::AclRule>::NEW,
     &Of::<network::Network>::NEW,
     &Of::<public_ip::PublicIp>::NEW,
+    &Of::<keypair::Keypair>::NEW,
     &Of::<guest::Guest>::NEW,
+    &Of::<guest_nic::GuestNic>::NEW,
+    &Of::<dns_record::DnsRecord>::NEW,
     &Of::<private_gateway::PrivateGateway>::NEW,
     &Of::<static_route::StaticRoute>::NEW,
     &Of::<firewall_rule::FirewallRule>::NEW,
@@ -76,6 +92,8 @@ pub static KINDS: &[&dyn AnyKind] = &[
     &Of::<vpn_user::VpnUser>::NEW,
     &Of::<customer_gateway::CustomerGateway>::NEW,
     &Of::<vpn_connection::VpnConnection>::NEW,
+    &Of::<screen::Screen>::NEW,
+    &Of::<console_grant::ConsoleGrant>::NEW,
     &Of::<image_store::ImageStore>::NEW,
     &Of::<image::Image>::NEW,
     &Of::<image_grant::ImageGrant>::NEW,
@@ -178,6 +196,17 @@ pub struct Action {
     pub body: fn() -> fields::Fields,
 }
 
+/// What an appliance says of an object: `GET /v1/KINDS/{id}/state`, `sluice KIND state`.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// The service of the object's `router` whose report is asked for.
+    pub service: &'static str,
+    /// One line for the help.
+    pub about: &'static str,
+    /// Columns of the rows.
+    pub columns: &'static [Column],
+}
+
 /// Changes to an object that cannot be changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -200,6 +229,10 @@ pub trait Kind:
     const COLUMNS: &'static [Column];
     /// What else can be done with it.
     const ACTIONS: &'static [Action] = &[];
+    /// Whether [`Kind::observe`] adds anything.
+    const OBSERVED: bool = false;
+    /// What its appliance says of it; none: nothing of its own.
+    const STATE: Option<State> = None;
 
     /// What people ask for when they create one. References may be names or ids.
     type Spec: Serialize + DeserializeOwned + ToSchema + Clone + Send + Sync + 'static;
@@ -258,6 +291,15 @@ pub trait Kind:
         std::future::ready(Ok(Vec::new()))
     }
 
+    /// The rows of [`Kind::STATE`], out of the service's report, which is null when it says nothing.
+    fn state(
+        &self,
+        _context: &mut Context<'_>,
+        _report: &Value,
+    ) -> impl Future<Output = Result<Vec<Value>, Error>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// Carries out an action of [`Kind::ACTIONS`]; answers with what is shown.
     fn act(
         &mut self,
@@ -267,6 +309,9 @@ pub trait Kind:
     ) -> impl Future<Output = Result<Value, Error>> + Send {
         std::future::ready(Err(Error::NotFound { kind: "action", name: action.to_owned() }))
     }
+
+    /// Adds what its appliance last said of it, when it is shown; nothing of that is kept with it.
+    fn observe(&mut self, _reports: &Reports) {}
 
     /// A deletion that has to wait until an appliance let go of something: for what, for a person. `apply` puts it off
     /// and says so; a deletion by itself is refused.

@@ -1,22 +1,26 @@
 //! Guest networks (guide 2.8.1, 11.1): addresses, a VLAN, and usually a router with a source-NAT address.
 
+mod parts;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::boot::Role;
-use sluice_api::config::EgressPolicy;
+use sluice_api::config::{
+    ClasslessRoute, DhcpBoot, DhcpConfig, DhcpOption, DnsRecord, EgressPolicy, NetworkDns,
+};
 use sluice_api::types::{
-    ApplianceId, Cidr, DomainName, LeaseSeconds, LinkName, Mtu, ObjectId, VlanId,
+    AddressRange, ApplianceId, Cidr, DomainName, LeaseSeconds, LinkName, Mtu, ObjectId, VlanId,
 };
 use sqlx::Row as _;
 use utoipa::ToSchema;
 
+use parts::{fitting_mtu, gateway, ipv6_prefix, misplaced, router, tier};
+
 use super::acl_list::AclList;
-use super::appliance::{Appliance, ApplianceSpec, free_link, replug, retire};
+use super::appliance::{free_link, replug, retire};
 use super::physical_network::PhysicalNetwork;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::public_range::PublicRange;
-use super::vpc::Vpc;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names};
 use crate::error::Error;
@@ -49,6 +53,9 @@ pub struct Network {
     /// The router's address in it.
     #[schema(value_type = String)]
     pub gateway: Ipv4Addr,
+    /// Its IPv6 prefix; the router has the first address of it.
+    #[serde(default)]
+    pub ipv6_cidr: Option<Cidr>,
     /// May guests open connections to the outside?
     pub egress: EgressPolicy,
     /// Its VLAN.
@@ -70,6 +77,29 @@ pub struct Network {
     /// Id of the tier's access control list.
     #[serde(default)]
     pub acl: Option<ObjectId>,
+    /// Resolvers that DHCP tells of; none: the router.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub resolvers: Vec<Ipv4Addr>,
+    /// Routes that DHCP tells of.
+    #[serde(default)]
+    pub routes: Vec<ClasslessRoute>,
+    /// Further DHCP options.
+    #[serde(default)]
+    pub dhcp_options: Vec<DhcpOption>,
+    /// Where guests boot from that boot from the network.
+    #[serde(default)]
+    pub boot: Option<DhcpBoot>,
+    /// Addresses lent to whom no guest is made for.
+    #[serde(default)]
+    pub pools: Vec<AddressRange>,
+    /// Resolvers that its guests' questions go to; none: the zone's.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub upstreams: Vec<IpAddr>,
+    /// Further sources that the name service answers.
+    #[serde(default)]
+    pub dns_clients: Vec<Cidr>,
 }
 
 /// A guest network to be.
@@ -92,6 +122,9 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "10.1.1.1")]
     pub gateway: Option<Ipv4Addr>,
+    /// IPv6 prefix, /64, of which guests make their own addresses; the router has the first one. Default: no IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<Cidr>,
     /// May guests open connections to the outside? No default: a policy is stated, but for a tier, whose access control
     /// list says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +154,32 @@ pub struct NetworkSpec {
     /// Largest packet of guests in bytes, at most the physical network's. Default: the physical network's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<Mtu>,
+    /// Resolvers that DHCP tells guests of. Default: the router, which asks `upstreams`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub resolvers: Vec<Ipv4Addr>,
+    /// Routes that DHCP tells guests of besides the default route: `{"destination": "10.9.0.0/16", "via": "10.1.1.254"}`.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<ClasslessRoute>,
+    /// Further DHCP options: `{"code": 42, "value": {"addresses": ["192.0.2.1"]}}`. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dhcp_options: Vec<DhcpOption>,
+    /// Where guests boot from that boot from the network: `{"next_server": "10.1.1.5", "file": "pxelinux.0"}`.
+    /// Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<DhcpBoot>,
+    /// Addresses that DHCP lends to machines that no guest is made for, such as `10.1.1.100-10.1.1.199`. Default: none,
+    /// and such machines get no answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<AddressRange>,
+    /// Resolvers that its guests' questions are forwarded to. Default: the zone's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub upstreams: Vec<IpAddr>,
+    /// Further sources that the name service answers at its gateway: networks routed behind guests. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_clients: Vec<Cidr>,
 }
 
 /// Changes to a network; what is left out stays.
@@ -139,6 +198,29 @@ pub struct NetworkPatch {
     /// New access control list of a tier, by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acl: Option<ObjectId>,
+    /// New resolvers that DHCP tells of; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub resolvers: Option<Vec<Ipv4Addr>>,
+    /// New routes that DHCP tells of; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<ClasslessRoute>>,
+    /// New further DHCP options; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp_options: Option<Vec<DhcpOption>>,
+    /// Where guests boot from that boot from the network, from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<DhcpBoot>,
+    /// New addresses that are lent; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pools: Option<Vec<AddressRange>>,
+    /// New resolvers that questions are forwarded to; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub upstreams: Option<Vec<IpAddr>>,
+    /// New further sources that the name service answers; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_clients: Option<Vec<Cidr>>,
 }
 
 fn default_lease() -> LeaseSeconds {
@@ -219,6 +301,7 @@ impl Kind for Network {
             domain: spec.domain,
             cidr,
             gateway,
+            ipv6_cidr: spec.ipv6_cidr.map(ipv6_prefix).transpose()?,
             egress: spec.egress.unwrap_or(EgressPolicy::Allow),
             vlan,
             lease_seconds: spec.lease_seconds,
@@ -227,6 +310,13 @@ impl Kind for Network {
             router,
             vpc,
             acl,
+            resolvers: spec.resolvers,
+            routes: spec.routes,
+            dhcp_options: spec.dhcp_options,
+            boot: spec.boot,
+            pools: spec.pools,
+            upstreams: spec.upstreams,
+            dns_clients: spec.dns_clients,
         };
         network.apart("control_cidr", zone.control_cidr)?;
         network.attach(context).await?;
@@ -273,6 +363,13 @@ impl Kind for Network {
         self.domain = patch.domain.unwrap_or_else(|| self.domain.clone());
         self.egress = patch.egress.unwrap_or(self.egress);
         self.lease_seconds = patch.lease_seconds.unwrap_or(self.lease_seconds);
+        self.boot = patch.boot.or_else(|| self.boot.take());
+        replace(&mut self.resolvers, patch.resolvers);
+        replace(&mut self.routes, patch.routes);
+        replace(&mut self.dhcp_options, patch.dhcp_options);
+        replace(&mut self.pools, patch.pools);
+        replace(&mut self.upstreams, patch.upstreams);
+        replace(&mut self.dns_clients, patch.dns_clients);
         Ok(())
     }
 
@@ -320,88 +417,32 @@ impl Kind for Network {
     }
 }
 
-/// A field that tiers or isolated networks do not have.
-fn misplaced(
-    is_tier: bool,
-    egress: Option<EgressPolicy>,
-    acl: Option<&ObjectId>,
-) -> Option<(&'static str, &'static str)> {
-    match (is_tier, egress, acl) {
-        (true, Some(_), _) => Some(("egress", "is said by the tier's access control list")),
-        (false, _, Some(_)) => Some(("acl", "only a tier of a VPC has an access control list")),
-        _ => None,
+fn replace<T>(list: &mut Vec<T>, new: Option<Vec<T>>) {
+    if let Some(new) = new {
+        *list = new;
     }
-}
-
-/// The VPC of a tier to be, and the id of its list.
-async fn tier(
-    context: &mut Context<'_>,
-    zone: &Zone,
-    spec: &NetworkSpec,
-    cidr: Cidr,
-) -> Result<Option<(Vpc, ObjectId)>, Error> {
-    let Some(name) = &spec.vpc else { return Ok(None) };
-    let vpc: Vpc = context.find(Some(&zone.id), name).await?;
-    vpc.room(context, cidr).await?;
-    let list = match &spec.acl {
-        Some(name) => context.find::<AclList>(Some(&vpc.id), name).await?,
-        None => AclList::default_of(context, &vpc).await?,
-    };
-    Ok(Some((vpc, list.id)))
-}
-
-fn gateway(cidr: Cidr, asked: Option<Ipv4Addr>) -> Result<Ipv4Addr, Error> {
-    let (IpAddr::V4(base), prefix) = (cidr.network(), cidr.prefix()) else {
-        return Err(Error::Invalid { field: "cidr", reason: "must be an IPv4 network".into() });
-    };
-    if !(WIDEST_PREFIX..=NARROWEST_PREFIX).contains(&prefix) {
-        let reason = format!("must be /{WIDEST_PREFIX} to /{NARROWEST_PREFIX}, not /{prefix}");
-        return Err(Error::Invalid { field: "cidr", reason });
-    }
-    let gateway = asked.unwrap_or_else(|| Ipv4Addr::from(u32::from(base).saturating_add(1)));
-    if !cidr.usable_for_host(IpAddr::V4(gateway)) {
-        let reason = format!("{gateway} is not a host address of {cidr}");
-        return Err(Error::Invalid { field: "gateway", reason });
-    }
-    Ok(gateway)
-}
-
-fn fitting_mtu(mtu: Option<Mtu>, physical: &PhysicalNetwork) -> Result<(), Error> {
-    match mtu {
-        Some(mtu) if mtu > physical.mtu => {
-            let reason = format!(
-                "{mtu} is larger than {} of physical network {}",
-                physical.mtu, physical.name
-            );
-            Err(Error::Invalid { field: "mtu", reason })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The router that was asked for, or one of its own.
-async fn router(
-    context: &mut Context<'_>,
-    zone: &Zone,
-    asked: Option<&ObjectId>,
-) -> Result<Option<ApplianceId>, Error> {
-    let Some(name) = asked else {
-        let spec =
-            ApplianceSpec { with_network: true, ..ApplianceSpec::of_zone(&zone.id, Role::Router) };
-        return Ok(Some(context.make::<Appliance>(spec).await?.id));
-    };
-    if name.as_str() == NO_ROUTER {
-        return Ok(None);
-    }
-    let found = context.find::<Appliance>(Some(&zone.id), name).await?;
-    if found.role == Role::Router {
-        return Ok(Some(found.id));
-    }
-    let reason = format!("{} is no router", found.name);
-    Err(Error::Invalid { field: "router", reason })
 }
 
 impl Network {
+    /// What DHCP says in it.
+    pub(crate) fn dhcp(&self) -> DhcpConfig {
+        DhcpConfig {
+            lease_seconds: self.lease_seconds,
+            resolvers: self.resolvers.clone(),
+            mtu: None,
+            routes: self.routes.clone(),
+            options: self.dhcp_options.clone(),
+            boot: self.boot.clone(),
+            pools: self.pools.clone(),
+        }
+    }
+
+    /// What of the name service is its own.
+    pub(crate) fn dns(&self, records: Vec<DnsRecord>) -> NetworkDns {
+        let (upstreams, clients) = (self.upstreams.clone(), self.dns_clients.clone());
+        NetworkDns { upstreams, clients, records }
+    }
+
     /// Its router must be able to tell the guests' addresses from those around.
     fn apart(&self, what: &str, other: Cidr) -> Result<(), Error> {
         if !self.cidr.overlaps(&other) {

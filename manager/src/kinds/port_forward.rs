@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use sluice_api::config::ForwardProtocol;
-use sluice_api::types::{ApplianceId, Cidr, ObjectId, Port, PortRange};
+use sluice_api::types::{ApplianceId, Cidr, ObjectId, Port, PortRange, UtcTime};
 use utoipa::ToSchema;
 
 use super::public_ip::{PublicIp, Purpose};
 use super::rule;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
+use crate::model::Until;
 
 /// A port forward; fields as in [`PortForwardSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +37,9 @@ pub struct PortForward {
     pub guest_port: Option<Port>,
     /// Who may use it; empty: anyone that the firewall lets in.
     pub sources: Vec<Cidr>,
+    /// When it ends, in UTC; none: never.
+    #[serde(default)]
+    pub until: Option<UtcTime>,
 }
 
 /// A port forward to be.
@@ -61,6 +65,10 @@ pub struct PortForwardSpec {
     /// Who may use it, IPv4 networks, besides what the firewall lets in. Default: anyone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Cidr>,
+    /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
+    /// allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Changes to a port forward; what is left out stays.
@@ -79,6 +87,9 @@ pub struct PortForwardPatch {
     /// New sources; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Cidr>>,
+    /// New end, in UTC; `never` takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 impl Kind for PortForward {
@@ -105,6 +116,7 @@ impl Kind for PortForward {
         ("GUEST", "/guest"),
         ("GUEST PORT", "/guest_port"),
         ("SOURCES", "/sources"),
+        ("UNTIL", "/until"),
     ];
 
     type Spec = PortForwardSpec;
@@ -133,6 +145,7 @@ impl Kind for PortForward {
             network: target.network.id,
             guest_port: spec.guest_port,
             sources: spec.sources,
+            until: rule::ahead(spec.until)?,
         };
         forward.fits()?;
         forward.alone(context).await?;
@@ -149,6 +162,7 @@ impl Kind for PortForward {
             let target = rule::target(context, &self.router, name, patch.network.as_ref()).await?;
             (self.guest, self.network) = (target.guest.id, target.network.id);
         }
+        self.until = patch.until.map_or(self.until, Until::end);
         self.guest_port = patch.guest_port.or(self.guest_port);
         self.sources = patch.sources.unwrap_or_else(|| self.sources.clone());
         self.fits()

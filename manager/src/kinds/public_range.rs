@@ -9,8 +9,9 @@ use sluice_api::types::{ApplianceId, Cidr, ObjectId, VlanId};
 use utoipa::ToSchema;
 
 use super::physical_network::PhysicalNetwork;
+use super::public_ip::PublicIp;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, NoPatch, dynamic};
+use super::{Column, Context, Key, Kind, Names, dynamic};
 use crate::alloc::{Pool, PoolClass, PoolName};
 use crate::error::Error;
 use crate::model::{Allocation, AllocationState};
@@ -75,6 +76,24 @@ pub struct PublicRangeSpec {
     pub end: Ipv4Addr,
 }
 
+/// Changes to a range of public addresses; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublicRangePatch {
+    /// New next hop towards the Internet, inside the network; routers with addresses of the range get it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub gateway: Option<Ipv4Addr>,
+    /// New first address to give out; no address that is taken may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub start: Option<Ipv4Addr>,
+    /// New last address to give out; no address that is taken may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub end: Option<Ipv4Addr>,
+}
+
 impl Kind for PublicRange {
     const NAMES: Names = Names {
         word: "public range",
@@ -97,7 +116,7 @@ impl Kind for PublicRange {
     ];
 
     type Spec = PublicRangeSpec;
-    type Patch = NoPatch;
+    type Patch = PublicRangePatch;
 
     fn id(&self) -> ObjectId {
         self.id.clone()
@@ -138,6 +157,26 @@ impl Kind for PublicRange {
         }
         range.apart(context, &zone).await?;
         Ok(range)
+    }
+
+    async fn update(
+        &mut self,
+        context: &mut Context<'_>,
+        patch: PublicRangePatch,
+    ) -> Result<(), Error> {
+        let taken = self.taken(context).await?;
+        self.gateway = patch.gateway.unwrap_or(self.gateway);
+        self.start = patch.start.unwrap_or(self.start);
+        self.end = patch.end.unwrap_or(self.end);
+        self.inside()?;
+        let zone: Zone = context.get(&self.zone).await?;
+        self.apart(context, &zone).await?;
+        self.keeps(&taken)
+    }
+
+    async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
+        let addresses = context.all::<PublicIp>(&[("public_range", self.id.as_str())]).await?;
+        Ok(addresses.into_iter().filter_map(|address| address.router).collect())
     }
 
     async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
@@ -220,6 +259,20 @@ impl PublicRange {
         allocations::between(context.conn, &self.pool_name(), first, last).await
     }
 
+    /// Refuses bounds that leave out an address that somebody has.
+    fn keeps(&self, taken: &[Allocation]) -> Result<(), Error> {
+        let has = |item: &&Allocation| item.value.parse().is_ok_and(|address| self.has(address));
+        let Some(lost) = taken.iter().find(|item| !has(item)) else { return Ok(()) };
+        let first = lost.value.parse::<Ipv4Addr>().is_ok_and(|address| address < self.start);
+        let field = if first { "start" } else { "end" };
+        let by = if lost.state == AllocationState::Releasing {
+            "until its router has let it go".to_owned()
+        } else {
+            format!("which {} has; release it first", lost.owner)
+        };
+        Err(Error::Conflict { field, reason: format!("would leave out {}, {by}", lost.value) })
+    }
+
     /// The appliances that have yet to let go of its addresses; none when one is in use.
     pub(super) async fn holders(
         &self,
@@ -281,7 +334,8 @@ impl PublicRange {
             let reason = format!("{} overlaps control_cidr {}", self.cidr, zone.control_cidr);
             return Err(Error::Invalid { field: "gateway", reason });
         }
-        for other in context.all::<Self>(&[("zone", zone.id.as_str())]).await? {
+        let others = context.all::<Self>(&[("zone", zone.id.as_str())]).await?;
+        for other in others.into_iter().filter(|other| other.id != self.id) {
             if self.start <= other.end && other.start <= self.end {
                 let reason = format!(
                     "addresses {} to {} overlap those of public range {}",

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use sluice_api::config::Traffic;
-use sluice_api::types::{ApplianceId, ObjectId, PortRange};
+use sluice_api::types::{ApplianceId, ObjectId, PortRange, UtcTime};
 
 use super::guest::Guest;
 use super::network::Network;
@@ -48,6 +48,16 @@ impl Stated {
 
 pub(super) fn invalid(field: &'static str, reason: impl Into<String>) -> Error {
     Error::Invalid { field, reason: reason.into() }
+}
+
+/// The end of a rule to be, which lies ahead.
+pub(super) fn ahead(until: Option<UtcTime>) -> Result<Option<UtcTime>, Error> {
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let over = |end: &UtcTime| i64::try_from(end.unix()).is_ok_and(|end| end <= now);
+    match until.filter(over) {
+        Some(end) => Err(invalid("until", format!("{end} is over"))),
+        None => Ok(until),
+    }
 }
 
 /// A public address that a rule is about, and the router that has it.

@@ -1,13 +1,14 @@
 //! Static NAT: one public address stands for one guest (guide 11.13).
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::{ApplianceId, ObjectId};
+use sluice_api::types::{ApplianceId, ObjectId, UtcTime};
 use utoipa::ToSchema;
 
 use super::public_ip::{PublicIp, Purpose};
 use super::rule;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
+use crate::model::Until;
 
 /// A static NAT; fields as in [`StaticNatSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -27,6 +28,9 @@ pub struct StaticNat {
     pub guest: ObjectId,
     /// Id of the guest's network.
     pub network: ObjectId,
+    /// When it ends, in UTC; none: never.
+    #[serde(default)]
+    pub until: Option<UtcTime>,
 }
 
 /// A static NAT to be.
@@ -42,6 +46,10 @@ pub struct StaticNatSpec {
     /// Network of the guest, by name or id; needed when guests of that name are in several. Default: the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<ObjectId>,
+    /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
+    /// allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Changes to a static NAT; what is left out stays.
@@ -54,6 +62,9 @@ pub struct StaticNatPatch {
     /// Network of the new guest, by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<ObjectId>,
+    /// New end, in UTC; `never` takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 impl Kind for StaticNat {
@@ -77,6 +88,7 @@ impl Kind for StaticNat {
         ("PUBLIC IP", "/public_ip"),
         ("GUEST", "/guest"),
         ("NETWORK", "/network"),
+        ("UNTIL", "/until"),
     ];
 
     type Spec = StaticNatSpec;
@@ -101,6 +113,7 @@ impl Kind for StaticNat {
             public_ip: ip.id,
             guest: target.guest.id,
             network: target.network.id,
+            until: rule::ahead(spec.until)?,
         };
         nat.alone(context).await?;
         Ok(nat)
@@ -111,6 +124,7 @@ impl Kind for StaticNat {
         context: &mut Context<'_>,
         patch: StaticNatPatch,
     ) -> Result<(), Error> {
+        self.until = patch.until.map_or(self.until, Until::end);
         let name = patch.guest.as_ref().unwrap_or(&self.guest);
         let target = rule::target(context, &self.router, name, patch.network.as_ref()).await?;
         (self.guest, self.network) = (target.guest.id, target.network.id);

@@ -1,5 +1,6 @@
 //! Virtual private clouds: tiers behind one router of their own (guide 11.19).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 use super::acl_list::{self, AclList, AclListSpec};
 use super::acl_rule::{AclRule, AclRuleSpec};
 use super::appliance::{Appliance, ApplianceSpec, object_id, retire};
+use super::balancer_member::BalancerMember;
 use super::network::Network;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::zone::Zone;
@@ -30,6 +32,9 @@ pub struct Vpc {
     pub cidr: Cidr,
     /// Most tiers.
     pub max_tiers: u16,
+    /// Most tiers with members of load balancing rules.
+    #[serde(default = "default_max_balanced_tiers")]
+    pub max_balanced_tiers: u16,
     /// Id of the range of its source-NAT address.
     pub public_range: Option<ObjectId>,
     /// The address with which guests of all tiers leave.
@@ -52,6 +57,9 @@ pub struct VpcSpec {
     /// Most tiers, 1 to 250 (`vpc.max.networks`). Default 3.
     #[serde(default = "default_max_tiers")]
     pub max_tiers: u16,
+    /// Most tiers with members of load balancing rules, 1 to 250. Default 1, as the guide has it.
+    #[serde(default = "default_max_balanced_tiers")]
+    pub max_balanced_tiers: u16,
     /// Public range of the source-NAT address, by name or id. Default: whichever of the zone has a free one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_range: Option<ObjectId>,
@@ -68,10 +76,17 @@ pub struct VpcPatch {
     /// New bound of tiers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tiers: Option<u16>,
+    /// New bound of tiers with members of load balancing rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_balanced_tiers: Option<u16>,
 }
 
 fn default_max_tiers() -> u16 {
     3
+}
+
+fn default_max_balanced_tiers() -> u16 {
+    1
 }
 
 impl Kind for Vpc {
@@ -104,7 +119,8 @@ impl Kind for Vpc {
     async fn create(context: &mut Context<'_>, id: ObjectId, spec: VpcSpec) -> Result<Self, Error> {
         let zone = context.find::<Zone>(None, &spec.zone).await?;
         super_cidr(spec.cidr)?;
-        bound(spec.max_tiers)?;
+        bound("max_tiers", spec.max_tiers)?;
+        bound("max_balanced_tiers", spec.max_balanced_tiers)?;
         if spec.cidr.overlaps(&zone.control_cidr) {
             let reason = format!("{} overlaps control_cidr {}", spec.cidr, zone.control_cidr);
             return Err(rule::invalid("cidr", reason));
@@ -118,6 +134,7 @@ impl Kind for Vpc {
             zone: zone.id,
             cidr: spec.cidr,
             max_tiers: spec.max_tiers,
+            max_balanced_tiers: spec.max_balanced_tiers,
             public_range: spec.public_range,
             source_nat: spec.source_nat,
             router: Some(router),
@@ -139,7 +156,14 @@ impl Kind for Vpc {
 
     async fn update(&mut self, context: &mut Context<'_>, patch: VpcPatch) -> Result<(), Error> {
         self.max_tiers = patch.max_tiers.unwrap_or(self.max_tiers);
-        bound(self.max_tiers)?;
+        bound("max_tiers", self.max_tiers)?;
+        self.max_balanced_tiers = patch.max_balanced_tiers.unwrap_or(self.max_balanced_tiers);
+        bound("max_balanced_tiers", self.max_balanced_tiers)?;
+        let balanced = self.balanced_tiers(context).await?.len();
+        if balanced > usize::from(self.max_balanced_tiers) {
+            let reason = format!("there are {balanced} tiers with members already");
+            return Err(rule::invalid("max_balanced_tiers", reason));
+        }
         let tiers = context.all::<Network>(&[("vpc", self.id.as_str())]).await?.len();
         if tiers > usize::from(self.max_tiers) {
             return Err(rule::invalid("max_tiers", format!("there are {tiers} tiers already")));
@@ -189,11 +213,11 @@ fn super_cidr(cidr: Cidr) -> Result<(), Error> {
     Ok(())
 }
 
-fn bound(tiers: u16) -> Result<(), Error> {
+fn bound(field: &'static str, tiers: u16) -> Result<(), Error> {
     if (1..=250).contains(&tiers) {
         return Ok(());
     }
-    Err(rule::invalid("max_tiers", "must be 1 to 250"))
+    Err(rule::invalid(field, "must be 1 to 250"))
 }
 
 impl Vpc {
@@ -225,6 +249,38 @@ impl Vpc {
             return Err(Error::Exhausted { pool });
         }
         Ok(())
+    }
+
+    /// Members of load balancing rules may be in the tier `network`.
+    pub(super) async fn may_balance(
+        &self,
+        context: &mut Context<'_>,
+        network: &Network,
+    ) -> Result<(), Error> {
+        let balanced = self.balanced_tiers(context).await?;
+        let room = balanced.len() < usize::from(self.max_balanced_tiers);
+        if room || balanced.contains(&network.id) {
+            return Ok(());
+        }
+        let mut names = Vec::new();
+        for tier in &balanced {
+            names.push(context.get::<Network>(tier).await?.name.to_string());
+        }
+        let reason = format!(
+            "VPC {} balances load in {} already, and in no more than {} (max_balanced_tiers)",
+            self.name,
+            names.join(", "),
+            self.max_balanced_tiers
+        );
+        Err(Error::Conflict { field: "guest", reason })
+    }
+
+    /// The tiers with members of load balancing rules.
+    async fn balanced_tiers(&self, context: &mut Context<'_>) -> Result<BTreeSet<ObjectId>, Error> {
+        let Some(router) = &self.router else { return Ok(BTreeSet::new()) };
+        let router = object_id(router);
+        let members = context.all::<BalancerMember>(&[("router", router.as_str())]).await?;
+        Ok(members.into_iter().map(|member| member.network).collect())
     }
 
     /// What every VPC has: a list that lets nothing in, and one that lets everything pass.

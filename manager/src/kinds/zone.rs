@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
+use sluice_api::config::{DnsConfig, ForwardZone, UpstreamTls};
 use sluice_api::types::{ApplianceId, Cidr, ObjectId};
 use utoipa::ToSchema;
 
@@ -30,6 +31,18 @@ pub struct Zone {
     pub control_gateway: Option<Ipv4Addr>,
     /// Networks that managers connect from; empty: any.
     pub managers: Vec<Cidr>,
+    /// Names that resolvers of their own know.
+    #[serde(default)]
+    pub forward_zones: Vec<ForwardZone>,
+    /// Whether resolvers are asked in mixed case.
+    #[serde(default = "yes")]
+    pub mixed_case: bool,
+    /// By what `resolvers` prove who they are, if they are asked over TLS.
+    #[serde(default)]
+    pub resolver_tls: Option<UpstreamTls>,
+    /// Whether what resolvers say is proved by DNSSEC.
+    #[serde(default)]
+    pub validate: bool,
 }
 
 /// A zone to be.
@@ -55,6 +68,25 @@ pub struct ZoneSpec {
     /// Networks that managers connect from; required with `control_gateway`. Default: any.
     #[serde(default)]
     pub managers: Vec<Cidr>,
+    /// Names that resolvers of their own are asked for, reverse names of private addresses included:
+    /// `{"zone": "corp.example", "upstreams": ["10.8.0.53"]}`; at most 32. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward_zones: Vec<ForwardZone>,
+    /// Ask resolvers in mixed upper and lower case, which a forger must guess too; false where one compares by case.
+    /// Default: true.
+    #[serde(default = "yes")]
+    pub mixed_case: bool,
+    /// Ask `resolvers` over TLS, on port 853: `{"server_name": "dns.example", "authorities": "-----BEGIN CERTIFICATE…"}`.
+    /// Default: in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver_tls: Option<UpstreamTls>,
+    /// Have what resolvers say proved by DNSSEC. Default: false, they are believed.
+    #[serde(default)]
+    pub validate: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Changes to a zone; what is left out stays.
@@ -76,6 +108,18 @@ pub struct ZonePatch {
     /// New addresses of guest networks that name none; those that there are keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_cidr: Option<Cidr>,
+    /// New names that resolvers of their own know; they replace all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_zones: Option<Vec<ForwardZone>>,
+    /// Whether resolvers are asked in mixed case from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixed_case: Option<bool>,
+    /// Ask resolvers over TLS from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver_tls: Option<UpstreamTls>,
+    /// Whether what resolvers say is proved by DNSSEC from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate: Option<bool>,
 }
 
 fn default_guest_cidr() -> Cidr {
@@ -126,6 +170,10 @@ impl Kind for Zone {
             control_cidr: spec.control_cidr,
             control_gateway: spec.control_gateway,
             managers: spec.managers,
+            forward_zones: spec.forward_zones,
+            mixed_case: spec.mixed_case,
+            resolver_tls: spec.resolver_tls,
+            validate: spec.validate,
         };
         zone.check()?;
         Ok(zone)
@@ -136,12 +184,30 @@ impl Kind for Zone {
         self.managers = patch.managers.unwrap_or_else(|| self.managers.clone());
         self.control_gateway = patch.control_gateway.or(self.control_gateway);
         self.guest_cidr = patch.guest_cidr.unwrap_or(self.guest_cidr);
+        self.forward_zones = patch.forward_zones.unwrap_or_else(|| self.forward_zones.clone());
+        self.mixed_case = patch.mixed_case.unwrap_or(self.mixed_case);
+        self.resolver_tls = patch.resolver_tls.or_else(|| self.resolver_tls.take());
+        self.validate = patch.validate.unwrap_or(self.validate);
         self.check()
     }
 
     async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
         let all = context.all::<Appliance>(&[("zone", self.id.as_str())]).await?;
         Ok(all.into_iter().map(|appliance| appliance.id).collect())
+    }
+}
+
+impl Zone {
+    /// What the name service of its routers does with the rest of the world's names.
+    pub(crate) fn dns(&self) -> DnsConfig {
+        DnsConfig {
+            upstreams: self.resolvers.clone(),
+            forward_zones: self.forward_zones.clone(),
+            mixed_case: self.mixed_case,
+            tls: self.resolver_tls.clone(),
+            validate: self.validate,
+            ..DnsConfig::default()
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 pub mod cloud;
 pub mod protocol;
 pub mod range;
+pub mod until;
 pub mod view;
 
 pub use cloud::CloudSpec;
 pub use protocol::RuleProtocol;
 pub use range::VlanRange;
+pub use until::Until;
 pub use view::{Allocation, AllocationState, ApplianceStatus, EndpointSpec};

@@ -45,6 +45,9 @@ pub struct ApplianceStatus {
     /// What it last reported as wrong with it, and a certificate that cannot be renewed; empty: nothing.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// The manager that saw it so.
+    #[serde(default)]
+    pub seen_by: Option<String>,
 }
 
 /// One item taken from a pool.
@@ -85,6 +88,19 @@ pub struct AppliancePlan {
     pub plan: PlanSummary,
     /// What the appliance remarks.
     pub findings: Vec<Finding>,
+}
+
+/// What a change would do on an appliance, as the appliance itself says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CandidatePlan {
+    /// Which appliance.
+    pub appliance: ApplianceId,
+    /// The steps that it would take; none when it could not be asked.
+    pub plan: Option<PlanSummary>,
+    /// What it remarks.
+    pub findings: Vec<Finding>,
+    /// Why it could not be asked.
+    pub error: Option<String>,
 }
 
 /// Where an appliance's API is reached, if not at its control address.

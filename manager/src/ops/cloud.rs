@@ -24,6 +24,7 @@ use crate::kinds::zone::Zone;
 use crate::kinds::{AnyKind, KINDS};
 use crate::model::CloudSpec;
 use crate::model::cloud::called;
+use crate::model::view::CandidatePlan;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,9 +46,21 @@ impl std::fmt::Display for CloudChange {
 pub struct CloudReport {
     /// The differences; none: nothing to do now.
     pub changes: Vec<CloudChange>,
+    /// How many objects are made.
+    #[serde(default)]
+    pub added: usize,
+    /// How many are changed.
+    #[serde(default)]
+    pub changed: usize,
+    /// How many are deleted.
+    #[serde(default)]
+    pub destroyed: usize,
     /// Deletions that are put off, each with what it waits for; apply again after that.
     #[serde(default)]
     pub waiting: Vec<String>,
+    /// Of a dry run, when it was asked for: what each appliance would do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<CandidatePlan>,
     /// Digest of all that is changed and put off: `expect` of the call that is to make exactly this.
     pub digest: Digest,
 }
@@ -71,6 +84,7 @@ pub(super) async fn apply(
     if !findings.is_empty() {
         return Err(Error::Description { code: ErrorCode::Invalid, findings });
     }
+    context.describing = true;
     context.zones = named_zones(context, cloud).await?;
     let mut run = Run::default();
     if terms.prune && !context.zones.is_empty() {
@@ -138,8 +152,11 @@ impl Run {
         if terms.expect.is_some_and(|expected| expected != &digest) {
             return Err(Error::Moved);
         }
-        let changes = changes.into_iter().map(|(line, _)| line).collect();
-        Ok(CloudReport { changes, waiting, digest })
+        let changes: Vec<_> = changes.into_iter().map(|(line, _)| line).collect();
+        let count = |sign| changes.iter().filter(|change| change.sign == sign).count();
+        let (added, changed, destroyed) = (count('+'), count('~'), count('-'));
+        let plans = Vec::new();
+        Ok(CloudReport { changes, added, changed, destroyed, waiting, plans, digest })
     }
 }
 

@@ -44,8 +44,11 @@ pub async fn boot_document(
     let mac = appliance.nics.iter().find(|nic| nic.purpose == NicPurpose::Control);
     let mac = mac.ok_or(Error::Corrupt { what: "NICs", reason: "no control NIC".into() })?.mac;
     let issued = authority.appliance(&appliance.id)?;
-    wanted::set_certificate(conn, appliance.id.as_str(), issued.until).await?;
-    let seal_key = wanted::seal_key(conn, appliance.id.as_str(), &fresh_key()).await?;
+    let id = appliance.id.as_str();
+    wanted::add_certificate(conn, id, issued.until, &issued.key).await?;
+    wanted::set_trusted(conn, id, &authority.trusted()).await?;
+    let seal_key = wanted::seal_key(conn, id, &fresh_key()).await?;
+    let incarnation = wanted::next_incarnation(conn, id).await?;
     let control = BootControl {
         mac,
         address: appliance.control,
@@ -59,5 +62,6 @@ pub async fn boot_document(
         control,
         identity: issued.identity,
         seal_key: Some(Secret::new(seal_key)),
+        incarnation,
     })
 }

@@ -4,32 +4,43 @@
 //! configuration that the appliance would refuse is refused here, before it is stored. Not here: what a change to an
 //! object does, which its kind says; and pushing.
 
+mod authority;
 mod cloud;
+pub mod explain;
 mod export;
+mod images;
+pub mod lint;
 mod machine;
 mod operate;
 mod settle;
+pub mod usage;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sluice_api::Digest;
 use sluice_api::types::{ApplianceId, Generation, ObjectId};
+use sluice_api::{Digest, Finding};
 use utoipa::ToSchema;
 
+use self::settle::Now;
+pub use authority::{AuthorityStatus, authority_status, begin_life, retire, rotate};
 pub use cloud::{CloudChange, CloudReport};
 pub use export::export;
+pub use images::settle_images;
 pub use machine::boot_document;
 pub use operate::{
-    Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,
+    Decision, Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,
 };
-pub use settle::refresh;
+pub use settle::{keep_promises, refresh};
 
+use crate::access::Caller;
 use crate::error::Error;
-use crate::kinds::{self, AnyKind, Context};
+use crate::kinds::appliance::{Appliance, object_id};
+use crate::kinds::console_grant::{self, RevokeSpec};
+use crate::kinds::{self, AnyKind, Context, dynamic};
 use crate::model::{CloudSpec, EndpointSpec};
-use crate::store::{Conn, Store, StoredAnswer, requests, to_json};
+use crate::store::{Conn, Store, StoredAnswer, audit, requests, to_json, wanted};
 
 /// One change; objects are named by name or id, kinds by their word.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +60,8 @@ pub enum Change {
         object: ObjectId,
         /// What of it changes.
         patch: Value,
+        /// Refuse when it has another version than this.
+        version: Option<i64>,
     },
     /// No such object any more.
     Delete {
@@ -56,6 +69,8 @@ pub enum Change {
         kind: &'static str,
         /// Which one.
         object: ObjectId,
+        /// Refuse when it has another version than this.
+        version: Option<i64>,
     },
     /// Something else done with an object.
     Act {
@@ -67,7 +82,11 @@ pub enum Change {
         action: &'static str,
         /// How.
         body: Value,
+        /// Refuse when it has another version than this.
+        version: Option<i64>,
     },
+    /// Links to consoles taken away.
+    RevokeConsoles(RevokeSpec),
     /// Another way to an appliance.
     SetEndpoint(ObjectId, EndpointSpec),
     /// A whole cloud.
@@ -92,6 +111,17 @@ pub struct Outcome {
     pub body: String,
     /// Appliances whose configuration or endpoint it may have changed.
     pub touched: BTreeSet<String>,
+    /// Configurations that would have followed, by appliance: of a dry run alone.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A configuration that a change would lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Whose.
+    pub appliance: Appliance,
+    /// The document.
+    pub document: String,
 }
 
 /// When a change is in force: once this appliance has this generation, or a later one.
@@ -101,11 +131,15 @@ pub struct Effect {
     pub appliance: ApplianceId,
     /// Number of its configuration that has the change in it.
     pub generation: Generation,
+    /// What the change gives reason to remark upon, such as a rule that does nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
-/// Makes `change`; with a request id that was used before for the same change, repeats the answer instead.
+/// Makes `change` for `caller`; with a request id that was used before for the same change, repeats the answer instead.
 pub async fn execute(
     store: &Store,
+    caller: &Caller,
     request: Option<&str>,
     change: &Change,
 ) -> Result<Outcome, Error> {
@@ -115,23 +149,51 @@ pub async fn execute(
         return Ok(answer);
     }
     let mut context = Context::new(&mut transaction, request);
+    context.actor = &caller.name;
     let (status, mut answer) = run(&mut context, change).await?;
-    let effects = settle::settle(&mut context, word(change)).await?;
+    let dry = matches!(change, Change::Apply { dry_run: true, .. });
+    let now = if dry { Now::All } else { Now::Few };
+    let effects = settle::settle(&mut context, word(change), now).await?;
     if let Value::Object(fields) = &mut answer {
         fields.insert("effects".to_owned(), json!(effects));
     }
     let touched = context.touched.iter().map(ToString::to_string).collect();
-    let outcome = Outcome { status, body: to_json(&answer, "answer")?, touched };
-    if matches!(change, Change::Apply { dry_run: true, .. }) {
+    let kept = to_json(&answer, "answer")?;
+    let once = std::mem::take(&mut context.once);
+    if let Value::Object(fields) = &mut answer
+        && !once.is_empty()
+    {
+        fields.insert("once".to_owned(), json!(once));
+    }
+    let body = to_json(&answer, "answer")?;
+    let mut outcome = Outcome { status, body, touched, candidates: Vec::new() };
+    if dry {
         // dropped without commit: the rules were asked, nothing was changed
+        outcome.candidates = candidates(&mut transaction, &effects).await?;
         return Ok(outcome);
     }
+    audit::note(&mut transaction, caller, &word(change), &effects, request).await?;
     if let Some(id) = request {
-        let answer = StoredAnswer { digest, status: outcome.status, answer: outcome.body.clone() };
+        // without what is told once
+        let answer = StoredAnswer { digest, status: outcome.status, answer: kept };
         requests::store(&mut transaction, id, &answer).await?;
     }
     transaction.commit().await?;
     Ok(outcome)
+}
+
+/// What the appliances would get that there are already.
+async fn candidates(conn: &mut Conn, effects: &[Effect]) -> Result<Vec<Candidate>, Error> {
+    let mut candidates = Vec::new();
+    for Effect { appliance: id, .. } in effects {
+        let machine = wanted::machine(conn, id.as_str()).await?.unwrap_or_default();
+        let wanted = wanted::wanted(conn, id.as_str()).await?;
+        if let (Some(wanted), true) = (wanted, machine.certificate_until.is_some()) {
+            let appliance = dynamic::by_id(conn, &object_id(id)).await?;
+            candidates.push(Candidate { appliance, document: wanted.config });
+        }
+    }
+    Ok(candidates)
 }
 
 fn digest(change: &Change) -> Result<String, Error> {
@@ -150,16 +212,21 @@ async fn repeated(
     if stored.digest != digest {
         return Err(Error::RequestReused { id: id.to_owned() });
     }
-    Ok(Some(Outcome { status: stored.status, body: stored.answer, touched: BTreeSet::new() }))
+    let (status, body) = (stored.status, stored.answer);
+    Ok(Some(Outcome { status, body, touched: BTreeSet::new(), candidates: Vec::new() }))
 }
 
 /// The change in words, for the history.
 fn word(change: &Change) -> String {
     match change {
-        Change::Create { kind, .. } => format!("{kind} created"),
+        Change::Create { kind, spec } => match spec.get("name").and_then(Value::as_str) {
+            Some(name) => format!("{kind} {name} created"),
+            None => format!("{kind} created"),
+        },
         Change::Update { kind, object, .. } => format!("{kind} {object} changed"),
-        Change::Delete { kind, object } => format!("{kind} {object} deleted"),
+        Change::Delete { kind, object, .. } => format!("{kind} {object} deleted"),
         Change::Act { kind, object, action, .. } => format!("{action} of {kind} {object}"),
+        Change::RevokeConsoles(_) => "links to consoles revoked".to_owned(),
         Change::SetEndpoint(object, _) => format!("endpoint of {object} set"),
         Change::Apply { .. } => "description applied".to_owned(),
     }
@@ -176,15 +243,19 @@ async fn run(context: &mut Context<'_>, change: &Change) -> Result<(u16, Value),
         Change::Create { kind: word, spec } => {
             return Ok((201, kind(word)?.create(context, spec.clone()).await?));
         }
-        Change::Update { kind: word, object, patch } => {
+        Change::Update { kind: word, object, patch, version } => {
+            unchanged(context, word, object, *version).await?;
             kind(word)?.update(context, object.clone(), patch.clone()).await?
         }
-        Change::Delete { kind: word, object } => {
+        Change::Delete { kind: word, object, version } => {
+            unchanged(context, word, object, *version).await?;
             kind(word)?.delete(context, object.clone()).await?
         }
-        Change::Act { kind: word, object, action, body } => {
+        Change::Act { kind: word, object, action, body, version } => {
+            unchanged(context, word, object, *version).await?;
             kind(word)?.act(context, object.clone(), action, body.clone()).await?
         }
+        Change::RevokeConsoles(spec) => json!(console_grant::revoke(context, spec).await?),
         Change::SetEndpoint(id, spec) => json!(machine::endpoint(context, id, spec).await?),
         Change::Apply { cloud, prune, expect, .. } => {
             let terms = cloud::Terms { prune: *prune, expect: expect.as_ref() };
@@ -192,4 +263,19 @@ async fn run(context: &mut Context<'_>, change: &Change) -> Result<(u16, Value),
         }
     };
     Ok((200, answer))
+}
+
+/// Refuses when the object has another version than the one that was looked at.
+async fn unchanged(
+    context: &mut Context<'_>,
+    word: &'static str,
+    object: &ObjectId,
+    expected: Option<i64>,
+) -> Result<(), Error> {
+    let Some(expected) = expected else { return Ok(()) };
+    let version = kind(word)?.version(context.conn, object.clone()).await?;
+    if version == expected {
+        return Ok(());
+    }
+    Err(Error::Changed { kind: word, name: object.to_string(), version })
 }

@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sluice_api::types::{ApplianceId, Generation, ObjectId};
+use sqlx::{Any, Transaction};
 
 use super::Effect;
 use super::settle::{self, Renewed};
+use crate::access::Caller;
 use crate::error::Error;
 use crate::kinds::appliance::Appliance;
-use crate::kinds::context::ACCOUNT;
 use crate::kinds::dynamic;
 use crate::push::{PushClient, PushError};
 use crate::store::facts::{self, Fact};
 use crate::store::wanted::{self, Cause};
-use crate::store::{Conn, Store, outcomes};
+use crate::store::{Conn, Store, StoredAnswer, audit, from_json, outcomes, requests, to_json};
 
 /// What an appliance has that this store never gave.
 #[derive(Clone, Debug)]
@@ -36,34 +37,87 @@ pub async fn found(client: &PushClient) -> Result<Option<Found>, PushError> {
     Ok(Some(Found { generation: current.generation, document }))
 }
 
-fn cause(reason: &str) -> Cause<'_> {
-    Cause { actor: ACCOUNT, reason }
+/// Who decides about which appliance.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// Who.
+    pub caller: &'a Caller,
+    /// The request's id; the same again is answered as it was the first time.
+    pub request: Option<&'a str>,
+    /// The appliance, by name or id.
+    pub appliance: &'a ObjectId,
+}
+
+impl Decision<'_> {
+    fn cause<'c>(&'c self, reason: &'c str) -> Cause<'c> {
+        Cause { actor: &self.caller.name, reason }
+    }
+
+    /// Digest of what is asked, for its request id.
+    fn digest(&self, what: &str) -> Result<String, Error> {
+        let digest = sluice_api::Digest::of(&("decision", self.appliance, what))
+            .map_err(|error| Error::Corrupt { what: "decision", reason: error.to_string() })?;
+        Ok(digest.as_str().to_owned())
+    }
+
+    /// What the same request came to before.
+    async fn before(&self, conn: &mut Conn, what: &str) -> Result<Option<Effect>, Error> {
+        let answer = super::repeated(conn, self.request, &self.digest(what)?).await?;
+        answer.map(|answer| from_json(&answer.body, "effect")).transpose()
+    }
+
+    /// Writes it into the list of changes and makes it.
+    async fn commit(
+        &self,
+        mut transaction: Transaction<'_, Any>,
+        what: &str,
+        effect: Effect,
+    ) -> Result<Effect, Error> {
+        let effects = std::slice::from_ref(&effect);
+        let told = format!("appliance {}: {what}", self.appliance);
+        audit::note(&mut transaction, self.caller, &told, effects, self.request).await?;
+        if let Some(id) = self.request {
+            let (digest, answer) = (self.digest(what)?, to_json(&effect, "effect")?);
+            let answer = StoredAnswer { digest, status: 200, answer };
+            requests::store(&mut transaction, id, &answer).await?;
+        }
+        transaction.commit().await?;
+        Ok(effect)
+    }
 }
 
 /// What is wanted is sent over what was found.
-pub async fn overwrite(store: &Store, name: &ObjectId, found: &Found) -> Result<Effect, Error> {
+pub async fn overwrite(
+    store: &Store,
+    decision: Decision<'_>,
+    found: &Found,
+) -> Result<Effect, Error> {
     let mut transaction = store.begin().await?;
-    let id = keep(&mut transaction, name, found).await?;
+    let reason = format!("sent over generation {} from elsewhere", found.generation);
+    if let Some(effect) = decision.before(&mut transaction, &reason).await? {
+        return Ok(effect);
+    }
+    let id = keep(&mut transaction, decision.appliance, found).await?;
     let wanted = wanted::wanted(&mut transaction, id.as_str()).await?;
     let document = wanted.map(|wanted| wanted.config).unwrap_or_default();
-    let reason = format!("sent over generation {} from elsewhere", found.generation);
-    let above = found.generation;
-    let renewed = Renewed { document: &document, above, pinned: false, cause: cause(&reason) };
+    let (above, cause) = (found.generation, decision.cause(&reason));
+    let renewed = Renewed { document: &document, above, pinned: false, cause };
     let effect = settle::renew(&mut transaction, &id, &renewed).await?;
-    transaction.commit().await?;
-    Ok(effect)
+    decision.commit(transaction, &reason, effect).await
 }
 
 /// What was found is what is wanted, until a change of the model says otherwise.
-pub async fn adopt(store: &Store, name: &ObjectId, found: &Found) -> Result<Effect, Error> {
+pub async fn adopt(store: &Store, decision: Decision<'_>, found: &Found) -> Result<Effect, Error> {
     let mut transaction = store.begin().await?;
-    let id = keep(&mut transaction, name, found).await?;
     let reason = format!("adopted generation {} from elsewhere", found.generation);
+    if let Some(effect) = decision.before(&mut transaction, &reason).await? {
+        return Ok(effect);
+    }
+    let id = keep(&mut transaction, decision.appliance, found).await?;
     let (document, above) = (found.document.as_str(), found.generation);
-    let renewed = Renewed { document, above, pinned: true, cause: cause(&reason) };
+    let renewed = Renewed { document, above, pinned: true, cause: decision.cause(&reason) };
     let effect = settle::renew(&mut transaction, &id, &renewed).await?;
-    transaction.commit().await?;
-    Ok(effect)
+    decision.commit(transaction, &reason, effect).await
 }
 
 async fn keep(conn: &mut Conn, name: &ObjectId, found: &Found) -> Result<ApplianceId, Error> {
@@ -75,16 +129,22 @@ async fn keep(conn: &mut Conn, name: &ObjectId, found: &Found) -> Result<Applian
 }
 
 /// The content of generation `to` under a new number.
-pub async fn rollback(store: &Store, name: &ObjectId, to: Generation) -> Result<Effect, Error> {
+pub async fn rollback(
+    store: &Store,
+    decision: Decision<'_>,
+    to: Generation,
+) -> Result<Effect, Error> {
     let mut transaction = store.begin().await?;
-    let id = dynamic::find::<Appliance>(&mut transaction, name).await?.id;
-    let document = document(&mut transaction, &id, to).await?;
     let reason = format!("rolled back to generation {to}");
-    let (above, cause) = (Generation::MIN, cause(&reason));
+    if let Some(effect) = decision.before(&mut transaction, &reason).await? {
+        return Ok(effect);
+    }
+    let id = dynamic::find::<Appliance>(&mut transaction, decision.appliance).await?.id;
+    let document = document(&mut transaction, &id, to).await?;
+    let (above, cause) = (Generation::MIN, decision.cause(&reason));
     let renewed = Renewed { document: &document, above, pinned: true, cause };
     let effect = settle::renew(&mut transaction, &id, &renewed).await?;
-    transaction.commit().await?;
-    Ok(effect)
+    decision.commit(transaction, &reason, effect).await
 }
 
 /// A configuration as it was wanted.
@@ -99,18 +159,21 @@ pub async fn document(
 }
 
 /// The wanted configuration is sent, even if it was undone before.
-pub async fn push_again(store: &Store, name: &ObjectId) -> Result<ApplianceId, Error> {
+pub async fn push_again(store: &Store, decision: Decision<'_>) -> Result<ApplianceId, Error> {
     let mut transaction = store.begin().await?;
-    let id = dynamic::find::<Appliance>(&mut transaction, name).await?.id;
+    let id = dynamic::find::<Appliance>(&mut transaction, decision.appliance).await?.id;
     wanted::forget_outcome(&mut transaction, id.as_str()).await?;
+    let what = format!("appliance {id}: sent again");
+    audit::note(&mut transaction, decision.caller, &what, &[], decision.request).await?;
     transaction.commit().await?;
     Ok(id)
 }
 
 /// A store that was put back may be pushed from again.
-pub async fn resume(store: &Store) -> Result<(), Error> {
+pub async fn resume(store: &Store, caller: &Caller) -> Result<(), Error> {
     let mut transaction = store.begin().await?;
     facts::clear(&mut transaction, Fact::Hold).await?;
+    audit::note(&mut transaction, caller, "pushing resumed", &[], None).await?;
     transaction.commit().await?;
     Ok(())
 }

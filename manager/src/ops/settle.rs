@@ -1,5 +1,7 @@
 //! The end of a change: each touched appliance gets the configuration that follows, with a higher number if it differs.
 
+use std::collections::BTreeSet;
+
 use sluice_api::types::{ApplianceId, Generation};
 use sluice_api::{ApplianceConfig, Digest, Finding};
 
@@ -7,61 +9,185 @@ use super::Effect;
 use crate::compile;
 use crate::error::Error;
 use crate::kinds::appliance::{Appliance, object_id};
-use crate::kinds::context::ACCOUNT;
 use crate::kinds::{Context, dynamic};
 use crate::store::objects::ALL;
-use crate::store::wanted::{self, Cause};
-use crate::store::{Conn, Store, WantedRow, allocations, to_json};
+use crate::store::wanted::{self, Cause, State};
+use crate::store::{Conn, Store, WantedRow, allocations, promises, to_json};
+
+/// How many appliances are compiled inside the transaction of a change; of more, each is promised a number.
+const FEW: usize = 32;
 
 /// Compiles every touched appliance that still exists; says which generation of each has the change in it.
 pub(super) async fn settle(
     context: &mut Context<'_>,
     reason: String,
+    now: Now,
 ) -> Result<Vec<Effect>, Error> {
-    let cause = Cause { actor: ACCOUNT, reason: &reason };
+    let actor = context.actor;
+    let cause = Cause { actor, reason: &reason };
+    let touched = context.touched.clone();
+    let later = matches!(now, Now::Few) && touched.len() > FEW;
     let mut effects = Vec::new();
-    for id in context.touched.clone() {
+    for id in touched {
         let key = object_id(&id);
         let filter = [("id", key.as_str())];
         let found: Option<Appliance> = dynamic::load(context.conn, &filter, ALL).await?.pop();
-        if let Some(appliance) = found {
-            recompile(context.conn, &appliance, cause).await?;
-            let generation = let_go(context.conn, &id).await?;
-            effects.push(Effect { appliance: id, generation });
-        }
+        let Some(appliance) = found else { continue };
+        let (findings, generation) = if later {
+            (Vec::new(), promise_or_compile(context.conn, &appliance, cause).await?)
+        } else {
+            recompile(context.conn, &appliance, cause).await?
+        };
+        effects.push(Effect { appliance: id, generation, findings });
     }
     Ok(effects)
 }
 
-/// What is being released is free once the configuration that is wanted now, whose number is returned, is confirmed.
-async fn let_go(conn: &mut Conn, id: &ApplianceId) -> Result<Generation, Error> {
-    let id = id.as_str();
-    let generation = wanted::wanted(conn, id).await?.map_or(0, |wanted| wanted.generation);
-    let number = i64::try_from(generation).unwrap_or(i64::MAX);
-    allocations::stamp(conn, id, number).await?;
-    let machine = wanted::machine(conn, id).await?.unwrap_or_default();
-    if machine.sent.is_none() {
-        // it was never told of anything, so nothing has to be forgotten
-        allocations::free(conn, id, number).await?;
+/// When appliances are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Now {
+    /// At once, as long as they are few.
+    Few,
+    /// At once, however many.
+    All,
+}
+
+/// Leaves the compilation to afterwards. One that never had a configuration gets its first at once.
+async fn promise_or_compile(
+    conn: &mut Conn,
+    appliance: &Appliance,
+    cause: Cause<'_>,
+) -> Result<Generation, Error> {
+    let id = appliance.id.as_str();
+    let highest = wanted::highest(conn, id).await?;
+    if highest == 0 {
+        return Ok(recompile(conn, appliance, cause).await?.1);
     }
-    Generation::try_from(generation)
+    let number = after(highest)?.get().max(promises::of(conn, id).await?.promised);
+    promises::make(conn, id, number, cause).await?;
+    allocations::stamp(conn, id, i64::try_from(number).unwrap_or(i64::MAX)).await?;
+    generation_of(number)
+}
+
+fn generation_of(number: u64) -> Result<Generation, Error> {
+    Generation::try_from(number)
         .map_err(|error| Error::Corrupt { what: "generation", reason: error.to_string() })
 }
 
-async fn recompile(conn: &mut Conn, appliance: &Appliance, cause: Cause<'_>) -> Result<(), Error> {
-    let id = appliance.id.as_str();
-    let mut config = compile::configuration(conn, appliance).await?;
+/// Keeps some of the promises; says to which appliances. A configuration that is not sound is wanted all the same: the
+/// change is made, and the appliance refuses it with its reasons.
+pub async fn keep_promises(store: &Store) -> Result<Vec<ApplianceId>, Error> {
+    let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+    if promises::open(&mut *store.read().await?, 1).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    // the turn of writers keeps two managers from the same work
+    let mut transaction = store.begin().await?;
+    let open = promises::open(&mut transaction, limit).await?;
+    for id in &open {
+        let Some((actor, reason)) = promises::of(&mut transaction, id.as_str()).await?.dirty else {
+            continue;
+        };
+        let cause = Cause { actor: &actor, reason: &reason };
+        let appliance = dynamic::by_id(&mut transaction, &object_id(id)).await?;
+        match recompile(&mut transaction, &appliance, cause).await {
+            Err(Error::Rejected(_)) => unsound(&mut transaction, &appliance, cause).await?,
+            done => drop(done?),
+        }
+    }
+    transaction.commit().await?;
+    Ok(open)
+}
+
+/// Writes a configuration that its appliance will refuse.
+async fn unsound(conn: &mut Conn, appliance: &Appliance, cause: Cause<'_>) -> Result<(), Error> {
+    let state = state(conn, appliance).await?;
+    let config = compile::configuration(conn, appliance).await?;
     let digest = digest(&config)?;
+    let generation = number_and_write(conn, &state, config, digest, cause).await?;
+    let_go(conn, &appliance.id, &state, generation).await
+}
+
+async fn state(conn: &mut Conn, appliance: &Appliance) -> Result<State, Error> {
+    let id = &appliance.id;
+    let found = wanted::state(conn, id.as_str()).await?;
+    let missing = || Error::Corrupt { what: "appliance", reason: format!("{id} wants nothing") };
+    found.ok_or_else(missing)
+}
+
+/// Writes a configuration under the next number, or the one that was promised.
+async fn number_and_write(
+    conn: &mut Conn,
+    state: &State,
+    mut config: ApplianceConfig,
+    digest: String,
+    cause: Cause<'_>,
+) -> Result<Generation, Error> {
+    let id = config.appliance.clone();
+    let next = after(wanted::highest(conn, id.as_str()).await?)?.get();
+    config.generation = generation_of(next.max(state.promised))?;
+    write(conn, id.as_str(), &config, digest, cause).await?;
+    Ok(config.generation)
+}
+
+/// What is being released is free once `generation` is confirmed.
+async fn let_go(
+    conn: &mut Conn,
+    id: &ApplianceId,
+    state: &State,
+    generation: Generation,
+) -> Result<(), Error> {
+    let number = i64::try_from(generation.get()).unwrap_or(i64::MAX);
+    allocations::stamp(conn, id.as_str(), number).await?;
+    if state.sent.is_none() {
+        // it was never told of anything, so nothing has to be forgotten
+        allocations::free(conn, id.as_str(), number).await?;
+    }
+    Ok(())
+}
+
+/// Compiles an appliance; says what is remarked upon now and was not before, and which generation has the model in it.
+async fn recompile(
+    conn: &mut Conn,
+    appliance: &Appliance,
+    cause: Cause<'_>,
+) -> Result<(Vec<Finding>, Generation), Error> {
+    let (id, state) = (appliance.id.as_str(), state(conn, appliance).await?);
+    let config = compile::configuration(conn, appliance).await?;
+    let digest = digest(&config)?;
+    let (findings, generation) = if state.digest == digest {
+        let generation = generation_of(state.generation)?;
+        if state.dirty {
+            promises::cover(conn, id, generation).await?;
+        }
+        (Vec::new(), generation)
+    } else {
+        let findings = config.check();
+        if Finding::any_error(&findings) {
+            return Err(Error::Rejected(findings));
+        }
+        let findings = new_remarks(conn, id, findings).await?;
+        (findings, number_and_write(conn, &state, config, digest, cause).await?)
+    };
+    let_go(conn, &appliance.id, &state, generation).await?;
+    Ok((findings, generation))
+}
+
+/// Places in lists change with every rule, so what was said of the configuration before is known by its words.
+async fn new_remarks(
+    conn: &mut Conn,
+    id: &str,
+    mut findings: Vec<Finding>,
+) -> Result<Vec<Finding>, Error> {
+    if findings.is_empty() {
+        return Ok(findings);
+    }
     let old = wanted::wanted(conn, id).await?;
-    if old.is_some_and(|wanted| wanted.digest == digest) {
-        return Ok(());
-    }
-    let findings = config.check();
-    if Finding::any_error(&findings) {
-        return Err(Error::Rejected(findings));
-    }
-    config.generation = after(wanted::highest(conn, id).await?)?;
-    write(conn, id, &config, digest, cause).await
+    let old: Option<ApplianceConfig> = old.and_then(|old| serde_json::from_str(&old.config).ok());
+    let said: BTreeSet<String> =
+        old.iter().flat_map(ApplianceConfig::check).map(|finding| finding.reason).collect();
+    findings.retain(|finding| !said.contains(&finding.reason));
+    Ok(findings)
 }
 
 /// Digest of the content: the number is the same for all.
@@ -72,8 +198,7 @@ fn digest(config: &ApplianceConfig) -> Result<String, Error> {
 }
 
 fn after(generation: u64) -> Result<Generation, Error> {
-    Generation::try_from(generation.saturating_add(1))
-        .map_err(|error| Error::Corrupt { what: "generation", reason: error.to_string() })
+    generation_of(generation.saturating_add(1))
 }
 
 async fn write(
@@ -115,24 +240,36 @@ pub(super) async fn renew(
     }
     config.generation = Generation::MIN;
     let digest = digest(&config)?;
+    let promised = promises::of(conn, id.as_str()).await?.promised;
     let highest = wanted::highest(conn, id.as_str()).await?.max(renewed.above.get());
-    config.generation = after(highest)?;
+    config.generation = after(highest.max(promised))?;
     write(conn, id.as_str(), &config, digest, renewed.cause).await?;
     if renewed.pinned {
         wanted::pin(conn, id.as_str(), renewed.cause.reason).await?;
     }
-    Ok(Effect { appliance: id.clone(), generation: config.generation })
+    let generation = config.generation;
+    Ok(Effect { appliance: id.clone(), generation, findings: Vec::new() })
 }
+
+/// How many appliances are compiled in one transaction, so that changes are not held up for longer.
+const BATCH: usize = 32;
 
 /// Compiles every appliance: another build of the manager may make another configuration of the same model. One that
 /// was put on an older content stays there.
 pub async fn refresh(store: &Store) -> Result<(), Error> {
-    let mut transaction = store.begin().await?;
-    let mut context = Context::new(&mut transaction, None);
-    for id in wanted::unpinned(context.conn).await? {
-        context.touch(&id);
+    let all = wanted::unpinned(&mut *store.read().await?).await?;
+    for batch in all.chunks(BATCH) {
+        let mut transaction = store.begin().await?;
+        let mut context = Context::new(&mut transaction, None);
+        context.actor = "manager";
+        for id in batch {
+            // somebody may have decided about it since
+            if !wanted::is_pinned(context.conn, id.as_str()).await? {
+                context.touch(id);
+            }
+        }
+        settle(&mut context, "another build of the manager".to_owned(), Now::All).await?;
+        transaction.commit().await?;
     }
-    settle(&mut context, "another build of the manager".to_owned()).await?;
-    transaction.commit().await?;
     Ok(())
 }

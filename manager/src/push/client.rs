@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use hyper::body::Bytes;
-use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice_api::ApplianceConfig;
@@ -17,66 +14,36 @@ use sluice_api::boot::Identity;
 use sluice_api::config::Part;
 use sluice_api::report::{
     Answer, ArpingRequest, CaptureRequest, Confirm, ConfirmAnswer, DiagnosticOutput, DryRun,
-    Health, LogPage, PingRequest, PowerAction, PowerRequest, StatusReport, TracerouteRequest,
+    FlowsReport, FlowsRequest, Health, LogPage, PingRequest, PowerAction, PowerRequest,
+    StatusReport, TracerouteRequest, UsageReport,
 };
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 
-use super::exchange::{Body, Call, Peer, PushError};
+use super::exchange::{Body, Call, Peer, PushError, Shown};
+use super::tls::ClientIdentity;
 
+/// The capability of appliances that take packed documents.
+const GZIP: &str = "gzip";
 /// Longest wait for a question.
 const ASK: Duration = Duration::from_secs(10);
 /// Longest wait for a change or a diagnostic.
 const CHANGE: Duration = Duration::from_mins(2);
-
-/// The manager as a TLS client; clones share it.
-#[derive(Clone, Debug)]
-pub struct ClientIdentity {
-    tls: Arc<ClientConfig>,
-}
-
-impl ClientIdentity {
-    /// From a client certificate, its key and the authority of the appliances.
-    pub fn new(identity: &Identity) -> Result<Self, PushError> {
-        let refused = |error: &dyn std::fmt::Display| PushError::Identity(error.to_string());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(identity.authority.as_bytes()) {
-            let certificate = certificate.map_err(|error| refused(&error))?;
-            roots.add(certificate).map_err(|error| refused(&error))?;
-        }
-        let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| refused(&error))?;
-        let key = PrivateKeyDer::from_pem_slice(identity.key.reveal().as_bytes())
-            .map_err(|error| refused(&error))?;
-        let mut tls = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| refused(&error))?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| refused(&error))?;
-        // a resumed session would show the certificate that it began with, not the one in use
-        tls.resumption = Resumption::disabled();
-        Ok(Self { tls: Arc::new(tls) })
-    }
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
 
 /// What an appliance says of itself, and the certificate it says that with.
 #[derive(Clone, Debug)]
 pub struct Look {
     /// Its report.
     pub status: StatusReport,
-    /// End of the certificate that it shows, Unix seconds; none when that cannot be read.
-    pub certificate_until: Option<i64>,
+    /// The certificate that it shows; none when that cannot be read.
+    pub shown: Option<Shown>,
 }
 
 /// Client of one appliance's agent. Every call is a new connection.
 #[derive(Clone, Debug)]
 pub struct PushClient {
     peer: Peer,
+    /// The appliance takes packed documents.
+    packs: bool,
 }
 
 impl PushClient {
@@ -88,7 +55,14 @@ impl PushClient {
     ) -> Result<Self, PushError> {
         let name = ServerName::try_from(id.as_str().to_owned())
             .map_err(|error| PushError::Identity(error.to_string()))?;
-        Ok(Self { peer: Peer { tls: Arc::clone(&identity.tls), name, address } })
+        Ok(Self { peer: Peer { tls: Arc::clone(&identity.tls), name, address }, packs: false })
+    }
+
+    /// The same, which packs large configurations when an appliance says that it takes such.
+    #[must_use]
+    pub fn packing_for(&self, status: &StatusReport) -> Self {
+        let packs = status.capabilities.iter().any(|word| word == GZIP);
+        Self { packs, ..self.clone() }
     }
 
     /// Where the appliance is asked.
@@ -112,7 +86,7 @@ impl PushClient {
         let answered = self.peer.exchange(call).await?;
         let status = serde_json::from_slice(&answered.body)
             .map_err(|_| self.unexpected(answered.status.as_u16(), &answered.body))?;
-        Ok(Look { status, certificate_until: answered.certificate_until })
+        Ok(Look { status, shown: answered.shown })
     }
 
     /// `GET /v1/health`; an unhealthy answer is an answer.
@@ -155,12 +129,24 @@ impl PushClient {
         seconds: u32,
     ) -> Result<Answer, PushError> {
         let path = format!("/v1/config?confirm_seconds={seconds}");
-        self.typed(Method::PUT, &path, json(config)?, CHANGE).await
+        self.put_config(&path, json(config)?).await
+    }
+
+    async fn put_config<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, PushError> {
+        let body = if self.packs { Body::packed(body) } else { Body::Json(body) };
+        let call = Call { method: Method::PUT, path, body, patience: CHANGE };
+        let answered = self.peer.exchange(call).await?;
+        serde_json::from_slice(&answered.body)
+            .map_err(|_| self.unexpected(answered.status.as_u16(), &answered.body))
     }
 
     /// `PUT /v1/config` with whatever bytes: for documents that are stored, and for tests of refusals.
     pub async fn push_bytes(&self, body: Vec<u8>) -> Result<Answer, PushError> {
-        self.typed(Method::PUT, "/v1/config", body, CHANGE).await
+        self.put_config("/v1/config", body).await
     }
 
     /// `PUT /v1/config?dry_run=true`: what the push would do, without doing it.
@@ -170,7 +156,7 @@ impl PushClient {
 
     /// The same with whatever bytes.
     pub async fn dry_run_bytes(&self, body: Vec<u8>) -> Result<DryRun, PushError> {
-        self.typed(Method::PUT, "/v1/config?dry_run=true", body, CHANGE).await
+        self.put_config("/v1/config?dry_run=true", body).await
     }
 
     /// `POST /v1/config/confirm`.
@@ -200,6 +186,16 @@ impl PushClient {
     /// `POST /v1/diagnostics/arping`.
     pub async fn arping(&self, request: &ArpingRequest) -> Result<DiagnosticOutput, PushError> {
         self.post("/v1/diagnostics/arping", request, CHANGE).await
+    }
+
+    /// `GET /v1/usage`: bytes and packets by what they are of.
+    pub async fn usage(&self) -> Result<UsageReport, PushError> {
+        self.get("/v1/usage").await
+    }
+
+    /// `POST /v1/diagnostics/flows`: connections that are tracked now.
+    pub async fn flows(&self, request: &FlowsRequest) -> Result<FlowsReport, PushError> {
+        self.post("/v1/diagnostics/flows", request, ASK).await
     }
 
     /// `POST /v1/diagnostics/capture`: a pcap file.

@@ -87,6 +87,7 @@ mod tests {
             contract_versions: vec![1],
             capabilities: Vec::new(),
             uptime_seconds: 1,
+            incarnation: 0,
             phase,
             current,
             pending,

@@ -4,10 +4,13 @@
 //! anew; the server is who its certificate says it is, and shows that certificate each time; the answer is bounded in size and time. Rejected: a connection
 //! pool, which would hide that new connections no longer get through.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -24,6 +27,8 @@ use tokio_rustls::client::TlsStream;
 
 /// Longest wait for a connection and its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Bytes of a document from which it is packed.
+const WORTHWHILE: usize = 1 << 16;
 /// Largest answer read: a capture of 10,000 packets fits.
 const MAX_ANSWER: usize = 4 * MAX_BODY;
 
@@ -67,6 +72,13 @@ pub enum PushError {
     },
 }
 
+impl PushError {
+    /// True when the appliance's certificate is past its end.
+    pub fn is_expired(&self) -> bool {
+        matches!(self, Self::Exchange { source: ExchangeError::Expired(_), .. })
+    }
+}
+
 /// What of an exchange failed.
 #[derive(Debug, Error)]
 pub enum ExchangeError {
@@ -105,16 +117,42 @@ pub(super) struct Call<'a> {
 pub(super) enum Body {
     /// A JSON document, or nothing.
     Json(Vec<u8>),
+    /// A JSON document as gzip.
+    Packed(Vec<u8>),
     /// Bytes that mean nothing to the API itself.
     Bytes(Vec<u8>),
+}
+
+impl Body {
+    /// A JSON document, packed when that is worth its while.
+    pub(super) fn packed(body: Vec<u8>) -> Self {
+        if body.len() < WORTHWHILE {
+            return Self::Json(body);
+        }
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        // writing to memory does not fail
+        match packed.write_all(&body).and_then(|()| packed.finish()) {
+            Ok(packed) => Self::Packed(packed),
+            Err(_) => Self::Json(body),
+        }
+    }
 }
 
 /// An answer, and as whom the appliance gave it.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
-    /// End of the certificate that it showed, Unix seconds; none when that cannot be read.
-    pub(super) certificate_until: Option<i64>,
+    /// The certificate that it showed; none when that cannot be read.
+    pub(super) shown: Option<Shown>,
+}
+
+/// The certificate that an appliance shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its end, Unix seconds.
+    pub until: i64,
+    /// Name of the authority that issued it (DER).
+    pub issuer: Vec<u8>,
 }
 
 /// Where, as whom and to whom.
@@ -139,7 +177,7 @@ impl Peer {
         let stream = timeout(CONNECT, self.connect())
             .await
             .unwrap_or(Err(ExchangeError::Timeout(CONNECT)))?;
-        let certificate_until = shown_until(&stream);
+        let shown = shown(&stream);
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
         let answer = async {
@@ -148,7 +186,7 @@ impl Peer {
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
             let body = body.map_err(ExchangeError::Body)?.to_bytes();
-            Ok(Answered { status, body, certificate_until })
+            Ok(Answered { status, body, shown })
         };
         // both in this task: when the caller gives up, so does the connection
         tokio::pin!(connection, answer);
@@ -183,24 +221,35 @@ fn expired(error: &std::io::Error) -> bool {
     matches!(invalid, CertificateError::Expired | CertificateError::ExpiredContext { .. })
 }
 
-/// End of the certificate that the peer shows, Unix seconds.
-fn shown_until(stream: &TlsStream<TcpStream>) -> Option<i64> {
+fn shown(stream: &TlsStream<TcpStream>) -> Option<Shown> {
     let (_, session) = stream.get_ref();
     let leaf = session.peer_certificates()?.first()?;
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    let until = certificate.validity().not_after.timestamp();
+    Some(Shown { until, issuer: certificate.issuer().as_raw().to_vec() })
+}
+
+/// Unix milliseconds, for appliances whose clock is wrong.
+fn now_millis() -> u128 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis())
 }
 
 fn request(call: Call<'_>) -> Result<Request<Full<Bytes>>, ExchangeError> {
-    let (kind, body) = match call.body {
-        Body::Json(body) => ("application/json", body),
-        Body::Bytes(body) => ("application/octet-stream", body),
+    let (kind, encoding, body) = match call.body {
+        Body::Json(body) => ("application/json", None, body),
+        Body::Packed(body) => ("application/json", Some("gzip"), body),
+        Body::Bytes(body) => ("application/octet-stream", None, body),
     };
-    Request::builder()
+    let request = Request::builder()
         .method(call.method)
         .uri(call.path)
         .header("host", "appliance")
-        .header("content-type", kind)
-        .body(Full::new(Bytes::from(body)))
-        .map_err(ExchangeError::Request)
+        .header(sluice_api::TIME_HEADER, now_millis().to_string())
+        .header("content-type", kind);
+    let request = match encoding {
+        Some(encoding) => request.header("content-encoding", encoding),
+        None => request,
+    };
+    request.body(Full::new(Bytes::from(body))).map_err(ExchangeError::Request)
 }

@@ -13,7 +13,15 @@ const USED: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(super) struct Identities {
     authority: Authority,
-    current: Mutex<Option<(Instant, ClientIdentity)>>,
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    since: Instant,
+    /// The authorities that it is of.
+    of: String,
+    identity: ClientIdentity,
 }
 
 impl Identities {
@@ -24,15 +32,17 @@ impl Identities {
     pub(super) fn current(&self) -> Result<ClientIdentity, PushError> {
         // what is inside is replaced whole, so a panic elsewhere cannot have left it half written
         let mut slot = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, identity)) = slot.as_ref()
-            && since.elapsed() < USED
+        let of = self.authority.trusted();
+        if let Some(current) = slot.as_ref()
+            && current.since.elapsed() < USED
+            && current.of == of
         {
-            return Ok(identity.clone());
+            return Ok(current.identity.clone());
         }
         let issued =
-            self.authority.client().map_err(|error| PushError::Identity(super::chain(&error)))?;
-        let identity = ClientIdentity::new(&issued.identity)?;
-        *slot = Some((Instant::now(), identity.clone()));
+            self.authority.clients().map_err(|error| PushError::Identity(super::chain(&error)))?;
+        let identity = ClientIdentity::of(issued.iter().map(|issued| &issued.identity))?;
+        *slot = Some(Current { since: Instant::now(), of, identity: identity.clone() });
         Ok(identity)
     }
 }

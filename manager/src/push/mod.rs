@@ -6,18 +6,23 @@
 mod act;
 mod blobs;
 mod client;
+mod consoles;
 mod decide;
 mod exchange;
 mod identity;
+mod machine;
 mod retry;
 mod task;
+mod tls;
+mod trouble;
 mod watch;
 
-pub use client::{ClientIdentity, Look, PushClient};
+pub use client::{Look, PushClient};
 pub use decide::{Next, Wanted, decide};
-pub use exchange::{ExchangeError, PushError};
+pub use exchange::{ExchangeError, PushError, Shown};
 pub use retry::Backoff;
-pub use watch::{Watch, WatchSettings};
+pub use tls::ClientIdentity;
+pub use watch::{Replaced, Watch, WatchSettings};
 
 /// An error with all its causes, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

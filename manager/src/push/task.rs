@@ -2,22 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
+use sluice_api::boot::Role;
 use sluice_api::report::{Phase, StatusReport};
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 use sluice_api::{Digest, Finding};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::consoles::Noted;
 use super::decide::{Next, Wanted, decide};
 use super::retry::{Backoff, jittered};
 use super::watch::Watch;
-use super::{Look, PushClient, PushError, chain};
+use super::{Look, PushError, chain, trouble};
 use crate::error::Error;
 use crate::kinds::appliance::{Appliance, object_id};
 use crate::kinds::dynamic;
+use crate::ops;
 use crate::store::objects::ALL;
+use crate::store::observations::Looked;
+use crate::store::reports::{self, Services};
 use crate::store::{
     LastAnswer, MachineRow, Observation, Outcome, allocations, observations, outcomes, wanted,
 };
@@ -26,8 +32,6 @@ use crate::store::{
 const SOON: Duration = Duration::from_millis(300);
 /// Longest wait before an appliance that never answered yet is asked again.
 const BOOTING: Duration = Duration::from_secs(2);
-/// A certificate is renewed when less than this part of its life is left.
-const RENEW_WHEN_LEFT: u32 = 3;
 
 /// Why a round did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +86,19 @@ pub(super) struct Task {
     /// What the store has of the appliance: read anew at each round, since others write it too.
     pub(super) seen: Observation,
     /// When this round asked, Unix milliseconds.
-    looked: i64,
+    pub(super) looked: i64,
+    /// What its services last said of themselves; none: nothing was heard since this watch began.
+    said: Option<Services>,
     /// What is wrong with the appliance's certificate.
     certificate_alarm: Option<String>,
+    /// When this task began; moments are counted from here, for the clock of the day may be set.
+    begun: Instant,
+    /// When the newest machine that was seen started, in seconds.
+    pub(super) started: Option<i64>,
     /// Digests of blobs that the appliance has from this watch.
     pub(super) sent_blobs: BTreeSet<BlobDigest>,
+    /// What was last written of a proxy's consoles.
+    pub(super) consoles: Noted,
 }
 
 impl Task {
@@ -99,8 +111,12 @@ impl Task {
             backoff: Backoff::new(settings.retry, settings.retry_most),
             seen: Observation::default(),
             looked: 0,
+            said: None,
             certificate_alarm: None,
+            begun: Instant::now(),
+            started: None,
             sent_blobs: BTreeSet::new(),
+            consoles: Noted::default(),
         }
     }
 
@@ -138,10 +154,18 @@ impl Task {
             return Ok(Rest::Poll);
         }
         let client = self.watch.client(&ready.appliance)?;
-        let look = client.look().await?;
-        self.certificate_alarm = self.renew(&look, &client).await;
+        let look = self.look(&ready, &client).await?;
+        if let Some(reason) = self.stranger(&ready, &look.status).await? {
+            self.note_answer(LastAnswer::Fenced, Some(reason)).await?;
+            return Ok(Rest::Poll);
+        }
+        self.certificate_alarm = self.renew(&ready, &look, &client).await;
         self.reported(&look).await?;
+        self.note_consoles(&look.status).await?;
         let status = look.status;
+        if ready.appliance.role != Role::Router {
+            self.note_reports(&status).await?;
+        }
         if status.current.is_none() {
             // a new machine has nothing of the old one
             self.sent_blobs.clear();
@@ -202,12 +226,34 @@ impl Task {
         seen.reachable = true;
         seen.phase = Some(status.phase);
         seen.reported = status.current.as_ref().map(|current| current.generation);
-        if seen.last_answer == Some(LastAnswer::Unreachable) {
+        if matches!(seen.last_answer, Some(LastAnswer::Unreachable | LastAnswer::Fenced)) {
             (seen.last_answer, seen.detail) = (None, None);
         }
-        seen.certificate_until = look.certificate_until;
-        seen.alarms = status.alarms.iter().chain(&self.certificate_alarm).cloned().collect();
+        seen.certificate_until = look.shown.as_ref().map(|shown| shown.until);
+        let older = |issuer: &[u8]| self.watch.authority().is_older(issuer);
+        seen.old_authority = look.shown.as_ref().is_some_and(|shown| older(&shown.issuer));
+        seen.alarms = trouble::lines(status);
+        seen.alarms.extend(self.certificate_alarm.clone());
         self.note(seen).await
+    }
+
+    /// Keeps what its services say of themselves, if it is news.
+    async fn note_reports(&mut self, status: &StatusReport) -> Result<(), Error> {
+        let said = status.services.iter();
+        let said = said.filter_map(|service| Some((service.name.clone(), service.report.clone()?)));
+        let said: Services = said.collect();
+        if self.said.as_ref() != Some(&said) {
+            let mut transaction = self.watch.store().begin().await?;
+            reports::write(&mut transaction, self.id.as_str(), &said, self.looked).await?;
+            transaction.commit().await?;
+            let done = said.values().any(some_job_is_done);
+            self.said = Some(said);
+            self.watch.tell();
+            if done && ops::settle_images(self.watch.store(), &self.id).await? {
+                self.wake.notify_one();
+            }
+        }
+        Ok(())
     }
 
     /// Writes what was seen, if it is news.
@@ -215,12 +261,20 @@ impl Task {
         if seen != self.seen {
             let mut transaction = self.watch.store().begin().await?;
             let id = self.id.as_str();
-            observations::write(&mut transaction, id, &seen, self.looked).await?;
+            let authority = self.watch.authority().fingerprints().into_iter().next();
+            let authority = authority.as_deref().unwrap_or_default();
+            let looked = Looked { by: self.watch.name(), at: self.looked, authority };
+            observations::write(&mut transaction, id, &seen, looked).await?;
             transaction.commit().await?;
             self.seen = seen;
             self.watch.tell();
         }
         Ok(())
+    }
+
+    /// Seconds since this task began.
+    pub(super) fn seconds(&self) -> i64 {
+        i64::try_from(self.begun.elapsed().as_secs()).unwrap_or(i64::MAX)
     }
 
     pub(super) async fn note_answer(
@@ -296,32 +350,6 @@ impl Task {
         Ok(())
     }
 
-    /// Renews in time the certificate that the appliance shows, which need not be the last one issued: a boot document
-    /// may never have been booted, or an old one again. A failure is tried again at the next look and is an alarm.
-    async fn renew(&self, look: &Look, client: &PushClient) -> Option<String> {
-        let until = look.certificate_until?;
-        let life = self.watch.authority().appliance_life();
-        let limit = i64::try_from((life / RENEW_WHEN_LEFT).as_secs()).unwrap_or(i64::MAX);
-        if until.saturating_sub(observations::now()) >= limit {
-            return None;
-        }
-        let error = chain(&self.renew_now(client).await.err()?);
-        warn!(appliance = %self.id, error, "no new certificate; will retry");
-        let end = observations::rfc3339(until).unwrap_or_default();
-        Some(format!("its certificate ends at {end} and cannot be renewed: {error}"))
-    }
-
-    async fn renew_now(&self, client: &PushClient) -> Result<(), RoundError> {
-        let issued = self.watch.authority().appliance(&self.id).map_err(Error::from)?;
-        client.renew(&issued.identity).await?;
-        let mut transaction = self.watch.store().begin().await?;
-        let id = self.id.as_str();
-        wanted::set_certificate(&mut transaction, id, issued.until).await?;
-        transaction.commit().await?;
-        info!(appliance = %self.id, "certificate renewed");
-        Ok(())
-    }
-
     async fn failed(&mut self, error: RoundError) -> Rest {
         let text = chain(&error);
         let mut seen = self.seen.clone();
@@ -343,6 +371,13 @@ impl Task {
         }
         Rest::Backoff
     }
+}
+
+fn some_job_is_done(report: &Value) -> bool {
+    let jobs = report.get("jobs").and_then(Value::as_array);
+    jobs.is_some_and(|jobs| {
+        jobs.iter().any(|job| job.get("state").and_then(Value::as_str) == Some("done"))
+    })
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ use super::{PushClient, PushError, chain};
 use crate::ca::Authority;
 use crate::error::Error;
 use crate::kinds::appliance::Appliance;
-use crate::store::Store;
-use crate::store::{requests, wanted};
+use crate::ops;
+use crate::store::facts::{self, Fact};
+use crate::store::{Store, consoles, observations, requests, wanted};
 
 /// How often things are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,10 @@ impl Default for WatchSettings {
     }
 }
 
+/// Why a watch ended: the store has another life than the one that it began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced;
+
 /// A handle on the watch; clones share it.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -51,6 +56,8 @@ pub struct Watch {
 
 #[derive(Debug)]
 struct Inner {
+    /// Which manager this is, for those that read what it saw.
+    name: String,
     store: Store,
     authority: Authority,
     identities: Identities,
@@ -65,7 +72,8 @@ impl Watch {
     pub fn new(store: Store, authority: Authority, settings: WatchSettings) -> Self {
         let identities = Identities::new(authority.clone());
         let (changed, news, tasks) = (Notify::new(), Notify::new(), Mutex::default());
-        let inner = Inner { store, authority, identities, settings, changed, news, tasks };
+        let name = format!("manager-{:04x}", rand::random::<u16>());
+        let inner = Inner { name, store, authority, identities, settings, changed, news, tasks };
         Self { inner: Arc::new(inner) }
     }
 
@@ -73,11 +81,12 @@ impl Watch {
     pub fn wake<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
         let tasks = self.tasks();
         for id in ids {
-            match tasks.get(id) {
-                Some(task) => task.notify_one(),
-                None => self.inner.changed.notify_one(),
+            if let Some(task) = tasks.get(id) {
+                task.notify_one();
             }
         }
+        // one may have no task yet, or its configuration is yet to be compiled
+        self.inner.changed.notify_one();
     }
 
     /// Has all appliances looked at now.
@@ -99,9 +108,22 @@ impl Watch {
 
     /// A client of `appliance` where it is reached now.
     pub fn client(&self, appliance: &Appliance) -> Result<PushClient, PushError> {
-        let control = (appliance.control.ip(), sluice_api::AGENT_PORT.get()).into();
-        let address = appliance.endpoint.unwrap_or(control);
-        PushClient::new(&appliance.id, address, &self.inner.identities.current()?)
+        PushClient::new(&appliance.id, address(appliance), &self.inner.identities.current()?)
+    }
+
+    /// The same, for an appliance whose certificate may have run out: any with one of these keys will do.
+    pub(super) fn renewing_client(
+        &self,
+        appliance: &Appliance,
+        keys: &[String],
+    ) -> Result<PushClient, PushError> {
+        let identity = self.inner.identities.current()?.renewing(keys)?;
+        PushClient::new(&appliance.id, address(appliance), &identity)
+    }
+
+    /// Which manager this is.
+    pub(super) fn name(&self) -> &str {
+        &self.inner.name
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -120,13 +142,18 @@ impl Watch {
         self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches for ever. Dropping the future ends every task; what they had begun is taken up by the next watch.
-    pub async fn run(&self) {
+    /// Watches until the store is put back under it, and says so. Dropping the future ends every task; what they had
+    /// begun is taken up by the next watch.
+    pub async fn run(&self) -> Replaced {
         let mut running = JoinSet::new();
-        let mut rounds = 0_u32;
+        let (mut rounds, mut epoch) = (0_u32, None);
         loop {
-            if let Err(error) = self.look(&mut running, rounds).await {
-                error!(error = chain(&error), "the store cannot be read; will retry");
+            match self.look(&mut running, rounds).await {
+                Ok(now) if epoch.as_ref().is_some_and(|then| *then != now) => return Replaced,
+                Ok(now) => epoch = Some(now),
+                Err(error) => {
+                    error!(error = chain(&error), "the store cannot be read; will retry");
+                }
             }
             rounds = rounds.wrapping_add(1);
             while let Some(ended) = running.try_join_next() {
@@ -137,14 +164,27 @@ impl Watch {
         }
     }
 
-    /// Starts tasks for appliances that have none.
-    async fn look(&self, running: &mut JoinSet<ApplianceId>, rounds: u32) -> Result<(), Error> {
+    /// Starts tasks for appliances that have none; says which life of the store this is.
+    async fn look(
+        &self,
+        running: &mut JoinSet<ApplianceId>,
+        rounds: u32,
+    ) -> Result<Option<String>, Error> {
         if rounds.is_multiple_of(1000) {
             let mut transaction = self.inner.store.begin().await?;
             requests::purge(&mut transaction).await?;
+            consoles::purge(&mut transaction, observations::now()).await?;
             transaction.commit().await?;
         }
-        let ids = wanted::ids(&mut *self.inner.store.read().await?).await?;
+        if let Err(error) = self.keep_promises().await {
+            error!(error = chain(&error), "a change is yet to be compiled; will retry");
+        }
+        let mut conn = self.inner.store.read().await?;
+        let epoch = facts::get(&mut conn, Fact::Epoch).await?;
+        self.same_authority(facts::get(&mut conn, Fact::Authority).await?)?;
+        // one that never got a certificate has no machine that could be asked
+        let ids = wanted::with_machine(&mut conn).await?;
+        drop(conn);
         for id in ids {
             let mut tasks = self.tasks();
             if !tasks.contains_key(id.as_str()) {
@@ -154,7 +194,37 @@ impl Watch {
                 running.spawn(Task::new(self.clone(), id, wake).run());
             }
         }
-        Ok(())
+        Ok(epoch)
+    }
+
+    /// Compiles what changes of many appliances left to be compiled.
+    async fn keep_promises(&self) -> Result<(), Error> {
+        loop {
+            let kept = ops::keep_promises(&self.inner.store).await?;
+            if kept.is_empty() {
+                return Ok(());
+            }
+            let tasks = self.tasks();
+            kept.iter().filter_map(|id| tasks.get(id.as_str())).for_each(|task| task.notify_one());
+        }
+    }
+
+    /// Another manager may have changed the authority.
+    fn same_authority(&self, current: Option<String>) -> Result<(), Error> {
+        let authority = &self.inner.authority;
+        let same = || {
+            let own = authority.fingerprints();
+            current.as_ref().is_none_or(|current| own.first() == Some(current))
+        };
+        if !same() {
+            info!("the authority was changed; reading its file");
+            authority.reload()?;
+        }
+        if same() {
+            return Ok(());
+        }
+        let reason = "its file is not that of the store; copy it from the manager that changed it";
+        Err(Error::Corrupt { what: "authority", reason: reason.to_owned() })
     }
 
     /// A task ends when its appliance is gone; one that broke off is started again at the next look.
@@ -170,4 +240,10 @@ impl Watch {
             }
         }
     }
+}
+
+/// Where an appliance is reached.
+fn address(appliance: &Appliance) -> std::net::SocketAddr {
+    let control = (appliance.control.ip(), sluice_api::AGENT_PORT.get()).into();
+    appliance.endpoint.unwrap_or(control)
 }

@@ -2,28 +2,31 @@
 
 #![allow(unused_qualifications)] // what utoipa expands `params(Type)` to
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_api::ApplianceConfig;
 use sluice_api::boot::BootDocument;
-use sluice_api::report::LogPage;
+use sluice_api::report::{LogPage, balancing};
 use sluice_api::types::ObjectId;
 use utoipa::IntoParams;
 
 use super::App;
 use super::reply::{Reply, shown};
-use super::request::{Body, Named, Query, RequestId};
+use super::request::{Body, Named, NamedPart, Query, RequestId};
+use crate::access::Caller;
 use crate::error::{Error, Problem};
 use crate::kinds::appliance::Appliance;
 use crate::kinds::dynamic;
 use crate::model::view::AppliancePlan;
 use crate::model::{ApplianceStatus, EndpointSpec};
+use crate::ops::lint::Linted;
+use crate::ops::usage::ApplianceUsage;
 use crate::ops::{self, Change};
 use crate::push::{PushClient, PushError};
-use crate::store::{WantedRow, observations, wanted};
+use crate::store::{WantedRow, audit, observations, wanted};
 
 /// The configuration that the appliance should have.
 #[utoipa::path(get, path = "/v1/appliances/{id}/config", tag = "appliances",
@@ -38,9 +41,15 @@ pub(super) async fn config(State(app): State<App>, Named(id): Named) -> Reply {
 #[utoipa::path(post, path = "/v1/appliances/{id}/boot-document", tag = "appliances",
     params(("id" = String, Path)),
     responses((status = 200, body = BootDocument), (status = "4XX", body = Problem)))]
-pub(super) async fn boot_document(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn boot_document(
+    State(app): State<App>,
+    caller: Caller,
+    Named(id): Named,
+) -> Reply {
     let mut transaction = app.store.begin().await?;
     let document = ops::boot_document(&mut transaction, &app.authority, &id).await?;
+    let what = format!("boot document {} of {} issued", document.incarnation, document.appliance);
+    audit::note(&mut transaction, &caller, &what, &[], None).await?;
     transaction.commit().await?;
     app.watch.wake([document.appliance.as_str()]);
     Ok(([(header::CACHE_CONTROL, "no-store")], shown(&document)).into_response())
@@ -54,11 +63,12 @@ pub(super) async fn boot_document(State(app): State<App>, Named(id): Named) -> R
     responses((status = 200, body = Appliance), (status = "4XX", body = Problem)))]
 pub(super) async fn endpoint(
     State(app): State<App>,
+    caller: Caller,
     Named(id): Named,
     request: RequestId,
     Body(spec): Body<EndpointSpec>,
 ) -> Reply {
-    app.change(request, Change::SetEndpoint(id, spec)).await
+    app.change(&caller, request, Change::SetEndpoint(id, spec)).await
 }
 
 /// Wanted against reported, for every appliance.
@@ -107,16 +117,45 @@ pub(super) async fn reports(State(app): State<App>, Named(id): Named) -> Reply {
     params(("id" = String, Path), ("service" = String, Path, description = "such as `dhcp`")),
     responses((status = 200, body = Object), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn report(
-    State(app): State<App>,
-    Path((id, service)): Path<(String, String)>,
-) -> Reply {
-    let not_found = |_| Error::NotFound { kind: "appliance", name: id.chars().take(64).collect() };
-    let id: ObjectId = id.parse().map_err(not_found)?;
+pub(super) async fn report(State(app): State<App>, NamedPart(id, service): NamedPart) -> Reply {
     let all = services(&app, &id).await?;
     let found = all.into_iter().find(|one| one.get("name").is_some_and(|name| *name == service));
     let name = || format!("{} of {id}", service.chars().take(64).collect::<String>());
     Ok(shown(&found.ok_or_else(|| Error::NotFound { kind: "service", name: name() })?))
+}
+
+/// What `service` of the appliance says of itself now; null when it says nothing or does not run.
+pub(super) async fn report_of(app: &App, id: &ObjectId, service: &str) -> Result<Value, Error> {
+    let all = services(app, id).await?;
+    let found = all.into_iter().find(|one| one.get("name").is_some_and(|name| *name == service));
+    Ok(found.and_then(|mut found| found.get_mut("report").map(Value::take)).unwrap_or_default())
+}
+
+/// The balancer's report as CSV with HAProxy's columns, names of which are ids.
+#[utoipa::path(get, path = "/v1/appliances/{id}/reports/lb/csv", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/csv"),
+        (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn csv(State(app): State<App>, Named(id): Named) -> Reply {
+    let report = report_of(&app, &id, balancing::SERVICE).await?;
+    let report: balancing::Report = serde_json::from_value(report).unwrap_or_default();
+    let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
+    Ok((kind, balancing::csv(&report)).into_response())
+}
+
+/// The same as a page for a browser. Whoever reaches this port sees it, which listens on loopback by default; routers
+/// have no such page.
+#[utoipa::path(get, path = "/v1/appliances/{id}/reports/lb/page", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/html"),
+        (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn page(State(app): State<App>, Named(id): Named) -> Reply {
+    let report = report_of(&app, &id, balancing::SERVICE).await?;
+    let report: balancing::Report = serde_json::from_value(report).unwrap_or_default();
+    let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    Ok((kind, balancing::page(id.as_str(), &report)).into_response())
 }
 
 async fn services(app: &App, id: &ObjectId) -> Result<Vec<Value>, Error> {
@@ -126,6 +165,28 @@ async fn services(app: &App, id: &ObjectId) -> Result<Vec<Value>, Error> {
         Some(Value::Array(services)) => Ok(services),
         _ => Ok(Vec::new()),
     }
+}
+
+/// Bytes and packets of the appliance by public address, network, forward and rule, and how far connection tracking is
+/// used. The numbers only rise.
+#[utoipa::path(get, path = "/v1/appliances/{id}/usage", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ApplianceUsage), (status = "4XX", body = Problem),
+        (status = 502, body = Problem, description = "the appliance cannot be asked")))]
+pub(super) async fn usage(State(app): State<App>, Named(id): Named) -> Reply {
+    let (client, failed) = client(&app, &id).await?;
+    let usage = client.usage().await.map_err(failed)?;
+    let appliance = find(&app, &id).await?.id;
+    Ok(shown(&ops::usage::named(&mut *app.read().await?, appliance, usage).await?))
+}
+
+/// What is remarked upon in the configuration that the appliance is to have: rules that do nothing, and the like.
+#[utoipa::path(get, path = "/v1/appliances/{id}/findings", tag = "appliances",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Linted), (status = "4XX", body = Problem)))]
+pub(super) async fn findings(State(app): State<App>, Named(id): Named) -> Reply {
+    let wanted = wanted(&app, &id).await?;
+    Ok(shown(&ops::lint::lint(&mut *app.read().await?, &wanted.config).await?))
 }
 
 /// Which log entries.

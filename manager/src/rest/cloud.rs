@@ -3,18 +3,24 @@
 #![allow(unused_qualifications)] // what utoipa expands `params(Type)` to
 
 use axum::extract::State;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Deserialize;
+use serde_json::Value;
 use sluice_api::Digest;
+use sluice_api::report::DryRun;
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::reply::{Reply, shown};
 use super::request::{Body, Query, RequestId};
+use crate::access::Caller;
 use crate::alloc::PoolName;
 use crate::error::Problem;
+use crate::model::view::CandidatePlan;
 use crate::model::{Allocation, CloudSpec};
-use crate::ops::{self, Change, CloudReport};
-use crate::store::allocations as taken;
+use crate::ops::{self, Candidate, Change, CloudReport};
+use crate::push::Watch;
+use crate::store::{allocations as taken, from_json};
 
 /// How to apply.
 #[derive(Deserialize, IntoParams)]
@@ -30,6 +36,9 @@ pub(super) struct How {
     /// The `digest` of an earlier answer: make exactly those changes, or refuse with `moved`. Default: make whatever
     /// there is to change.
     expect: Option<Digest>,
+    /// With `dry_run`: ask each appliance that would get another configuration what it would do. Default false.
+    #[serde(default)]
+    plan: bool,
 }
 
 /// Makes the zones that the description names what it says, in one transaction.
@@ -39,12 +48,46 @@ pub(super) struct How {
         (status = 507, body = Problem, description = "a pool is exhausted")))]
 pub(super) async fn apply(
     State(app): State<App>,
+    caller: Caller,
     Query(how): Query<How>,
     request: RequestId,
     Body(cloud): Body<CloudSpec>,
 ) -> Reply {
-    let How { dry_run, prune, expect } = how;
-    app.change(request, Change::Apply { cloud, prune, dry_run, expect }).await
+    let How { dry_run, prune, expect, plan } = how;
+    let change = Change::Apply { cloud, prune, dry_run, expect };
+    if !(dry_run && plan) {
+        return app.change(&caller, request, change).await;
+    }
+    let outcome = ops::execute(&app.store, &caller, None, &change).await?;
+    let mut answer: Value = from_json(&outcome.body, "answer")?;
+    let ask = |candidate| ask(app.watch.clone(), candidate).boxed();
+    let asked: Vec<_> = outcome.candidates.into_iter().map(ask).collect();
+    let plans: Vec<_> = stream::iter(asked).buffered(ASKED).collect().await;
+    if let Value::Object(fields) = &mut answer {
+        fields.insert("plans".to_owned(), serde_json::json!(plans));
+    }
+    Ok(shown(&answer))
+}
+
+/// How many appliances are asked at a time.
+const ASKED: usize = 16;
+
+/// What an appliance says that it would do.
+async fn ask(watch: Watch, candidate: Candidate) -> CandidatePlan {
+    let id = candidate.appliance.id.clone();
+    let answer = async {
+        let client = watch.client(&candidate.appliance)?;
+        client.dry_run_bytes(candidate.document.into_bytes()).await
+    };
+    match answer.await {
+        Ok(DryRun { plan, findings }) => {
+            CandidatePlan { appliance: id, plan: Some(plan), findings, error: None }
+        }
+        Err(error) => {
+            let error = Some(crate::push::chain(&error));
+            CandidatePlan { appliance: id, plan: None, findings: Vec::new(), error }
+        }
+    }
 }
 
 /// The cloud as a description that applies empty.

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{Generation, ObjectId};
 use utoipa::{IntoParams, ToSchema};
@@ -12,9 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::appliances::{client, find};
 use super::reply::{Reply, shown};
-use super::request::{Body, Named, Query};
+use super::request::{Body, Named, NamedPart, Query, RequestId};
+use crate::access::Caller;
 use crate::error::{Error, Problem};
-use crate::ops::{self, Effect, Found};
+use crate::ops::{self, Decision, Effect, Found};
 use crate::store::{GenerationStatus, outcomes};
 
 /// Longest wait for one answer.
@@ -54,7 +55,7 @@ fn number(text: &str) -> Result<Generation, Error> {
     responses((status = 200, body = GenerationStatus), (status = "4XX", body = Problem)))]
 pub(super) async fn show(
     State(app): State<App>,
-    Path((id, generation)): Path<(ObjectId, String)>,
+    NamedPart(id, generation): NamedPart,
     Query(patience): Query<Patience>,
 ) -> Reply {
     let until = Instant::now() + patience.duration()?;
@@ -122,7 +123,12 @@ pub(super) async fn diff(
     Ok(shown(&ops::differences(&from, &to)?))
 }
 
-async fn document(app: &App, id: &ObjectId, which: Option<&str>) -> Result<String, Error> {
+/// A configuration of the appliance: what is wanted, a number, or `found` for what it has now.
+pub(super) async fn document(
+    app: &App,
+    id: &ObjectId,
+    which: Option<&str>,
+) -> Result<String, Error> {
     match which {
         None => Ok(super::appliances::wanted(app, id).await?.config),
         Some("found") => Ok(found(app, id).await?.document),
@@ -153,6 +159,14 @@ fn decided(app: &App, effect: Effect) -> Reply {
     Ok(shown(&Decided { effects: vec![effect] }))
 }
 
+fn decision<'a>(
+    caller: &'a Caller,
+    request: &'a RequestId,
+    appliance: &'a ObjectId,
+) -> Decision<'a> {
+    Decision { caller, request: request.0.as_deref(), appliance }
+}
+
 /// Where to go back to.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -168,10 +182,13 @@ pub(super) struct Rollback {
     responses((status = 200, body = Decided), (status = "4XX", body = Problem)))]
 pub(super) async fn rollback(
     State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
     Named(id): Named,
     Body(Rollback { to }): Body<Rollback>,
 ) -> Reply {
-    decided(&app, ops::rollback(&app.store, &id, to).await?)
+    let decision = decision(&caller, &request, &id);
+    decided(&app, ops::rollback(&app.store, decision, to).await?)
 }
 
 /// Sends what is wanted over a configuration that this store never gave.
@@ -179,9 +196,14 @@ pub(super) async fn rollback(
     params(("id" = String, Path)),
     responses((status = 200, body = Decided), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn overwrite(State(app): State<App>, Named(id): Named) -> Reply {
-    let found = found(&app, &id).await?;
-    decided(&app, ops::overwrite(&app.store, &id, &found).await?)
+pub(super) async fn overwrite(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Named(id): Named,
+) -> Reply {
+    let (found, decision) = (found(&app, &id).await?, decision(&caller, &request, &id));
+    decided(&app, ops::overwrite(&app.store, decision, &found).await?)
 }
 
 /// Keeps a configuration that this store never gave, until the next change that concerns the appliance.
@@ -189,25 +211,27 @@ pub(super) async fn overwrite(State(app): State<App>, Named(id): Named) -> Reply
     params(("id" = String, Path)),
     responses((status = 200, body = Decided), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn adopt(State(app): State<App>, Named(id): Named) -> Reply {
-    let found = found(&app, &id).await?;
-    decided(&app, ops::adopt(&app.store, &id, &found).await?)
+pub(super) async fn adopt(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Named(id): Named,
+) -> Reply {
+    let (found, decision) = (found(&app, &id).await?, decision(&caller, &request, &id));
+    decided(&app, ops::adopt(&app.store, decision, &found).await?)
 }
 
 /// Looks at the appliance now, and sends what is wanted even if it was undone before.
 #[utoipa::path(post, path = "/v1/appliances/{id}/push", tag = "appliances",
     params(("id" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem)))]
-pub(super) async fn push(State(app): State<App>, Named(id): Named) -> Reply {
-    let id = ops::push_again(&app.store, &id).await?;
+pub(super) async fn push(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Named(id): Named,
+) -> Reply {
+    let id = ops::push_again(&app.store, decision(&caller, &request, &id)).await?;
     app.watch.wake([id.as_str()]);
-    Ok(super::reply::nothing())
-}
-
-/// Lets a store that was put back push again.
-#[utoipa::path(post, path = "/v1/resume", tag = "cloud", responses((status = 204)))]
-pub(super) async fn resume(State(app): State<App>) -> Reply {
-    ops::resume(&app.store).await?;
-    app.watch.wake_all();
     Ok(super::reply::nothing())
 }

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::State as State_;
 use axum::routing::{MethodRouter, get, post};
 use serde_json::Value;
 use sluice_api::types::ObjectId;
 
 use super::App;
-use super::reply::{Reply, shown};
-use super::request::{Body, Named, Query, RequestId};
+use super::appliances;
+use super::reply::{Reply, shown, versioned};
+use super::request::{Body, Named, Query, RequestId, Version};
+use crate::access::Caller;
 use crate::error::Error;
-use crate::kinds::{Action, AnyKind, Context, KINDS};
+use crate::kinds::{Action, AnyKind, Context, KINDS, State};
 use crate::ops::Change;
 use crate::store::Conn;
 
@@ -30,6 +32,9 @@ fn of_kind(kind: Kind) -> Router<App> {
     let path = kind.names().path();
     let one = format!("{path}/{{id}}");
     let mut routes = Router::new().route(&path, all(kind)).route(&one, single(kind));
+    if let Some(state) = kind.state() {
+        routes = routes.route(&format!("{one}/state"), stating(kind, state));
+    }
     for action in kind.actions() {
         routes = routes.route(&format!("{one}/{}", action.name), acting(kind, action));
     }
@@ -38,48 +43,77 @@ fn of_kind(kind: Kind) -> Router<App> {
 
 /// The methods of the list.
 fn all(kind: Kind) -> MethodRouter<App> {
-    let list = move |State(app): State<App>, Query(query): Query<BTreeMap<String, String>>| async move {
+    let list = move |State_(app): State_<App>, Query(query): Query<BTreeMap<String, String>>| async move {
         let mut conn = app.read().await?;
         let which = which(kind, &mut conn, query).await?;
         let found = kind.list(&mut conn, which.columns, which.after, which.limit).await?;
         Reply::Ok(shown(&found))
     };
-    let create = move |State(app): State<App>, request: RequestId, Body(spec): Body<Value>| async move {
+    let create = move |State_(app): State_<App>,
+                       caller: Caller,
+                       request: RequestId,
+                       Body(spec): Body<Value>| async move {
         let spec = kind.read_spec(&spec).map_err(Error::Malformed)?;
-        app.change(request, Change::Create { kind: kind.names().word, spec }).await
+        app.change(&caller, request, Change::Create { kind: kind.names().word, spec }).await
     };
     get(list).post(create)
 }
 
 /// The methods of one object.
 fn single(kind: Kind) -> MethodRouter<App> {
-    let show = move |State(app): State<App>, Named(name): Named| async move {
+    let show = move |State_(app): State_<App>, Named(name): Named| async move {
         let mut conn = app.read().await?;
-        Reply::Ok(shown(&kind.show(&mut conn, name).await?))
+        let version = kind.version(&mut conn, name.clone()).await?;
+        Reply::Ok(versioned(shown(&kind.show(&mut conn, name).await?), version))
     };
-    let delete = move |State(app): State<App>, Named(object): Named, request: RequestId| async move {
-        app.change(request, Change::Delete { kind: kind.names().word, object }).await
-    };
-    let update = move |State(app): State<App>,
+    let delete = move |State_(app): State_<App>,
+                       caller: Caller,
                        Named(object): Named,
+                       Version(version): Version,
+                       request: RequestId| async move {
+        let kind = kind.names().word;
+        app.change(&caller, request, Change::Delete { kind, object, version }).await
+    };
+    let update = move |State_(app): State_<App>,
+                       caller: Caller,
+                       Named(object): Named,
+                       Version(version): Version,
                        request: RequestId,
                        Body(patch): Body<Value>| async move {
         let patch = kind.read_patch(&patch).map_err(Error::Malformed)?;
-        app.change(request, Change::Update { kind: kind.names().word, object, patch }).await
+        let kind = kind.names().word;
+        app.change(&caller, request, Change::Update { kind, object, patch, version }).await
     };
     let methods = get(show).delete(delete);
     if kind.patch_fields().0.is_empty() { methods } else { methods.patch(update) }
 }
 
+/// What an object's appliance says of it now.
+fn stating(kind: Kind, state: State) -> MethodRouter<App> {
+    get(move |State_(app): State_<App>, Named(name): Named| async move {
+        let object = kind.show(&mut *app.read().await?, name.clone()).await?;
+        let router = object.get("router").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let not_found = || Error::NotFound { kind: "router of", name: name.to_string() };
+        let router: ObjectId = router.ok_or_else(not_found)?;
+        let report = appliances::report_of(&app, &router, state.service).await?;
+        let mut conn = app.read().await?;
+        let mut context = Context::new(&mut conn, None);
+        Reply::Ok(shown(&kind.state_rows(&mut context, name, &report).await?))
+    })
+}
+
 /// An action on one object.
 fn acting(kind: Kind, action: &'static Action) -> MethodRouter<App> {
     post(
-        move |State(app): State<App>,
+        move |State_(app): State_<App>,
+              caller: Caller,
               Named(object): Named,
+              Version(version): Version,
               request: RequestId,
               Body(body): Body<Value>| async move {
-            let kind = kind.names().word;
-            app.change(request, Change::Act { kind, object, action: action.name, body }).await
+            let (kind, action) = (kind.names().word, action.name);
+            let change = Change::Act { kind, object, action, body, version };
+            app.change(&caller, request, change).await
         },
     )
 }

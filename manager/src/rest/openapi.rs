@@ -7,10 +7,12 @@
 
 use axum::response::Response;
 use serde_json::{Value, json};
-use utoipa::OpenApi;
+use sluice_api::ApplianceConfig;
+use sluice_api::config::AnyPart;
+use utoipa::{OpenApi, PartialSchema as _, ToSchema as _};
 
 use super::reply::shown;
-use super::{appliances, cloud, diagnostics, generations};
+use super::{administration, appliances, cloud, consoles, diagnostics, explain, generations};
 use crate::error::Problem;
 use crate::kinds::{AnyKind, KINDS};
 use crate::model::CloudSpec;
@@ -30,6 +32,10 @@ use crate::ops::Effect;
         appliances::statuses,
         appliances::reports,
         appliances::report,
+        appliances::usage,
+        appliances::findings,
+        appliances::csv,
+        appliances::page,
         generations::history,
         generations::show,
         generations::diff,
@@ -37,17 +43,30 @@ use crate::ops::Effect;
         generations::overwrite,
         generations::adopt,
         generations::push,
-        generations::resume,
         appliances::plan,
         appliances::logs,
         diagnostics::ping,
         diagnostics::traceroute,
         diagnostics::arping,
         diagnostics::capture,
+        explain::explain,
         cloud::apply,
         cloud::export,
         cloud::allocations,
         cloud::health,
+        consoles::link,
+        consoles::loads,
+        consoles::revoke,
+        consoles::sessions,
+        administration::create_token,
+        administration::list_tokens,
+        administration::delete_token,
+        administration::list_changes,
+        administration::back_up,
+        administration::resume,
+        administration::authority,
+        administration::rotate,
+        administration::retire,
         serve,
     ),
     components(schemas(Problem, Effect))
@@ -64,6 +83,10 @@ pub fn document() -> Value {
         let path = names.path();
         put(&mut document, &["paths", &path], all(*kind));
         put(&mut document, &["paths", &format!("{path}/{{id}}")], single(*kind));
+        if let Some(state) = kind.state() {
+            let path = format!("{path}/{{id}}/state");
+            put(&mut document, &["paths", &path], json!({ "get": told(*kind, state.about) }));
+        }
         for action in kind.actions() {
             let path = format!("{path}/{{id}}/{}", action.name);
             put(&mut document, &["paths", &path], json!({ "post": act(*kind, action.about) }));
@@ -73,8 +96,51 @@ pub fn document() -> Value {
         }
     }
     put(&mut document, &["components", "schemas", "Description"], CloudSpec::schema());
+    configuration(&mut document);
     document
 }
+
+/// Schemas of configurations under names of their own, since a guest of a configuration is not the guest that the manager
+/// keeps, though both are called so.
+fn configuration(document: &mut Value) {
+    let mut all = Vec::new();
+    AnyPart::schemas(&mut all);
+    all.push((AnyPart::name().into_owned(), AnyPart::schema()));
+    ApplianceConfig::<AnyPart>::schemas(&mut all);
+    all.push((CONFIGURATION.to_owned(), ApplianceConfig::<AnyPart>::schema()));
+    for (name, schema) in all {
+        let mut schema = serde_json::to_value(&schema).unwrap_or_default();
+        rename(&mut schema);
+        put(document, &["components", "schemas", &own_name(&name)], schema);
+    }
+}
+
+/// The one schema of configurations that paths refer to.
+const CONFIGURATION: &str = "ApplianceConfig";
+
+fn own_name(name: &str) -> String {
+    if name == CONFIGURATION { name.to_owned() } else { format!("Config{name}") }
+}
+
+/// Has every reference in a schema of configurations lead to another of these.
+fn rename(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                match value.as_str().and_then(|text| text.strip_prefix(SCHEMAS)) {
+                    Some(name) if field == "$ref" => {
+                        *value = format!("{SCHEMAS}{}", own_name(name)).into();
+                    }
+                    _ => rename(value),
+                }
+            }
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(rename),
+        _ => {}
+    }
+}
+
+const SCHEMAS: &str = "#/components/schemas/";
 
 fn put(document: &mut Value, way: &[&str], value: Value) {
     let place = way.iter().fold(document, |place, step| &mut place[*step]);
@@ -82,15 +148,22 @@ fn put(document: &mut Value, way: &[&str], value: Value) {
 }
 
 fn reference(schema: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{schema}") })
+    json!({ "$ref": format!("{SCHEMAS}{schema}") })
 }
 
 /// An object after a change, and when the change is in force.
 fn changed(schema: &str) -> Value {
     let effects = json!({ "type": "array", "items": reference("Effect") });
+    let secrets = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    let once = json!({
+        "type": "object",
+        "description": "secrets by the object's id that are told in this answer alone",
+        "additionalProperties": secrets,
+    });
+    let properties = json!({ "effects": effects, "once": once });
     json!({ "allOf": [
         reference(schema),
-        { "type": "object", "properties": { "effects": effects }, "required": ["effects"] },
+        { "type": "object", "properties": properties, "required": ["effects"] },
     ] })
 }
 
@@ -117,6 +190,14 @@ fn parameter(place: &str, name: &str, about: &str) -> Value {
 
 fn request_id() -> Value {
     parameter("header", "Idempotency-Key", "request id, 1 to 200 characters")
+}
+
+fn version() -> Value {
+    parameter(
+        "header",
+        "If-Match",
+        "the ETag that the object must have; it is in the answer to GET",
+    )
 }
 
 fn named() -> Value {
@@ -172,22 +253,30 @@ fn single(kind: &dyn AnyKind) -> Value {
     show["parameters"] = json!([named()]);
     let about = format!("Deletes a {word} that nothing depends on; answers with what it was.");
     let mut delete = operation(kind, "delete", about, &object);
-    delete["parameters"] = json!([named(), request_id()]);
+    delete["parameters"] = json!([named(), request_id(), version()]);
     let mut methods = json!({ "get": show, "delete": delete });
     if !kind.patch_fields().0.is_empty() {
         let about = format!("Changes a {word}; what is left out stays.");
         let mut update = operation(kind, "update", about, &object);
-        update["parameters"] = json!([named(), request_id()]);
+        update["parameters"] = json!([named(), request_id(), version()]);
         update["requestBody"] = body(&schemas.patch);
         methods["patch"] = update;
     }
     methods
 }
 
+/// What an appliance says of an object.
+fn told(kind: &dyn AnyKind, about: &str) -> Value {
+    let rows = responses("200", &json!({ "type": "array", "items": { "type": "object" } }));
+    let mut told = operation(kind, "state", format!("{about}."), &rows);
+    told["parameters"] = json!([named()]);
+    told
+}
+
 fn act(kind: &dyn AnyKind, about: &str) -> Value {
     let answer = responses("200", &json!({ "type": "object" }));
     let mut act = operation(kind, "act", about.to_owned(), &answer);
-    act["parameters"] = json!([named(), request_id()]);
+    act["parameters"] = json!([named(), request_id(), version()]);
     act["requestBody"] = json!({ "content": content(&json!({ "type": "object" })) });
     act
 }

@@ -14,7 +14,7 @@ pub(super) type Reply = Result<Response, Refusal>;
 
 /// A problem on its way out.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub struct Refusal {
     status: u16,
     problem: Problem,
 }
@@ -67,6 +67,14 @@ pub(super) fn stored(outcome: Outcome) -> Response {
 /// An object.
 pub(super) fn shown<T: Serialize>(object: &T) -> Response {
     Json(object).into_response()
+}
+
+/// An object with its version, which `If-Match` of a change may name.
+pub(super) fn versioned(mut response: Response, version: i64) -> Response {
+    if let Ok(tag) = format!("\"{version}\"").parse() {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 /// It is done, and there is nothing to say.

@@ -35,6 +35,26 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     }
 }
 
+/// The version that the object must have, from the header `If-Match`.
+pub(super) struct Version(pub(super) Option<i64>);
+
+impl<S: Sync> FromRequestParts<S> for Version {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Self(None));
+        }
+        let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let version = number.and_then(|text| text.parse().ok());
+        let reason = "must be an ETag as it was answered, or *".to_owned();
+        let invalid = || Error::Invalid { field: "If-Match", reason };
+        version.map(|version| Self(Some(version))).ok_or_else(|| invalid().into())
+    }
+}
+
 /// A strictly decoded JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
@@ -74,12 +94,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let name = Path::<String>::from_request_parts(parts, state).await;
         let Path(name) = name.unwrap_or_else(|_| Path(String::new()));
-        let not_found = |_| {
-            let name = name.chars().take(64).collect();
-            Refusal::from(Error::NotFound { kind: "object called", name })
-        };
-        name.parse().map(Self).map_err(not_found)
+        object(&name).map(Self)
     }
+}
+
+/// The object named in the path, and what of it is meant.
+pub(super) struct NamedPart(pub(super) ObjectId, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedPart {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let both = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((name, part)) = both.unwrap_or_else(|_| Path((String::new(), String::new())));
+        object(&name).map(|name| Self(name, part))
+    }
+}
+
+fn object(name: &str) -> Result<ObjectId, Refusal> {
+    let not_found = |_| {
+        let name = name.chars().take(64).collect();
+        Refusal::from(Error::NotFound { kind: "object called", name })
+    };
+    name.parse().map_err(not_found)
 }
 
 /// A query string that serde understands; anything else is an error, not ignored.

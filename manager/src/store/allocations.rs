@@ -8,10 +8,6 @@ use crate::alloc::{Interval, Pool, PoolName, seed};
 use crate::error::Error;
 use crate::model::{Allocation, AllocationState};
 
-/// How often a search starts again when its find was taken meanwhile. On SQLite, where writers never interleave, the
-/// first attempt decides; the bound is for stores on which they do.
-const ATTEMPTS: usize = 16;
-
 /// For whom something is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken<'a> {
@@ -62,8 +58,8 @@ pub async fn take_any(
     taken: Taken<'_>,
 ) -> Result<Option<i64>, Error> {
     let parts = items.search(seed(&pool.to_string(), taken.owner));
-    for _ in 0..ATTEMPTS {
-        let Some(value) = first_free(conn, pool, &parts).await? else { return Ok(None) };
+    // writers have their turns, so the first find is as free as it looks; only an empty pool is told as one
+    while let Some(value) = first_free(conn, pool, &parts).await? {
         if take(conn, pool, value, taken).await? {
             return Ok(Some(value));
         }
@@ -142,6 +138,16 @@ pub async fn release_item(
     .bind(super::observations::now())
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// What `owner` has is `heir`'s from now on.
+pub async fn pass_on(conn: &mut Conn, owner: &str, heir: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE allocations SET owner = $2 WHERE owner = $1 AND state = 'allocated'")
+        .bind(owner)
+        .bind(heir)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

@@ -26,6 +26,21 @@ impl Fact {
     }
 }
 
+/// Which life of the store this is; a new store begins its first.
+pub async fn epoch(conn: &mut Conn) -> Result<String, Error> {
+    if let Some(epoch) = get(conn, Fact::Epoch).await? {
+        return Ok(epoch);
+    }
+    new_epoch(conn).await
+}
+
+/// Begins another life.
+pub async fn new_epoch(conn: &mut Conn) -> Result<String, Error> {
+    let epoch = uuid::Uuid::new_v4().simple().to_string();
+    set(conn, Fact::Epoch, &epoch).await?;
+    Ok(epoch)
+}
+
 /// A fact, if it is known.
 pub async fn get(conn: &mut Conn, fact: Fact) -> Result<Option<String>, Error> {
     let row = sqlx::query("SELECT value FROM facts WHERE name = $1")

@@ -8,16 +8,20 @@
 //! under which each rule between rows (overlaps, pools, names) would need a lock of its own to stay true.
 
 pub mod allocations;
+pub mod audit;
+pub mod backup;
 pub mod blobs;
+pub mod consoles;
 pub mod facts;
 mod location;
 pub mod objects;
 pub mod observations;
 pub mod outcomes;
+pub mod promises;
+pub mod reports;
 pub mod requests;
 mod row;
-#[cfg(test)]
-mod tests;
+pub mod tokens;
 pub mod wanted;
 
 pub use allocations::Taken;
@@ -49,6 +53,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a transaction waits for its turn before the request fails as busy.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Wait before a transaction that could not begin is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
 /// The lock that writers of a PostgreSQL store take one after the other.
 const TURN: &str = "SELECT pg_advisory_xact_lock(3920)";
 
@@ -95,13 +101,23 @@ pub struct Store {
 impl Store {
     /// Opens or creates the store at `location` and brings its schema up to date.
     pub async fn open(location: &Location) -> Result<Self, OpenError> {
+        Self::open_at(location, i64::MAX).await
+    }
+
+    /// The newest version of the schema.
+    pub fn schema() -> i64 {
+        MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    }
+
+    /// The same with the schema of version `schema`, which an older build had.
+    pub async fn open_at(location: &Location, schema: i64) -> Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
         let _guard = location.lock()?;
         let open = |source| OpenError::Open { location: location.to_string(), source };
         let options: AnyConnectOptions = location.url().parse().map_err(open)?;
         let form = location.form();
         let write = pool(form, form.writers()).connect_with(options.clone()).await.map_err(open)?;
-        MIGRATIONS
+        up_to(schema)
             .run(&write)
             .await
             .map_err(|source| OpenError::Migrate { location: location.to_string(), source })?;
@@ -114,13 +130,25 @@ impl Store {
         &self.location
     }
 
+    /// Begins a transaction that reads everything as of one moment.
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        match self.location.form() {
+            Form::Sqlite => self.read.begin_with("BEGIN").await,
+            Form::Postgres => {
+                self.read.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+            }
+        }
+    }
+
     /// Begins a transaction that may write; waits for its turn. Dropped without commit it changes nothing.
     pub async fn begin(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.begin_now().await {
                 // another process holds the lock: SQLite's own wait is not fair, so ask again
-                Err(error) if is_busy(&error) && Instant::now() < until => {}
+                Err(error) if is_busy(&error) && Instant::now() < until => {
+                    tokio::time::sleep(AGAIN).await;
+                }
                 outcome => return outcome,
             }
         }
@@ -147,6 +175,12 @@ impl Store {
         self.write.close().await;
         self.read.close().await;
     }
+}
+
+/// The migrations up to version `schema`.
+fn up_to(schema: i64) -> Migrator {
+    let wanted = MIGRATIONS.iter().filter(|migration| migration.version <= schema);
+    Migrator::with_migrations(wanted.cloned().collect())
 }
 
 fn pool(form: Form, connections: u32) -> AnyPoolOptions {

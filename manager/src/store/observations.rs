@@ -46,6 +46,8 @@ pub enum LastAnswer {
     Diverged,
     /// The store was put back, and nothing is sent until somebody says so.
     Held,
+    /// A machine with an older boot document answers than one that was seen before: it is told nothing.
+    Fenced,
     /// A word of a newer appliance.
     Unknown,
 }
@@ -69,6 +71,8 @@ pub struct Observation {
     pub timing: Option<Timing>,
     /// End of the certificate that it showed, Unix seconds.
     pub certificate_until: Option<i64>,
+    /// The certificate that it showed is of an authority that is being given up.
+    pub old_authority: bool,
     /// What was wrong with it at its last report.
     pub alarms: Vec<String>,
 }
@@ -85,25 +89,40 @@ pub fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Writes what was seen of an appliance that still exists, unless a later look (Unix milliseconds) was written meanwhile.
+/// Who looked, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Looked<'a> {
+    /// The manager, in a word.
+    pub by: &'a str,
+    /// Unix milliseconds.
+    pub at: i64,
+    /// Fingerprint of the authority that it took for the current one.
+    pub authority: &'a str,
+}
+
+/// Writes what was seen of an appliance that still exists, unless a later look was written meanwhile.
 pub async fn write(
     conn: &mut Conn,
     id: &str,
     seen: &Observation,
-    looked: i64,
+    looked: Looked<'_>,
 ) -> Result<(), Error> {
     let plan = seen.plan.as_ref().map(|plan| to_json(plan, "plan")).transpose()?;
     let timing = seen.timing.as_ref().map(|timing| to_json(timing, "timing")).transpose()?;
     sqlx::query(
         "INSERT INTO observations (appliance, reachable, reported_generation, phase, last_answer,
-             detail, plan, timing, since, shown_until, alarms, looked)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 WHERE EXISTS
+             detail, plan, timing, since, shown_until, alarms, looked, seen_by, old_authority)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+             CASE WHEN EXISTS (SELECT 1 FROM facts WHERE name = 'authority' AND value = $15)
+                 THEN $14 ELSE 1 END
+         WHERE EXISTS
              (SELECT 1 FROM appliances WHERE id = $1)
          ON CONFLICT (appliance) DO UPDATE SET reachable = excluded.reachable,
              reported_generation = excluded.reported_generation, phase = excluded.phase,
              last_answer = excluded.last_answer, detail = excluded.detail, plan = excluded.plan,
              timing = excluded.timing, since = excluded.since, shown_until = excluded.shown_until,
-             alarms = excluded.alarms, looked = excluded.looked
+             alarms = excluded.alarms, looked = excluded.looked, seen_by = excluded.seen_by,
+             old_authority = excluded.old_authority
          WHERE observations.looked <= excluded.looked",
     )
     .bind(id)
@@ -117,7 +136,11 @@ pub async fn write(
     .bind(now())
     .bind(seen.certificate_until)
     .bind(to_json(&seen.alarms, "alarms")?)
-    .bind(looked)
+    .bind(looked.at)
+    .bind(looked.by)
+    // who does not know of the newest authority yet cannot tell that a certificate is one of it
+    .bind(i64::from(seen.old_authority))
+    .bind(looked.authority)
     .execute(conn)
     .await?;
     Ok(())
@@ -145,6 +168,7 @@ fn observation(row: &Row) -> Result<Observation, Error> {
         plan: text("plan")?.map(|json| from_json(&json, "plan")).transpose()?,
         timing: text("timing")?.map(|json| from_json(&json, "timing")).transpose()?,
         certificate_until: row.try_get("shown_until")?,
+        old_authority: row.try_get::<Option<i64>, _>("old_authority")?.unwrap_or(0) != 0,
         alarms: text("alarms")?
             .map(|json| from_json(&json, "alarms"))
             .transpose()?
@@ -193,12 +217,31 @@ fn read_status(row: &Row) -> Result<ApplianceStatus, Error> {
         since: row.try_get::<Option<i64>, _>("since")?.and_then(rfc3339),
         certificate_until: seen.certificate_until.or(issued).and_then(rfc3339),
         alarms: seen.alarms,
+        seen_by: row.try_get("seen_by")?,
     })
+}
+
+/// Appliances whose certificate is of an authority that is being given up, and those that were not seen with a newer one.
+pub async fn on_old_authority(conn: &mut Conn) -> Result<Vec<String>, Error> {
+    let rows = sqlx::query(
+        "SELECT w.appliance FROM wanted w LEFT JOIN observations o ON o.appliance = w.appliance
+         WHERE w.certificate_until IS NOT NULL AND COALESCE(o.old_authority, 1) = 1
+         ORDER BY length(w.appliance), w.appliance",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get("appliance")?)).collect()
+}
+
+/// No appliance was seen with a certificate of the newest authority yet.
+pub async fn renew_all(conn: &mut Conn) -> Result<(), Error> {
+    sqlx::query("UPDATE observations SET old_authority = 1").execute(conn).await?;
+    Ok(())
 }
 
 /// What is told of an appliance that cannot exist yet.
 fn not_booted() -> Observation {
-    let detail = "no machine yet: start one with `sluice boot-document`".to_owned();
+    let detail = "no machine yet: start one with `sluice appliance boot-document`".to_owned();
     let last_answer = Some(LastAnswer::NotBooted);
     Observation { last_answer, detail: Some(detail), ..Observation::default() }
 }

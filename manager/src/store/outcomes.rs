@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use super::observations::{now, rfc3339};
 use super::row::{from_json, number, optional_number, parsed, to_json, to_word, word};
-use super::{Conn, Row};
+use super::wanted::wanted;
+use super::{Conn, Row, promises};
 use crate::error::Error;
 
 /// What became of a configuration.
@@ -135,7 +136,7 @@ pub async fn of_change(
     generation: Generation,
 ) -> Result<Option<GenerationStatus>, Error> {
     let Some(mut status) = list(conn, id, Some(generation), 1).await?.pop() else {
-        return Ok(None);
+        return promised(conn, id, generation).await;
     };
     let row = sqlx::query(
         "SELECT w.generation AS wanted, o.reported_generation, o.phase
@@ -162,6 +163,41 @@ pub async fn of_change(
         status.detail = newest.detail.map(|text| format!("generation {wanted}: {text}"));
     }
     Ok(Some(status))
+}
+
+/// What became of a change whose configuration was promised, and is yet to be compiled or was the same as before.
+async fn promised(
+    conn: &mut Conn,
+    id: &str,
+    generation: Generation,
+) -> Result<Option<GenerationStatus>, Error> {
+    let promise = promises::of(conn, id).await?;
+    if generation.get() <= promise.covered
+        && let Some(row) = wanted(conn, id).await?
+        && let Ok(wanted) = Generation::try_from(row.generation)
+        && wanted != generation
+    {
+        let status = Box::pin(of_change(conn, id, wanted)).await?;
+        return Ok(status.map(|status| GenerationStatus { generation, ..status }));
+    }
+    let Some((actor, reason)) = promise.dirty.filter(|_| generation.get() <= promise.promised)
+    else {
+        return Ok(None);
+    };
+    let appliance = id
+        .parse()
+        .map_err(|_| Error::Corrupt { what: "appliance", reason: format!("{id} is no id") })?;
+    Ok(Some(GenerationStatus {
+        appliance,
+        generation,
+        state: Outcome::Pending,
+        detail: Some("its configuration is yet to be compiled".to_owned()),
+        findings: Vec::new(),
+        wanted_at: None,
+        settled_at: None,
+        actor,
+        reason,
+    }))
 }
 
 /// What became of one configuration, and when (Unix seconds).

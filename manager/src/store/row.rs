@@ -14,15 +14,17 @@ use crate::error::Error;
 pub fn is_busy(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| busy_code(&code)),
-        sqlx::Error::PoolTimedOut => true,
+        // a database that is started anew is back in a moment
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
         _ => false,
     }
 }
 
-/// PostgreSQL's codes have five characters: 40001 serialisation, 40P01 deadlock, 55P03 lock not available. SQLite's are
-/// numbers: 5 SQLITE_BUSY, 6 SQLITE_LOCKED and their extended codes.
+/// PostgreSQL's codes have five characters: 40001 serialisation, 40P01 deadlock, 55P03 lock not available, 57P01 to 57P03
+/// going down or coming up, 53300 too many connections. SQLite's are numbers: 5 SQLITE_BUSY, 6 SQLITE_LOCKED and their
+/// extended codes.
 fn busy_code(code: &str) -> bool {
-    if matches!(code, "40001" | "40P01" | "55P03") {
+    if matches!(code, "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300") {
         return true;
     }
     code.len() < 5 && code.parse::<i64>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))

@@ -3,7 +3,7 @@
 use sluice_api::types::{ApplianceId, Generation};
 use sqlx::Row as _;
 
-use super::row::{number, optional_number, parsed};
+use super::row::{from_json, number, optional_number, parsed, to_json};
 use super::{Conn, Row};
 use crate::error::Error;
 
@@ -34,7 +34,16 @@ pub struct MachineRow {
     pub sent: Option<Generation>,
     /// When the last certificate issued to it ends, Unix seconds; none: it never got one. What it shows may be older.
     pub certificate_until: Option<i64>,
+    /// Digests of the public keys of the last certificates issued to it, the newest last.
+    pub certificate_keys: Vec<String>,
+    /// Digest of the authorities that it was told to trust last.
+    pub authorities: Option<String>,
+    /// Number of the newest boot document that was seen in use.
+    pub incarnation_seen: u64,
 }
+
+/// How many keys of an appliance are remembered: boot documents that were never used and renewals.
+const KEYS: usize = 16;
 
 /// Begins with an appliance that has no configuration yet.
 pub async fn insert(conn: &mut Conn, id: &str) -> Result<(), Error> {
@@ -66,9 +75,47 @@ fn read_wanted(row: &Row) -> Result<WantedRow, Error> {
     })
 }
 
-/// Id of every appliance: those that the watch needs a task for.
-pub async fn ids(conn: &mut Conn) -> Result<Vec<ApplianceId>, Error> {
-    let rows = sqlx::query("SELECT appliance FROM wanted").fetch_all(conn).await?;
+/// What decides about the next configuration of an appliance; the document itself, which may be large, stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Number of the wanted one; 0: there is none yet.
+    pub generation: u64,
+    /// Digest of its content without the number.
+    pub digest: String,
+    /// The highest number that was promised.
+    pub promised: u64,
+    /// Something was promised and is yet to be compiled.
+    pub dirty: bool,
+    /// Highest generation that was ever sent to the machine.
+    pub sent: Option<Generation>,
+}
+
+/// What decides about the next configuration; none when the appliance is gone.
+pub async fn state(conn: &mut Conn, id: &str) -> Result<Option<State>, Error> {
+    let row = sqlx::query(
+        "SELECT generation, digest, promised, dirty, sent_generation FROM wanted
+         WHERE appliance = $1",
+    )
+    .bind(id.to_owned())
+    .fetch_optional(conn)
+    .await?;
+    let read = |row: Row| {
+        Ok(State {
+            generation: number(&row, "generation")?,
+            digest: row.try_get("digest")?,
+            promised: number(&row, "promised")?,
+            dirty: row.try_get::<Option<String>, _>("dirty")?.is_some(),
+            sent: optional_number(&row, "sent_generation")?,
+        })
+    };
+    row.map(read).transpose()
+}
+
+/// Appliances that may have a machine, since they got a certificate: those that the watch needs a task for.
+pub async fn with_machine(conn: &mut Conn) -> Result<Vec<ApplianceId>, Error> {
+    let rows = sqlx::query("SELECT appliance FROM wanted WHERE certificate_until IS NOT NULL")
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| parsed(row, "appliance")).collect()
 }
 
@@ -94,7 +141,9 @@ pub async fn set(
     .execute(&mut *conn)
     .await?;
     sqlx::query(
-        "UPDATE wanted SET generation = $2, digest = $3, pinned = NULL WHERE appliance = $1",
+        "UPDATE wanted SET generation = $2, digest = $3, pinned = NULL, dirty = NULL,
+             dirty_actor = NULL
+         WHERE appliance = $1",
     )
     .bind(id.to_owned())
     .bind(number)
@@ -119,6 +168,15 @@ pub async fn unpinned(conn: &mut Conn) -> Result<Vec<ApplianceId>, Error> {
     let rows =
         sqlx::query("SELECT appliance FROM wanted WHERE pinned IS NULL").fetch_all(conn).await?;
     rows.iter().map(|row| parsed(row, "appliance")).collect()
+}
+
+/// True when the content that is wanted is not what the model makes.
+pub async fn is_pinned(conn: &mut Conn, id: &str) -> Result<bool, Error> {
+    let found = sqlx::query("SELECT 1 FROM wanted WHERE appliance = $1 AND pinned IS NOT NULL")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
 }
 
 /// The highest number that a configuration of this appliance ever had.
@@ -147,18 +205,48 @@ pub async fn forget_outcome(conn: &mut Conn, id: &str) -> Result<(), Error> {
 
 /// What is known of the machine; none when the appliance is gone.
 pub async fn machine(conn: &mut Conn, id: &str) -> Result<Option<MachineRow>, Error> {
-    let row =
-        sqlx::query("SELECT sent_generation, certificate_until FROM wanted WHERE appliance = $1")
-            .bind(id.to_owned())
-            .fetch_optional(conn)
-            .await?;
+    let row = sqlx::query("SELECT * FROM wanted WHERE appliance = $1")
+        .bind(id.to_owned())
+        .fetch_optional(conn)
+        .await?;
     let read = |row: Row| {
+        let keys: Option<String> = row.try_get("certificate_keys")?;
         Ok(MachineRow {
             sent: optional_number(&row, "sent_generation")?,
             certificate_until: row.try_get("certificate_until")?,
+            certificate_keys: keys
+                .map(|keys| from_json(&keys, "certificate keys"))
+                .transpose()?
+                .unwrap_or_default(),
+            authorities: row.try_get("authorities")?,
+            incarnation_seen: number(&row, "incarnation_seen")?,
         })
     };
     row.map(read).transpose()
+}
+
+/// The number of a new boot document.
+pub async fn next_incarnation(conn: &mut Conn, id: &str) -> Result<u64, Error> {
+    let row = sqlx::query(
+        "UPDATE wanted SET incarnation = incarnation + 1 WHERE appliance = $1
+         RETURNING incarnation",
+    )
+    .bind(id.to_owned())
+    .fetch_one(conn)
+    .await?;
+    number(&row, "incarnation")
+}
+
+/// Notes that a machine with this boot document was seen; the highest one counts.
+pub async fn see_incarnation(conn: &mut Conn, id: &str, seen: u64) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE wanted SET incarnation_seen = $2 WHERE appliance = $1 AND incarnation_seen < $2",
+    )
+    .bind(id.to_owned())
+    .bind(i64::try_from(seen).unwrap_or(i64::MAX))
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Notes that `generation` is about to be sent; false when something else is wanted by now, and it must not be.
@@ -174,11 +262,32 @@ pub async fn note_sent(conn: &mut Conn, id: &str, generation: Generation) -> Res
     Ok(done.rows_affected() == 1)
 }
 
-/// Notes when the last certificate issued to the appliance ends; Unix seconds.
-pub async fn set_certificate(conn: &mut Conn, id: &str, until: i64) -> Result<(), Error> {
-    sqlx::query("UPDATE wanted SET certificate_until = $2 WHERE appliance = $1")
+/// Notes a certificate that was issued to the appliance: its end (Unix seconds) and the digest of its key.
+pub async fn add_certificate(
+    conn: &mut Conn,
+    id: &str,
+    until: i64,
+    key: &str,
+) -> Result<(), Error> {
+    let mut keys = machine(conn, id).await?.unwrap_or_default().certificate_keys;
+    keys.push(key.to_owned());
+    let newest = keys.split_off(keys.len().saturating_sub(KEYS));
+    sqlx::query(
+        "UPDATE wanted SET certificate_until = $2, certificate_keys = $3 WHERE appliance = $1",
+    )
+    .bind(id.to_owned())
+    .bind(until)
+    .bind(to_json(&newest, "certificate keys")?)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes which authorities the appliance was told to trust, by their digest.
+pub async fn set_trusted(conn: &mut Conn, id: &str, authorities: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE wanted SET authorities = $2 WHERE appliance = $1")
         .bind(id.to_owned())
-        .bind(until)
+        .bind(authorities.to_owned())
         .execute(conn)
         .await?;
     Ok(())

@@ -38,6 +38,7 @@ pub fn slice(config: &ProxyDocument, blobs: &Blobs) -> ConsoleSlice {
         prefix: role.prefix.clone(),
         trusted_proxies: role.trusted_proxies.clone(),
         cookie_key: role.cookie_key.and_then(|digest| text(blobs, &digest)).map(Secret::new),
+        peers: role.peers.clone(),
         grants: grants(role, blobs),
         settings: role.settings.clone(),
     }
@@ -60,6 +61,9 @@ fn grants(role: &ProxyConfig, blobs: &Blobs) -> Vec<Grant> {
             id: grant.id.clone(),
             token: grant.token,
             vm: Vm { id: screen.vm.clone(), name: screen.name.clone() },
+            state: screen.state,
+            home: grant.home.clone(),
+            taken: grant.taken,
             user: grant.user.clone(),
             backend: backend.clone(),
             view_only: grant.view_only,

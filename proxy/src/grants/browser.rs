@@ -71,7 +71,8 @@ impl Browsers {
             .find_map(|(_, value)| self.read(grant, value))
     }
 
-    fn read(&self, grant: &ObjectId, value: &str) -> Option<BrowserId> {
+    /// The browser that `value`, a cookie's, proves for `grant`.
+    pub fn read(&self, grant: &ObjectId, value: &str) -> Option<BrowserId> {
         let (id, tag) = value.split_once('.')?;
         let id = URL_SAFE_NO_PAD.decode(id).ok()?;
         let browser = BrowserId(id.try_into().ok()?);

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: nothing is opened without a grant that is in force at that moment; a session learns of every change of its
 //! grant at once; a grant pinned to its first browser is used by no other; bounds on sessions hold whatever comes at the
-//! same time. Known for as long as the service runs: which grants were taken away, and by whom a grant is used.
+//! same time; of several proxies one takes the first browser, the others know it by its cookie. Known for as long as the
+//! service runs: which grants were taken away, and by whom a grant is used.
 
 mod browser;
 mod refusal;
@@ -19,7 +20,7 @@ use sluice_api::types::ObjectId;
 use tokio::sync::watch;
 
 use crate::slice::{ConsoleSlice, Grant, Settings, Source};
-use crate::values::TokenHash;
+use crate::values::{Origin, TokenHash};
 
 pub use browser::{BrowserId, Browsers};
 pub use refusal::Refusal;
@@ -146,9 +147,19 @@ impl Registry {
         self.sessions.running()
     }
 
+    /// Bytes of screen since the start.
+    pub fn screen_bytes(&self) -> u64 {
+        self.sessions.screen_bytes()
+    }
+
     /// Those that ended last.
     pub fn closed(&self) -> Vec<Closed> {
         self.sessions.closed()
+    }
+
+    /// Where the link of a grant leads to another proxy.
+    pub fn home(&self, id: &ObjectId) -> Option<Origin> {
+        self.state().grants.get(id).and_then(|entry| entry.grant.home.clone())
     }
 
     /// Grants in force.
@@ -197,6 +208,12 @@ impl Entry {
             return Err(Refusal::Address);
         }
         if self.grant.source == Source::FirstBrowser {
+            // which browser is the first is known at one proxy alone
+            match (&asker.browser, self.grant.taken, &self.grant.home) {
+                (None, true, _) => return Err(Refusal::OtherBrowser),
+                (None, false, Some(_)) => return Err(Refusal::Elsewhere),
+                _ => {}
+            }
             let first = *self.first.get_or_insert(browser);
             if first != browser {
                 return Err(Refusal::OtherBrowser);

@@ -20,6 +20,9 @@ pub enum Refusal {
     /// It is for other networks.
     #[error("This link cannot be used from your address.")]
     Address,
+    /// Its link leads to another proxy.
+    #[error("This link leads to another console proxy.")]
+    Elsewhere,
     /// The browser has no cookie of this grant, so the link must be opened again.
     #[error("This browser has not opened the link yet, or takes no cookies. Open the link again.")]
     NoCookie,
@@ -55,6 +58,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::OtherBrowser => "other-browser",
             Self::Address => "address",
+            Self::Elsewhere => "elsewhere",
             Self::NoCookie => "no-cookie",
             Self::Origin => "origin",
             Self::Host => "host",
@@ -73,7 +77,7 @@ impl Refusal {
             Self::Revoked | Self::Expired => StatusCode::GONE,
             Self::NoCookie => StatusCode::UNAUTHORIZED,
             Self::OtherBrowser | Self::Address | Self::Origin => StatusCode::FORBIDDEN,
-            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Host | Self::Elsewhere => StatusCode::MISDIRECTED_REQUEST,
             Self::GrantFull => StatusCode::CONFLICT,
             Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManyTries => StatusCode::TOO_MANY_REQUESTS,

@@ -89,6 +89,8 @@ pub struct Closed {
     pub to_browser: u64,
     /// Bytes of input.
     pub from_browser: u64,
+    /// Whether it could not type at last.
+    pub view_only: bool,
     /// Why it ended.
     pub reason: &'static str,
 }
@@ -104,6 +106,8 @@ struct Book {
     last: SessionId,
     running: BTreeMap<SessionId, Arc<Stats>>,
     closed: VecDeque<Closed>,
+    /// Bytes of screen of all that ended.
+    sent: u64,
 }
 
 /// A place in the house for one session; free again when dropped.
@@ -145,6 +149,13 @@ impl Sessions {
         self.book().running.values().cloned().collect()
     }
 
+    /// Bytes of screen since the start.
+    pub(super) fn screen_bytes(&self) -> u64 {
+        let book = self.book();
+        let running = book.running.values().map(|it| it.to_browser.load(Ordering::Relaxed));
+        book.sent.saturating_add(running.sum())
+    }
+
     pub(super) fn closed(&self) -> Vec<Closed> {
         self.book().closed.iter().cloned().collect()
     }
@@ -155,7 +166,9 @@ impl Sessions {
         if book.closed.len() >= REMEMBERED {
             book.closed.pop_front();
         }
-        book.closed.push_back(closed(&stats, reason));
+        let closed = closed(&stats, reason);
+        book.sent = book.sent.saturating_add(closed.to_browser);
+        book.closed.push_back(closed);
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -224,6 +237,7 @@ fn closed(stats: &Stats, reason: &'static str) -> Closed {
         until: unix_now(),
         to_browser: stats.to_browser.load(Ordering::Relaxed),
         from_browser: stats.from_browser.load(Ordering::Relaxed),
+        view_only: stats.view_only.load(Ordering::Relaxed),
         reason,
     }
 }

@@ -67,6 +67,31 @@ fn the_first_browser_keeps_a_grant_for_itself() {
 }
 
 #[test]
+fn a_grant_that_is_at_home_elsewhere_takes_known_browsers_alone() {
+    let mut guest = with("g-1", "source", json!("first-browser"));
+    guest["home"] = json!("https://console2.example.org");
+    let registry = registry(&[guest, with("g-2", "home", json!("https://console2.example.org"))]);
+    let (known, new) = (BrowserId::new(), BrowserId::new());
+    let admit = |grant, known, new| registry.admit(&id(grant), asker(known), new).map(|(_, it)| it);
+    assert_eq!(admit("g-1", None, Some(new)), Err(Refusal::Elsewhere));
+    assert_eq!(admit("g-1", Some(known), None), Ok(known));
+    assert_eq!(admit("g-1", Some(new), None), Err(Refusal::OtherBrowser));
+    assert_eq!(admit("g-2", None, Some(new)), Ok(new), "for any browser, so at any proxy");
+    assert_eq!(registry.home(&id("g-1")).unwrap().as_str(), "https://console2.example.org");
+}
+
+#[test]
+fn a_grant_whose_first_browser_was_taken_elsewhere_takes_no_other() {
+    let mut taken = with("g-1", "source", json!("first-browser"));
+    taken["taken"] = json!(true);
+    let registry = registry(&[taken]);
+    let (known, new) = (BrowserId::new(), BrowserId::new());
+    let admit = |known, new| registry.admit(&id("g-1"), asker(known), new).map(|(_, it)| it);
+    assert_eq!(admit(None, Some(new)), Err(Refusal::OtherBrowser));
+    assert_eq!(admit(Some(known), None), Ok(known));
+}
+
+#[test]
 fn networks_and_time_bound_a_grant() {
     let near = with("g-1", "source", json!({ "networks": ["198.51.100.0/24"] }));
     let far = with("g-2", "source", json!({ "networks": ["203.0.113.0/24"] }));

@@ -1,11 +1,16 @@
 //! Answers that every path shares, and the headers of all of them.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::names::Names;
 use crate::grants::Refusal;
+use crate::values::Origin;
+
+/// Who may load an answer into a page of theirs.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// A refusal as the page reads it.
 #[derive(Serialize)]
@@ -13,6 +18,9 @@ struct Refused {
     code: &'static str,
     message: String,
     may_pass: bool,
+    /// Where the link leads instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Origin>,
 }
 
 /// `value` as JSON, which nobody may keep.
@@ -24,8 +32,23 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
 }
 
 pub(super) fn refuse(refusal: Refusal) -> Response<Body> {
+    refuse_towards(refusal, None)
+}
+
+/// The same, with where the link leads instead.
+pub(super) fn refuse_towards(refusal: Refusal, at: Option<Origin>) -> Response<Body> {
     let (code, message, may_pass) = (refusal.code(), refusal.to_string(), refusal.may_pass());
-    json(refusal.status(), &Refused { code, message, may_pass })
+    json(refusal.status(), &Refused { code, message, may_pass, at })
+}
+
+/// For pages of other proxies, and for balancers: this one answers.
+pub(super) fn alive() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    response
 }
 
 pub(super) fn not_found() -> Response<Body> {
@@ -57,16 +80,16 @@ pub(super) fn whole(status: StatusCode, kind: &'static str, body: Body) -> Respo
 
 /// Adds what keeps other sites from reading, framing or sniffing an answer.
 pub(super) fn protect(names: &Names, headers: &mut HeaderMap) {
-    let mut set = |name: header::HeaderName, value: &'static str| {
+    let mut set = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
     };
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
-    set(header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    set(header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     if !names.may_be_framed() {
         set(header::X_FRAME_OPTIONS, "DENY");
     }
+    headers.entry(RESOURCE_POLICY).or_insert(HeaderValue::from_static("same-origin"));
     if let Some(policy) = names.policy() {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
     }

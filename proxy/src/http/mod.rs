@@ -116,6 +116,7 @@ async fn route(
     match below {
         "" => answers::to_folder(&path),
         "/" if reads => assets::page(&method),
+        "/alive" if reads => answers::alive(),
         "/session" if method == Method::POST => session::answer(&shared, peer, request).await,
         _ => match (below.strip_prefix("/screen/"), below.strip_prefix("/assets/")) {
             (Some(grant), _) if method == Method::GET => {

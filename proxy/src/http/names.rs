@@ -17,13 +17,14 @@ pub(crate) struct Names {
     prefix: PathPrefix,
     framed: bool,
     policy: Option<HeaderValue>,
+    peers: Vec<Origin>,
     /// Port of HTTPS, for redirects.
     pub(super) https_port: u16,
 }
 
 impl Names {
     pub(super) fn of(slice: &ConsoleSlice) -> Result<Self, String> {
-        let policy = HeaderValue::try_from(policy(&slice.frame_ancestors));
+        let policy = HeaderValue::try_from(policy(&slice.frame_ancestors, &slice.peers));
         Ok(Self {
             hosts: slice.hosts.clone(),
             origins: slice.origins.clone(),
@@ -31,6 +32,7 @@ impl Names {
             prefix: slice.prefix.clone(),
             framed: !slice.frame_ancestors.is_empty(),
             policy: Some(policy.map_err(|error| format!("frame_ancestors: {error}"))?),
+            peers: slice.peers.clone(),
             https_port: slice.listen.first().map_or(443, std::net::SocketAddr::port),
         })
     }
@@ -42,6 +44,11 @@ impl Names {
     /// Whether other sites may show the console in a frame.
     pub(super) fn may_be_framed(&self) -> bool {
         self.framed
+    }
+
+    /// Where a page goes on when this proxy is gone.
+    pub(super) fn peers(&self) -> &[Origin] {
+        &self.peers
     }
 
     /// The Content-Security-Policy.
@@ -86,13 +93,15 @@ impl Names {
     }
 }
 
-/// Everything from here, nothing from elsewhere. noVNC draws pictures from `data:` addresses.
-fn policy(frame_ancestors: &[Origin]) -> String {
+/// Everything from here, nothing from elsewhere; other proxies are asked whether they are there. noVNC draws pictures from
+/// `data:` addresses.
+fn policy(frame_ancestors: &[Origin], peers: &[Origin]) -> String {
     let ancestors: Vec<&str> = frame_ancestors.iter().map(Origin::as_str).collect();
     let ancestors = if ancestors.is_empty() { "'none'".to_owned() } else { ancestors.join(" ") };
+    let peers: String = peers.iter().flat_map(|peer| [" ", peer.as_str()]).collect();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+         connect-src 'self'{peers}; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     )
 }
 
@@ -190,8 +199,10 @@ mod tests {
 
     #[test]
     fn frames_are_for_those_named() {
-        assert!(policy(&[]).ends_with("frame-ancestors 'none'"));
+        assert!(policy(&[], &[]).ends_with("frame-ancestors 'none'"));
         let portal = "https://portal.example.org".parse().unwrap();
-        assert!(policy(&[portal]).ends_with("frame-ancestors https://portal.example.org"));
+        assert!(policy(&[portal], &[]).ends_with("frame-ancestors https://portal.example.org"));
+        let other = "https://c2.example.org".parse().unwrap();
+        assert!(policy(&[], &[other]).contains("connect-src 'self' https://c2.example.org;"));
     }
 }

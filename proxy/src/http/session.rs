@@ -1,4 +1,5 @@
-//! `POST session`: a link's token, or a grant's id with its cookie, for leave to open the WebSocket.
+//! `POST session`: a link's token, a grant's id with its cookie, or a pass from another proxy, for leave to open the
+//! WebSocket.
 
 use std::time::Instant;
 
@@ -9,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use sluice_api::types::ObjectId;
 use tracing::info;
 
-use super::answers::{json, refuse};
+use super::answers::{json, refuse, refuse_towards};
 use super::{Peer, Shared};
-use crate::grants::{BrowserId, Browsers, Refusal, unix_now};
+use crate::grants::{Asker, BrowserId, Browsers, Refusal, unix_now};
 use crate::slice::Grant;
+use crate::values::Origin;
 
 /// Longest request.
 const MAX_BODY: usize = 4096;
@@ -23,6 +25,11 @@ const MAX_BODY: usize = 4096;
 enum Ask {
     Token(String),
     Grant(ObjectId),
+    /// What the browser got at another proxy that has the same key.
+    Pass {
+        grant: ObjectId,
+        value: String,
+    },
 }
 
 /// What the page is told.
@@ -34,6 +41,11 @@ struct Leave<'a> {
     expires: u64,
     /// Where the WebSocket is, relative to the page.
     screen: String,
+    /// By what the browser is known at the other proxies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pass: Option<String>,
+    /// Where they are.
+    peers: Vec<&'a str>,
 }
 
 /// Answers the request.
@@ -57,6 +69,11 @@ pub(super) async fn answer(
             let asker = shared.asker(peer, &headers, Some(id));
             shared.registry.admit(id, asker, None)
         }
+        Ask::Pass { grant, value } => {
+            let browser = shared.browsers.load().read(grant, value);
+            let asker = Asker { browser, ..shared.asker(peer, &headers, None) };
+            shared.registry.admit(grant, asker, None)
+        }
     };
     let room = |(grant, browser): (std::sync::Arc<Grant>, BrowserId)| {
         shared.registry.room(&grant.id).map(|()| (grant, browser))
@@ -68,8 +85,18 @@ pub(super) async fn answer(
                 shared.guesses.wrong(from, Instant::now());
             }
             info!(%from, code = refusal.code(), "console refused");
-            refuse(refusal)
+            refuse_towards(refusal, home(shared, &ask, refusal))
         }
+    }
+}
+
+/// Where a link leads that was shown to the wrong proxy.
+fn home(shared: &Shared, ask: &Ask, refusal: Refusal) -> Option<Origin> {
+    match ask {
+        Ask::Token(token) if refusal == Refusal::Elsewhere => {
+            shared.registry.home(&shared.registry.named_by(token).ok()?)
+        }
+        _ => None,
     }
 }
 
@@ -95,12 +122,16 @@ async fn read(request: Request<Incoming>) -> Option<Ask> {
 }
 
 fn leave(shared: &Shared, peer: Peer, grant: &Grant, browser: BrowserId) -> Response<Body> {
+    let names = shared.names();
+    let pass = || shared.browsers.load().value(&grant.id, browser);
     let leave = Leave {
         grant: &grant.id,
         vm: &grant.vm.name,
         view_only: grant.view_only,
         expires: grant.expires,
         screen: format!("screen/{}", grant.id),
+        pass: (!names.peers().is_empty()).then(pass),
+        peers: names.peers().iter().map(Origin::as_str).collect(),
     };
     let mut response = json(StatusCode::OK, &leave);
     if let Ok(cookie) = HeaderValue::try_from(cookie(shared, peer, grant, browser)) {

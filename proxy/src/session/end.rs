@@ -5,6 +5,7 @@
 
 use crate::backend::BackendError;
 use crate::rfb::{BrowserError, ClientError, HandshakeError};
+use crate::slice::ScreenState;
 
 /// The end of a session.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum End {
     ScreenStalled,
     /// The VM's screen could not be opened.
     NoScreen(BackendError),
+    /// The VM has no screen now.
+    Away(ScreenState),
     /// The VM's screen is elsewhere now, or asks for other credentials.
     Moved,
     /// The grant was taken away.
@@ -41,10 +44,12 @@ impl End {
             Self::NoScreen(error) if error.may_pass() => 4102,
             Self::ScreenStalled => 4103,
             Self::Moved => 4104,
+            Self::Away(_) => 4105,
+            // a VM that moved leaves its port to another before its new place is known here
+            Self::NoScreen(BackendError::WrongScreen { .. }) => 4106,
             Self::NoScreen(error) => match error {
                 BackendError::Handshake(HandshakeError::Denied { .. }) => 4201,
                 BackendError::Untrusted(_) | BackendError::Trust(_) => 4202,
-                BackendError::WrongScreen { .. } => 4203,
                 _ => 4204,
             },
             Self::Revoked => 4210,
@@ -77,6 +82,7 @@ impl End {
                 BackendError::WrongScreen { .. } => "screen-wrong",
             },
             Self::Moved => "screen-moved",
+            Self::Away(_) => "screen-away",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Address => "address",
@@ -94,6 +100,7 @@ impl End {
             Self::ScreenStalled => "The VM's screen no longer takes input.".into(),
             Self::NoScreen(error) => no_screen(error).into(),
             Self::Moved => "The VM moved to another host.".into(),
+            Self::Away(state) => format!("There is no console now: the VM {}.", away(*state)),
             Self::Revoked => "The link was revoked.".into(),
             Self::Expired => "The link has expired.".into(),
             Self::Address => "The link can no longer be used from your address.".into(),
@@ -107,6 +114,15 @@ impl End {
         let end = (0..=123).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);
         text
+    }
+}
+
+fn away(state: ScreenState) -> &'static str {
+    match state {
+        ScreenState::There => "is back",
+        ScreenState::Starting => "starts",
+        ScreenState::Migrating => "moves to another host",
+        ScreenState::Stopped => "is switched off",
     }
 }
 

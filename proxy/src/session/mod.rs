@@ -67,6 +67,9 @@ async fn show(
     sender: &mpsc::Sender<Message>,
     notes: mpsc::Receiver<Message>,
 ) -> End {
+    if !seat.grant.state.is_there() {
+        return End::Away(seat.grant.state);
+    }
     let screen = tokio::select! {
         screen = backend::open(&seat.grant.backend, &seat.settings) => screen,
         end = left(socket) => return end,

@@ -82,7 +82,8 @@ impl Browser {
         self.post(&json!({ "grant": grant })).await
     }
 
-    async fn post(&mut self, body: &Value) -> (u16, Value) {
+    /// `POST session` with any body; status and answer. Keeps the cookie.
+    pub(crate) async fn post(&mut self, body: &Value) -> (u16, Value) {
         let kind = "Content-Type: application/json\r\n";
         let (status, head, body) = self.request("POST /session", kind, &body.to_string()).await;
         let set = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));

@@ -199,6 +199,28 @@ async fn a_screen_that_is_away_is_said_so_and_found_again() {
 }
 
 #[tokio::test]
+async fn a_vm_without_a_screen_is_not_asked_for_one() {
+    let mut screen = Screen::polite().await;
+    let mut away = grant("g-1", screen.address);
+    away["state"] = json!("migrating");
+    let mut world = World::new(&[away]);
+    let mut browser = world.browser();
+    assert_eq!(browser.ask(&token("g-1")).await.0, 200);
+    let (code, reason) = browser.open("g-1").await.unwrap().closed().await;
+    let sentence = "screen-away: There is no console now: the VM moves to another host.";
+    assert_eq!((code, reason.as_str()), (4105, sentence));
+    assert_eq!(screen.count(), 0);
+    world.change("state", json!("there"));
+    let mut socket = browser.open("g-1").await.unwrap();
+    socket.greet().await;
+    let mut server = screen.next().await;
+    // whoever looks on while it moves sees it to the end
+    world.change("state", json!("migrating"));
+    socket.send(KEY).await;
+    expect(&mut server, KEY).await;
+}
+
+#[tokio::test]
 async fn a_port_that_is_another_vms_now_shows_nothing() {
     let screen = Screen::polite().await;
     let mut named = grant("g-1", screen.address);
@@ -209,7 +231,8 @@ async fn a_port_that_is_another_vms_now_shows_nothing() {
     let (code, reason) = browser.open("g-1").await.unwrap().closed().await;
     assert_eq!(
         (code, reason.as_str()),
-        (4203, "screen-wrong: Another VM's screen is at this VM's place.")
+        (4106, "screen-wrong: Another VM's screen is at this VM's place."),
+        "the page tries again: the VM may be on its way"
     );
     world.slice["grants"][0]["backend"]["desktop_name"] = json!("vm");
     world.apply().unwrap();

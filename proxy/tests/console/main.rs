@@ -6,6 +6,7 @@ mod browser;
 mod ends;
 mod hostile;
 mod limits;
+mod many;
 mod refusals;
 mod screen;
 mod world;

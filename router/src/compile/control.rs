@@ -1,4 +1,7 @@
-//! The API: reachable by the control link alone, from the configured managers alone.
+//! The control network: the API is reachable by its link alone, from the configured managers alone, and no service sends
+//! anything there: one that was taken over by whom it talks to reaches neither the manager nor other appliances.
+//!
+//! Not here: bare frames, which pass by these rules. DHCP sends such by a socket that it was given (`docs/services.md`).
 
 use std::collections::BTreeSet;
 
@@ -7,7 +10,8 @@ use sluice_api::{AGENT_PORT, RouterDocument};
 use sluice_sys::nft::{Expr, LinkSelector, Net};
 
 use super::skeleton::Slot;
-use super::words::{accept, tcp_to};
+use super::words::{accept, discard, tcp_to};
+use crate::appliance::USERS;
 
 /// From each of the managers' networks, or from anywhere on the link when none is named.
 pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
@@ -22,5 +26,8 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         .into_iter()
         .map(|network| accept("input/api", [link(), Expr::Source(Net::Cidr(*network)), api()]));
     fragment.rules(Slot::InputControl, each);
+    let out = Expr::Oif(LinkSelector::One(config.control.link.clone()));
+    let services = Expr::SocketUser(BTreeSet::from(USERS));
+    fragment.rules(Slot::Output, [discard("output/services", [out, services])]);
     fragment
 }

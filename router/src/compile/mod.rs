@@ -11,6 +11,8 @@ mod policy;
 mod routes;
 pub mod skeleton;
 mod sysctls;
+mod uplinks;
+pub mod usage;
 mod vpn;
 mod words;
 
@@ -34,10 +36,13 @@ pub fn merged(config: &RouterDocument) -> Merged {
         vpn::fragment(config),
         base::fragment(),
         control::fragment(config),
+        uplinks::fragment(config),
         policy::fragment(config),
         networks::fragment(config),
     ];
-    merge(table_id(), fragments)
+    let mut merged = merge(table_id(), fragments);
+    merged.desired.tables.insert(usage::table_id(), usage::table(config));
+    merged
 }
 
 /// The table of filter and NAT rules.

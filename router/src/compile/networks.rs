@@ -8,7 +8,7 @@ use sluice_api::RouterDocument;
 use sluice_api::config::{EgressPolicy, GuestNetwork, LinkRole};
 use sluice_api::types::{InterfaceAddress, LinkName, Port};
 use sluice_sys::nft::{
-    Element, Expr, IcmpType, Ident, IpVersion, Key, LinkSelector, Rule, RuleId, Set, SetType,
+    Element, Entry, Expr, IcmpType, Ident, IpVersion, Key, LinkSelector, Rule, RuleId, Set, SetType,
 };
 
 use super::skeleton::Slot;
@@ -45,19 +45,31 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         ],
     );
     let pair = Expr::In(vec![Key::Iif, Key::Oif], egress_links());
-    fragment.rules(Slot::ForwardEgress, [accept("forward/egress", [pair, new()])]);
+    let own = Expr::In(vec![Key::Iif, Key::SourceV4, Key::Oif], egress_guests());
+    fragment.rules(
+        Slot::ForwardEgress,
+        [accept("forward/egress", [pair, new()]), accept("forward/egress-own", [own, new()])],
+    );
     let by_links = Expr::SnatMap(IpVersion::V4, vec![Key::Iif, Key::Oif], snat_map());
     let source = Rule::action(RuleId::fixed("nat/source"), [], by_links);
     fragment.rules(Slot::SourceNetworks, [source]);
     let links = config.role.networks.iter().map(|network| [network.link.clone().into()].into());
     fragment.set(guest_links(), Set::of([SetType::Link]).with(links));
-    fragment.set(egress_links(), Set::of(LINKS).with(egress(config)));
-    fragment.set(snat_map(), Set::map(LINKS, [SetType::Ipv4]).mapping(sources(config)));
+    fragment.set(
+        egress_guests(),
+        Set::of([SetType::Link, SetType::Ipv4, SetType::Link]).filled(own_ways(config)),
+    );
+    fragment.set(egress_links(), Set::of(LINKS).filled(egress(config)));
+    fragment.set(snat_map(), Set::map(LINKS, [SetType::Ipv4]).filled(sources(config)));
     fragment
 }
 
 fn guest_links() -> Ident {
     Ident::fixed("guest-links")
+}
+
+fn egress_guests() -> Ident {
+    Ident::fixed("egress-guests")
 }
 
 fn egress_links() -> Ident {
@@ -68,11 +80,34 @@ fn snat_map() -> Ident {
     Ident::fixed("snat-by-link")
 }
 
-fn egress(config: &RouterDocument) -> impl Iterator<Item = Element> {
+/// Guests with a public address of their own leave by the link that has it, which may be another than their network's.
+fn own_ways(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
+    config.role.static_nat.iter().filter_map(|rule| {
+        let network = config.role.networks.iter().find(|network| network.id == rule.network)?;
+        let public = config.role.public_addresses.iter().find(|it| it.address == rule.public)?;
+        let usual = network.source_nat.as_ref().map(|nat| &nat.link);
+        if network.egress == EgressPolicy::Deny || usual.is_none_or(|link| *link == public.link) {
+            return None;
+        }
+        let key = Element::from([
+            network.link.clone().into(),
+            rule.guest.into(),
+            public.link.clone().into(),
+        ]);
+        let id = RuleId::of("egress-policy", &network.id);
+        Some((key, Entry { value: Element::default(), id: Some(id) }))
+    })
+}
+
+fn egress(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
     let allowed = |network: &&GuestNetwork| network.egress == EgressPolicy::Allow;
-    let pairs =
-        config.role.networks.iter().filter(allowed).flat_map(|network| outside(config, network));
-    pairs.map(|(inside, outside)| [inside.clone().into(), outside.clone().into()].into())
+    config.role.networks.iter().filter(allowed).flat_map(|network| {
+        let id = RuleId::of("egress-policy", &network.id);
+        outside(config, network).into_iter().map(move |(inside, outside)| {
+            let key = Element::from([inside.clone().into(), outside.clone().into()]);
+            (key, Entry { value: Element::default(), id: Some(id.clone()) })
+        })
+    })
 }
 
 /// The public links that a network's guests may leave by: that of its source NAT, or all when it has none.
@@ -88,10 +123,25 @@ fn outside<'a>(
         .collect()
 }
 
-fn sources(config: &RouterDocument) -> impl Iterator<Item = (Element, Element)> {
-    config.role.networks.iter().filter_map(|network| {
-        let nat = network.source_nat.as_ref()?;
-        let key = [network.link.clone().into(), nat.link.clone().into()].into();
-        Some((key, [nat.address.into()].into()))
+fn sources(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
+    config.role.networks.iter().flat_map(|network| {
+        let public = network.source_nat.iter().map(|nat| {
+            let key = Element::from([network.link.clone().into(), nat.link.clone().into()]);
+            (key, Entry::of([nat.address.into()], RuleId::of("source-nat", &network.id)))
+        });
+        public.chain(private_sources(config, network))
+    })
+}
+
+/// Behind a private gateway with source NAT everybody of the VPC has the gateway's address (guide 11.19.5).
+fn private_sources(
+    config: &RouterDocument,
+    network: &GuestNetwork,
+) -> impl Iterator<Item = (Element, Entry)> {
+    let gateways = config.role.vpc.iter().flat_map(|vpc| &vpc.private_gateways);
+    gateways.filter_map(|gateway| {
+        let key = Element::from([network.link.clone().into(), gateway.link.clone().into()]);
+        let id = RuleId::of("private-gateway", &gateway.id);
+        Some((key, Entry::of([gateway.source_nat?.into()], id)))
     })
 }

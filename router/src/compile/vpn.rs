@@ -27,6 +27,8 @@ const IKE: u16 = 500;
 const IKE_NAT: u16 = 4500;
 const L2TP: Port = Port::fixed(1701);
 const DNS: Port = Port::fixed(53);
+/// Clients ask for the networks behind the tunnel (`vpn::lns::inform`).
+const DHCP: Port = Port::fixed(67);
 /// How the kernel names links of PPP.
 const CLIENTS: &str = "ppp";
 
@@ -153,6 +155,7 @@ fn clients(fragment: &mut Fragment<Slot>, config: &RouterDocument, links: &LinkN
             accept("input/l2tp", [called, udp_to(L2TP), ipsec(IpsecWay::In)]),
             accept("input/vpn-dns-udp", [from_client(), udp_to(DNS)]),
             accept("input/vpn-dns-tcp", [from_client(), tcp_to(DNS)]),
+            accept("input/vpn-dhcp", [from_client(), udp_to(DHCP)]),
             accept("input/vpn-client-ping", [from_client(), icmp([IcmpType::ECHO_REQUEST])]),
         ],
     );

@@ -11,6 +11,9 @@ use super::service::Service;
 use super::slice::slice;
 use crate::SliceArgs;
 
+/// A folder beside the slice's file where loans are written down, if there is one.
+const LEASES: &str = "leases";
+
 /// Serves until SIGTERM or SIGINT.
 pub fn run(args: &SliceArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -18,7 +21,10 @@ pub fn run(args: &SliceArgs) -> Result<()> {
 }
 
 async fn serve(args: &SliceArgs) -> Result<()> {
-    let mut service = Service::start(&args.load(slice)?);
+    // beside the slice, for a test that starts it again
+    let folder = args.folder().filter(|folder| folder.join(LEASES).is_dir());
+    let folder = folder.map(|folder| folder.join(LEASES));
+    let mut service = Service::start(&args.load(slice)?, folder.as_deref());
     let mut signals = Signals::new()?;
     info!("dhcp server started");
     loop {

@@ -9,6 +9,7 @@ use dhcproto::v4::DhcpOption;
 use sluice_api::types::{Cidr, LinkName, MacAddr};
 
 use super::options::Encoded;
+use super::pools::Pools;
 use super::slice::{DhcpSlice, NetworkSlice, Reservation};
 use super::told::{HOST_NAME, Told};
 
@@ -31,6 +32,8 @@ pub(crate) struct Network {
     outward: Told,
     aside: Told,
     pub(crate) guests: HashMap<MacAddr, Lease>,
+    /// `None`: only the guests are answered.
+    pub(crate) pools: Option<Pools>,
 }
 
 /// All networks by link.
@@ -44,6 +47,16 @@ impl Index {
 
     pub(crate) fn network(&self, link: &LinkName) -> Option<&Network> {
         self.0.get(link)
+    }
+
+    /// What may be lent on `link`.
+    pub(crate) fn pools(&self, link: &LinkName) -> Option<&Pools> {
+        self.network(link)?.pools.as_ref()
+    }
+
+    /// How many addresses may be lent in all.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.values().filter_map(|network| network.pools.as_ref()).map(Pools::capacity).sum()
     }
 
     /// True when `mac` has the address on `link` in this index that it has there in `other`.
@@ -67,6 +80,7 @@ impl Network {
             outward: Told::of_network(slice, true),
             aside: Told::of_network(slice, false),
             guests: slice.guests.iter().map(|it| (it.mac, guest(it))).collect(),
+            pools: Pools::new(slice),
         }
     }
 
@@ -86,6 +100,11 @@ impl Network {
 }
 
 impl Lease {
+    /// That of a client to which `address` is lent: it has a name of its own.
+    pub(crate) fn lent(address: Ipv4Addr) -> Self {
+        Self { address, hostname: None, default_nic: true, own: None }
+    }
+
     fn new(slice: &NetworkSlice, guest: &Reservation) -> Self {
         let hostname = DhcpOption::Hostname(guest.hostname.as_str().to_owned());
         let mut configured = slice.options.iter().chain(&guest.dhcp.options);

@@ -8,11 +8,13 @@ use std::time::Duration;
 use sluice_api::types::{LinkName, Port};
 use sluice_sys::packet::{DeviceUdp, EthernetSender, Frame, Outgoing, PacketError, Sent};
 use sluice_sys::udp_batch::ReceiveBatch;
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
+use super::probe::occupant;
 use super::server::{Destination, Reply};
-use super::service::Shared;
+use super::service::{Pending, Shared};
 use super::{CLIENT_PORT, SERVER_PORT, frame};
 
 /// First wait before a link is tried again; doubles up to [`LONGEST_WAIT`].
@@ -22,6 +24,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const BATCH: usize = 64;
 /// Longest message taken in bytes; no client sends more than an Ethernet frame holds.
 const LONGEST: usize = 2048;
+/// Addresses that the link is asked about at a time; whoever asks beyond that is not answered, and asks again.
+const PROBES: usize = 64;
+/// Times that one message may get another address because the one before was in use.
+const TRIES: usize = 3;
 /// How often it is checked that the device is still the one that was opened.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -31,6 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>, link: LinkName) {
     loop {
         match Sockets::open(&link) {
             Ok(sockets) => {
+                let sockets = Arc::new(sockets);
                 info!(%link, "dhcp link open");
                 shared.link_state(&link, None);
                 wait = FIRST_WAIT;
@@ -95,9 +102,10 @@ fn to_datagram(reply: &Reply) -> Option<Outgoing<'_>> {
 }
 
 /// Serves until the device is lost; says why.
-async fn serve(shared: &Shared, link: &LinkName, sockets: &Sockets) -> String {
+async fn serve(shared: &Arc<Shared>, link: &LinkName, sockets: &Arc<Sockets>) -> String {
     let mut batch = ReceiveBatch::new(BATCH, LONGEST);
     let mut replies = Vec::new();
+    let probes = Arc::new(Semaphore::new(PROBES));
     let mut check = interval(CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -111,12 +119,32 @@ async fn serve(shared: &Shared, link: &LinkName, sockets: &Sockets) -> String {
                 if let Err(error) = ready.and_then(|()| take(sockets, &mut batch)) {
                     return error.to_string();
                 }
-                shared.handle(link, &batch, &mut replies);
+                for pending in shared.handle(link, &batch, &mut replies) {
+                    let Ok(place) = Arc::clone(&probes).try_acquire_owned() else { break };
+                    let (shared, link, sockets) = (shared.clone(), link.clone(), sockets.clone());
+                    tokio::spawn(async move {
+                        settle(&shared, &link, &sockets, pending).await;
+                        drop(place);
+                    });
+                }
                 shared.sent(link, &sockets.send(&replies));
                 replies.clear();
                 // other links' turn
                 tokio::task::yield_now().await;
             }
+        }
+    }
+}
+
+/// Sends a reply once nobody answers for the address that it gives.
+async fn settle(shared: &Shared, link: &LinkName, sockets: &Sockets, mut pending: Pending) {
+    for _ in 0..TRIES {
+        let client = pending.reply.as_ref().and_then(Reply::client);
+        match occupant(link, pending.address, client).await {
+            Ok(Some(user)) if shared.occupied(link, &mut pending, user) => {}
+            Ok(_) => return shared.sent(link, &sockets.send(pending.reply.as_slice())),
+            // the device is gone: the client asks again
+            Err(_) => return,
         }
     }
 }

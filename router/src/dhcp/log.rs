@@ -66,7 +66,8 @@ impl EventLog {
             | DropReason::OtherServer(mac)
             | DropReason::NoAddress(mac)
             | DropReason::ForeignAddress(mac)
-            | DropReason::Held(mac) => {
+            | DropReason::Held(mac)
+            | DropReason::Exhausted(mac) => {
                 info!(%link, reason = name, %mac, suppressed, "dhcp message dropped");
             }
         }

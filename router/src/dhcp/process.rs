@@ -1,16 +1,20 @@
 //! `sluice-router service dhcp`: the server as a process of the agent's, which gives it slices and reads its counters.
 //!
-//! What the process may do (its user, `CAP_NET_RAW`, `CAP_NET_BIND_SERVICE`, its system calls) is set by whoever starts it.
+//! What the process may do (its user, `CAP_NET_BIND_SERVICE`, its system calls) is set by whoever starts it, who also gives it
+//! the socket by which it sends frames: it may not open packet sockets itself.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+use sluice_agent::service::state_folder;
 use sluice_api::types::{Generation, LinkName};
 use tokio::time::Instant;
 
 use super::service::{Service, Status};
 use super::slice::DhcpSlice;
+use crate::appliance::DHCP;
 
 /// Serves until the agent goes away.
 pub fn run() -> io::Result<()> {
@@ -21,6 +25,9 @@ pub fn run() -> io::Result<()> {
 const OPENING: Duration = Duration::from_secs(2);
 /// Between two looks whether they are.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Loans in a report: as many as leave room for the rest of a line.
+const MOST_TOLD: usize = 1500;
 
 /// Nothing is served before the first slice.
 #[derive(Debug, Default)]
@@ -56,7 +63,12 @@ impl sluice_agent::service::Service for Process {
                 service.replace(&slice);
                 service
             }
-            None => self.service.insert(Service::start(&slice)),
+            None => {
+                let folder = state_folder(DHCP);
+                // a server on a desk's agent has none
+                let folder = folder.is_dir().then_some(folder.as_path());
+                self.service.insert(Service::start(&slice, folder))
+            }
         };
         let links = Self::opened(service, &slice).await;
         if let Some(former) = &self.slice {
@@ -76,6 +88,14 @@ impl sluice_agent::service::Service for Process {
     fn counters(&self) -> BTreeMap<String, u64> {
         self.service.as_ref().map(|service| flat(&service.status())).unwrap_or_default()
     }
+
+    /// What is lent, as far as it fits.
+    fn report(&self) -> Value {
+        match self.service.as_ref().map(|service| service.loans(MOST_TOLD)) {
+            Some(loans) if !loans.is_empty() => json!({ "lent": loans }),
+            _ => Value::Null,
+        }
+    }
 }
 
 /// One name per counter, such as `dropped_unknown_client`.
@@ -90,6 +110,8 @@ fn flat(status: &Status) -> BTreeMap<String, u64> {
     let open = status.links.values().filter(|trouble| trouble.is_none()).count();
     let single = [
         ("leases_active", u64::try_from(status.active_leases).unwrap_or(u64::MAX)),
+        ("leases_lent", u64::try_from(status.lent).unwrap_or(u64::MAX)),
+        ("leases_lendable", u64::try_from(status.lendable).unwrap_or(u64::MAX)),
         ("links_open", u64::try_from(open).unwrap_or(u64::MAX)),
         ("options_omitted", status.options_omitted),
         ("send_failures", status.send_failures),
@@ -110,6 +132,8 @@ mod tests {
             ]
             .into(),
             active_leases: 2,
+            lent: 1,
+            lendable: 9,
             received: [("discover", 3)].into(),
             sent: [("offer", 2)].into(),
             dropped: [("unknown-client", 1)].into(),
@@ -121,6 +145,8 @@ mod tests {
         let expected = [
             "dropped_unknown_client 1",
             "leases_active 2",
+            "leases_lendable 9",
+            "leases_lent 1",
             "links_open 1",
             "options_omitted 0",
             "received_discover 3",

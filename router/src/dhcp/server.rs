@@ -4,21 +4,30 @@
 //! spoofed field can cause is confined to the network that the message came from, because replies are only routed to
 //! addresses of that network. Not here: who may speak for a MAC, which is the hypervisor's anti-spoofing.
 
+mod lending;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use dhcproto::v4::DhcpOption;
 use sluice_api::types::{LinkName, MacAddr};
 
+use lending::Lending;
+
 use super::counters::Counters;
 use super::index::{Index, Lease, Network};
+use super::lent::{Change, Lent};
 use super::options::Encoded;
+use super::pools::Pools;
 use super::reply::{Boot, Head, ReplyKind, Writer};
 use super::slice::DhcpSlice;
 use super::state::State;
 use super::told::Told;
 use super::wire::{Kind, Malformed, Message, decode};
 use super::{CLIENT_PORT, SERVER_PORT};
+
+/// Where the client's address stands in a message (RFC 2131 2).
+const CHADDR: usize = 28;
 
 /// A datagram that came in on port 67.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +67,14 @@ pub struct Reply {
     pub bytes: Vec<u8>,
 }
 
+impl Reply {
+    /// The client that it is for.
+    pub fn client(&self) -> Option<MacAddr> {
+        let bytes = self.bytes.get(CHADDR..)?.first_chunk()?;
+        MacAddr::from_bytes(*bytes)
+    }
+}
+
 /// What one message led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -65,6 +82,9 @@ pub struct Outcome {
     pub reply: Option<Reply>,
     /// What happened, for the log.
     pub event: Event,
+    /// The reply gives an address that nobody is known to use, and somebody might: it is to be sent only when no other
+    /// host answers for it, else [`Server::occupied`] is to be told and the message handled again (RFC 2131 2.2).
+    pub probe: Option<Ipv4Addr>,
 }
 
 /// What happened, with what a log line needs.
@@ -116,6 +136,8 @@ pub enum DropReason {
     ForeignAddress(MacAddr),
     /// Declined its address less than [`super::DECLINE_HOLD`] ago.
     Held(MacAddr),
+    /// Nothing is left to lend.
+    Exhausted(MacAddr),
 }
 
 impl DropReason {
@@ -130,6 +152,7 @@ impl DropReason {
             Self::NoAddress(_) => "no-address",
             Self::ForeignAddress(_) => "foreign-address",
             Self::Held(_) => "declined-before",
+            Self::Exhausted(_) => "pool-exhausted",
         }
     }
 }
@@ -139,6 +162,7 @@ impl DropReason {
 pub struct Server {
     index: Index,
     state: State,
+    lent: Lent,
     counters: Counters,
 }
 
@@ -148,6 +172,14 @@ struct Query<'a> {
     network: &'a Network,
     guest: &'a Lease,
     source: Ipv4Addr,
+}
+
+/// Who a message is from.
+enum Client<'a> {
+    /// One that the configuration names.
+    Listed(&'a Lease),
+    /// Another one, in a network that lends.
+    Guest(&'a Pools),
 }
 
 /// What to do about a message.
@@ -164,7 +196,12 @@ enum Verdict {
 impl Server {
     /// A server of `slice`; costs one pass over its guests.
     pub fn new(slice: &DhcpSlice) -> Self {
-        Self { index: Index::new(slice), state: State::default(), counters: Counters::default() }
+        Self {
+            index: Index::new(slice),
+            state: State::default(),
+            lent: Lent::default(),
+            counters: Counters::default(),
+        }
     }
 
     /// Answers from `slice` from now on. What is remembered is kept for guests whose address stays.
@@ -172,6 +209,35 @@ impl Server {
         let new = Index::new(slice);
         let old = std::mem::replace(&mut self.index, new);
         self.state.retain(|link, mac| self.index.agrees(&old, link, mac));
+        self.lent.retain(|link| self.index.pools(link));
+    }
+
+    /// Takes over loans that were written down before a restart; those that are lent no more are left out.
+    pub fn restore(&mut self, loans: impl IntoIterator<Item = Change>) {
+        self.lent.restore(loans);
+        self.lent.retain(|link| self.index.pools(link));
+    }
+
+    /// What was lent and given back since this was asked last. It is to be written down before the replies are sent.
+    pub fn changes(&mut self) -> Vec<Change> {
+        self.lent.changes()
+    }
+
+    /// Everything that is lent now.
+    pub fn loans(&self, now: Duration) -> impl Iterator<Item = Change> {
+        self.lent.all(now)
+    }
+
+    /// How many addresses may be lent, in all networks.
+    pub fn capacity(&self) -> usize {
+        self.index.capacity()
+    }
+
+    /// `address` turned out to be in use by `user`: it is lent to nobody else for [`super::QUARANTINE`].
+    pub fn occupied(&mut self, now: Duration, link: &LinkName, address: Ipv4Addr, user: MacAddr) {
+        if self.index.pools(link).is_some_and(|pools| pools.lends(address)) {
+            self.lent.quarantine(now, link, address, Some(user));
+        }
     }
 
     /// Totals since the start; a new configuration does not reset them.
@@ -181,7 +247,7 @@ impl Server {
 
     /// Leases that were taken since the start and have not run out or been given back.
     pub fn active_leases(&self, now: Duration) -> usize {
-        self.state.active(now)
+        self.state.active(now) + self.lent.active(now)
     }
 
     /// Handles one datagram. `now` is the time since any fixed instant and must not run backwards.
@@ -195,7 +261,7 @@ impl Server {
         };
         outcome.unwrap_or_else(|reason| {
             Counters::bump(&mut self.counters.dropped, reason.name());
-            Outcome { reply: None, event: Event::Dropped(reason) }
+            Outcome { reply: None, event: Event::Dropped(reason), probe: None }
         })
     }
 
@@ -205,7 +271,20 @@ impl Server {
         message: &Message<'_>,
         arrival: Arrival<'_>,
     ) -> Result<Outcome, DropReason> {
-        let query = find(&self.index, message, arrival)?;
+        let network = self.index.network(arrival.link).ok_or(DropReason::NoNetwork)?;
+        let client = find(network, message)?;
+        if message.is_relayed() && !network.has_host(message.giaddr) {
+            return Err(DropReason::ForeignRelay(message.chaddr, message.giaddr));
+        }
+        let guest = match client {
+            Client::Listed(guest) => guest,
+            Client::Guest(pools) => {
+                let lending = Lending { now, link: arrival.link, pools, network, message };
+                let (built, event, probe) = lending.answer(&mut self.lent, arrival.source)?;
+                return Ok(Outcome { probe, ..self.count(built, event) });
+            }
+        };
+        let query = Query { message, network, guest, source: arrival.source };
         let (link, mac, address) = (arrival.link, message.chaddr, query.guest.address);
         let held = self.state.is_held(now, link, mac) && !query.renews();
         let verdict = if held { Verdict::Drop(DropReason::Held(mac)) } else { query.verdict() };
@@ -236,7 +315,7 @@ impl Server {
             self.counters.options_omitted += built.omitted;
             built.reply
         });
-        Outcome { reply, event }
+        Outcome { reply, event, probe: None }
     }
 }
 
@@ -247,18 +326,11 @@ struct Built {
     reply: Reply,
 }
 
-fn find<'a>(
-    index: &'a Index,
-    message: &'a Message<'a>,
-    arrival: Arrival<'_>,
-) -> Result<Query<'a>, DropReason> {
-    let network = index.network(arrival.link).ok_or(DropReason::NoNetwork)?;
+fn find<'a>(network: &'a Network, message: &Message<'_>) -> Result<Client<'a>, DropReason> {
     let mac = message.chaddr;
-    let guest = network.guests.get(&mac).ok_or(DropReason::UnknownClient(mac))?;
-    if message.is_relayed() && !network.has_host(message.giaddr) {
-        return Err(DropReason::ForeignRelay(mac, message.giaddr));
-    }
-    Ok(Query { message, network, guest, source: arrival.source })
+    let listed = network.guests.get(&mac).map(Client::Listed);
+    let lent = || network.pools.as_ref().map(Client::Guest);
+    listed.or_else(lent).ok_or(DropReason::UnknownClient(mac))
 }
 
 impl Query<'_> {

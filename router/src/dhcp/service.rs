@@ -4,17 +4,20 @@
 //! lost to a change. One thread is enough: a message costs microseconds, and one thread needs no locking discipline.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sluice_api::types::LinkName;
+use sluice_api::types::{LinkName, MacAddr};
 use sluice_sys::packet::Sent;
 use sluice_sys::udp_batch::ReceiveBatch;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
+use super::journal::Journal;
+use super::lent::Change;
 use super::link;
 use super::log::EventLog;
 use super::server::{Arrival, Reply, Server};
@@ -36,6 +39,10 @@ pub struct Status {
     pub links: BTreeMap<LinkName, Option<String>>,
     /// Leases taken and not run out.
     pub active_leases: usize,
+    /// Of these, addresses that are lent from pools.
+    pub lent: usize,
+    /// Addresses that may be lent in all.
+    pub lendable: usize,
     /// Well-formed messages by type.
     pub received: BTreeMap<&'static str, u64>,
     /// Replies made, by type.
@@ -61,16 +68,43 @@ struct Inner {
     log: EventLog,
     links: BTreeMap<LinkName, Option<String>>,
     send_failures: u64,
+    journal: Journal,
+}
+
+/// A loan as a report tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loan {
+    /// The link.
+    pub link: LinkName,
+    /// The client.
+    pub mac: MacAddr,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Seconds that are left; none: for ever.
+    pub seconds: Option<u64>,
+}
+
+/// A message whose answer waits until the link was asked about the address in it.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) source: Ipv4Addr,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) reply: Option<Reply>,
 }
 
 impl Service {
-    /// Starts serving `slice`. Must be called inside a tokio runtime.
-    pub fn start(slice: &DhcpSlice) -> Self {
+    /// Starts serving `slice`; loans are written down in `folder`, if there is one. Must be called inside a tokio runtime.
+    pub fn start(slice: &DhcpSlice, folder: Option<&Path>) -> Self {
+        let (journal, loans) = Journal::open(folder);
+        let mut server = Server::new(slice);
+        server.restore(loans);
         let inner = Inner {
-            server: Server::new(slice),
+            server,
             log: EventLog::default(),
             links: BTreeMap::new(),
             send_failures: 0,
+            journal,
         };
         let shared = Shared { start: Instant::now(), inner: Mutex::new(inner) };
         let mut this = Self { shared: Arc::new(shared), links: BTreeMap::new(), changes: 0 };
@@ -97,12 +131,25 @@ impl Service {
         Status {
             links: inner.links.clone(),
             active_leases: inner.server.active_leases(now),
+            lent: inner.server.loans(now).count(),
+            lendable: inner.server.capacity(),
             received: counters.received,
             sent: counters.sent,
             dropped: counters.dropped,
             options_omitted: counters.options_omitted,
             send_failures: inner.send_failures,
         }
+    }
+
+    /// The first `most` loans, for a report.
+    pub fn loans(&self, most: usize) -> Vec<Loan> {
+        let now = self.shared.start.elapsed();
+        let inner = self.shared.lock();
+        let loan = |Change { link, mac, address, until }| {
+            let seconds = (until != Duration::MAX).then(|| until.saturating_sub(now).as_secs());
+            Loan { link, mac, address, seconds }
+        };
+        inner.server.loans(now).take(most).map(loan).collect()
     }
 
     /// Starts tasks of links that are new, ends those of links that are gone.
@@ -134,18 +181,42 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers every message of `batch` into `replies`.
-    pub(crate) fn handle(&self, link: &LinkName, batch: &ReceiveBatch, replies: &mut Vec<Reply>) {
+    /// Answers every message of `batch` into `replies`, but for those whose address the link is to be asked about first.
+    pub(crate) fn handle(
+        &self,
+        link: &LinkName,
+        batch: &ReceiveBatch,
+        replies: &mut Vec<Reply>,
+    ) -> Vec<Pending> {
         let now = self.start.elapsed();
         let mut inner = self.lock();
-        let Inner { server, log, .. } = &mut *inner;
+        let mut pending = Vec::new();
         for (bytes, source) in batch.iter() {
             // the socket is an IPv4 one
             let IpAddr::V4(source) = source.ip() else { continue };
-            let outcome = server.handle(now, Arrival { link, source, bytes });
-            log.write(now, link, outcome.event);
-            replies.extend(outcome.reply);
+            match inner.one(now, Arrival { link, source, bytes }) {
+                (reply, None) => replies.extend(reply),
+                (reply, Some(address)) => {
+                    pending.push(Pending { bytes: bytes.to_vec(), source, address, reply });
+                }
+            }
         }
+        inner.write_down(now);
+        pending
+    }
+
+    /// Somebody answered for the address of `pending`: the message is answered otherwise.
+    pub(crate) fn occupied(&self, link: &LinkName, pending: &mut Pending, user: MacAddr) -> bool {
+        let now = self.start.elapsed();
+        let mut inner = self.lock();
+        warn!(%link, address = %pending.address, mac = %user, "dhcp address is in use by another host");
+        inner.server.occupied(now, link, pending.address, user);
+        let arrival = Arrival { link, source: pending.source, bytes: &pending.bytes };
+        let (reply, probe) = inner.one(now, arrival);
+        inner.write_down(now);
+        pending.reply = reply;
+        pending.address = probe.unwrap_or(pending.address);
+        probe.is_some()
     }
 
     /// Notes what became of the replies.
@@ -165,5 +236,22 @@ impl Shared {
         let news = inner.links.get(link) != Some(&trouble);
         inner.links.insert(link.clone(), trouble);
         news
+    }
+}
+
+impl Inner {
+    /// The reply to one message, and the address to ask about first.
+    fn one(&mut self, now: Duration, arrival: Arrival<'_>) -> (Option<Reply>, Option<Ipv4Addr>) {
+        let outcome = self.server.handle(now, arrival);
+        self.log.write(now, arrival.link, outcome.event);
+        (outcome.reply, outcome.probe)
+    }
+
+    fn write_down(&mut self, now: Duration) {
+        let changes = self.server.changes();
+        if !changes.is_empty() {
+            let server = &self.server;
+            self.journal.append(now, &changes, || server.loans(now).collect());
+        }
     }
 }

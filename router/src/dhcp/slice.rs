@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use sluice_api::RouterDocument;
 use sluice_api::config::{ClasslessRoute, DhcpBoot, DhcpOption, Guest, GuestDhcp, GuestNetwork};
-use sluice_api::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu};
+use sluice_api::types::{
+    AddressRange, Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu,
+};
 
 /// Everything the DHCP process needs of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +43,13 @@ pub struct NetworkSlice {
     /// Where clients boot from that boot from the network. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<DhcpBoot>,
-    /// Who is answered.
+    /// Addresses that are lent to whom `guests` does not name. Default: none, and nobody else is answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<AddressRange>,
+    /// Addresses that are never lent besides the guests' own. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Ipv4Addr>,
+    /// Who has an address for good.
     pub guests: Vec<Reservation>,
 }
 
@@ -91,8 +99,18 @@ fn of_network(config: &RouterDocument, network: &GuestNetwork) -> NetworkSlice {
         routes: network.dhcp.routes.clone(),
         options: network.dhcp.options.clone(),
         boot: network.dhcp.boot.clone(),
+        pools: network.dhcp.pools.clone(),
+        kept: kept(network),
         guests: network.guests.iter().map(Reservation::from).collect(),
     }
+}
+
+/// Addresses that guests set up themselves.
+fn kept(network: &GuestNetwork) -> Vec<Ipv4Addr> {
+    if network.dhcp.pools.is_empty() {
+        return Vec::new();
+    }
+    network.guests.iter().flat_map(|guest| &guest.secondary_addresses).copied().collect()
 }
 
 fn resolvers(network: &GuestNetwork) -> Vec<Ipv4Addr> {

@@ -16,7 +16,7 @@ use super::snapshot::{DATA_SERVER, Network, Snapshot};
 use super::special;
 use super::stored::Stored;
 use super::wire::{CLASS_IN, ede, flag, rcode, rtype};
-use super::zone::{Node, Record, View, Zone};
+use super::zone::{Node, Record, View, Wire, Zone};
 
 /// One message and how it came.
 #[derive(Clone, Copy)]
@@ -118,7 +118,7 @@ impl Core<'_> {
     /// Names that the router itself knows something about.
     fn local(&self, tally: &mut Tally, out: &mut [u8]) -> Option<Verdict> {
         let name = &self.query.name;
-        let view = self.snapshot.view(self.request.network)?;
+        let view = self.snapshot.view(self.request.network, name)?;
         let verdict = if let Some(node) = view.node(name) {
             self.node(view, node, out)
         } else if let Some(zone) = view.zone_of(name) {
@@ -143,6 +143,7 @@ impl Core<'_> {
         match node {
             Node::One(record) => self.records(view, [record], out),
             Node::Several(records) => self.several(view, records, out),
+            Node::Alias(record, target) => self.alias(view, record, target, out),
             Node::Router => self.records(view, &self.request.network.router, out),
             Node::Apex(index) => {
                 view.zone(*index).map_or(Verdict::Drop, |zone| self.apex(zone, out))
@@ -158,6 +159,35 @@ impl Core<'_> {
         let own = records.iter().filter(is_own);
         let others = records.iter().filter(|record| !is_own(record));
         self.records(view, own.chain(others), out)
+    }
+
+    /// The alias, and what it stands for: who asks does not look for that itself.
+    fn alias(&self, view: &View, record: &Record, target: &Wire, out: &mut [u8]) -> Verdict {
+        let Some(mut reply) = self.reply(out) else { return Verdict::Drop };
+        reply.record(Section::Answer, &[&record.bytes]);
+        if self.asks_for(record.rtype) {
+            return sent(reply.finish());
+        }
+        let mut target = target;
+        for _ in 0..MAX_ALIASES {
+            let node = Name::read(target, 0).and_then(|(name, _)| view.node(&name));
+            let records = match node {
+                Some(Node::One(record)) => std::slice::from_ref(record),
+                Some(Node::Several(records)) => records.as_slice(),
+                Some(Node::Router) => self.request.network.router.as_slice(),
+                Some(Node::Alias(record, next)) => {
+                    reply.record(Section::Answer, &[target, record.without_owner()]);
+                    target = next;
+                    continue;
+                }
+                Some(Node::Apex(_) | Node::Empty) | None => &[],
+            };
+            for record in records.iter().filter(|record| self.asks_for(record.rtype)) {
+                reply.record(Section::Answer, &[target, record.without_owner()]);
+            }
+            break;
+        }
+        sent(reply.finish())
     }
 
     /// Those of `records` that are asked for, or "nothing of this type".
@@ -267,6 +297,8 @@ impl Core<'_> {
     }
 }
 
+/// Longest chain of aliases that is followed; a longer one, or one that goes round, is cut there.
+const MAX_ALIASES: usize = 8;
 /// As BIND and others give it.
 const LOCALHOST_TTL: u32 = 86_400;
 const OTHER_DOMAIN: Ede<'_> = Ede { code: ede::PROHIBITED, text: b"a domain of another network" };

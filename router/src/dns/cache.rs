@@ -8,6 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::serialize::binary::{
+    BinDecodable as _, BinDecoder, BinEncodable as _, BinEncoder,
+};
+
 use super::query::Query;
 use super::stored::Stored;
 use super::wire::flag;
@@ -52,6 +57,23 @@ impl Key {
     /// The key of `query` to the upstreams with number `group`.
     pub(super) fn of(query: &Query<'_>, group: u8) -> Self {
         Self(KeyBuffer::of(query, group).as_bytes().into())
+    }
+
+    /// The key of a question that is asked to prove another: with DNSSEC's records, and unchecked.
+    pub(super) fn to_prove(query: &hickory_proto::op::Query) -> Option<Self> {
+        let mut name = Vec::with_capacity(64);
+        query.name().to_lowercase().emit(&mut BinEncoder::new(&mut name)).ok()?;
+        let [high, low] = u16::from(query.query_type()).to_be_bytes();
+        // which resolvers is known to whoever asks
+        name.extend([high, low, 3, 0]);
+        Some(Self(name.into()))
+    }
+
+    /// The question.
+    pub(super) fn query(&self) -> Option<hickory_proto::op::Query> {
+        let (name, rtype) = self.name_and_type();
+        let name = Name::read(&mut BinDecoder::new(name)).ok()?;
+        Some(hickory_proto::op::Query::query(name, RecordType::from(rtype)))
     }
 
     /// Name and its end: type, bits, group.

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
@@ -15,8 +16,13 @@ use hickory_net::proto::op::SerialMessage;
 use hickory_net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_net::runtime::{RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime};
 use hickory_net::tcp::TcpClientStream;
+use hickory_net::tls::tls_client_connect;
 use hickory_net::udp::UdpStream;
 use hickory_net::xfer::DnsStreamHandle as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use sluice_api::config::UpstreamTls;
 use tokio::net::{TcpStream, UdpSocket};
 
 /// Time for a connection to come about.
@@ -49,6 +55,52 @@ pub(super) async fn over_udp(resolver: SocketAddr, message: Vec<u8>) -> io::Resu
 pub(super) async fn over_tcp(resolver: SocketAddr, message: Vec<u8>) -> io::Result<Answers> {
     let (stream, mut sender) =
         TcpClientStream::new(resolver, None, Some(CONNECT_TIME), Sockets::default());
+    let stream = stream.await.map_err(to_io)?;
+    sender.send(SerialMessage::new(message, resolver)).map_err(to_io)?;
+    let answers = stream.map(move |answer| {
+        let _open = &sender;
+        answer.map(|answer| answer.into_parts().0).map_err(to_io)
+    });
+    Ok(Answers(Box::pin(answers)))
+}
+
+/// How resolvers are asked over TLS (RFC 7858), and how they prove who they are.
+#[derive(Debug)]
+pub(super) struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    /// Whoever shows a certificate for `terms.server_name` that one of its authorities issued.
+    pub(super) fn new(terms: &UpstreamTls) -> Result<Self, String> {
+        let unusable = |error: &dyn std::fmt::Display| format!("dns.tls cannot be used: {error}");
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(terms.authorities.as_str().as_bytes()) {
+            roots
+                .add(certificate.map_err(|error| unusable(&error))?)
+                .map_err(|error| unusable(&error))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(&error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(terms.server_name.as_str().to_owned())
+            .map_err(|error| unusable(&error))?;
+        Ok(Self { config: Arc::new(config), name })
+    }
+}
+
+/// Sends `message` over a connection of its own that is encrypted to the resolver; sessions are resumed.
+pub(super) async fn over_tls(
+    resolver: SocketAddr,
+    tls: &Tls,
+    message: Vec<u8>,
+) -> io::Result<Answers> {
+    let (config, name) = (tls.config.clone(), tls.name.clone());
+    let (stream, mut sender) = tls_client_connect(resolver, name, config, Sockets::default());
     let stream = stream.await.map_err(to_io)?;
     sender.send(SerialMessage::new(message, resolver)).map_err(to_io)?;
     let answers = stream.map(move |answer| {

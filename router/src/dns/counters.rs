@@ -77,6 +77,8 @@ counters! {
     malformed,
     /// Dropped: not a guest of the network asked.
     strangers,
+    /// Dropped: more than one client may ask in a second.
+    limited,
     /// Questions sent to upstreams.
     upstream_queries,
     /// Of these, without a usable answer.

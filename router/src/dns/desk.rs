@@ -22,7 +22,7 @@ async fn serve(args: &SliceArgs) -> Result<()> {
     let server = Server::start(&first.settings).context("cannot start the DNS service")?;
     let mut signals = Signals::new()?;
     let mut serial = 1;
-    server.apply(&first, serial).await;
+    server.apply(&first, serial).await.map_err(anyhow::Error::msg)?;
     complain(&server);
     info!("dns server started");
     loop {
@@ -62,10 +62,10 @@ impl Signals {
 /// A slice that does not load leaves the one in force.
 async fn reload(args: &SliceArgs, server: &Server, serial: u32) {
     match args.load(slice) {
-        Ok(slice) => {
-            server.apply(&slice, serial).await;
-            complain(server);
-        }
+        Ok(slice) => match server.apply(&slice, serial).await {
+            Ok(()) => complain(server),
+            Err(reason) => error!(reason, "dns slice refused, the old one stays"),
+        },
         Err(reason) => {
             error!(reason = format!("{reason:#}"), "dns slice not loaded, the old one stays");
         }

@@ -5,14 +5,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::attempt::{Attempt, Heard, Next, Step};
 use super::cache::Key;
-use super::carry::{Answers, over_tcp, over_udp};
+use super::carry::{Answers, Tls, over_tcp, over_tls, over_udp};
 use super::habits::Habits;
 use super::message::{Manner, Question};
 use super::slice::Settings;
@@ -40,11 +40,13 @@ pub(super) enum ExchangeError {
 pub(super) struct Resolver {
     pub address: SocketAddr,
     habits: Mutex<Habits>,
+    /// Asked over TLS alone.
+    tls: Option<Arc<Tls>>,
 }
 
 impl Resolver {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, habits: Mutex::default() }
+    pub(super) fn new(address: SocketAddr, tls: Option<Arc<Tls>>) -> Self {
+        Self { address, habits: Mutex::default(), tls }
     }
 
     fn habits<T>(&self, with: impl FnOnce(&mut Habits) -> T) -> T {
@@ -74,9 +76,16 @@ impl Resolver {
     }
 
     async fn carry_out(&self, step: Step, key: &Key, settings: &Settings) -> Heard<ExchangeError> {
-        let heard = match step {
-            Step::Udp(manner) => self.udp(key, manner, settings).await,
-            Step::Tcp(manner) => timeout(TCP_TIME, self.tcp(key, manner, settings))
+        let heard = match (step, &self.tls) {
+            // a wrong answer cannot come by this way, and whoever asks for it wants no other
+            (Step::Udp(manner) | Step::Tcp(manner), Some(tls)) => {
+                let manner = Manner { mixed_case: false, ..manner };
+                timeout(TCP_TIME, self.tls(key, manner, tls, settings))
+                    .await
+                    .unwrap_or(Err(ExchangeError::Slow))
+            }
+            (Step::Udp(manner), None) => self.udp(key, manner, settings).await,
+            (Step::Tcp(manner), None) => timeout(TCP_TIME, self.tcp(key, manner, settings))
                 .await
                 .unwrap_or(Err(ExchangeError::Slow)),
         };
@@ -91,6 +100,18 @@ impl Resolver {
     ) -> Result<Said, ExchangeError> {
         let question = Question::write(key, manner).ok_or(ExchangeError::Unusable)?;
         let answers = over_udp(self.address, question.bytes.clone()).await?;
+        listen(answers, &question, manner, settings).await
+    }
+
+    async fn tls(
+        &self,
+        key: &Key,
+        manner: Manner,
+        tls: &Tls,
+        settings: &Settings,
+    ) -> Result<Said, ExchangeError> {
+        let question = Question::write(key, manner).ok_or(ExchangeError::Unusable)?;
+        let answers = over_tls(self.address, tls, question.bytes.clone()).await?;
         listen(answers, &question, manner, settings).await
     }
 

@@ -18,6 +18,7 @@ use super::cache::{Cache, Key};
 use super::counters::{Counters, Tally};
 use super::slice::Settings;
 use super::stored::Stored;
+use super::terms::Terms;
 use super::upstream::Upstreams;
 use super::wire::ede;
 
@@ -40,6 +41,7 @@ pub struct Forwarder {
     cache: Arc<Cache>,
     counters: Arc<Counters>,
     upstreams: ArcSwap<Vec<Arc<Upstreams>>>,
+    terms: ArcSwap<Terms>,
     in_flight: Mutex<InFlight>,
     /// One for each question that may be with upstreams.
     turns: Semaphore,
@@ -63,21 +65,26 @@ struct Client {
 impl Forwarder {
     /// A forwarder without upstreams; times count from `start`.
     pub(super) fn new(cache: Arc<Cache>, counters: Arc<Counters>, start: Instant) -> Self {
-        let (upstreams, in_flight) = (ArcSwap::default(), Mutex::default());
+        let (upstreams, terms, in_flight) =
+            (ArcSwap::default(), ArcSwap::default(), Mutex::default());
         let turns = Semaphore::new(MAX_IN_FLIGHT);
-        Self { cache, counters, upstreams, in_flight, turns, start }
+        Self { cache, counters, upstreams, terms, in_flight, turns, start }
     }
 
     /// Asks `groups` from now on. When they are others than before, what the ones before said is forgotten.
-    pub(super) fn configure(&self, groups: &[Vec<SocketAddr>], settings: &Settings) {
+    pub(super) fn configure(&self, groups: &[Vec<SocketAddr>], settings: &Settings, terms: &Terms) {
         let previous = self.upstreams.load_full();
-        let known = |address| previous.iter().find_map(|group| group.at(address));
+        // with other terms nothing of before holds
+        let terms_same = self.terms.swap(Arc::new(terms.clone())).same_as(terms);
+        let known =
+            |address| previous.iter().find_map(|group| group.at(address)).filter(|_| terms_same);
         let group = |addresses: &Vec<SocketAddr>| {
             let counters = self.counters.clone();
-            Arc::new(Upstreams::new(addresses, settings, counters, known, self.start))
+            Arc::new(Upstreams::new(addresses, settings, terms, counters, known, self.start))
         };
         self.upstreams.store(Arc::new(groups.iter().map(group).collect()));
-        let same = previous.len() == groups.len()
+        let same = terms_same
+            && previous.len() == groups.len()
             && previous.iter().zip(groups).all(|(before, now)| before.same_set(now));
         if !same {
             self.cache.clear();
@@ -253,7 +260,8 @@ mod tests {
         let counters = Arc::new(Counters::default());
         let cache = Arc::new(Cache::new(1 << 20));
         let forwarder = Arc::new(Forwarder::new(cache, counters, Instant::now()));
-        forwarder.configure(&[vec![silent.local_addr().unwrap()]], &Settings::default());
+        let group = vec![silent.local_addr().unwrap()];
+        forwarder.configure(&[group], &Settings::default(), &Terms::default());
         (forwarder, silent)
     }
 

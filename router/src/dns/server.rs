@@ -24,10 +24,12 @@ use tracing::{debug, info, warn};
 use super::cache::Cache;
 use super::counters::{Counters, Counts};
 use super::forward::Forwarder;
+use super::limit::Limiter;
 use super::listen::endpoints;
 use super::slice::{DnsSlice, Settings};
 use super::snapshot::Snapshot;
 use super::tcp::{self, Connections};
+use super::terms::Terms;
 use super::udp::{self, Batches};
 use crate::endpoint::Endpoint;
 
@@ -45,6 +47,7 @@ pub(super) struct Shared {
     pub(super) forwarder: Arc<Forwarder>,
     pub(super) counters: Arc<Counters>,
     pub(super) connections: Connections,
+    pub(super) limiter: Limiter,
     start: Instant,
 }
 
@@ -52,6 +55,11 @@ impl Shared {
     /// Seconds since the service's start.
     pub(super) fn seconds(&self) -> u32 {
         u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Nanoseconds since then.
+    pub(super) fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -99,8 +107,9 @@ impl Server {
         let (cache, counters) = (Arc::new(Cache::new(settings.cache_bytes)), Arc::default());
         let forwarder = Arc::new(Forwarder::new(Arc::clone(&cache), Arc::clone(&counters), start));
         let snapshot = ArcSwap::from_pointee(Snapshot::empty());
-        let connections = Connections::default();
-        let shared = Arc::new(Shared { snapshot, cache, forwarder, counters, connections, start });
+        let (connections, limiter) = (Connections::default(), Limiter::default());
+        let shared = Shared { snapshot, cache, forwarder, counters, connections, limiter, start };
+        let shared = Arc::new(shared);
         let (wanted, watching) = watch::channel(Wanted::default());
         let progress = (0..workers(settings))
             .map(|number| start_worker(number, shared.clone(), watching.clone()))
@@ -110,11 +119,15 @@ impl Server {
 
     /// Puts `slice` in force; `serial` becomes the zones' SOA serial. Returns when every thread answers from it, and has
     /// opened what can be opened now; what cannot is in the [`report`](Self::report) and is tried again.
-    pub async fn apply(&self, slice: &DnsSlice, serial: u32) {
+    ///
+    /// Errors: terms for resolvers that cannot be kept; nothing is changed.
+    pub async fn apply(&self, slice: &DnsSlice, serial: u32) -> Result<(), String> {
         let begun = Instant::now();
+        let terms = Terms::of(slice)?;
         let snapshot = Arc::new(Snapshot::build(slice, serial));
         self.shared.cache.limit(slice.settings.cache_bytes);
-        self.shared.forwarder.configure(snapshot.groups(), &slice.settings);
+        self.shared.limiter.configure(slice.settings.client_rate);
+        self.shared.forwarder.configure(snapshot.groups(), &slice.settings, &terms);
         self.shared.snapshot.store(snapshot);
         let mut number = 0;
         self.wanted.send_modify(|wanted| {
@@ -129,6 +142,7 @@ impl Server {
         }
         let networks = slice.networks.len();
         info!(networks, serial, elapsed = ?begun.elapsed(), "dns configuration in force");
+        Ok(())
     }
 
     /// The state now.

@@ -22,8 +22,7 @@ impl Service for DnsService {
     type Slice = DnsSlice;
 
     async fn apply(&mut self, generation: Generation, slice: DnsSlice) -> Result<(), String> {
-        self.server.apply(&slice, serial(generation)).await;
-        Ok(())
+        self.server.apply(&slice, serial(generation)).await
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {

@@ -6,11 +6,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::config::{ForwardZone, GuestNetwork, Link, RouterDocument};
+use sluice_api::config::{DnsRecord, ForwardZone, GuestNetwork, Link, RouterDocument, UpstreamTls};
 use sluice_api::types::{Cidr, DomainName, HostName, LinkName};
 
 /// Port of DNS (RFC 1035 4.2).
 pub const PORT: u16 = 53;
+
+/// Port of DNS over TLS (RFC 7858 3.1).
+pub(super) const TLS_PORT: u16 = 853;
 
 /// What the DNS service is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +25,18 @@ pub struct DnsSlice {
     pub networks: Vec<DnsNetwork>,
     /// Resolvers for every other name, in order of preference.
     pub upstreams: Vec<SocketAddr>,
+    /// Resolvers at port 853 are asked over TLS on these terms. Default: none are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
+    /// What resolvers say is proved by DNSSEC, but for `forward` names that have resolvers of their own. Default: no.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub validate: bool,
     /// Names that other resolvers know. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward: Vec<DnsForward>,
+    /// Guests see the names of all networks' domains, as those of a VPC's tiers, which are one owner's. Default: of their own.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub shared: bool,
     /// Bounds and times. Default: see each.
     #[serde(default)]
     pub settings: Settings,
@@ -46,6 +58,9 @@ pub struct DnsNetwork {
     /// The guests. Default: none.
     #[serde(default)]
     pub hosts: Vec<DnsHost>,
+    /// Records of the operator's own. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsRecord>,
     /// Resolvers of its own. Default: those of all networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<SocketAddr>,
@@ -94,7 +109,7 @@ pub struct DnsHost {
     pub address: std::net::Ipv4Addr,
 }
 
-/// Bounds and times of the service; the configuration has no field for them yet, so a router runs on the defaults.
+/// Bounds and times of the service; where the configuration has no field for one, a router runs on the default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -118,6 +133,10 @@ pub struct Settings {
     pub max_waiting: usize,
     /// Mix upper and lower case in forwarded names, which a forger must guess too (draft-vixie-dnsext-dns0x20). Default true.
     pub mixed_case: bool,
+    /// Questions of one client that are answered in a second; 0 is any number. Default 20000.
+    pub client_rate: u32,
+    /// Keys that DNSSEC's proofs begin with, as DNSKEY records in the form of zone files. Default: those of the root.
+    pub trust_anchors: String,
 }
 
 impl Default for Settings {
@@ -133,6 +152,8 @@ impl Default for Settings {
             max_negative_ttl: 3600,
             max_waiting: 8192,
             mixed_case: true,
+            client_rate: 20_000,
+            trust_anchors: String::new(),
         }
     }
 }
@@ -140,12 +161,20 @@ impl Default for Settings {
 /// The DNS part of `config`.
 pub fn slice(config: &RouterDocument) -> DnsSlice {
     let dns = &config.role.dns;
+    let port = if dns.tls.is_some() { TLS_PORT } else { PORT };
     DnsSlice {
         router: config.role.hostname.clone(),
         networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
-        upstreams: sockets(&dns.upstreams),
+        upstreams: dns.upstreams.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+        tls: dns.tls.clone(),
+        validate: dns.validate,
         forward: dns.forward_zones.iter().map(of_zone).collect(),
-        settings: Settings { mixed_case: dns.mixed_case, ..Settings::default() },
+        shared: config.role.vpc.is_some(),
+        settings: Settings {
+            mixed_case: dns.mixed_case,
+            client_rate: dns.client_rate.get(),
+            ..Settings::default()
+        },
     }
 }
 
@@ -175,6 +204,7 @@ fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
         domain: network.domain.clone(),
         cidr: network.cidr,
         hosts: network.guests.iter().map(host).collect(),
+        records: network.dns.records.clone(),
         upstreams: sockets(&network.dns.upstreams),
         clients: network.dns.clients.iter().copied().chain(roaming).collect(),
     }

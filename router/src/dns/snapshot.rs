@@ -2,11 +2,13 @@
 //!
 //! Guarantees: built apart from the serving threads and swapped in whole, so each answer is wholly of one configuration;
 //! 10,000 guests take milliseconds. **Who sees what:** guests of a network see the names of their own domain, which
-//! networks may share. Names of the router's other domains are refused to them and never sent to upstreams.
+//! networks may share. Names of the router's other domains are refused to them and never sent to upstreams, unless the
+//! networks are tiers of one VPC, which see each other's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use sluice_api::config::{DnsRecord, RecordData};
 use sluice_api::types::{Cidr, DomainName, HostName};
 
 use super::name::Name;
@@ -22,6 +24,8 @@ pub(super) const DATA_SERVER: &[u8] = b"\x0bdata-server\x00";
 pub struct Snapshot {
     networks: Vec<Network>,
     views: Vec<View>,
+    /// Guests of one network see the names of all.
+    shared: bool,
     /// Zones that are empty for everybody.
     special: View,
     /// Last labels of all the zones: a name with another one is foreign at one look.
@@ -67,6 +71,7 @@ impl Snapshot {
         Self {
             networks: Vec::new(),
             views: Vec::new(),
+            shared: false,
             special: View::default(),
             tops: BTreeSet::new(),
             groups: Groups::default(),
@@ -107,13 +112,16 @@ impl Snapshot {
             .iter()
             .map(|(domain, networks)| of_domain(slice, domain, networks, serial, &kept))
             .collect();
-        let tops = views.iter().chain([&special]).flat_map(View::apexes).map(top);
+        let strays = views.iter().flat_map(View::strays);
+        let apexes = views.iter().chain([&special]).flat_map(View::apexes);
+        let tops = apexes.chain(strays).map(top);
         let tops = tops
             .chain(Name::parse(special::LOCALHOST).map(|name| name.as_bytes().into()))
             .chain([DATA_SERVER.into()])
             .collect();
         let networks = networks.collect();
-        Self { networks, views, special, tops, groups, forwarded, serial }
+        let shared = slice.shared;
+        Self { networks, views, shared, special, tops, groups, forwarded, serial }
     }
 
     /// The network of which `local` is an address of the router.
@@ -156,9 +164,19 @@ impl Snapshot {
         self.tops.contains(name.top())
     }
 
-    /// What the guests of `network` see.
-    pub(super) fn view(&self, network: &Network) -> Option<&View> {
-        self.views.get(network.view)
+    /// The names that the guests of `network` look `name` up among: their own domain's, unless another one that they may
+    /// see knows more of it.
+    pub(super) fn view(&self, network: &Network, name: &Name) -> Option<&View> {
+        let own = self.views.get(network.view)?;
+        if !self.shared || own.node(name).is_some() {
+            return Some(own);
+        }
+        let known = self.views.iter().find(|view| view.node(name).is_some());
+        let nearest = || {
+            let near = |view: &&View| view.depth(name).unwrap_or(usize::MAX);
+            self.views.iter().filter(|view| view.depth(name).is_some()).min_by_key(near)
+        };
+        Some(known.or_else(nearest).unwrap_or(own))
     }
 
     /// Whether `name` is in a zone of any domain of the router.
@@ -225,6 +243,9 @@ fn of_domain(
         add_reverse_zones(&mut view, &authority, network, kept);
         add_guests(&mut view, &authority, network);
     }
+    for record in networks.iter().flat_map(|network| &network.records) {
+        add_record(&mut view, record);
+    }
     // a guest of that name wins, as the configuration's check says
     view.add(&primary, Node::Router);
     if let Some(name) = Name::parse(&format!("{}.{domain}", HostName::DATA_SERVER)) {
@@ -268,7 +289,7 @@ fn add_guests(view: &mut View, authority: &Authority<'_>, network: &DnsNetwork) 
     let labels = reverse_zones(&network.cidr).1;
     for host in &network.hosts {
         let Some(name) = Name::of_host(&host.name, &network.domain) else { continue };
-        view.add_guest(&name, Record::of_address(host.address.into(), authority.ttl));
+        view.add_record(&name, Record::of_address(host.address.into(), authority.ttl));
         view.add_pointer(host.address, labels, &name, authority.ttl);
     }
     for listen in &network.listen {
@@ -276,6 +297,20 @@ fn add_guests(view: &mut View, authority: &Authority<'_>, network: &DnsNetwork) 
             view.add_pointer(gateway, labels, authority.primary, authority.ttl);
         }
     }
+}
+
+/// A record of the operator's own, of whatever name.
+fn add_record(view: &mut View, record: &DnsRecord) {
+    let Some(name) = Name::parse(record.name.as_str()) else { return };
+    let Some(encoded) = Record::of_data(&record.data, record.ttl.get()) else { return };
+    match &record.data {
+        RecordData::Cname(target) => {
+            let Some(target) = Name::parse(target.as_str()) else { return };
+            view.add_alias(&name, encoded, &target);
+        }
+        _ => view.add_record(&name, encoded),
+    }
+    view.add_names_between(&name);
 }
 
 fn empty_zones(slice: &DnsSlice, serial: u32) -> View {

@@ -194,6 +194,10 @@ impl Client {
         let Some(network) = snapshot.network(local) else { return Verdict::Drop };
         let request = Request { network, message, client, local, transport, now };
         let mut tally = Tally::default();
+        if !shared.limiter.admits(client, shared.nanoseconds()) {
+            shared.counters.add(&Tally { limited: 1, ..tally });
+            return Verdict::Drop;
+        }
         let verdict = answer(&snapshot, &shared.cache, &request, &mut tally, out);
         shared.counters.add(&tally);
         verdict

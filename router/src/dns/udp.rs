@@ -53,9 +53,13 @@ impl Batches {
         let mut tally = Tally::default();
         let snapshot = shared.snapshot.load();
         let Some(network) = snapshot.network(local) else { return };
-        let now = shared.seconds();
+        let (now, nanos) = (shared.seconds(), shared.nanoseconds());
         for (message, from) in inbox.iter() {
             let client = from.ip();
+            if !shared.limiter.admits(client, nanos) {
+                tally.limited += 1;
+                continue;
+            }
             let transport = Transport::Udp;
             let request = Request { network, message, client, local, transport, now };
             outbox.push(from, |out| {

@@ -13,11 +13,14 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::cache::Key;
+use super::carry::Tls;
 use super::counters::{Counters, Tally};
 use super::exchange::{ExchangeError, Resolver};
 use super::health::{Health, order};
+use super::proof::Prover;
 use super::slice::Settings;
 use super::stored::Stored;
+use super::terms::Terms;
 use super::wire::ede;
 
 /// Time after which clients are told of a failure; stock resolvers give up after 5 s.
@@ -42,6 +45,7 @@ pub(super) struct Upstreams {
     start: Instant,
     settings: Settings,
     counters: Arc<Counters>,
+    prover: Option<Arc<Prover>>,
 }
 
 /// How one try ended.
@@ -73,8 +77,8 @@ impl Race {
 }
 
 impl Upstream {
-    fn new(address: SocketAddr) -> Self {
-        Self { resolver: Resolver::new(address), health: Mutex::default() }
+    fn new(address: SocketAddr, tls: Option<Arc<Tls>>) -> Self {
+        Self { resolver: Resolver::new(address, tls), health: Mutex::default() }
     }
 
     fn address(&self) -> SocketAddr {
@@ -91,15 +95,20 @@ impl Upstreams {
     pub(super) fn new(
         addresses: &[SocketAddr],
         settings: &Settings,
+        terms: &Terms,
         counters: Arc<Counters>,
         known: impl Fn(SocketAddr) -> Option<Arc<Upstream>>,
         start: Instant,
     ) -> Self {
         let list = addresses
             .iter()
-            .map(|address| known(*address).unwrap_or_else(|| Arc::new(Upstream::new(*address))))
+            .map(|address| {
+                known(*address)
+                    .unwrap_or_else(|| Arc::new(Upstream::new(*address, terms.tls_of(*address))))
+            })
             .collect();
-        Self { list, start, settings: settings.clone(), counters }
+        let prover = terms.prover_of(addresses);
+        Self { list, start, settings: settings.clone(), counters, prover }
     }
 
     /// The one at `address`, if it is among them.
@@ -129,14 +138,27 @@ impl Upstreams {
     /// Asks until there is an answer or no hope of one.
     pub(super) async fn ask(self: &Arc<Self>, key: &Key) -> Stored {
         self.probe(key);
-        match timeout(DEADLINE, self.race(key)).await {
+        match timeout(DEADLINE, self.found(key)).await {
             Ok(answer) => answer,
             Err(_) => Stored::failure(ede::NO_REACHABLE_AUTHORITY, "no upstream resolver answered"),
         }
     }
 
+    /// What they say, proved if that is wanted and the client does not say that it does so itself.
+    async fn found(self: &Arc<Self>, key: &Key) -> Stored {
+        match &self.prover {
+            Some(prover) if !key.checking_disabled() => prover.prove(self, key).await,
+            _ => self.race(key).await,
+        }
+    }
+
+    /// Bounds and times.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Asks one after the other, not waiting for one to fail before the next is asked. Who said no is not asked again.
-    async fn race(self: &Arc<Self>, key: &Key) -> Stored {
+    pub(super) async fn race(self: &Arc<Self>, key: &Key) -> Stored {
         let health: Vec<_> =
             self.list.iter().map(|upstream| upstream.with_health(|health| *health)).collect();
         let order = order(&health);

@@ -32,9 +32,13 @@ pub(super) mod flag {
 pub(super) mod rtype {
     pub(crate) const A: u16 = 1;
     pub(crate) const NS: u16 = 2;
+    pub(crate) const CNAME: u16 = 5;
     pub(crate) const SOA: u16 = 6;
     pub(crate) const PTR: u16 = 12;
+    pub(crate) const MX: u16 = 15;
+    pub(crate) const TXT: u16 = 16;
     pub(crate) const AAAA: u16 = 28;
+    pub(crate) const SRV: u16 = 33;
     pub(crate) const OPT: u16 = 41;
     pub(crate) const ANY: u16 = 255;
 }
@@ -60,6 +64,8 @@ pub(super) const OPTION_EDE: u16 = 15;
 pub(super) mod ede {
     /// Anything without a number of its own.
     pub(crate) const OTHER: u16 = 0;
+    /// DNSSEC's signatures do not hold.
+    pub(crate) const DNSSEC_BOGUS: u16 = 6;
     /// The server's policy forbids it.
     pub(crate) const PROHIBITED: u16 = 18;
     /// Not authoritative and no recursion.

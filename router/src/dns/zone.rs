@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use sluice_api::types::Cidr;
+use sluice_api::config::RecordData;
+use sluice_api::types::{Cidr, DomainName};
 
 use super::name::Name;
 use super::wire::{CLASS_IN, rtype};
@@ -20,8 +21,10 @@ pub(super) type Wire = Box<[u8]>;
 pub(super) enum Node {
     /// A guest or a reverse name.
     One(Record),
-    /// A guest with NICs in several networks of the domain.
+    /// A guest with NICs in several networks of the domain, or with records of the operator's own.
     Several(Vec<Record>),
+    /// Another name of what the second part is called, in wire form.
+    Alias(Record, Wire),
     /// The router: its addresses in the asking network.
     Router,
     /// A zone itself.
@@ -45,6 +48,39 @@ impl Record {
             IpAddr::V4(v4) => Self::new(rtype::A, ttl, &v4.octets()),
             IpAddr::V6(v6) => Self::new(rtype::AAAA, ttl, &v6.octets()),
         }
+    }
+
+    /// The same as an answer about another name than that of the question, which is written before it.
+    pub(super) fn without_owner(&self) -> &[u8] {
+        self.bytes.get(2..).unwrap_or_default()
+    }
+
+    /// The record that `data` describes; `None` for a name that is too long for the wire.
+    pub(super) fn of_data(data: &RecordData, ttl: u32) -> Option<Self> {
+        let name = |name: &DomainName| Name::parse(name.as_str());
+        let numbers = |numbers: &[u16]| -> Vec<u8> {
+            numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+        };
+        Some(match data {
+            RecordData::A(address) => Self::of_address(IpAddr::V4(*address), ttl),
+            RecordData::Aaaa(address) => Self::of_address(IpAddr::V6(*address), ttl),
+            RecordData::Cname(target) => Self::new(rtype::CNAME, ttl, name(target)?.as_bytes()),
+            RecordData::Ptr(target) => Self::new(rtype::PTR, ttl, name(target)?.as_bytes()),
+            RecordData::Mx { preference, exchange } => {
+                let data =
+                    [numbers(&[*preference]).as_slice(), name(exchange)?.as_bytes()].concat();
+                Self::new(rtype::MX, ttl, &data)
+            }
+            RecordData::Srv { priority, weight, port, target } => {
+                let numbers = numbers(&[*priority, *weight, *port]);
+                Self::new(rtype::SRV, ttl, &[numbers.as_slice(), name(target)?.as_bytes()].concat())
+            }
+            RecordData::Txt(text) => {
+                let text = text.as_str().as_bytes();
+                let length = u8::try_from(text.len()).ok()?;
+                Self::new(rtype::TXT, ttl, &[&[length], text].concat())
+            }
+        })
     }
 
     /// The address, if it is an IPv4 one.
@@ -192,10 +228,32 @@ impl View {
         self.names.entry(name.as_bytes().into()).or_insert(node);
     }
 
-    /// Adds an address of the guest `name`, which has one in each of its networks.
-    pub(super) fn add_guest(&mut self, name: &Name, record: Record) {
+    /// How many labels of `name` stand before the innermost zone that it is in.
+    pub(super) fn depth(&self, name: &Name) -> Option<usize> {
+        let zone = |suffix: &[u8]| self.zones.get(*self.by_name.get(suffix)?);
+        name.suffixes().position(|suffix| zone(suffix).is_some_and(|zone| zone.covers(name)))
+    }
+
+    /// Makes `name` another name of `target`, unless it is something else already.
+    pub(super) fn add_alias(&mut self, name: &Name, record: Record, target: &Name) {
+        self.add(name, Node::Alias(record, target.as_bytes().into()));
+    }
+
+    /// Has the names between `name` and its zone exist, since there is something below them (RFC 8020 2).
+    pub(super) fn add_names_between(&mut self, name: &Name) {
+        let Some(depth) = self.depth(name) else { return };
+        for skip in 1..depth {
+            let between = name.suffix(skip);
+            if !self.names.contains_key(between) {
+                self.names.insert(between.into(), Node::Empty);
+            }
+        }
+    }
+
+    /// Adds a record of `name`, such as an address of a guest, which has one in each of its networks.
+    pub(super) fn add_record(&mut self, name: &Name, record: Record) {
         let node = match self.names.remove(name.as_bytes()) {
-            None => Node::One(record),
+            None | Some(Node::Empty) => Node::One(record),
             Some(Node::One(other)) => Node::Several(vec![other, record]),
             Some(Node::Several(mut others)) => {
                 others.push(record);
@@ -227,6 +285,14 @@ impl View {
             }
         }
         self.add(&name, Node::One(Record::new(rtype::PTR, ttl, target.as_bytes())));
+    }
+
+    /// Names that are in no zone of the view: the operator's own.
+    pub(super) fn strays(&self) -> impl Iterator<Item = &Wire> {
+        let apex = |wire: &&Wire| {
+            Name::read(wire, 0).is_some_and(|(name, _)| self.zone_of(&name).is_none())
+        };
+        self.names.keys().filter(apex)
     }
 
     /// The zones' names.

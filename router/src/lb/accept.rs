@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,16 @@ impl Listening {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(Self { socket, rule: ArcSwap::new(rule) })
+    }
+
+    /// Goes on with a socket of another process of the service.
+    pub(super) fn adopt(socket: OwnedFd, rule: Arc<Rule>) -> Self {
+        Self { socket: socket.into(), rule: ArcSwap::new(rule) }
+    }
+
+    /// The socket, for another process.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// What comes from now on is `rule`'s.

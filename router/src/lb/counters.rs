@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use serde::Serialize;
+use sluice_api::report::balancing::Counts;
 
 use super::clock;
 
@@ -30,28 +30,6 @@ macro_rules! counters {
             pub total_time: Mean,
         }
 
-        /// [`Counters`] at one time.
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-        pub struct Counts {
-            $($(#[$doc])* #[serde(skip_serializing_if = "is_zero")] pub $name: u64,)*
-            /// At the moment.
-            pub current: u32,
-            /// The most there were at once.
-            pub current_most: u32,
-            /// By the first digit of the status; others first.
-            pub answers: [u64; 6],
-            /// Sessions in the last second, and the most in any.
-            pub session_rate: [u64; 2],
-            /// Requests in the last second, and the most in any.
-            pub request_rate: [u64; 2],
-            /// Milliseconds.
-            pub connect_time: u64,
-            /// Milliseconds.
-            pub response_time: u64,
-            /// Milliseconds.
-            pub total_time: u64,
-        }
-
         impl Counters {
             /// The counts now.
             pub fn read(&self) -> Counts {
@@ -68,6 +46,26 @@ macro_rules! counters {
                     response_time: self.response_time.get(),
                     total_time: self.total_time.get(),
                 }
+            }
+
+            /// Takes in what another process counted for the same rule or member.
+            pub fn take_in(&self, more: &Counts) {
+                $(add(&self.$name, more.$name);)*
+                for (count, more) in self.answers.iter().zip(more.answers) {
+                    add(count, more);
+                }
+            }
+        }
+
+        /// What was counted from `before` to `now`.
+        pub fn since(before: &Counts, now: &Counts) -> Counts {
+            Counts {
+                $($name: now.$name.saturating_sub(before.$name),)*
+                answers: std::array::from_fn(|at| {
+                    let of = |counts: &Counts| counts.answers.get(at).copied().unwrap_or(0);
+                    of(now).saturating_sub(of(before))
+                }),
+                ..Counts::default()
             }
         }
     };
@@ -104,12 +102,6 @@ counters! {
     reuses,
     /// Connections ended because a time was over.
     timeouts,
-}
-
-/// Reports leave out what is zero: there are many members, and most count little.
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 impl Counters {

@@ -1,15 +1,19 @@
 //! `sluice-router lb`: the service on a desk or a test bench, without an agent.
 //!
-//! Takes its slice from a file, re-reads it on SIGHUP and prints its report on SIGUSR1 and at the end. Keeps the rights
-//! it was started with: on an appliance the agent starts `service lb`.
+//! Takes its slice from a file, re-reads it on SIGHUP and prints its report on SIGUSR1 and at the end. With
+//! `--hand-over` a second one takes the sockets of the first, which ends with its last connection. Keeps the rights it was
+//! started with: on an appliance the agent starts `service lb`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
 use tracing::{error, info};
 
+use super::handover::Door;
 use super::server::Server;
 use super::slice::LbSlice;
 
@@ -22,6 +26,9 @@ pub struct LbArgs {
     /// Print reports as HAProxy's CSV instead of JSON
     #[arg(long)]
     csv: bool,
+    /// Take over from the process of the same user that runs with this, if one does, and hand over to the next
+    #[arg(long)]
+    hand_over: bool,
     /// Threads; 0 is one for each processor, at most four
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -37,16 +44,34 @@ pub fn run(args: &LbArgs) -> Result<()> {
 async fn serve(args: &LbArgs) -> Result<()> {
     let mut signals = Signals::new()?;
     let mut server = Server::start(args.workers).context("cannot start load balancing")?;
+    let door = args.hand_over.then(|| Door::new("desk"));
+    server.inherit(door.as_ref().and_then(Door::knock));
     apply(&mut server, &args.slice).await?;
+    let server = Arc::new(Mutex::new(server));
+    let open = door.and_then(Door::open);
+    let handed_over = open.map(|open| tokio::spawn(open.hand_over(Arc::clone(&server))));
+    tokio::pin! {
+        let replaced = async {
+            let gone = match handed_over {
+                Some(task) => task.await.unwrap_or(false),
+                None => false,
+            };
+            // a door that broke lets nobody in
+            if !gone {
+                std::future::pending::<()>().await;
+            }
+        };
+    }
     loop {
         tokio::select! {
             _ = signals.reload.recv() => {
                 // a slice that does not load leaves the one in force
-                if let Err(reason) = apply(&mut server, &args.slice).await {
+                if let Err(reason) = apply(&mut *server.lock().await, &args.slice).await {
                     error!(reason = format!("{reason:#}"), "slice not loaded, the old one stays");
                 }
             }
             _ = signals.report.recv() => print(&server, args.csv)?,
+            () = &mut replaced => break,
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
@@ -89,10 +114,12 @@ impl Signals {
 }
 
 #[allow(clippy::print_stdout)] // the report is what a bench reads
-fn print(server: &Server, csv: bool) -> Result<()> {
+fn print(server: &Mutex<Server>, csv: bool) -> Result<()> {
+    // one that hands over has nothing to say that the next one does not
+    let Ok(server) = server.try_lock() else { return Ok(()) };
     let report = server.report();
     if csv {
-        print!("{}", super::csv::render(&report));
+        print!("{}", sluice_api::report::balancing::csv(&report));
     } else {
         println!("{}", serde_json::to_string(&report)?);
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use sluice_api::config::balancer::Stickiness;
 
 use super::clock;
@@ -22,7 +23,39 @@ pub(super) enum Memory {
     Cookies(Mutex<Table<Vec<u8>>>),
 }
 
+/// The bindings of one rule on their way to another process: client, member, milliseconds that are left.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Bindings {
+    /// By the client's address.
+    Sources(Vec<(IpAddr, u64, u64)>),
+    /// By the application's cookie.
+    Cookies(Vec<(Vec<u8>, u64, u64)>),
+}
+
 impl Memory {
+    /// All bindings; `None` when there can be none.
+    pub(super) fn bindings(&self) -> Option<Bindings> {
+        match self {
+            Self::None => None,
+            Self::Sources(table) => Some(Bindings::Sources(locked(table).bindings(clock::now()))),
+            Self::Cookies(table) => Some(Bindings::Cookies(locked(table).bindings(clock::now()))),
+        }
+    }
+
+    /// Takes in bindings of the same kind; others say nothing of clients of ours.
+    pub(super) fn go_on(&self, bindings: Bindings) {
+        match (self, bindings) {
+            (Self::Sources(table), Bindings::Sources(all)) => {
+                locked(table).go_on(all, clock::now());
+            }
+            (Self::Cookies(table), Bindings::Cookies(all)) => {
+                locked(table).go_on(all, clock::now());
+            }
+            _ => {}
+        }
+    }
+
     /// An empty memory for `stickiness`.
     pub(super) fn of(stickiness: Option<&Stickiness>) -> Self {
         let milliseconds = |seconds: u32| u64::from(seconds) * 1000;

@@ -11,19 +11,21 @@ use std::sync::Arc;
 use std::thread;
 
 use sluice_api::check::balancer::alone;
-use sluice_api::config::balancer::{Balancer, Health, ProxyProtocol};
+use sluice_api::config::balancer::Balancer;
+use sluice_api::report::balancing::Report;
 use sluice_api::types::ObjectId;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::accept::Listening;
-use super::health;
+use super::handover::{Counted, Former, Inheritance, Legacy};
+use super::health::{self, Manner};
 use super::http::pool;
 use super::live::{LiveMember, Policy, Rule};
 use super::memory::Memory;
-use super::report::Report;
+use super::report;
 use super::session::{SWEEP, Sessions};
 use super::slice::LbSlice;
 use super::tls::ServerTls;
@@ -37,6 +39,12 @@ pub struct Server {
     rules: BTreeMap<ObjectId, Arc<Rule>>,
     listening: BTreeMap<SocketAddr, Open>,
     checks: BTreeMap<(ObjectId, u64, SocketAddr), Checked>,
+    /// What a process before this one left, until the first slice is in force.
+    inheritance: Option<Inheritance>,
+    /// That process, which may still have connections.
+    former: Option<Former>,
+    /// Another process accepts in place of this one.
+    retired: bool,
 }
 
 /// A thread that serves connections.
@@ -55,8 +63,7 @@ struct Open {
 
 /// A member's checks: how, and the task.
 struct Checked {
-    health: Health,
-    proxy: Option<ProxyProtocol>,
+    manner: Manner,
     task: AbortHandle,
 }
 
@@ -75,7 +82,13 @@ impl Server {
         let number = if workers == 0 { processors.min(MAX_WORKERS) } else { workers };
         let workers = (0..number).map(Worker::start).collect::<io::Result<_>>()?;
         let (rules, listening, checks) = Default::default();
-        Ok(Self { workers, rules, listening, checks })
+        let (inheritance, former, retired) = Default::default();
+        Ok(Self { workers, rules, listening, checks, inheritance, former, retired })
+    }
+
+    /// The first slice goes on from what another process left.
+    pub(super) fn inherit(&mut self, inheritance: Option<Inheritance>) {
+        self.inheritance = inheritance;
     }
 
     /// Brings `slice` into force.
@@ -91,14 +104,77 @@ impl Server {
         let policies = self.policies(slice)?;
         let rules = self.rules_for(policies);
         let opened = self.open(&rules)?;
+        if let Some(inheritance) = &mut self.inheritance {
+            for (rule, _) in &rules {
+                inheritance.pass_to(rule);
+            }
+        }
         self.commit(rules, opened).await;
+        self.tell_former(slice);
         info!(rules = self.rules.len(), "load balancing in force");
         Ok(())
     }
 
+    /// The process before this one accepts no more, and serves what it has as this slice says.
+    fn tell_former(&mut self, slice: &LbSlice) {
+        if let Some(inheritance) = self.inheritance.take() {
+            self.former = inheritance.take();
+        }
+        self.former = self.former.take().filter(|former| former.follow(slice).is_ok());
+    }
+
+    /// Adds up what the process before this one still counts.
+    fn take_in(&self, counted: &Counted) {
+        let Some(rule) = self.rules.get(&counted.rule) else { return };
+        let Some(id) = &counted.member else { return rule.counters.take_in(&counted.counts) };
+        if let Some(member) = rule.peek().members.iter().find(|member| member.spec.id == *id) {
+            member.state.counters.take_in(&counted.counts);
+        }
+    }
+
     /// What is in force, and how it goes.
     pub fn report(&self) -> Report {
-        Report::of(self.rules.values().map(Arc::as_ref))
+        self.former.iter().flat_map(Former::counted).for_each(|it| self.take_in(&it));
+        report::of(self.rules.values().map(Arc::as_ref))
+    }
+
+    /// All that another process needs to go on.
+    pub(super) fn legacy(&self) -> (Legacy, Vec<Arc<Listening>>) {
+        let sockets = self.listening.values().map(|open| Arc::clone(&open.listening));
+        let bindings = self
+            .rules
+            .values()
+            .filter_map(|rule| Some((rule.id.clone(), rule.peek().memory.bindings()?)));
+        let listening = self.listening.keys().copied().collect();
+        let legacy = Legacy { listening, report: self.report(), bindings: bindings.collect() };
+        (legacy, sockets.collect())
+    }
+
+    /// Another process accepts from now on. When this returns, this one does not.
+    pub(super) async fn stop_accepting(&mut self) {
+        self.retired = true;
+        self.close_all_but(&BTreeSet::new()).await;
+    }
+
+    /// Connections of clients that are open.
+    pub(super) fn open_connections(&self) -> usize {
+        self.workers.iter().map(|worker| worker.sessions.open()).sum()
+    }
+
+    /// The process that accepts in place of this one has `slice` in force: connections that are open follow it.
+    pub(super) async fn follow(&mut self, mut slice: LbSlice) {
+        slice.balancers.retain(|rule| self.rules.contains_key(&rule.id));
+        if let Err(reason) = self.apply(&slice).await {
+            warn!(reason, "open connections keep to the configuration before");
+        }
+    }
+
+    /// No rule is left: connections that are open have what time their rules leave them.
+    pub(super) fn remove_all(&mut self) {
+        for rule in std::mem::take(&mut self.rules).values() {
+            rule.remove();
+        }
+        self.checks.clear();
     }
 
     fn policies(&self, slice: &LbSlice) -> Result<Vec<Policy>, String> {
@@ -129,14 +205,22 @@ impl Server {
         let mut opened = BTreeMap::new();
         for (rule, policy) in rules {
             let Some(address) = address_of(rule, policy.as_ref()) else { continue };
-            if !self.listening.contains_key(&address) {
-                let listening = Listening::open(address, Arc::clone(rule)).map_err(|error| {
+            if !self.retired && !self.listening.contains_key(&address) {
+                let listening = self.listen(address, rule).map_err(|error| {
                     format!("rule {}: cannot listen on {address}: {error}", rule.id)
                 })?;
                 opened.insert(address, Arc::new(listening));
             }
         }
         Ok(opened)
+    }
+
+    fn listen(&self, address: SocketAddr, rule: &Arc<Rule>) -> io::Result<Listening> {
+        let left = self.inheritance.as_ref().and_then(|left| left.socket(&address));
+        match left {
+            Some(socket) => Ok(Listening::adopt(socket?, Arc::clone(rule))),
+            None => Listening::open(address, Arc::clone(rule)),
+        }
     }
 
     async fn commit(
@@ -190,16 +274,15 @@ impl Server {
         let mut wanted = BTreeMap::new();
         for rule in self.rules.values() {
             let policy = rule.policy();
+            let Some(manner) = Manner::of(&policy.spec) else {
+                policy.members.iter().for_each(|member| member.state.health.trust());
+                continue;
+            };
             for member in &policy.members {
-                if !health::is_checked(&policy.spec) {
-                    member.state.health.trust();
-                    continue;
-                }
                 let key = (rule.id.clone(), member.state.serial, member.state.endpoint);
-                let checked = self.checks.remove(&key).filter(|it| it.is_as(&policy.spec));
-                let checked =
-                    checked.unwrap_or_else(|| Checked::begin(worker, &policy.spec, member));
-                wanted.insert(key, checked);
+                let checked = self.checks.remove(&key).filter(|it| it.manner == manner);
+                let begin = || Checked::begin(worker, &rule.id, &manner, member);
+                wanted.insert(key, checked.unwrap_or_else(begin));
             }
         }
         // what is left of the former ones ends here
@@ -208,15 +291,9 @@ impl Server {
 }
 
 impl Checked {
-    fn begin(worker: &Worker, spec: &Balancer, member: &Arc<LiveMember>) -> Self {
-        let (health, proxy) = (spec.health.clone(), spec.proxy_protocol);
-        let watch = health::watch(spec.id.clone(), Arc::clone(member), health.clone(), proxy);
-        let task = worker.handle.spawn(watch).abort_handle();
-        Self { health, proxy, task }
-    }
-
-    fn is_as(&self, spec: &Balancer) -> bool {
-        self.health == spec.health && self.proxy == spec.proxy_protocol
+    fn begin(worker: &Worker, rule: &ObjectId, manner: &Manner, member: &Arc<LiveMember>) -> Self {
+        let watch = health::watch(rule.clone(), Arc::clone(member), manner.clone());
+        Self { manner: manner.clone(), task: worker.handle.spawn(watch).abort_handle() }
     }
 }
 

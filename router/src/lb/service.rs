@@ -1,47 +1,79 @@
 //! `sluice-router service lb`: the service under the agent, without privilege.
 //!
-//! Guarantees: a generation is in force when every address is listened on. Needs CAP_NET_BIND_SERVICE alone.
+//! Guarantees: a generation is in force when every address is listened on; a newer process takes over from one that
+//! runs ([`super::handover`]). Needs CAP_NET_BIND_SERVICE alone.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use sluice_agent::service::Service;
+use sluice_api::report::balancing::{Report, RuleReport, SERVICE};
 use sluice_api::types::Generation;
+use tokio::sync::Mutex;
+use tracing::warn;
 
-use super::report::Report;
+use super::handover::{Door, Open};
 use super::server::Server;
 use super::slice::LbSlice;
 
 /// The running server as the agent's service interface sees it.
-struct LbService(Server);
+struct LbService {
+    server: Arc<Mutex<Server>>,
+    /// For the next process, until it is open.
+    door: Option<Door>,
+}
+
+impl LbService {
+    /// What is in force; nothing while another process takes over.
+    fn look(&self) -> Report {
+        self.server.try_lock().map(|server| server.report()).unwrap_or_default()
+    }
+}
 
 impl Service for LbService {
     type Slice = LbSlice;
 
     async fn apply(&mut self, _: Generation, slice: LbSlice) -> Result<(), String> {
-        self.0.apply(&slice).await
+        self.server.lock().await.apply(&slice).await?;
+        if let Some(open) = self.door.take().and_then(Door::open) {
+            tokio::spawn(hand_over(open, Arc::clone(&self.server)));
+        }
+        Ok(())
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        named(&self.0.report())
+        named(&self.look())
     }
 
     fn report(&self) -> serde_json::Value {
-        serde_json::to_value(self.0.report()).unwrap_or_default()
+        serde_json::to_value(self.look()).unwrap_or_default()
     }
 }
 
-/// Serves until the agent closes the control channel on standard input.
+/// The process ends when another one has taken over and the last connection has ended.
+async fn hand_over(open: Open, server: Arc<Mutex<Server>>) {
+    if open.hand_over(server).await
+        && let Err(error) = sluice_sys::hand_over::hang_up(&io::stdin())
+    {
+        warn!(%error, "the control channel does not end");
+    }
+}
+
+/// Serves until the agent closes the control channel on standard input, or another process has taken over.
 pub fn run() -> io::Result<()> {
     sluice_sys::process::raise_open_files()?;
-    let server = Server::start(0)?;
-    sluice_agent::service::run(move || LbService(server))
+    let mut server = Server::start(0)?;
+    let door = Door::new(SERVICE);
+    server.inherit(door.knock());
+    let server = Arc::new(Mutex::new(server));
+    sluice_agent::service::run(move || LbService { server, door: Some(door) })
 }
 
 /// Sums over all rules.
 fn named(report: &Report) -> BTreeMap<String, u64> {
     let size = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let sum = |of: fn(&super::report::RuleReport) -> u64| report.rules.iter().map(of).sum();
+    let sum = |of: fn(&RuleReport) -> u64| report.rules.iter().map(of).sum();
     let named: [(&str, u64); 12] = [
         ("rules", size(report.rules.len())),
         ("connections", sum(|rule| u64::from(rule.counts.current))),

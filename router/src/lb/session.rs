@@ -202,6 +202,12 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(session));
     }
 
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.iter().filter(|session| session.strong_count() > 0).count()
+    }
+
     /// Ends what is due, and forgets what has ended.
     pub(super) fn sweep(&self) {
         let now = clock::now();

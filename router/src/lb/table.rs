@@ -57,6 +57,23 @@ impl<K: Hash + Eq + Clone> Table<K> {
         }
     }
 
+    /// Every binding with the milliseconds that it has left, the one unused longest first.
+    pub fn bindings(&self, now: u64) -> Vec<(K, u64, u64)> {
+        let entries = self.uses.values().filter_map(|key| Some((key, self.entries.get(key)?)));
+        let left = |entry: &Entry| entry.expires.saturating_sub(now);
+        entries.map(|(key, entry)| (key.clone(), entry.member, left(entry))).collect()
+    }
+
+    /// Takes in bindings of another table, in the order in which they were used.
+    pub fn go_on(&mut self, bindings: Vec<(K, u64, u64)>, now: u64) {
+        for (key, member, left) in bindings {
+            self.bind(key.clone(), member, now);
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.expires = now.saturating_add(left.min(self.hold));
+            }
+        }
+    }
+
     /// Clients remembered.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -109,6 +126,18 @@ mod tests {
             (Some(1), None, Some(3))
         );
         assert_eq!((table.len(), table.uses.len()), (2, 2));
+    }
+
+    #[test]
+    fn bindings_go_on_in_another_table_for_the_time_they_have_left() {
+        let mut table = Table::new(10, 100);
+        table.bind("a", 1, 0);
+        table.bind("b", 2, 50);
+        let mut other = Table::new(10, 100);
+        other.go_on(table.bindings(60), 1000);
+        assert_eq!(other.find(&"a", 1039), Some(1));
+        assert_eq!(other.find(&"b", 1090), None);
+        assert_eq!(other.find(&"a", 1138), Some(1), "a use counts anew");
     }
 
     #[test]

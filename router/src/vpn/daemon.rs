@@ -1,14 +1,23 @@
 //! The daemons of the tunnels as the agent starts them.
 //!
+//! Which IKE daemon there is follows from the image: it has the programs of one.
+//!
 //! charon holds the keys and puts associations into the kernel, so it has CAP_NET_ADMIN, and nothing else has its socket but
 //! the process that drives it. The L2TP server reads what clients send and makes links for them; it has CAP_NET_ADMIN too,
-//! for the kernel knows no smaller right for that, and a file system that holds `/dev/ppp` and nothing besides.
+//! for the kernel knows no smaller right for that, and a file system that holds `/dev/ppp` and nothing besides. pluto is no
+//! service of its own: its control socket asks nobody who he is, its files hold the keys, and it wants a database before it
+//! starts. So it is a child of the process that drives it, which has its rights.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use libreswan_ffi::Programs;
 use sluice_agent::service::state_folder;
 use sluice_agent::{ServiceName, ServiceSpec};
-use sluice_sys::process::{Capability, Profile};
+use sluice_sys::process::{Capability, Profile, View};
+
+use super::ike::service::FAILURES;
+use super::ike::strongswan::Strongswan;
+use super::ike::{IkeEngine, Libreswan};
 
 /// The IKE daemon.
 pub const CHARON: ServiceName = ServiceName("charon");
@@ -18,9 +27,9 @@ pub const IKE: ServiceName = ServiceName("ike");
 pub const L2TP: ServiceName = ServiceName("l2tp");
 
 /// Users of the image; nothing else on the box has them.
-const CHARON_USER: u32 = 64_020;
-const IKE_USER: u32 = 64_021;
-const L2TP_USER: u32 = 64_022;
+pub(crate) const CHARON_USER: u32 = 64_020;
+pub(crate) const IKE_USER: u32 = 64_021;
+pub(crate) const L2TP_USER: u32 = 64_022;
 
 /// Debian's charon with plugins, all of which are in the image (image/lists/files.txt).
 const PROGRAM: &str = "/usr/sbin/charon-systemd";
@@ -29,6 +38,47 @@ const PLUGINS: &str = "/usr/lib/ipsec";
 const SETTINGS: &str = "strongswan.conf";
 /// Plugins: the kernel, sockets, VICI, and OpenSSL for all algorithms.
 const LOADED: &str = "random nonce openssl kernel-netlink socket-default vici";
+
+/// Debian's libreswan, and what pluto looks at besides its files: random numbers, and whether the kernel has IPsec.
+const PLUTO: &str = "/usr/libexec/ipsec";
+const CERTUTIL: &str = "/usr/bin/certutil";
+const PLUTO_READS: [&str; 2] = ["/dev/urandom", "/proc/sys/net/core/xfrm_acq_expires"];
+
+/// The IKE daemon of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// strongSwan's charon.
+    Strongswan,
+    /// libreswan's pluto.
+    Libreswan,
+}
+
+impl Engine {
+    /// The one whose programs are here.
+    pub fn here() -> Self {
+        if Path::new(PLUTO).exists() { Self::Libreswan } else { Self::Strongswan }
+    }
+
+    /// How an appliance names it among its capabilities.
+    pub const fn capability(self) -> &'static str {
+        match self {
+            Self::Strongswan => "ike-strongswan",
+            Self::Libreswan => "ike-libreswan",
+        }
+    }
+
+    /// Drives it; called within the process [`IKE`].
+    pub fn drive(self) -> std::io::Result<Box<dyn IkeEngine>> {
+        Ok(match self {
+            Self::Strongswan => Box::new(Strongswan::new(&socket())),
+            Self::Libreswan => Box::new(Libreswan::new(pluto(), &state_folder(IKE).join("pluto"))?),
+        })
+    }
+}
+
+fn pluto() -> Programs {
+    Programs { folder: PLUTO.into(), certutil: CERTUTIL.into() }
+}
 
 /// charon's control socket.
 pub fn socket() -> PathBuf {
@@ -39,17 +89,35 @@ pub fn socket() -> PathBuf {
 pub fn service(name: ServiceName) -> Option<ServiceSpec> {
     match name {
         CHARON => Some(charon()),
-        IKE => Some(ServiceSpec {
-            groups: vec![CHARON_USER],
-            reads: vec![state_folder(CHARON)],
-            ..ServiceSpec::own(IKE_USER)
-        }),
+        IKE => Some(ike(Engine::here())),
         L2TP => Some(ServiceSpec {
             profile: Profile::TunnelService,
             writes: vec!["/dev/ppp".into()],
-            ..ServiceSpec::own(L2TP_USER).with_capabilities([Capability::NetAdmin])
+            ..ServiceSpec::own(L2TP_USER)
+                .with_capabilities([Capability::NetAdmin, Capability::NetBindService])
         }),
         _ => None,
+    }
+}
+
+fn ike(engine: Engine) -> ServiceSpec {
+    let counts = Some(PathBuf::from(FAILURES)).filter(|path| path.exists());
+    match engine {
+        Engine::Strongswan => ServiceSpec {
+            groups: vec![CHARON_USER],
+            reads: counts.into_iter().chain([state_folder(CHARON)]).collect(),
+            ..ServiceSpec::own(IKE_USER)
+        },
+        Engine::Libreswan => {
+            let programs = [PLUTO, CERTUTIL].into_iter().chain(PLUTO_READS).map(PathBuf::from);
+            ServiceSpec {
+                profile: Profile::ForeignDaemon,
+                reads: View::libraries().read.into_iter().chain(programs).chain(counts).collect(),
+                state: true,
+                ..ServiceSpec::own(IKE_USER)
+            }
+            .with_capabilities([Capability::NetAdmin, Capability::NetBindService])
+        }
     }
 }
 

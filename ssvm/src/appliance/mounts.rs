@@ -19,7 +19,7 @@ pub fn wanted(config: &SsvmDocument) -> BTreeMap<ObjectId, NfsMount> {
                 read_only: store.read_only,
             },
         )),
-        StoreKind::Local {} => None,
+        StoreKind::Local {} | StoreKind::S3 { .. } | StoreKind::Swift { .. } => None,
     };
     config.role.stores.iter().filter_map(of).collect()
 }

@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use sluice_agent::Blobs;
 use sluice_api::config::SsvmDocument;
 use sluice_api::config::ssvm::{ImageStore, Job, Listener, Source, StoreKind as Kind, What};
+use sluice_api::config::vpn::secret_of_blob;
 use sluice_api::types::{BlobDigest, Secret, SourceUrl};
 use sluice_sys::filesystem::NFS;
 
 use super::Folders;
-use crate::slice::{Listen, StorageSlice, StoreKind, StoreSlice};
+use crate::slice::{BucketService, Listen, StorageSlice, StoreKind, StoreSlice};
 
 /// The slice of the storage service.
 pub fn slice(config: &SsvmDocument, blobs: &Blobs, folders: &Folders) -> StorageSlice {
@@ -22,7 +23,7 @@ pub fn slice(config: &SsvmDocument, blobs: &Blobs, folders: &Folders) -> Storage
     StorageSlice {
         owner: owner.unwrap_or_else(|_| fallback_owner()),
         journal: folders.journal(),
-        stores: role.stores.iter().map(|store| of_store(store, folders)).collect(),
+        stores: role.stores.iter().filter_map(|store| of_store(store, blobs, folders)).collect(),
         jobs: role.jobs.iter().filter_map(|job| of_job(job, blobs)).collect(),
         grants: role.grants.clone(),
         listen: role.listeners.iter().filter_map(|one| of_listener(one, blobs)).collect(),
@@ -44,7 +45,7 @@ fn fallback_owner() -> sluice_api::types::ObjectId {
     "ssvm".parse().expect("`ssvm` is a valid id")
 }
 
-fn of_store(store: &ImageStore, folders: &Folders) -> StoreSlice {
+fn of_store(store: &ImageStore, blobs: &Blobs, folders: &Folders) -> Option<StoreSlice> {
     let kind = match &store.kind {
         // NFS of any version has one magic number; it is less than 32 bits
         Kind::Nfs { .. } => StoreKind::Directory {
@@ -54,13 +55,39 @@ fn of_store(store: &ImageStore, folders: &Folders) -> StoreSlice {
         Kind::Local {} => {
             StoreKind::Directory { path: folders.local_store(&store.id), filesystem: None }
         }
+        Kind::S3 { staging, .. } | Kind::Swift { staging, .. } => StoreKind::Bucket {
+            service: of_service(&store.kind, blobs)?,
+            staging: staging.store.clone(),
+            cache_bytes: staging.cache_bytes,
+        },
     };
-    StoreSlice {
+    Some(StoreSlice {
         id: store.id.clone(),
         kind,
         read_only: store.read_only,
         full_percent: store.full_percent,
+    })
+}
+
+/// The object store with its keys in place of the blobs that hold them.
+fn of_service(kind: &Kind, blobs: &Blobs) -> Option<BucketService> {
+    match kind.clone() {
+        Kind::Nfs { .. } | Kind::Local {} => None,
+        Kind::S3 { endpoint, region, bucket, user, secret, .. } => {
+            let secret = key(blobs, &secret)?;
+            Some(BucketService::S3 { endpoint, region, bucket, user, secret })
+        }
+        Kind::Swift { endpoint, container, user, secret, temp_url_key, .. } => {
+            let secret = key(blobs, &secret)?;
+            let temp_url_key = temp_url_key.and_then(|digest| key(blobs, &digest));
+            Some(BucketService::Swift { endpoint, container, user, secret, temp_url_key })
+        }
     }
+}
+
+/// The secret of a blob whose first line is there to keep it from being guessed.
+fn key(blobs: &Blobs, digest: &BlobDigest) -> Option<Secret> {
+    secret_of_blob(blobs.get(digest)?.reveal()).map(Secret::new)
 }
 
 /// The job with its address in place of the blob that holds it.
@@ -108,7 +135,7 @@ mod tests {
         let slice = of(&example(), &Blobs::none());
         assert_eq!(crate::slice::check(&slice), Vec::<String>::new());
         assert_eq!(slice.owner.as_str(), "s-1");
-        let StoreKind::Directory { path, filesystem } = &slice.stores[0].kind;
+        let StoreKind::Directory { path, filesystem } = &slice.stores[0].kind else { panic!() };
         assert_eq!(path, Path::new("/run/sluice/stores/nfs-1"));
         assert_eq!(*filesystem, Some(0x6969));
         assert_eq!(slice.listen[0].address.to_string(), "198.51.100.20:80");

@@ -88,6 +88,8 @@ impl ImportArgs {
             place: self.place.clone(),
             format: self.format,
             checksum: self.checksum.clone(),
+            most_bytes: None,
+            parent: None,
         };
         let mut fetch = FetchPolicy { allowed: self.allowed.clone(), ..FetchPolicy::default() };
         fetch.ports.extend(&self.ports);

@@ -27,8 +27,8 @@ impl InspectArgs {
         let file = RealDisk.open(&self.file).with_context(|| format!("cannot open {path}"))?;
         let length = file.length().with_context(|| format!("cannot read {path}"))?;
         let image = Partial { file: &*file, length, complete: true };
-        let wanted = Wanted { format: self.format, most_virtual: None };
-        match inspect(&image, wanted) {
+        let wanted = Wanted { format: self.format, ..Wanted::default() };
+        match inspect(&image, &wanted) {
             Ok(found) => println!("{}", serde_json::to_string_pretty(&found)?),
             Err(judgement) => bail!("{path} is not let in: {judgement}"),
         }

@@ -132,6 +132,22 @@ impl Fetcher {
     }
 }
 
+/// A client for object stores, which the configuration names and may be anywhere.
+///
+/// Errors: an authority cannot be read.
+pub fn store_client(slice: &StorageSlice) -> Result<Client, String> {
+    let builder = Client::builder()
+        .user_agent(concat!("sluice-ssvm/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(slice.fetch.connect_seconds.into()))
+        .read_timeout(Duration::from_secs(slice.fetch.silence_seconds.into()))
+        .dns_resolver(Arc::new(Guarded::anywhere(Names::new(&slice.resolvers))))
+        .tls_backend_preconfigured(tls(&slice.authorities)?);
+    builder.build().map_err(|error| format!("no HTTP client: {error}"))
+}
+
 /// TLS that believes the machine's authorities and `more`, PEM. A machine that has none can still fetch by `http`, and the
 /// reason why `https` fails is then that of the server's certificate.
 fn tls(more: &str) -> Result<ClientConfig, String> {

@@ -18,7 +18,7 @@ mod resolve;
 mod validator;
 
 pub use address::Address;
-pub use client::{AUTHORITIES, Fetcher};
+pub use client::{AUTHORITIES, Fetcher, store_client};
 pub use download::Download;
 pub use error::FetchError;
 pub use policy::{AddressPolicy, AddressRefused};

@@ -14,22 +14,30 @@ use super::policy::{AddressPolicy, AddressRefused};
 #[derive(Clone)]
 pub(super) struct Guarded {
     names: Arc<Names>,
-    policy: Arc<AddressPolicy>,
+    /// None: whatever is asked for may be anywhere.
+    policy: Option<Arc<AddressPolicy>>,
     /// The proxy, which may be anywhere since the configuration names it.
     proxy: Option<String>,
 }
 
 impl Guarded {
     pub(super) fn new(names: Names, policy: Arc<AddressPolicy>, proxy: Option<String>) -> Self {
-        Self { names: Arc::new(names), policy, proxy }
+        Self { names: Arc::new(names), policy: Some(policy), proxy }
+    }
+
+    /// Names that the configuration itself gives.
+    pub(super) fn anywhere(names: Names) -> Self {
+        Self { names: Arc::new(names), policy: None, proxy: None }
     }
 
     async fn addresses(self, name: String) -> io::Result<Vec<IpAddr>> {
         let found = self.names.look_up(&name).await?;
-        if self.proxy.as_deref() == Some(name.as_str()) {
-            return Ok(found);
+        match &self.policy {
+            Some(policy) if self.proxy.as_deref() != Some(name.as_str()) => {
+                admitted(policy, found).map_err(io::Error::other)
+            }
+            _ => Ok(found),
         }
-        admitted(&self.policy, found).map_err(io::Error::other)
     }
 }
 

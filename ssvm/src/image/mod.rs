@@ -1,7 +1,8 @@
 //! What a disk image is and whether a tool may be let near it, told from its own bytes.
 //!
 //! Guarantees: one inspection for every way in (import, upload, copy, a file already on a store). An image that names any
-//! other file (backing file, data file, parent, extent, member outside its archive) is refused, whatever else it says; so is
+//! other file (backing file, data file, parent, extent, member outside its archive) is refused, whatever else it says, but a
+//! snapshot that names just the parent that it was said to have; so is
 //! one that is cut off, encrypted, or carries a feature nobody here knows. Nothing is written and no other program is asked.
 //! No bytes may panic; memory is bounded whatever a header claims.
 //!
@@ -42,18 +43,20 @@ pub struct Inspection {
 }
 
 /// What an image has to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The format that it was declared to be. None: any.
     pub format: Option<Format>,
     /// Largest disk that a guest may see, in bytes. None: any.
     pub most_virtual: Option<u64>,
+    /// File name of the image that it must be the difference to. None: it must stand alone.
+    pub parent: Option<String>,
 }
 
 /// Judges an image that may still be arriving; [`Judgement::NotYet`] asks for more of it.
 ///
 /// Errors: see [`RefusalCode`].
-pub fn inspect(image: &dyn Bytes, wanted: Wanted) -> Result<Inspection, Judgement> {
+pub fn inspect(image: &dyn Bytes, wanted: &Wanted) -> Result<Inspection, Judgement> {
     let format = detect::detect(image)?;
     if let Some(declared) = wanted.format
         && declared != format
@@ -61,7 +64,14 @@ pub fn inspect(image: &dyn Bytes, wanted: Wanted) -> Result<Inspection, Judgemen
         let detail = format!("declared {declared}, found {format}");
         return Err(Refusal::new(RefusalCode::FormatMismatch, detail).into());
     }
-    let found = inspect_as(image, format)?;
+    let found = match &wanted.parent {
+        None => inspect_as(image, format)?,
+        Some(parent) if format == Format::Qcow2 => qcow2::inspect(image, Some(parent))?,
+        Some(_) => {
+            let detail = format!("only qcow2 images are let in with a parent, not {format}");
+            return Err(Refusal::new(RefusalCode::Parent, detail).into());
+        }
+    };
     match wanted.most_virtual {
         Some(most) if found.virtual_size > most => {
             let detail = format!("a disk of {} bytes, limit {most}", found.virtual_size);
@@ -76,7 +86,7 @@ pub fn inspect(image: &dyn Bytes, wanted: Wanted) -> Result<Inspection, Judgemen
 /// Errors: as [`inspect`].
 pub fn inspect_as(image: &dyn Bytes, format: Format) -> Result<Inspection, Judgement> {
     match format {
-        Format::Qcow2 => qcow2::inspect(image),
+        Format::Qcow2 => qcow2::inspect(image, None),
         Format::Raw => raw::inspect(image),
         Format::Vhd => vhd::inspect(image),
         Format::Vhdx => vhdx::inspect(image),

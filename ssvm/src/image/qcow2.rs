@@ -17,36 +17,61 @@ const EXTENDED_L2: u64 = 1 << 4;
 const KNOWN: u64 = 0x1f;
 /// Header extension that names the external data file.
 const DATA_FILE_NAME: u32 = 0x4441_5441;
+/// Header extension that names the format of the backing file.
+const BACKING_FORMAT: u32 = 0xE279_2ACA;
 /// Largest L1 table, in bytes (QEMU's own limit).
 const L1_MOST: u64 = 32 << 20;
 /// Offset bits of an L1 entry.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 
-pub(super) fn inspect(image: &dyn Bytes) -> Result<Inspection, Judgement> {
+/// Judges an image that stands alone or, with `parent`, one whose backing file is called just so.
+pub(super) fn inspect(image: &dyn Bytes, parent: Option<&str>) -> Result<Inspection, Judgement> {
     let short = Block::read(image, 0, SHORT)?;
     let version = short.u32_be(4);
     if !matches!(version, 2 | 3) {
         let detail = format!("qcow version {version}; 2 and 3 are let in");
         return refuse(RefusalCode::Unsupported, detail);
     }
-    no_other_file(&short)?;
+    no_other_file(image, &short, parent)?;
     let cluster_bits = short.u32_be(20);
     ensure((9..=21).contains(&cluster_bits), "cluster_bits must be 9 to 21")?;
     let features = if version == 3 { features(image, cluster_bits)? } else { 0 };
-    extensions(image, version, cluster_bits)?;
+    let backing = extensions(image, version, cluster_bits)?;
+    if parent.is_some() && backing.as_deref() != Some(b"qcow2") {
+        // whoever opens it would guess, and a guest could have its parent taken for another format
+        let detail = "a qcow2 image that does not say that its backing file is of format qcow2";
+        return refuse(RefusalCode::BackingFile, detail);
+    }
     let virtual_size = short.u64_be(24);
     tables(image, &short, cluster_bits, features)?;
     Ok(Inspection { format: Format::Qcow2, variant: format!("v{version}"), virtual_size })
 }
 
-fn no_other_file(header: &Block) -> Result<(), Judgement> {
-    if header.u64_be(8) != 0 || header.u32_be(16) != 0 {
-        return refuse(RefusalCode::BackingFile, "a qcow2 image with a backing file");
+fn no_other_file(image: &dyn Bytes, header: &Block, parent: Option<&str>) -> Result<(), Judgement> {
+    let (at, length) = (header.u64_be(8), u64::from(header.u32_be(16)));
+    match parent {
+        None if at != 0 || length != 0 => {
+            return refuse(RefusalCode::BackingFile, "a qcow2 image with a backing file");
+        }
+        None => {}
+        Some(parent) => backing_file_is(image, at, length, parent)?,
     }
     if header.u32_be(32) != 0 {
         return refuse(RefusalCode::Encrypted, "an encrypted qcow2 image");
     }
     Ok(())
+}
+
+/// Longest name of a backing file (QEMU's own limit).
+const NAME_MOST: u64 = 1023;
+
+fn backing_file_is(image: &dyn Bytes, at: u64, length: u64, parent: &str) -> Result<(), Judgement> {
+    ensure(length <= NAME_MOST, "the name of the backing file is longer than 1023 bytes")?;
+    let named = at != 0 && Block::read(image, at, length)?.bytes() == parent.as_bytes();
+    if named {
+        return Ok(());
+    }
+    refuse(RefusalCode::BackingFile, format!("a qcow2 image whose backing file is not {parent}"))
 }
 
 /// The incompatible features of a version 3 header.
@@ -73,25 +98,33 @@ fn features(image: &dyn Bytes, cluster_bits: u32) -> Result<u64, Judgement> {
     Ok(features)
 }
 
-/// Walks the header extensions, which end with type 0 or with the first cluster.
-fn extensions(image: &dyn Bytes, version: u32, cluster_bits: u32) -> Result<(), Judgement> {
+/// Walks the header extensions, which end with type 0 or with the first cluster; returns the format of the backing file.
+fn extensions(
+    image: &dyn Bytes,
+    version: u32,
+    cluster_bits: u32,
+) -> Result<Option<Vec<u8>>, Judgement> {
     let cluster = 1_u64 << cluster_bits;
+    let mut backing = None;
     let mut at =
         if version == 2 { SHORT } else { u64::from(Block::read(image, 100, 4)?.u32_be(0)) };
     while at + 8 <= cluster {
-        let Some(head) = Block::read_if_there(image, at, 8)? else { return Ok(()) };
+        let Some(head) = Block::read_if_there(image, at, 8)? else { return Ok(backing) };
         let (kind, length) = (head.u32_be(0), u64::from(head.u32_be(4)));
         if kind == 0 {
-            return Ok(());
+            return Ok(backing);
         }
         if kind == DATA_FILE_NAME {
             let detail = "a qcow2 image that names an external data file";
             return refuse(RefusalCode::ExternalData, detail);
         }
         ensure(length <= cluster, "a header extension is longer than a cluster")?;
+        if kind == BACKING_FORMAT && length <= 16 {
+            backing = Some(Block::read(image, at + 8, length)?.bytes().to_vec());
+        }
         at += 8 + length.next_multiple_of(8);
     }
-    Ok(())
+    Ok(backing)
 }
 
 /// The mapping must cover the disk and lie inside the file.

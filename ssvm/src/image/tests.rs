@@ -2,7 +2,7 @@ use super::*;
 use samples::Sample;
 
 fn judged(sample: &Sample) -> Result<Inspection, Judgement> {
-    inspect(&sample.bytes, Wanted { format: sample.declared, most_virtual: None })
+    inspect(&sample.bytes, &Wanted { format: sample.declared, ..Wanted::default() })
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn every_hostile_image_is_refused_for_its_own_reason() {
 
 #[test]
 fn a_disk_larger_than_allowed_is_refused() {
-    let wanted = Wanted { format: None, most_virtual: Some(samples::DISK - 1) };
+    let wanted = &Wanted { most_virtual: Some(samples::DISK - 1), ..Wanted::default() };
     match inspect(&samples::qcow2(3), wanted) {
         Err(Judgement::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::VirtualSize),
         other => panic!("{other:?}"),
@@ -45,7 +45,7 @@ fn a_part_of_a_sound_image_is_not_judged() {
     for sample in samples::sound() {
         for length in [1, 63, 511, 512, 513, 4096, 65_536] {
             let bytes = sample.bytes.get(..length.min(sample.bytes.len() - 1)).unwrap();
-            match inspect(&Head { bytes }, Wanted::default()) {
+            match inspect(&Head { bytes }, &Wanted::default()) {
                 Err(Judgement::NotYet) => {}
                 // an archive is judged by its description and its disk's header; the end is the archive reader's business
                 Ok(found) if found.format == Format::Ova && length > 4096 => {}
@@ -67,7 +67,7 @@ fn what_is_refused_for_its_header_is_refused_by_its_head() {
     ] {
         let sample = samples::hostile().into_iter().find(|sample| sample.name == name).unwrap();
         let bytes = sample.bytes.get(..sample.bytes.len().min(1 << 16)).unwrap();
-        let found = inspect(&Head { bytes }, Wanted::default());
+        let found = inspect(&Head { bytes }, &Wanted::default());
         assert!(matches!(found, Err(Judgement::Refused(_))), "{name}: {found:?}");
     }
 }

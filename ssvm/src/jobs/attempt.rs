@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use sluice_api::types::ImageFormat;
 use tokio::sync::mpsc;
 
 use super::failure::Failure;
 use super::import::{End, Worker, stopped};
+use super::reading::Reading;
 use super::record::{Record, State};
 use super::report::Phase;
+use crate::checksum::Checksum;
 use crate::fetch::{Address, Download, FetchError, Validator};
 use crate::image::Wanted;
-use crate::pass::{self, Durable, Feed, PassError, Passed, Plan, Restart};
-use crate::slice::{Source, SourceUrl, What};
+use crate::pass::{self, Durable, Feed, PassError, Passed, Plan, Restart, Terms};
+use crate::slice::{Job, Limits, Source, SourceUrl, What};
 use crate::store::Workspace;
 
 /// Bytes handed to a pass at once.
@@ -42,7 +45,15 @@ type Noted = Arc<Mutex<Record>>;
 pub(super) struct Attempt<'a> {
     worker: &'a mut Worker,
     noted: Noted,
-    download: Option<Download>,
+    inflow: Inflow,
+}
+
+/// Where the bytes come from.
+enum Inflow {
+    /// They are all in the part.
+    Nowhere,
+    Download(Box<Download>),
+    Object(Reading),
 }
 
 impl<'a> Attempt<'a> {
@@ -54,22 +65,10 @@ impl<'a> Attempt<'a> {
             return Err(Trouble::End(End::Stopped));
         };
         let joined = taken > 0 && !marks.as_ref().is_some_and(Validator::tells);
-        let settings = worker.shared.settings();
-        let download = match source {
-            Source::Url(url) => Some(Download::new(
-                settings.fetcher,
-                address(url)?,
-                taken,
-                marks,
-                settings.limits.object_bytes,
-                checksum(worker).is_some(),
-            )),
-            // what is in a blob was put in its place before
-            Source::Upload | Source::SecretUrl(_) => None,
-        };
-        let plan = plan(worker, workspace, taken, restart);
+        let (inflow, checksum) = inflow(worker, source, taken, marks).await?;
+        let plan = Plan { checksum, ..plan(worker, workspace, taken, restart) };
         let noted = Arc::new(Mutex::new(worker.record.clone()));
-        let mut attempt = Attempt { worker, noted, download };
+        let mut attempt = Attempt { worker, noted, inflow };
         let result = attempt.passed(plan).await;
         let reached = attempt.noted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         attempt.worker.record = reached;
@@ -146,10 +145,21 @@ impl<'a> Attempt<'a> {
     /// The next bytes, however often the connection breaks.
     async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
         loop {
-            let Some(download) = &mut self.download else { return Ok(None) };
-            let next = tokio::select! {
-                next = download.next() => next,
-                () = stopped(&mut self.worker.stop) => return Err(Trouble::End(End::Stopped)),
+            let stopped = stopped(&mut self.worker.stop);
+            let next = match &mut self.inflow {
+                Inflow::Nowhere => return Ok(None),
+                Inflow::Download(download) => tokio::select! {
+                    next = download.next() => next,
+                    () = stopped => return Err(Trouble::End(End::Stopped)),
+                },
+                Inflow::Object(reading) => {
+                    let bytes = tokio::select! {
+                        bytes = reading.next() => bytes?,
+                        () = stopped => return Err(Trouble::End(End::Stopped)),
+                    };
+                    self.progress(bytes.as_ref().map_or(0, Bytes::len));
+                    return Ok(bytes);
+                }
             };
             match next {
                 Ok(bytes) => {
@@ -162,7 +172,14 @@ impl<'a> Attempt<'a> {
     }
 
     fn progress(&mut self, length: usize) {
-        let Some(download) = &self.download else { return };
+        let (total, resumable, now) = match &self.inflow {
+            Inflow::Nowhere => return,
+            Inflow::Download(download) => {
+                (download.total(), download.resumable(), download.marks().cloned())
+            }
+            // its record has the digest that all of it is compared with
+            Inflow::Object(reading) => (Some(reading.size()), true, Some(reading.marks())),
+        };
         let view = &self.worker.view;
         if self.worker.pauses.failed() > 0 {
             view.attempts.store(0, Ordering::Relaxed);
@@ -172,13 +189,13 @@ impl<'a> Attempt<'a> {
             view.set(Phase::Fetching);
         }
         view.fetched.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
-        view.set_total(download.total());
-        view.gauge.keep.store(download.resumable(), Ordering::Relaxed);
+        view.set_total(total);
+        view.gauge.keep.store(resumable, Ordering::Relaxed);
         let mut record = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Fetching { marks, .. } = &mut record.state
             && marks.is_none()
         {
-            *marks = download.marks().cloned();
+            *marks = now;
         }
     }
 
@@ -191,7 +208,7 @@ impl<'a> Attempt<'a> {
         if !error.worth_a_retry() {
             return Err(Trouble::End(End::Failed(failure)));
         }
-        if self.download.as_ref().is_some_and(Download::resumable) {
+        if matches!(&self.inflow, Inflow::Download(download) if download.resumable()) {
             return self.worker.rest(failure, error.retry_after()).await.map_err(Trouble::End);
         }
         Err(Trouble::Again(failure, error.retry_after()))
@@ -230,28 +247,76 @@ fn address(url: &SourceUrl) -> Result<Address, Trouble> {
     })
 }
 
-fn checksum(worker: &Worker) -> Option<crate::checksum::Checksum> {
-    match &worker.job.what {
-        What::Import { checksum, .. } => checksum.clone(),
-        What::Delete { .. } => None,
+/// What an import says of itself: its checksum and the most bytes of it.
+fn said(job: &Job) -> (Option<Checksum>, Option<u64>) {
+    match &job.what {
+        What::Import { checksum, most_bytes, .. } => (checksum.clone(), *most_bytes),
+        What::Delete { .. } => (None, None),
+    }
+}
+
+/// What the image of a job has to be.
+pub(super) fn wanted(job: &Job, limits: &Limits) -> Wanted {
+    let (format, parent) = match &job.what {
+        What::Import { format, parent, place, .. } => {
+            let parent = parent.as_ref().and_then(|parent| place.sibling(parent));
+            (*format, parent.map(|parent| parent.file(ImageFormat::Qcow2)))
+        }
+        What::Delete { .. } => (None, None),
+    };
+    Wanted { format, most_virtual: Some(limits.virtual_bytes), parent }
+}
+
+/// What a file that stands at its place already has to be.
+pub(super) fn terms(job: &Job, limits: &Limits) -> Terms {
+    let (checksum, most) = said(job);
+    let most = limits.object_bytes.min(most.unwrap_or(u64::MAX));
+    Terms { wanted: wanted(job, limits), checksum, most }
+}
+
+/// Where the bytes come from, and what all of them must hash to.
+async fn inflow(
+    worker: &mut Worker,
+    source: &Source,
+    taken: u64,
+    marks: Option<Validator>,
+) -> Result<(Inflow, Option<Checksum>), Trouble> {
+    let (checksum, _) = said(&worker.job);
+    match source {
+        Source::Url(url) => {
+            let settings = worker.shared.settings();
+            let (fetcher, most) = (settings.fetcher, settings.limits.object_bytes);
+            let trusting = checksum.is_some();
+            let download = Download::new(fetcher, address(url)?, taken, marks, most, trusting);
+            Ok((Inflow::Download(Box::new(download)), checksum))
+        }
+        Source::Object { store, place } => {
+            let reading = Reading::open(worker, store, place, taken).await?;
+            if marks.is_some_and(|marks| marks != reading.marks()) {
+                let code = "changed".to_owned();
+                let reason = format!("{place} on store {store} is another object now");
+                return Err(Trouble::FromStart(Failure { code, reason, retry: true }));
+            }
+            let checksum = checksum.or_else(|| reading.sha256());
+            Ok((Inflow::Object(reading), checksum))
+        }
+        // what is in a blob was put in its place before; what is in place is not fetched
+        Source::Upload | Source::SecretUrl(_) | Source::InPlace => Ok((Inflow::Nowhere, checksum)),
     }
 }
 
 fn plan(worker: &Worker, workspace: Workspace, taken: u64, restart: Option<Box<Restart>>) -> Plan {
     let limits = worker.shared.settings().limits;
-    let format = match &worker.job.what {
-        What::Import { format, .. } => *format,
-        What::Delete { .. } => None,
-    };
+    let (checksum, most) = said(&worker.job);
     Plan {
         workspace,
         source: worker.record.source_part(),
         unpacked: worker.record.unpacked_part(),
         taken: if restart.is_some() { 0 } else { taken },
         restart,
-        wanted: Wanted { format, most_virtual: Some(limits.virtual_bytes) },
-        checksum: checksum(worker),
-        most: limits.object_bytes,
+        wanted: wanted(&worker.job, &limits),
+        checksum,
+        most: limits.object_bytes.min(most.unwrap_or(u64::MAX)),
         unpack_bytes: limits.unpack_bytes,
         checkpoint_bytes: limits.checkpoint_bytes,
         gauge: Arc::clone(&worker.view.gauge),

@@ -17,7 +17,7 @@ use super::shared::{Settings, Shared};
 use super::stores::{Entry, Health};
 use super::upload::Upload;
 use crate::disk::Disk;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, store_client};
 use crate::slice::{Job, Place, Source, StorageSlice, What};
 use crate::store::{Manifest, Opened, StoreError};
 
@@ -63,15 +63,16 @@ impl Engine {
 
     /// Whether [`Engine::apply`] of `slice` can succeed.
     pub fn check(slice: &StorageSlice) -> Result<(), String> {
-        Fetcher::new(slice).map(|_| ())
+        store_client(slice).and_then(|_| Fetcher::new(slice)).map(|_| ())
     }
 
     /// Brings `slice` into force: its jobs run, others end. An error leaves what was.
     pub async fn apply(&self, slice: &StorageSlice) -> Result<(), String> {
         let fetcher = Fetcher::new(slice)?;
+        let client = store_client(slice)?;
         let records = self.records().map_err(|error| super::failure::chain(&error))?;
         self.shared.set(Settings { limits: slice.limits.clone(), fetcher });
-        self.shared.stores.set(&slice.owner, &slice.stores);
+        self.shared.stores.set(slice, &client);
         // an old task must be gone before another works on its parts
         let mut old = BTreeMap::new();
         for (id, view, task) in self.end_others(&slice.jobs) {
@@ -199,6 +200,16 @@ impl Engine {
     /// Opens an object for reading.
     pub async fn open(&self, store: &ObjectId, place: Place) -> Result<Opened, StoreError> {
         self.shared.stores.get(store)?.ask(move |store| store.open(&place)).await
+    }
+
+    /// An address of an object itself that is good for `seconds`.
+    pub async fn address(
+        &self,
+        store: &ObjectId,
+        place: Place,
+        seconds: u32,
+    ) -> Result<String, StoreError> {
+        self.shared.stores.get(store)?.ask(move |store| store.address(&place, seconds)).await
     }
 
     /// What is known of an object.

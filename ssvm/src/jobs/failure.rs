@@ -44,6 +44,10 @@ impl From<&PassError> for Failure {
 
 impl From<&StoreError> for Failure {
     fn from(error: &StoreError) -> Self {
+        // the image is to blame, not the store
+        if let StoreError::Refused { source, .. } = error {
+            return Self::from(&**source);
+        }
         Self::new(error.code(), error, error.worth_a_retry())
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sluice_api::types::ObjectId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,6 +16,7 @@ use super::report::{Phase, View};
 use super::shared::Shared;
 use super::upload::Upload;
 use crate::fetch::Validator;
+use crate::image::Format;
 use crate::pass::Passed;
 use crate::slice::{Job, Source, What};
 use crate::store::{Manifest, Origin, Store, StoreError};
@@ -102,6 +104,7 @@ impl Worker {
     async fn work(&mut self) -> Result<Option<Box<Manifest>>, End> {
         match self.job.what.clone() {
             What::Delete { .. } => self.delete().await.map(|()| None),
+            What::Import { source: Source::InPlace, .. } => self.adopt().await.map(Some),
             What::Import { source, .. } => self.import(&source).await.map(Some),
         }
     }
@@ -118,12 +121,14 @@ impl Worker {
             if self.upload.is_none() {
                 self.keep().map_err(End::Failed)?;
             }
-            self.place_is_free().await?;
+            if let Some(made) = self.made_before().await? {
+                return Ok(made);
+            }
             self.uploaded().await?;
             let turn = self.turn().await?;
             let passed = self.fetch(source).await?;
             drop(turn);
-            let manifest = Box::new(self.manifest(source, &passed));
+            let manifest = Box::new(self.manifest(&passed));
             self.record.state = State::Placing { part: passed.part, manifest };
             while let Err(failure) = self.keep() {
                 self.rest_for_ever(failure).await?;
@@ -133,20 +138,113 @@ impl Worker {
             return Err(End::Stopped);
         };
         self.view.set(Phase::Placing);
+        self.send(&part, &manifest).await?;
         let what = manifest.clone();
         self.of_store(move |store| store.publish(&part, &what)).await?;
         Ok(manifest)
     }
 
-    /// Before gigabytes are fetched for nothing.
-    async fn place_is_free(&mut self) -> Result<(), End> {
-        let place = self.job.place().clone();
-        self.of_store(move |store| match store.find(&place) {
-            Ok(_) => Err(StoreError::Exists { store: store.id().clone(), place: place.clone() }),
-            Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(other) => Err(other),
+    /// Before gigabytes are fetched for nothing: the parent is there, and at the place nothing or what this very job made, of
+    /// which the journal knows no more.
+    async fn made_before(&mut self) -> Result<Option<Box<Manifest>>, End> {
+        let (place, job) = (self.job.place().clone(), self.job.id.clone());
+        let parent = self.parent().and_then(|parent| place.sibling(&parent));
+        let from = self.from();
+        self.of_store(move |store| match (store.find(&place), &parent) {
+            (Ok(found), _) if found.origin.job == job && found.origin.from == from => {
+                Ok(Some(Box::new(found)))
+            }
+            (Ok(_), _) => {
+                Err(StoreError::Exists { store: store.id().clone(), place: place.clone() })
+            }
+            (Err(StoreError::NotFound { .. }), Some(parent)) => store.find(parent).map(|_| None),
+            (Err(StoreError::NotFound { .. }), None) => Ok(None),
+            (Err(other), _) => Err(other),
         })
         .await
+    }
+
+    /// Where the image comes from, as its record says it.
+    fn from(&self) -> String {
+        match &self.job.what {
+            What::Delete { .. } => String::new(),
+            What::Import { source, .. } => match source {
+                Source::Url(url) => url.to_string(),
+                Source::SecretUrl(digest) => digest.to_string(),
+                Source::Upload => "upload".to_owned(),
+                Source::Object { store, place } => format!("{store}:{place}"),
+                Source::InPlace => "in place".to_owned(),
+            },
+        }
+    }
+
+    /// The format that the job asks for, and whether it is to have a parent.
+    pub(super) fn asked(&self) -> (Option<Format>, bool) {
+        match &self.job.what {
+            What::Import { format, parent, .. } => (*format, parent.is_some()),
+            What::Delete { .. } => (None, false),
+        }
+    }
+
+    fn parent(&self) -> Option<ObjectId> {
+        match &self.job.what {
+            What::Import { parent, .. } => parent.clone(),
+            What::Delete { .. } => None,
+        }
+    }
+
+    /// Brings the finished part to where it will stand, however long the store is away.
+    async fn send(&mut self, part: &str, manifest: &Manifest) -> Result<(), End> {
+        let (view, stop) = (Arc::clone(&self.view), self.stop.clone());
+        let (part, manifest) = (part.to_owned(), manifest.clone());
+        self.at_length("sending an object", Phase::Placing, move |store| {
+            store.send(&part, &manifest, &|sent| {
+                view.sent.store(sent, Ordering::Relaxed);
+                !*stop.borrow()
+            })
+        })
+        .await
+    }
+
+    /// Takes over what stands at its place already.
+    async fn adopt(&mut self) -> Result<Box<Manifest>, End> {
+        let turn = self.turn().await?;
+        let settings = self.shared.settings();
+        let terms = super::attempt::terms(&self.job, &settings.limits);
+        let (view, stop) = (Arc::clone(&self.view), self.stop.clone());
+        let (place, job) = (self.job.place().clone(), self.job.id.clone());
+        let adopted = self.at_length("reading an object", Phase::Fetching, move |store| {
+            store.adopt(&place, &job, &terms, &|read| {
+                view.gauge.taken.store(read, Ordering::Relaxed);
+                !*stop.borrow()
+            })
+        });
+        let manifest = adopted.await?;
+        drop(turn);
+        Ok(Box::new(manifest))
+    }
+
+    /// Has the store do what takes as long as an image's bytes take, however long it is away.
+    async fn at_length<T: Send + 'static>(
+        &mut self,
+        what: &'static str,
+        phase: Phase,
+        work: impl Fn(&dyn Store) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, End> {
+        loop {
+            self.view.set(phase.clone());
+            let outcome = match self.shared.stores.get(self.job.store()) {
+                Ok(entry) => entry.work(what, work.clone()).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(done) => return Ok(done),
+                Err(error) if error.worth_a_retry() => {
+                    self.rest_for_ever(Failure::from(&error)).await?;
+                }
+                Err(error) => return Err(End::Failed(Failure::from(&error))),
+            }
+        }
     }
 
     /// Waits for the last byte of an upload; at once when there is none.
@@ -193,12 +291,7 @@ impl Worker {
         }
     }
 
-    fn manifest(&self, source: &Source, passed: &Passed) -> Manifest {
-        let from = match source {
-            Source::Url(url) => url.to_string(),
-            Source::SecretUrl(digest) => digest.to_string(),
-            Source::Upload => "upload".to_owned(),
-        };
+    fn manifest(&self, passed: &Passed) -> Manifest {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Manifest {
             place: self.job.place().clone(),
@@ -208,12 +301,13 @@ impl Worker {
             sha512: passed.sha512.clone(),
             origin: Origin {
                 job: self.job.id.clone(),
-                from,
+                from: self.from(),
                 size: passed.source_size,
                 digest: passed.source_digest.clone(),
                 compression: passed.compression,
             },
             made: now.as_secs(),
+            parent: self.parent(),
         }
     }
 

@@ -10,6 +10,7 @@ mod failure;
 mod import;
 mod journal;
 mod pause;
+mod reading;
 mod record;
 mod report;
 mod shared;

@@ -10,7 +10,7 @@ use sluice_api::types::ObjectId;
 use super::failure::Failure;
 use super::stores::{Entry, Health};
 use crate::pass::Gauge;
-use crate::store::Manifest;
+use crate::store::{Manifest, Space};
 
 /// The whole report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -57,6 +57,8 @@ pub struct JobReport {
     pub image: u64,
     /// Bytes written to the store, holes left out.
     pub written: u64,
+    /// Bytes sent on to an object store.
+    pub sent: u64,
     /// Bytes fetched since this process started, those fetched twice included.
     pub fetched: u64,
     /// Attempts without progress so far.
@@ -95,6 +97,7 @@ pub(super) struct View {
     pub(super) gauge: Arc<Gauge>,
     pub(super) fetched: AtomicU64,
     pub(super) attempts: AtomicU32,
+    pub(super) sent: AtomicU64,
     /// Length of the source; 0: not known.
     total: AtomicU64,
     phase: Mutex<Phase>,
@@ -106,6 +109,7 @@ impl View {
             gauge: Arc::default(),
             fetched: AtomicU64::new(0),
             attempts: AtomicU32::new(0),
+            sent: AtomicU64::new(0),
             total: AtomicU64::new(0),
             phase: Mutex::new(phase),
         }
@@ -142,6 +146,7 @@ impl View {
             total: Some(count(&self.total)).filter(|total| *total > 0),
             image: count(&self.gauge.image),
             written: count(&self.gauge.written),
+            sent: count(&self.sent),
             fetched: count(&self.fetched),
             attempts: self.attempts.load(Ordering::Relaxed),
             object,
@@ -154,7 +159,10 @@ impl View {
 pub(super) fn of_store(id: ObjectId, entry: &Entry) -> StoreReport {
     let (state, space, failure) = match entry.health() {
         Health::Unknown => ("unknown", None, None),
-        Health::Ready(space) => ("ready", Some(space), None),
+        // one without a bound has no room to tell of
+        Health::Ready(space) => {
+            ("ready", Some(space).filter(|space| *space != Space::UNBOUNDED), None)
+        }
         Health::Broken(failure) => ("broken", None, Some(failure)),
     };
     StoreReport {

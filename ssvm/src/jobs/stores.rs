@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 
 use super::failure::Failure;
 use crate::disk::Disk;
-use crate::slice::{StoreKind, StoreSlice};
-use crate::store::{DirectoryStore, Known, Space, Store, StoreError};
+use crate::slice::{StorageSlice, StoreKind, StoreSlice};
+use crate::store::{BucketStore, DirectoryStore, Known, Space, Store, StoreError};
 
 /// How long a store has for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,8 @@ pub(super) enum Health {
 /// A store and what is known of it.
 pub(super) struct Entry {
     slice: StoreSlice,
+    /// What stands in front of it.
+    staging: Option<StoreSlice>,
     store: Arc<dyn Store>,
     health: Mutex<Health>,
     places: Arc<Semaphore>,
@@ -60,6 +62,25 @@ impl Entry {
             Ok(Some(answer)) => answer,
             _ => Err(silent()),
         }
+    }
+
+    /// Whether it is the store `one` of `all`.
+    fn is(&self, one: &StoreSlice, all: &StorageSlice) -> bool {
+        self.slice == *one && self.staging == staging(all, one)
+    }
+
+    /// Has the store do what takes as long as an image's bytes take.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(&self.store);
+        let task = tokio::task::spawn_blocking(move || work(&*store));
+        task.await.unwrap_or_else(|error| {
+            let store = self.slice.id.clone();
+            Err(StoreError::Io { store, what, source: std::io::Error::other(error) })
+        })
     }
 
     /// The store itself is asked, on the caller's own thread: is it there, and has it room?
@@ -102,6 +123,12 @@ impl Entry {
     }
 }
 
+/// What stands in front of an object store.
+fn staging(all: &StorageSlice, one: &StoreSlice) -> Option<StoreSlice> {
+    let StoreKind::Bucket { staging, .. } = &one.kind else { return None };
+    all.stores.iter().find(|store| store.id == *staging).cloned()
+}
+
 /// All of them.
 pub(super) struct Stores {
     disk: Arc<dyn Disk>,
@@ -114,27 +141,40 @@ impl Stores {
         Self { disk, known, entries: RwLock::default() }
     }
 
-    /// From now on these; what did not change stays as it is.
-    pub(super) fn set(&self, owner: &ObjectId, slices: &[StoreSlice]) {
+    /// From now on those of `slice`; what did not change stays as it is. Object stores are spoken to by `client`.
+    pub(super) fn set(&self, slice: &StorageSlice, client: &reqwest::Client) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let kept =
-            |slice: &StoreSlice| entries.get(&slice.id).filter(|e| e.slice == *slice).cloned();
-        let of =
-            |slice: &StoreSlice| kept(slice).unwrap_or_else(|| Arc::new(self.make(owner, slice)));
-        *entries = slices.iter().map(|slice| (slice.id.clone(), of(slice))).collect();
+        let mut all = BTreeMap::new();
+        for one in &slice.stores {
+            let kept = entries.get(&one.id).filter(|entry| entry.is(one, slice)).cloned();
+            // what no store can be made of was refused before
+            if let Some(entry) = kept.or_else(|| self.make(slice, one, client).map(Arc::new)) {
+                all.insert(one.id.clone(), entry);
+            }
+        }
+        *entries = all;
     }
 
-    fn make(&self, owner: &ObjectId, slice: &StoreSlice) -> Entry {
-        let store: Arc<dyn Store> = match slice.kind {
-            StoreKind::Directory { .. } => Arc::new(DirectoryStore::new(
-                slice.clone(),
-                Arc::clone(&self.disk),
-                Arc::clone(&self.known),
-                owner.clone(),
-            )),
+    fn make(
+        &self,
+        all: &StorageSlice,
+        one: &StoreSlice,
+        client: &reqwest::Client,
+    ) -> Option<Entry> {
+        let directory = |slice: &StoreSlice| {
+            let (disk, known) = (Arc::clone(&self.disk), Arc::clone(&self.known));
+            DirectoryStore::new(slice.clone(), disk, known, all.owner.clone())
         };
-        let health = Mutex::new(Health::Unknown);
-        Entry { slice: slice.clone(), store, health, places: Arc::new(Semaphore::new(WAITING)) }
+        let staging = staging(all, one);
+        let store: Arc<dyn Store> = match &staging {
+            None => Arc::new(directory(one)?),
+            Some(staging) => {
+                let (staging, known) = (directory(staging)?, Arc::clone(&self.known));
+                Arc::new(BucketStore::new(one.clone(), staging, known, client.clone())?)
+            }
+        };
+        let (health, places) = (Mutex::new(Health::Unknown), Arc::new(Semaphore::new(WAITING)));
+        Some(Entry { slice: one.clone(), staging, store, health, places })
     }
 
     /// The store `id`.

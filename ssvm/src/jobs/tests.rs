@@ -107,7 +107,7 @@ async fn an_upload_becomes_an_object_and_stays_done() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_done_and_taken_away_is_another_job_when_it_comes_again() {
+async fn a_job_that_was_done_and_taken_away_finds_what_it_made_when_it_comes_again() {
     let world = World::new();
     let jobs = [job("j-1", "web")];
     let engine = world.engine(&jobs).await;
@@ -117,8 +117,10 @@ async fn a_job_that_was_done_and_taken_away_is_another_job_when_it_comes_again()
     engine.apply(&slice(world.folder.path(), &[])).await.unwrap();
     assert!(!world.folder.path().join("journal/jobs/j-1.json").exists(), "it is forgotten at once");
     engine.apply(&slice(world.folder.path(), &jobs)).await.unwrap();
-    let failed = until(&engine, "j-1", "the end", |job| job.state == "failed").await;
-    assert_eq!(failed.failure.unwrap().code, "object-exists");
+    until(&engine, "j-1", "the end", |job| job.state == "done").await;
+    engine.apply(&slice(world.folder.path(), &[job("j-2", "web")])).await.unwrap();
+    let failed = until(&engine, "j-2", "the end", |job| job.state == "failed").await;
+    assert_eq!(failed.failure.unwrap().code, "object-exists", "it is not what another made");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::checksum::{HashFunction, Hasher};
 use crate::fetch::Validator;
 use crate::image::{self, Judgement, Wanted};
 use crate::pass::{Output, Partial, PassError};
-use crate::slice::{Job, What};
+use crate::slice::Job;
 use crate::store::StoreError;
 use crate::unpack;
 
@@ -117,11 +117,7 @@ pub struct Piece {
 
 impl Upload {
     pub(super) fn new(shared: Arc<Shared>, job: &Job, record: &Record, view: Arc<View>) -> Self {
-        let format = match &job.what {
-            What::Import { format, .. } => *format,
-            What::Delete { .. } => None,
-        };
-        let most_virtual = Some(shared.settings().limits.virtual_bytes);
+        let wanted = super::attempt::wanted(job, &shared.settings().limits);
         let state = position(record);
         view.set_total(state.length);
         let stage = match state.length {
@@ -131,7 +127,7 @@ impl Upload {
         Self {
             shared,
             store: job.store().clone(),
-            wanted: Wanted { format, most_virtual },
+            wanted,
             state: Mutex::new(record.clone()),
             view,
             stage: watch::Sender::new(stage),
@@ -218,7 +214,7 @@ impl Upload {
             }
         }
         let cut_off = intake.cut_off;
-        let reached = intake.finish(self.wanted).await;
+        let reached = intake.finish(self.wanted.clone()).await;
         let reached = match reached {
             Ok(reached) => reached,
             Err(UploadError::Refused(failure)) => {
@@ -326,7 +322,7 @@ impl Intake {
         }
         blocking(move || {
             output.sync()?;
-            look(&output, wanted)?;
+            look(&output, &wanted)?;
             Ok(output.length())
         })
         .await
@@ -334,7 +330,7 @@ impl Intake {
 }
 
 /// Judges the beginning of what is there; what is compressed shows itself later.
-fn look(output: &Output, wanted: Wanted) -> Result<(), PassError> {
+fn look(output: &Output, wanted: &Wanted) -> Result<(), PassError> {
     let length = output.length();
     let file = &**output.file();
     let mut head = [0; unpack::HEAD];

@@ -14,6 +14,7 @@ mod lanes;
 mod output;
 mod packed;
 mod partial;
+mod standing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,6 +31,7 @@ use crate::store::Workspace;
 use crate::unpack::{self, Compression};
 pub(crate) use output::Output;
 pub(crate) use partial::Partial;
+pub use standing::{Standing, Terms, judge};
 
 use lanes::{Digests, Lanes};
 use packed::{IMAGE, Packed};
@@ -323,7 +325,7 @@ impl Pass {
             return Ok(());
         }
         let so_far = Partial { file: &**output.file(), length, complete: false };
-        let judged = image::inspect(&so_far, self.plan.wanted);
+        let judged = image::inspect(&so_far, &self.plan.wanted);
         self.looks = LOOKS.iter().filter(|look| length >= **look).count();
         match judged {
             Ok(_) | Err(Judgement::NotYet) => Ok(()),
@@ -398,7 +400,7 @@ fn conclude(
 ) -> Result<Passed, PassError> {
     let size = output.complete()?;
     let whole = Partial { file: &**output.file(), length: size, complete: true };
-    let image = image::inspect(&whole, plan.wanted)?;
+    let image = image::inspect(&whole, &plan.wanted)?;
     output.sync()?;
     plan.gauge.written.fetch_max(output.written(), Ordering::Relaxed);
     Ok(Passed {

@@ -208,7 +208,7 @@ fn what_is_wrong_is_found() {
     let twice = zstd(&zstd(&samples::raw()));
     assert_eq!(code(fresh(), &twice), "compressed");
     let most_virtual = Some(samples::DISK - 1);
-    let wanted = Wanted { format: None, most_virtual };
+    let wanted = Wanted { most_virtual, ..Wanted::default() };
     assert_eq!(code(Plan { wanted, ..fresh() }, &samples::qcow2(3)), "virtual-size");
 }
 

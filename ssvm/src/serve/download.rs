@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ETAG, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
 };
 use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use base64::Engine as _;
@@ -47,11 +47,22 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Answer> {
     let held = desk.grants.to_download(&token)?;
-    let Permission::Download { store, place, file_name, most_downloads, bytes_per_second } =
-        held.grant.permission.clone()
+    let Permission::Download {
+        store,
+        place,
+        file_name,
+        most_downloads,
+        bytes_per_second,
+        redirect_seconds,
+    } = held.grant.permission.clone()
     else {
         return Err(Answer::nothing_here());
     };
+    if let Some(seconds) = redirect_seconds {
+        let address = desk.engine.address(&store, place, seconds).await;
+        let address = address.map_err(|error| refused(&error))?;
+        return onward(&held, most_downloads, &address);
+    }
     let opened = desk.engine.open(&store, place).await.map_err(|error| refused(&error))?;
     let tag = etag(&opened.manifest);
     if header(&headers, &IF_NONE_MATCH).is_some_and(|tags| tags.contains(&tag)) {
@@ -82,6 +93,16 @@ pub(super) async fn get(
     }
     tracing::info!(grant = %held.grant.id, first, length, "download begins");
     build(builder, body(opened, first, length, held, bytes_per_second))
+}
+
+/// To where the object store itself serves it.
+fn onward(held: &Held, most: Option<u64>, address: &str) -> Result<Response<Body>, Answer> {
+    if !held.meter.begin(most) {
+        return Err(Answer::new(410, "downloads-used-up", "the grant's downloads are used up"));
+    }
+    tracing::info!(grant = %held.grant.id, "download is sent on");
+    let builder = Response::builder().status(StatusCode::TEMPORARY_REDIRECT);
+    build(builder.header(LOCATION, address).header(CACHE_CONTROL, "no-store"), Body::empty())
 }
 
 fn described(manifest: &Manifest, name: &str, tag: &str) -> axum::http::response::Builder {

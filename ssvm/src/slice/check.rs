@@ -1,5 +1,7 @@
 //! What no configuration can hold but a slice written by hand can.
 
+use sluice_api::types::ObjectId;
+
 use super::{Source, StorageSlice, StoreKind, What};
 
 /// Everything that is wrong with `slice`: path and reason. Empty: it is sound. The rules of the configuration itself are the
@@ -10,9 +12,15 @@ pub fn check(slice: &StorageSlice) -> Vec<String> {
         found.push("journal: must be an absolute path".to_owned());
     }
     for (at, store) in slice.stores.iter().enumerate() {
-        let StoreKind::Directory { path, .. } = &store.kind;
-        if !path.is_absolute() {
-            found.push(format!("stores[{at}].kind.directory.path: must be an absolute path"));
+        match &store.kind {
+            StoreKind::Directory { path, .. } if !path.is_absolute() => {
+                found.push(format!("stores[{at}].kind.directory.path: must be an absolute path"));
+            }
+            StoreKind::Bucket { staging, .. } if !is_directory(slice, staging) => {
+                let reason = format!("{staging} is no directory that is written to");
+                found.push(format!("stores[{at}].kind.bucket.staging: {reason}"));
+            }
+            StoreKind::Directory { .. } | StoreKind::Bucket { .. } => {}
         }
         if slice.stores.iter().take(at).any(|other| other.id == store.id) {
             found.push(format!("stores[{at}].id: {} is there twice", store.id));
@@ -30,6 +38,12 @@ pub fn check(slice: &StorageSlice) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether images can be put together on the store `id`.
+fn is_directory(slice: &StorageSlice, id: &ObjectId) -> bool {
+    let store = slice.stores.iter().find(|store| store.id == *id);
+    store.is_some_and(|store| matches!(store.kind, StoreKind::Directory { .. }) && !store.read_only)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub use sluice_api::config::ssvm::{
     FetchPolicy, Grant, Job, Limits, Permission, Place, Source, What,
 };
 pub use sluice_api::types::{SourceUrl, TokenHash};
-pub use store::{StoreKind, StoreSlice};
+pub use store::{BucketService, StoreKind, StoreSlice};
 
 /// The storage service's part of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,11 +8,13 @@ use sluice_api::types::ObjectId;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::manifest::Manifest;
-use super::mark::{self, Known, Mark};
-use super::{Opened, Space, Store, Workspace, properties};
-use crate::disk::Disk;
-use crate::image::Format;
+use super::manifest::{self, Manifest, is_record};
+use super::mark::{self, Known, Mark, Verdict};
+use super::{Layers, Opened, Space, Store, Workspace, properties};
+use crate::convert::{Layer, MOST_LAYERS};
+use crate::disk::{Disk, File};
+use crate::image::{Format, Refusal, RefusalCode, Wanted};
+use crate::pass::{Terms, judge};
 use crate::slice::{Place, StoreKind, StoreSlice};
 
 /// What is ours on a store and no object.
@@ -29,19 +31,22 @@ pub struct DirectoryStore {
     owner: ObjectId,
     /// Held while the mark is looked at: a store that is seen for the first time is marked once.
     marking: Mutex<()>,
+    /// Held while a snapshot is published or deleted: a parent does not go while its child comes.
+    chains: Mutex<()>,
 }
 
 impl DirectoryStore {
     /// The store of `slice` on `disk`; `known` tells which stores were seen before, `owner` whose parts are ours. Touches
-    /// nothing yet.
+    /// nothing yet. None: the slice is of another kind.
     pub fn new(
         slice: StoreSlice,
         disk: Arc<dyn Disk>,
         known: Arc<dyn Known>,
         owner: ObjectId,
-    ) -> Self {
-        let StoreKind::Directory { path, filesystem } = slice.kind.clone();
-        Self { slice, root: path, filesystem, disk, known, owner, marking: Mutex::new(()) }
+    ) -> Option<Self> {
+        let StoreKind::Directory { path, filesystem } = slice.kind.clone() else { return None };
+        let (marking, chains) = (Mutex::new(()), Mutex::new(()));
+        Some(Self { slice, root: path, filesystem, disk, known, owner, marking, chains })
     }
 
     fn failed(&self, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {
@@ -59,21 +64,11 @@ impl DirectoryStore {
         self.right_filesystem()?;
         let _one = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.known.recall(&self.slice.id).map_err(self.failed("its memory"))?;
-        let found = mark::read(&*self.disk, &ours);
-        match (found.map_err(self.failed("reading its mark"))?, known) {
-            (Some(mark), _) if mark.store != self.slice.id => {
-                Err(self.gone(format!("it is marked as store {}", mark.store)))
-            }
-            (Some(mark), Some(known)) if mark.uuid != known => {
-                Err(self.gone("it has the mark of another store with the same id"))
-            }
-            (Some(_), Some(_)) => Ok(ours),
-            (Some(mark), None) => {
-                self.remember(mark.uuid)?;
-                Ok(ours)
-            }
-            (None, Some(_)) => Err(self.gone("it no longer has its mark; is it mounted?")),
-            (None, None) => self.begin(ours),
+        let found = mark::read(&*self.disk, &ours).map_err(self.failed("reading its mark"))?;
+        match mark::judge(&self.slice.id, found.as_ref(), known).map_err(|r| self.gone(r))? {
+            Verdict::Same => Ok(ours),
+            Verdict::Seen(uuid) => self.remember(uuid).map(|()| ours),
+            Verdict::Fresh => self.begin(ours),
         }
     }
 
@@ -149,11 +144,10 @@ impl DirectoryStore {
         let path = self.folder(place).join(place.manifest());
         let bytes = self.disk.read(&path).map_err(self.failed("reading a record"))?;
         let Some(bytes) = bytes else { return Ok(None) };
-        let read = serde_json::from_slice::<Manifest>(&bytes);
-        read.map(Some).map_err(|error| StoreError::Record {
+        manifest::read(&bytes).map(Some).map_err(|reason| StoreError::Record {
             store: self.slice.id.clone(),
             place: place.clone(),
-            reason: error.to_string(),
+            reason,
         })
     }
 
@@ -166,6 +160,62 @@ impl DirectoryStore {
 
     fn not_found(&self, place: &Place) -> StoreError {
         StoreError::NotFound { store: self.slice.id.clone(), place: place.clone() }
+    }
+
+    /// A folder of our own on the store for another purpose than parts; made if needed.
+    pub(super) fn own_folder(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let folder = self.writable()?.join(name);
+        self.disk.make_directory(&folder).map_err(self.failed("making a folder"))?;
+        Ok(folder)
+    }
+
+    /// The file system that it is on.
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk)
+    }
+
+    /// Where the part `name` is.
+    pub(super) fn part(&self, name: &str) -> Result<PathBuf, StoreError> {
+        Ok(self.parts(&self.writable()?).join(name))
+    }
+
+    /// A snapshot that is the difference to the one at `place`.
+    fn child(&self, place: &Place) -> Result<Option<Place>, StoreError> {
+        let Place::Snapshot { .. } = place else { return Ok(None) };
+        let folder = self.folder(place);
+        let names = self.disk.list(&folder).map_err(self.failed("listing a folder"))?;
+        for name in names.iter().filter(|name| is_record(name)) {
+            let bytes = self.disk.read(&folder.join(name));
+            let bytes = bytes.map_err(self.failed("reading a record"))?.unwrap_or_default();
+            // one that cannot be read may be of a child
+            let record = manifest::read(&bytes).map_err(|reason| StoreError::Record {
+                store: self.slice.id.clone(),
+                place: place.clone(),
+                reason: format!("{name}: {reason}"),
+            })?;
+            if record.parent.as_ref() == Some(place.name()) {
+                return Ok(Some(record.place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Compares an object with its record.
+    fn is_as_recorded(
+        &self,
+        manifest: &Manifest,
+        file: &Arc<dyn File>,
+        read: &dyn Fn(u64) -> bool,
+    ) -> Result<(), StoreError> {
+        let parent = manifest.parent_place().map(|parent| parent.file(Format::Qcow2));
+        let wanted = Wanted { format: Some(manifest.format()), most_virtual: None, parent };
+        let checksum = format!("sha256:{}", manifest.sha256).parse().ok();
+        let terms = Terms { wanted, checksum, most: u64::MAX };
+        judge(file, &terms, read).map(drop).map_err(|error| StoreError::Refused {
+            store: self.slice.id.clone(),
+            place: manifest.place.clone(),
+            source: Box::new(error),
+        })
     }
 
     /// Whether the object of `manifest` is at its place already, from before a crash.
@@ -216,7 +266,11 @@ impl Store for DirectoryStore {
     }
 
     fn publish(&self, part: &str, manifest: &Manifest) -> Result<(), StoreError> {
-        let part = self.parts(&self.writable()?).join(part);
+        let part = self.part(part)?;
+        let _chain = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parent) = manifest.parent_place() {
+            self.find(&parent)?;
+        }
         let folder = self.folder(&manifest.place);
         self.disk.make_directory(&folder).map_err(self.failed("making a folder"))?;
         if !self.there_already(manifest)? {
@@ -233,6 +287,59 @@ impl Store for DirectoryStore {
             self.disk.replace(&path, text.as_bytes()).map_err(self.failed("writing a record"))?;
         }
         Ok(())
+    }
+
+    fn layers(&self, place: &Place, read: &dyn Fn(u64) -> bool) -> Result<Layers, StoreError> {
+        let (mut files, mut next) = (Vec::new(), Some(place.clone()));
+        let mut top = None;
+        while let Some(place) = next {
+            let Opened { manifest, file, name } = self.open(&place)?;
+            self.is_as_recorded(&manifest, &file, read)?;
+            let path = self.folder(&place).join(name);
+            files.push(Layer { path, format: manifest.format() });
+            // a record that names itself would never end
+            next = manifest.parent_place().filter(|_| files.len() <= MOST_LAYERS);
+            top.get_or_insert(manifest);
+        }
+        let manifest = top.ok_or_else(|| self.not_found(place))?;
+        Ok(Layers { manifest, files })
+    }
+
+    fn adopt(
+        &self,
+        place: &Place,
+        job: &ObjectId,
+        terms: &Terms,
+        read: &dyn Fn(u64) -> bool,
+    ) -> Result<Manifest, StoreError> {
+        self.writable()?;
+        match self.find(place) {
+            Err(StoreError::NotFound { .. }) => {}
+            known => return known,
+        }
+        let mut names = self.files(place)?;
+        let (Some(name), true) = (names.pop(), names.is_empty()) else {
+            return Err(self.not_found(place));
+        };
+        let folder = self.folder(place);
+        let file = self.disk.open(&folder.join(&name)).map_err(self.failed("opening an object"))?;
+        let refused = |error| StoreError::Refused {
+            store: self.slice.id.clone(),
+            place: place.clone(),
+            source: Box::new(error),
+        };
+        let standing = judge(&file, terms, read).map_err(refused)?;
+        let manifest = Manifest::of_standing(place, job, standing);
+        if manifest.file() != name {
+            let detail = format!("{name} is of format {}", manifest.format());
+            let refusal = Refusal::new(RefusalCode::FormatMismatch, detail);
+            return Err(refused(refusal.into()));
+        }
+        let record = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other);
+        let written =
+            record.and_then(|record| self.disk.replace(&folder.join(place.manifest()), &record));
+        written.map_err(self.failed("writing a record"))?;
+        Ok(manifest)
     }
 
     fn find(&self, place: &Place) -> Result<Manifest, StoreError> {
@@ -252,6 +359,11 @@ impl Store for DirectoryStore {
 
     fn delete(&self, place: &Place) -> Result<(), StoreError> {
         self.writable()?;
+        let _chain = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(child) = self.child(place)? {
+            let (store, place) = (self.slice.id.clone(), place.clone());
+            return Err(StoreError::HasChild { store, place, child });
+        }
         let folder = self.folder(place);
         let properties = match place {
             Place::Template { .. } => vec!["template.properties".to_owned()],

@@ -5,6 +5,7 @@ use std::io;
 use sluice_api::types::ObjectId;
 use thiserror::Error;
 
+use crate::pass::PassError;
 use crate::slice::Place;
 
 /// A store did not do what was asked.
@@ -62,6 +63,39 @@ pub enum StoreError {
         /// Where.
         place: Place,
     },
+    /// Another object is the difference to it.
+    #[error("{child} is the difference to {place} on store {store}; delete that one first")]
+    HasChild {
+        /// Its id.
+        store: ObjectId,
+        /// Where.
+        place: Place,
+        /// The other one.
+        child: Place,
+    },
+    /// What stands at the place is not let in.
+    #[error("what stands at {place} on store {store} is not let in")]
+    Refused {
+        /// Its id.
+        store: ObjectId,
+        /// Where.
+        place: Place,
+        /// Why.
+        #[source]
+        source: Box<PassError>,
+    },
+    /// Its objects are no files, so nothing can be converted there.
+    #[error("objects of store {store} are no files; copy it to a store on files first")]
+    NoFiles {
+        /// Its id.
+        store: ObjectId,
+    },
+    /// Its bytes are at its place alone.
+    #[error("store {store} hands out no addresses of its own")]
+    NoAddress {
+        /// Its id.
+        store: ObjectId,
+    },
     /// The record of an object cannot be read.
     #[error("the record of {place} on store {store} cannot be read: {reason}")]
     Record {
@@ -87,13 +121,17 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same may succeed later.
-    pub const fn worth_a_retry(&self) -> bool {
+    pub fn worth_a_retry(&self) -> bool {
         match self {
+            Self::Refused { source, .. } => source.worth_a_retry(),
             Self::Gone { .. } | Self::Silent { .. } | Self::Full { .. } | Self::Io { .. } => true,
             Self::Unknown { .. }
             | Self::ReadOnly { .. }
             | Self::NotFound { .. }
             | Self::Exists { .. }
+            | Self::HasChild { .. }
+            | Self::NoAddress { .. }
+            | Self::NoFiles { .. }
             | Self::Record { .. } => false,
         }
     }
@@ -108,6 +146,10 @@ impl StoreError {
             Self::Full { .. } => "store-full",
             Self::NotFound { .. } => "object-not-found",
             Self::Exists { .. } => "object-exists",
+            Self::HasChild { .. } => "object-has-child",
+            Self::NoAddress { .. } => "store-no-address",
+            Self::NoFiles { .. } => "store-no-files",
+            Self::Refused { .. } => "object-refused",
             Self::Record { .. } => "object-record",
             Self::Io { .. } => "store-io",
         }

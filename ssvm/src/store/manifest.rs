@@ -1,10 +1,13 @@
 //! Our record of an object, beside it on the store.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 use sluice_api::types::ObjectId;
 
 use crate::checksum::Checksum;
 use crate::image::{Format, Inspection};
+use crate::pass::Standing;
 use crate::slice::Place;
 use crate::unpack::Compression;
 
@@ -26,6 +29,9 @@ pub struct Manifest {
     pub origin: Origin,
     /// When it was complete, in seconds since 1970-01-01 UTC.
     pub made: u64,
+    /// Of a snapshot: the one of the same volume that it is the difference to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ObjectId>,
 }
 
 /// Where an object came from.
@@ -45,13 +51,45 @@ pub struct Origin {
 }
 
 impl Manifest {
+    /// The record of what stood at its place before.
+    pub(super) fn of_standing(place: &Place, job: &ObjectId, standing: Standing) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let Standing { image, size, sha256, sha512, digest } = standing;
+        let from = "in place".to_owned();
+        Self {
+            place: place.clone(),
+            image,
+            size,
+            sha256,
+            sha512,
+            origin: Origin { job: job.clone(), from, size, digest, compression: None },
+            made: now.as_secs(),
+            parent: None,
+        }
+    }
+
     /// The object's format.
     pub const fn format(&self) -> Format {
         self.image.format
+    }
+
+    /// Where its parent stands.
+    pub fn parent_place(&self) -> Option<Place> {
+        self.place.sibling(self.parent.as_ref()?)
     }
 
     /// Its file's name.
     pub fn file(&self) -> String {
         self.place.file(self.format())
     }
+}
+
+/// Reads a record; else why it is none.
+pub(super) fn read(bytes: &[u8]) -> Result<Manifest, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// Whether a file of this name is a record.
+pub(super) fn is_record(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".sluice.json")
 }

@@ -27,6 +27,37 @@ pub trait Known: Send + Sync {
     fn remember(&self, store: &ObjectId, mark: Uuid) -> std::io::Result<()>;
 }
 
+/// What a mark says of the store that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the one that was meant.
+    Same,
+    /// It is, and was not seen before: its mark is to be remembered.
+    Seen(Uuid),
+    /// It was never marked.
+    Fresh,
+}
+
+/// Whether the store with the mark `found` is `store`, whose mark was `known`; else why it is not.
+pub(super) fn judge(
+    store: &ObjectId,
+    found: Option<&Mark>,
+    known: Option<Uuid>,
+) -> Result<Verdict, String> {
+    match (found, known) {
+        (Some(mark), _) if mark.store != *store => {
+            Err(format!("it is marked as store {}", mark.store))
+        }
+        (Some(mark), Some(known)) if mark.uuid != known => {
+            Err("it has the mark of another store with the same id".to_owned())
+        }
+        (Some(_), Some(_)) => Ok(Verdict::Same),
+        (Some(mark), None) => Ok(Verdict::Seen(mark.uuid)),
+        (None, Some(_)) => Err("it no longer has its mark; is it mounted?".to_owned()),
+        (None, None) => Ok(Verdict::Fresh),
+    }
+}
+
 /// The mark in `folder`; none when there is none.
 pub(super) fn read(disk: &dyn Disk, folder: &Path) -> std::io::Result<Option<Mark>> {
     let Some(bytes) = disk.read(&folder.join(MARK))? else { return Ok(None) };

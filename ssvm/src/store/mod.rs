@@ -6,12 +6,14 @@
 //!
 //! All of it may block for as long as a file server takes; the callers keep it off the threads that answer others.
 
+mod bucket;
 mod directory;
 mod error;
 mod manifest;
 mod mark;
 mod properties;
 
+pub use bucket::BucketStore;
 pub use directory::DirectoryStore;
 pub use error::StoreError;
 pub use manifest::{Manifest, Origin};
@@ -23,7 +25,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use sluice_api::types::ObjectId;
 
+use crate::convert::Layer;
 use crate::disk::{Disk, File};
+use crate::pass::Terms;
 use crate::slice::Place;
 
 /// How much room a store has, in bytes.
@@ -36,6 +40,9 @@ pub struct Space {
 }
 
 impl Space {
+    /// Of a store without a bound.
+    pub const UNBOUNDED: Self = Self { size: u64::MAX, free: u64::MAX };
+
     /// Whether more than `percent` of it are used.
     pub fn fuller_than(self, percent: u8) -> bool {
         let used = u128::from(self.size.saturating_sub(self.free));
@@ -62,6 +69,14 @@ pub struct Opened {
     pub name: String,
 }
 
+/// An object with what it is the difference to.
+pub struct Layers {
+    /// What is known of the object.
+    pub manifest: Manifest,
+    /// Its file, and those of its parents.
+    pub files: Vec<Layer>,
+}
+
 /// One store.
 pub trait Store: Send + Sync {
     /// Its id.
@@ -78,6 +93,26 @@ pub trait Store: Send + Sync {
     /// Removes our unfinished parts but those whose file name `keep` answers for.
     fn remove_parts(&self, keep: &dyn Fn(&str) -> bool) -> Result<(), StoreError>;
 
+    /// Brings the finished `part` to where it will stand, if that is elsewhere than in the workspace: it is not an object
+    /// before [`Store::publish`]. Takes as long as its bytes take; `sent` is told how many went, and asked whether to go on.
+    ///
+    /// Errors: another object is there; the store failed, or `sent` said no.
+    fn send(
+        &self,
+        _part: &str,
+        _manifest: &Manifest,
+        _sent: &dyn Fn(u64) -> bool,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// An address of the object itself that is good for `seconds`, whoever has it.
+    ///
+    /// Errors: the store hands out none; there is no such object.
+    fn address(&self, _place: &Place, _seconds: u32) -> Result<String, StoreError> {
+        Err(StoreError::NoAddress { store: self.id().clone() })
+    }
+
     /// Turns the finished `part` in the workspace into the object at `manifest.place`. Called again after a crash at any
     /// point of it, it completes what was begun.
     ///
@@ -89,6 +124,28 @@ pub trait Store: Send + Sync {
 
     /// Opens the object at `place`.
     fn open(&self, place: &Place) -> Result<Opened, StoreError>;
+
+    /// The files of the object at `place` and of its parents, in this order, after each was compared with its record; `read`
+    /// as for [`judge`](crate::pass::judge).
+    ///
+    /// Errors: one of them is not there, or not what its record says.
+    fn layers(&self, _place: &Place, _read: &dyn Fn(u64) -> bool) -> Result<Layers, StoreError> {
+        Err(StoreError::NoFiles { store: self.id().clone() })
+    }
+
+    /// Gives the file that stands at `place` a record of ours; one that has it is done already. `job` is who asks, `read` as
+    /// for [`judge`](crate::pass::judge).
+    ///
+    /// Errors: there is no such file, or it is not let in.
+    fn adopt(
+        &self,
+        place: &Place,
+        _job: &ObjectId,
+        _terms: &Terms,
+        _read: &dyn Fn(u64) -> bool,
+    ) -> Result<Manifest, StoreError> {
+        Err(StoreError::NotFound { store: self.id().clone(), place: place.clone() })
+    }
 
     /// Removes the object at `place` with all that belongs to it; what is not there is removed already, provided that the
     /// store itself is there.

@@ -48,7 +48,7 @@ impl World {
     }
 
     fn on(&self, disk: Arc<dyn Disk>, slice: StoreSlice) -> DirectoryStore {
-        DirectoryStore::new(slice, disk, self.memory.clone(), "s-1".parse().unwrap())
+        DirectoryStore::new(slice, disk, self.memory.clone(), "s-1".parse().unwrap()).unwrap()
     }
 
     fn store(&self) -> DirectoryStore {
@@ -107,6 +107,7 @@ fn manifest(job: &str) -> Manifest {
             compression: None,
         },
         made: 1,
+        parent: None,
     }
 }
 
@@ -326,4 +327,57 @@ fn deleting_is_completed_after_a_failure_at_any_point() {
         good += 1;
     }
     assert!(good >= 3, "{good} changes");
+}
+
+fn snapshot(name: &str) -> Place {
+    format!("snapshots/2/7/{name}").parse().unwrap()
+}
+
+/// A chain of three: what others are the difference to goes after them.
+#[test]
+fn a_parent_stays_for_as_long_as_it_has_a_child() {
+    let world = World::new();
+    let store = world.store();
+    for (name, parent) in [("s-1", None), ("s-2", Some("s-1")), ("s-3", Some("s-2"))] {
+        world.part(&store, name.as_bytes());
+        let parent = parent.map(|parent| parent.parse().unwrap());
+        let manifest = Manifest { place: snapshot(name), parent, ..manifest("j-1") };
+        store.publish("part", &manifest).unwrap();
+    }
+    for (name, child) in [("s-1", "s-2"), ("s-2", "s-3")] {
+        match store.delete(&snapshot(name)) {
+            Err(StoreError::HasChild { child: found, .. }) => assert_eq!(found, snapshot(child)),
+            other => panic!("{name}: {other:?}"),
+        }
+        assert!(store.find(&snapshot(name)).is_ok(), "{name} is still there");
+    }
+    for name in ["s-3", "s-2", "s-1"] {
+        store.delete(&snapshot(name)).unwrap();
+    }
+    assert_eq!(world.objects(), Vec::<String>::new());
+}
+
+#[test]
+fn a_child_does_not_come_without_its_parent() {
+    let world = World::new();
+    let store = world.store();
+    world.part(&store, b"child");
+    let parent = Some("s-1".parse().unwrap());
+    let orphan = Manifest { place: snapshot("s-2"), parent, ..manifest("j-1") };
+    let refused = store.publish("part", &orphan);
+    assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
+    assert_eq!(world.objects(), Vec::<String>::new());
+}
+
+/// A record that cannot be read may be of a child, so nothing goes.
+#[test]
+fn a_parent_stays_when_a_record_beside_it_is_damaged() {
+    let world = World::new();
+    let store = world.store();
+    world.part(&store, b"bytes");
+    store.publish("part", &Manifest { place: snapshot("s-1"), ..manifest("j-1") }).unwrap();
+    std::fs::write(world.path().join("snapshots/2/7/.s-2.sluice.json"), "{").unwrap();
+    let refused = store.delete(&snapshot("s-1"));
+    assert!(matches!(refused, Err(StoreError::Record { .. })), "{refused:?}");
+    assert!(store.find(&snapshot("s-1")).is_ok());
 }

@@ -5,8 +5,13 @@ pub mod boot;
 pub mod console;
 pub mod dhcp;
 pub mod dns;
+pub mod forward;
 pub mod lb;
+pub mod manager;
+pub mod metadata;
+pub mod rules;
 pub mod storage;
+pub mod vpn;
 
 use std::fmt;
 
@@ -69,11 +74,32 @@ pub fn all() -> Vec<Entry> {
         Entry { name: "console", what: "screens against websockify", run: console::run },
         Entry { name: "dhcp", what: "exchanges against Kea and dnsmasq", run: dhcp::run },
         Entry { name: "dns", what: "queries against dnsmasq and unbound", run: dns::run },
+        Entry {
+            name: "forward",
+            what: "a stream through packet rules against plain routing",
+            run: forward::run,
+        },
         Entry { name: "lb", what: "connections and requests against HAProxy", run: lb::run },
+        Entry { name: "rules", what: "packet rules against iptables-nft", run: rules::run },
+        Entry {
+            name: "manager",
+            what: "allocations against SKIP LOCKED, and a growing cloud",
+            run: manager::run,
+        },
+        Entry {
+            name: "metadata",
+            what: "requests against nginx, memory of the services",
+            run: metadata::run,
+        },
         Entry {
             name: "storage",
             what: "imports against curl, zstd and qemu-img",
             run: storage::run,
+        },
+        Entry {
+            name: "vpn",
+            what: "tunnels against forwarding and the daemons alone",
+            run: vpn::run,
         },
     ]
 }

@@ -187,7 +187,7 @@ fn fill(path: &PathBuf) -> Result<()> {
 fn nginx(ns: &Namespace, folder: &Path) -> Result<Process> {
     let root = folder.display();
     let config = format!(
-        "daemon off; worker_processes 1; error_log stderr; pid {root}/pid; user root;
+        "daemon off; master_process off; error_log stderr; pid {root}/pid; user root;
          events {{ worker_connections 64; }}
          http {{ access_log off; root {root}/web; sendfile on;
            client_body_temp_path {root}; proxy_temp_path {root}; fastcgi_temp_path {root};

@@ -25,5 +25,6 @@ async fn main() -> ExitCode {
     let Ok(body) = serde_json::to_vec(&config) else { return ExitCode::from(2) };
     let running = World::in_dir(Path::new(dir)).start(kernel, files).await;
     running.handle.push(body.into(), None).await;
+    running.connections_judged().await;
     ExitCode::SUCCESS
 }

@@ -95,6 +95,25 @@ pub async fn visit(shell: &dyn Shell, guest: &str) -> Result<String> {
     seen.map(str::to_owned).with_context(|| format!("{guest}: unexpected page {page:?}"))
 }
 
+/// Serves its own name at every path of a port.
+pub async fn serve(shell: &dyn Shell, guest: &str, port: u16) -> Result<()> {
+    let line = format!(
+        "cat > /run/nginx-{port}.conf <<'END'\n\
+         user root; pid /run/nginx-{port}.pid; error_log /run/nginx.log;\n\
+         events {{}}\n\
+         http {{ access_log off; server {{ listen {port}; default_type text/plain;\n\
+           location / {{ return 200 \"{guest}\\n\"; }} }} }}\nEND\nnginx -c /run/nginx-{port}.conf"
+    );
+    shell.done(guest, &line).await.map(drop)
+}
+
+/// What a page says; `None` when there is none.
+pub async fn page(shell: &dyn Shell, from: &str, at: &str) -> Result<Option<String>> {
+    let line = format!("curl -s --noproxy '*' --max-time 5 http://{at}/");
+    let output = shell.sh(from, &line).await?;
+    Ok(output.ok().then(|| output.stdout.trim().to_owned()))
+}
+
 /// Whether the guest reaches the outside page by its address.
 pub async fn reaches_outside(shell: &dyn Shell, guest: &str) -> Result<bool> {
     let line = format!("curl -s --noproxy '*' --max-time 5 http://{}/", internet::WEB_ADDRESS);

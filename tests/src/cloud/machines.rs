@@ -41,6 +41,10 @@ pub(super) fn lab(
     for guest in &view.guests {
         lab = lab.machine(guest.name.as_str(), host(view, guest)?);
     }
+    // what is behind a private gateway has the gateway's name
+    for gateway in &view.gateways {
+        lab = lab.host(gateway.name.as_str(), TRUNK, Some(gateway.vlan));
+    }
     let spec = lab.host(INTERNET, PUBLIC, None).build()?;
     Ok(spec)
 }

@@ -7,8 +7,10 @@
 pub mod guest;
 pub mod internet;
 mod machines;
+pub mod office;
 mod shell;
 pub mod single;
+pub mod web;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use sluice_lab::spec::{Firmware, LabSpec};
+use sluice_manager::kinds::private_gateway::PrivateGateway;
 use sluice_manager::model::view::{Appliance, ApplianceStatus, Guest, Network};
 
 use crate::manager::Manager;
@@ -32,6 +35,8 @@ pub struct View {
     pub guests: Vec<Guest>,
     /// System VMs.
     pub appliances: Vec<Appliance>,
+    /// Private gateways of VPCs.
+    pub gateways: Vec<PrivateGateway>,
 }
 
 /// A manager with a cloud in its store, and where the machines' files are.
@@ -64,6 +69,7 @@ impl Cloud {
             networks: self.manager.ask(["network", "list"])?,
             guests: self.manager.ask(["guest", "list"])?,
             appliances: ids,
+            gateways: self.manager.ask(["private-gateway", "list"])?,
         })
     }
 
@@ -77,6 +83,13 @@ impl Cloud {
         }
         let documents = |appliance: &Appliance| self.boot_document(appliance);
         machines::lab(name, &view, firmware, &documents)
+    }
+
+    /// A file beside the manager's, such as one that a command reads.
+    pub fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let file = self.folder.join(name);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
     }
 
     fn boot_document(&self, appliance: &Appliance) -> PathBuf {

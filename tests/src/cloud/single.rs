@@ -20,6 +20,8 @@ use crate::{faults, image};
 
 /// Name of the machine.
 pub const ROUTER: &str = "r-1";
+/// How long a configuration waits for its confirmation.
+const CONFIRM_S: u32 = 60;
 /// An agent that is up answers within this; one that is not is asked again.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -77,13 +79,16 @@ impl Single {
         }
     }
 
-    /// The way the manager does it: push, then confirm over a new connection.
+    /// The way the manager does it: push, then confirm over a new connection; one that brought no answer in time is
+    /// followed by another, as long as the configuration waits for it.
     pub async fn push_and_confirm(&self, config: &RouterDocument) -> Result<()> {
-        let answer = self.client.push_confirming(config, 60).await?;
+        let answer = self.client.push_confirming(config, CONFIRM_S).await?;
         if !matches!(answer, Answer::Applied { .. }) {
             bail!("{answer:#?}\n{}", self.lab.state().await);
         }
-        match self.client.confirm(config.generation).await? {
+        let confirm = || async { self.client.confirm(config.generation).await.ok() };
+        let bound = Duration::from_secs(CONFIRM_S.into());
+        match Wait::until_async(bound, "the confirmation's answer", confirm).await? {
             ConfirmAnswer::Committed { .. } => Ok(()),
             ConfirmAnswer::NotPending { current } => {
                 bail!("not pending, but {current:?}\n{}", self.lab.state().await)

@@ -32,7 +32,7 @@ pub async fn look(proxy: SocketAddr, grant: &str) -> Outcome {
     let connect = async || TcpStream::connect(proxy).await.unwrap();
     let (status, answer, cookie) = post(connect().await, proxy, "http", grant).await;
     assert_eq!(status, 200, "{answer}");
-    begin(connect().await, proxy, "http", grant, &cookie).await.0
+    begin(connect().await, &proxy.to_string(), "http", grant, &cookie).await.0
 }
 
 /// The same over TLS, trusting `authority`; the session goes on. The status and answer when the link was refused.
@@ -46,21 +46,21 @@ pub async fn look_securely(
     if status != 200 {
         return Err((status, answer));
     }
-    Ok(begin(connect().await, proxy, "https", grant, &cookie).await)
+    Ok(begin(connect().await, &proxy.to_string(), "https", grant, &cookie).await)
 }
 
-/// Begins the session of `grant` with the cookie that its token was exchanged for.
-async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+/// Begins the session of `grant` at `host` with the cookie that its token was exchanged for.
+pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    proxy: SocketAddr,
+    host: &str,
     scheme: &str,
     grant: &str,
     cookie: &str,
 ) -> (Outcome, WebSocketStream<S>) {
     let socket = scheme.replace("http", "ws");
-    let mut request = format!("{socket}://{proxy}/screen/{grant}").into_client_request().unwrap();
-    request.headers_mut().insert("host", proxy.to_string().parse().unwrap());
-    request.headers_mut().insert("origin", format!("{scheme}://{proxy}").parse().unwrap());
+    let mut request = format!("{socket}://{host}/screen/{grant}").into_client_request().unwrap();
+    request.headers_mut().insert("host", host.parse().unwrap());
+    request.headers_mut().insert("origin", format!("{scheme}://{host}").parse().unwrap());
     request.headers_mut().insert("cookie", cookie.parse().unwrap());
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
     let mut note = Value::Null;
@@ -101,12 +101,22 @@ pub async fn end<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// `POST session` with the token of `grant`: status, answer, cookie.
 pub async fn post(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     host: SocketAddr,
     scheme: &str,
     grant: &str,
 ) -> (u16, Value, String) {
-    let body = json!({ "token": token(grant) }).to_string();
+    post_token(stream, &host.to_string(), scheme, &token(grant)).await
+}
+
+/// `POST session` with a token: status, answer, cookie.
+pub async fn post_token(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    host: &str,
+    scheme: &str,
+    token: &str,
+) -> (u16, Value, String) {
+    let body = json!({ "token": token }).to_string();
     let head = format!(
         "POST /session HTTP/1.1\r\nHost: {host}\r\nOrigin: {scheme}://{host}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",

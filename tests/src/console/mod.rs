@@ -11,7 +11,9 @@
 pub mod certificates;
 pub mod client;
 pub mod cloud;
+pub mod lab;
 pub mod qemu;
+pub mod viewer;
 
 use std::time::Duration;
 

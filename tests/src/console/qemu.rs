@@ -43,12 +43,27 @@ impl Qemu {
         Self::start_at(None, "127.0.0.1", folder, servers)
     }
 
+    /// The same with a fixed keyboard layout such as `de`: viewers then say symbols instead of places of keys.
+    pub fn start_with_layout(folder: &Path, servers: &[Server<'_>], layout: &str) -> Self {
+        Self::launch(None, "127.0.0.1", folder, servers, &["-k", layout])
+    }
+
     /// The same, its VNC servers at `address` of a namespace.
     pub fn start_at(
         ns: Option<&Namespace>,
         address: &str,
         folder: &Path,
         servers: &[Server<'_>],
+    ) -> Self {
+        Self::launch(ns, address, folder, servers, &[])
+    }
+
+    fn launch(
+        ns: Option<&Namespace>,
+        address: &str,
+        folder: &Path,
+        servers: &[Server<'_>],
+        more: &[&str],
     ) -> Self {
         let image = folder.join("guest.img");
         fs::write(&image, boot_sector()).unwrap();
@@ -59,7 +74,17 @@ impl Qemu {
             command.args(["netns", "exec", ns.full_name(), "setpriv"]);
         }
         command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-accel", "tcg"]);
-        command.args(["-nodefaults", "-display", "none", "-m", "16", "-vga", "std", "-boot", "a"]);
+        command.args(more).args([
+            "-nodefaults",
+            "-display",
+            "none",
+            "-m",
+            "16",
+            "-vga",
+            "std",
+            "-boot",
+            "a",
+        ]);
         command.arg("-drive").arg(format!("if=floppy,format=raw,file={}", image.display()));
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
         for (number, server) in servers.iter().enumerate() {
@@ -165,7 +190,7 @@ fn vnc(command: &mut Command, address: &str, folder: &Path, number: usize, serve
 }
 
 /// Text mode, the greeting, then each key as the BIOS reads it.
-fn boot_sector() -> Vec<u8> {
+pub fn boot_sector() -> Vec<u8> {
     let mut code = vec![
         0xfc, // cld
         0x31, 0xc0, 0x8e, 0xd8, // ds = 0

@@ -10,38 +10,71 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sluice_lab::daemon::{Client, DaemonError};
 
-use super::LAB;
 use super::script::Stage;
+use super::{LAB, Options, Scene};
 
 fn note(folder: &Path) -> PathBuf {
     folder.join("manager.pid")
 }
 
 /// Leaves lab and manager running and says how to look around.
-pub(super) fn leave(folder: &Path, stage: Stage) -> Result<()> {
+pub(super) fn leave(options: &Options, stage: Stage) -> Result<()> {
     let url = stage.cloud.manager.url();
+    let token = stage.cloud.manager.token_file.clone();
     let pid = stage.cloud.manager.leave().context("the manager has ended")?;
-    fs::write(note(folder), pid.to_string())?;
+    fs::write(note(&options.folder), pid.to_string())?;
     println!("\nEverything is still up. Look around:\n");
     let command = crate::bin("sluice");
     println!("  export SLUICE_MANAGER={url}");
+    println!("  export SLUICE_TOKEN_FILE={}", token.display());
     println!("  alias sluice={}", command.display());
-    for (line, what) in LINES {
+    let own = match options.scene {
+        Scene::Network => NETWORK,
+        Scene::Console => CONSOLE,
+        Scene::Storage => STORAGE,
+        Scene::Vpc | Scene::Lb | Scene::Vpn => ROUTER,
+    };
+    for (line, what) in own.iter().chain(LINES) {
         println!("  {line:<52} # {what}");
     }
     Ok(())
 }
 
-const LINES: &[(&str, &str)] = &[
-    ("sluice status", "wanted against reported"),
+const NETWORK: &[(&str, &str)] = &[
     ("sluice network list; sluice guest list", "what the manager holds"),
     ("sluice appliance config r-1", "the configuration that was pushed"),
     ("sluice network update net1 --egress allow", "another change"),
     ("sluice logs r-1", "the router's log"),
-    ("sluice lab status", "machines and wires"),
     ("sluice lab exec vm1 -- ip addr", "a command on a guest"),
     ("sluice lab console r-1", "the router's console; Ctrl-] leaves"),
     ("sluice lab capture trunk -o - | tcpdump -enr -", "frames with their tags"),
+];
+
+const ROUTER: &[(&str, &str)] = &[
+    ("sluice guest list; sluice public-ip list", "what the manager holds"),
+    ("sluice appliance config r-1", "the configuration that was pushed"),
+    ("sluice logs r-1", "the router's log"),
+    ("sluice lab console r-1", "the router's console; Ctrl-] leaves"),
+    ("sluice lab exec inet -- ip addr", "a command on the machine outside"),
+];
+
+const STORAGE: &[(&str, &str)] = &[
+    ("sluice image-store list; sluice image list", "stores and images, and how far they are"),
+    ("sluice logs s-1", "the log of the secondary storage VM"),
+    ("sluice lab console s-1", "its console; Ctrl-] leaves"),
+];
+
+const CONSOLE: &[(&str, &str)] = &[
+    ("sluice console vm1", "the screen in your browser, which does not know the certificate"),
+    ("sluice console vm1 --print --any-browser", "a link for as many browsers as you like"),
+    ("sluice console vm1 --who", "who is there"),
+    ("sluice console vm1 --revoke", "end them all"),
+    ("sluice logs p-1", "the proxy's log"),
+];
+
+const LINES: &[(&str, &str)] = &[
+    ("sluice status", "wanted against reported"),
+    ("sluice lab status", "machines and wires"),
     ("cargo xtask demo --down", "end everything"),
 ];
 

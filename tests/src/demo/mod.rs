@@ -5,18 +5,25 @@
 //! Guarantees: every line of the table was observed on the machines in this run; whatever fails ends it with the
 //! machines' consoles shown. Nothing is left running, not after Ctrl-C either, unless `--keep` asks for it.
 
+mod console;
 mod kept;
+mod lb;
 mod script;
 mod shown;
+mod storage;
+mod vpc;
+mod vpn;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
+use sluice_api::boot::Role;
 use sluice_lab::daemon::{Client, LabFolder};
-use sluice_lab::spec::Firmware;
+use sluice_lab::spec::{Firmware, LabSpec};
 
 use crate::cloud::{self, Cloud};
+use crate::tunnels;
 
 pub use kept::end;
 use script::Stage;
@@ -32,6 +39,16 @@ pub const LAB_PREFIX: &[&str] = &["lab"];
 pub enum Scene {
     /// A network: leases, names, source NAT, an egress rule
     Network,
+    /// A VM's screen in a browser, through a link of the manager's
+    Console,
+    /// Tunnels: an office, and a road warrior
+    Vpn,
+    /// Secondary storage: an import, its progress, a link to it, an upload, a copy
+    Storage,
+    /// The guide's VPC: tiers, access control lists, a private gateway, and why what passes
+    Vpc,
+    /// Three web servers behind one address: cookies, one killed and healed, a certificate swapped
+    Lb,
 }
 
 impl Scene {
@@ -39,12 +56,40 @@ impl Scene {
     pub fn description(self) -> &'static str {
         match self {
             Self::Network => "examples/first-network.toml",
+            Self::Console => crate::console::lab::DESCRIPTION,
+            Self::Vpn => "examples/vpn.toml",
+            Self::Storage => "examples/storage.toml",
+            Self::Vpc => "examples/vpc.toml",
+            Self::Lb => "examples/lb.toml",
         }
     }
 
-    async fn play(self, stage: &Stage, shown: &mut Shown) -> Result<()> {
+    /// The description with what only a laboratory has, in `folder`.
+    fn prepared(self, folder: &Path) -> Result<PathBuf> {
+        match self {
+            Self::Storage => crate::storage::description(folder, ""),
+            _ => Ok(self.description().into()),
+        }
+    }
+
+    /// The lab that its cloud needs.
+    fn machines(self, cloud: &Cloud, folder: &Path) -> Result<LabSpec> {
+        match self {
+            Self::Network | Self::Vpc | Self::Lb => cloud.lab(LAB, Firmware::Bios),
+            Self::Console => console::machines(cloud, folder),
+            Self::Vpn => tunnels::example::with_road(cloud.lab(LAB, Firmware::Bios)?),
+            Self::Storage => crate::storage::lab(cloud, LAB),
+        }
+    }
+
+    async fn play(self, stage: &Stage, folder: &Path, shown: &mut Shown) -> Result<()> {
         match self {
             Self::Network => stage.play(shown).await,
+            Self::Console => console::play(stage, folder, shown).await,
+            Self::Vpn => stage.play_vpn(shown).await,
+            Self::Storage => storage::play(stage, shown).await,
+            Self::Vpc => stage.play_vpc(shown).await,
+            Self::Lb => stage.play_lb(shown).await,
         }
     }
 }
@@ -71,7 +116,7 @@ pub async fn run(options: &Options) -> Result<()> {
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     };
     let outcome = match outcome {
-        Ok(stage) if options.keep => kept::leave(&options.folder, stage),
+        Ok(stage) if options.keep => kept::leave(options, stage),
         Ok(_) => Ok(()),
         Err(error) => {
             eprintln!("error: {error:#}\n{}", state(&options.folder));
@@ -87,7 +132,7 @@ pub async fn run(options: &Options) -> Result<()> {
 
 async fn show(options: &Options, shown: &mut Shown) -> Result<Stage> {
     let stage = set_up(options, shown).await?;
-    options.scene.play(&stage, shown).await?;
+    options.scene.play(&stage, &options.folder, shown).await?;
     Ok(stage)
 }
 
@@ -97,15 +142,16 @@ async fn set_up(options: &Options, shown: &mut Shown) -> Result<Stage> {
     let description = options.scene.description();
     let cloud = shown
         .step(&format!("a manager on a fresh store takes {description}"), async {
-            let cloud = Cloud::start(&options.folder, Path::new(description), free).await?;
+            let prepared = options.scene.prepared(&options.folder)?;
+            let cloud = Cloud::start(&options.folder, &prepared, free).await?;
             let summary = summary(&cloud)?;
             Ok((summary, cloud))
         })
         .await?;
-    let spec = cloud.lab(LAB, Firmware::Bios)?;
+    let spec = options.scene.machines(&cloud, &options.folder)?;
     let started = Instant::now();
     let lab = shown
-        .step("the template, the guests and inet are switched on", async {
+        .step("the template and the machines around it are switched on", async {
             let lab = Client::up(&spec, LAB_PREFIX).await?;
             let status = lab.status().await?;
             let accelerator = status.machines.first().map(|machine| machine.accelerator.clone());
@@ -123,7 +169,18 @@ fn summary(cloud: &Cloud) -> Result<String> {
         let router = network.router.as_ref().map_or("no router", |router| router.as_str());
         format!("{router} serves {} on VLAN {}", network.cidr, network.vlan)
     });
-    Ok(networks.collect::<Vec<_>>().join(", "))
+    let machines = view.appliances.iter().map(|one| format!("{} is a {}", one.id, word(one.role)));
+    let all: Vec<_> =
+        if view.networks.is_empty() { machines.collect() } else { networks.collect() };
+    Ok(all.join(", "))
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Router => "router",
+        Role::Proxy => "console proxy",
+        Role::Ssvm => "secondary storage VM",
+    }
 }
 
 /// The last words of every machine and of the manager.

@@ -13,11 +13,11 @@ use super::shown::Shown;
 use crate::cloud::{Cloud, Shell as _, View, guest, internet};
 
 /// Emulated machines on a busy host boot within this.
-const BOOT: Duration = Duration::from_mins(3);
+pub(super) const BOOT: Duration = Duration::from_mins(3);
 /// From power-on to the first configuration in force.
 const CONFIGURED_S: u32 = 180;
 /// A change on a running router.
-const CHANGED_S: u32 = 30;
+pub(super) const CHANGED_S: u32 = 30;
 const PORT: u16 = 8080;
 const ROUTER: &str = "r-1";
 const NETWORK: &str = "net1";
@@ -34,7 +34,7 @@ impl Stage {
     pub(super) async fn play(&self, shown: &mut Shown) -> Result<()> {
         let view = self.cloud.view()?;
         shown.step("the router has its first configuration", self.configured()).await?;
-        shown.step("vm1, vm2 and inet have booted", self.booted()).await?;
+        shown.step("vm1, vm2 and inet have booted", self.booted(&["vm1", "vm2"])).await?;
         for name in ["vm1", "vm2"] {
             let what = format!("{name} takes a lease with dhclient");
             shown.step(&what, self.lease(&view, name)).await?;
@@ -50,7 +50,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn configured(&self) -> Result<(String, ())> {
+    pub(super) async fn configured(&self) -> Result<(String, ())> {
         let status = self.lab.status().await?;
         let router = status.machines.iter().find(|machine| machine.name.as_str() == ROUTER);
         let endpoint = router.and_then(|router| router.endpoint);
@@ -60,15 +60,15 @@ impl Stage {
         Ok((format!("{} in force {since:.1} s after power-on", generation(&status)), ()))
     }
 
-    async fn booted(&self) -> Result<(String, ())> {
-        for host in ["vm1", "vm2", crate::cloud::INTERNET] {
+    pub(super) async fn booted(&self, guests: &[&str]) -> Result<(String, ())> {
+        for host in guests.iter().chain([&crate::cloud::INTERNET]) {
             self.lab.ready(host, BOOT).await?;
         }
         internet::set_up(&self.lab).await?;
         Ok((format!("{} answers as {}", internet::WEB_NAME, internet::WEB_ADDRESS), ()))
     }
 
-    async fn lease(&self, view: &View, name: &str) -> Result<(String, ())> {
+    pub(super) async fn lease(&self, view: &View, name: &str) -> Result<(String, ())> {
         let lease = guest::take_lease(&self.lab, name).await?;
         let (network, wanted) = (view.network(NETWORK)?, view.address(name)?);
         let prefix = network.cidr.prefix();

@@ -73,6 +73,12 @@ impl Proxy {
         self.logged("configuration in force", before + 1);
     }
 
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Its report.
     pub(crate) fn report(&self) -> Value {
         let before = self.reports().len();

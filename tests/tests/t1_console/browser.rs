@@ -15,7 +15,7 @@ use crate::chromium::Chromium;
 use sluice_tests::console::certificates::Authority;
 use sluice_tests::console::qemu::{GREETING, Qemu, Server};
 
-fn guest_says(qemu: &mut Qemu, text: &str) {
+pub(crate) fn guest_says(qemu: &mut Qemu, text: &str) {
     let there = Wait::until(BOUND, text, || qemu.screen().contains(text));
     there.unwrap_or_else(|error| panic!("{error}\n{}", qemu.screen()));
 }
@@ -145,6 +145,66 @@ fn a_guest_that_is_power_cycled_shows_its_new_screen() {
     assert!(up.elapsed() < Duration::from_secs(5), "{:?}", up.elapsed());
     tab.type_keys("again");
     guest_says(&mut qemu, &format!("{GREETING}again"));
+    // a German keyboard has z and y the other way round: the guest sees the place of a key, as a keyboard of its own would say
+    tab.press("KeyZ", 'y', 89);
+    tab.press("KeyY", 'z', 90);
+    guest_says(&mut qemu, &format!("{GREETING}againzy"));
+}
+
+#[test]
+fn each_reason_why_nothing_is_shown_has_its_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut qemu = Qemu::start_with_layout(folder.path(), &[Server::Password("secret")], "de");
+    let port = qemu.ports[0];
+    let with = |id: &str, field: &str, value: serde_json::Value| {
+        let mut grant = grant(id, port);
+        grant["backend"]["password"] = json!("secret");
+        grant[field] = value;
+        grant
+    };
+    let mut wrong = with("wrong", "view_only", json!(false));
+    wrong["backend"]["password"] = json!("another");
+    let mut refused = with("refused", "view_only", json!(false));
+    refused["backend"]["unencrypted"] = json!("refuse");
+    let grants = [
+        with("over", "expires", json!(1_000_000_000)),
+        with("far", "source", json!({ "networks": ["203.0.113.0/24"] })),
+        with("first", "source", json!("first-browser")),
+        with("away", "state", json!("stopped")),
+        with("good", "source", json!("any")),
+        wrong,
+        refused,
+    ];
+    let proxy = Proxy::start(&grants, json!({}));
+    let chromium = Chromium::start();
+    let page = format!("http://{}/", proxy.address);
+    // somebody else was faster
+    let asked = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let stream = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        sluice_tests::console::client::post(stream, proxy.address, "http", "first").await.0
+    });
+    assert_eq!(asked, 200);
+    let tab = chromium.open("about:blank");
+    for (link, words) in [
+        ("nobody", "This link is not known here."),
+        ("over", "This link has expired."),
+        ("far", "This link cannot be used from your address."),
+        ("first", "This link is in use by another browser"),
+        ("away", "There is no console now: the VM is switched off."),
+        ("wrong", "did not accept the proxy's password"),
+        ("refused", "offers no way that is secure enough"),
+    ] {
+        tab.go("about:blank");
+        tab.go(&format!("{page}#{}", token(link)));
+        tab.says(words);
+    }
+
+    // a guest with a layout of its own gets symbols: the z of a German keyboard is at the place of an American y
+    tab.go("about:blank");
+    tab.go(&format!("{page}#{}", token("good")));
+    tab.shows_the_screen();
+    tab.press("KeyY", 'z', 90);
+    guest_says(&mut qemu, &format!("{GREETING}y"));
 }
 
 /// A network between browser and proxy that can be cut.

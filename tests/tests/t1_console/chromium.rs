@@ -183,15 +183,20 @@ impl Tab<'_> {
                     (format!("Key{upper}"), u32::from(upper))
                 }
             };
-            for kind in ["keyDown", "keyUp"] {
-                let mut press = json!({
-                    "type": kind, "code": code, "key": character.to_string(), "windowsVirtualKeyCode": key,
-                });
-                if kind == "keyDown" {
-                    press["text"] = json!(character.to_string());
-                }
-                self.call("Input.dispatchKeyEvent", press);
+            self.press(&code, character, key);
+        }
+    }
+
+    /// Presses the key at the place `code` of the keyboard, where the layout in use has `character`.
+    pub(crate) fn press(&self, code: &str, character: char, key: u32) {
+        for kind in ["keyDown", "keyUp"] {
+            let mut press = json!({
+                "type": kind, "code": code, "key": character.to_string(), "windowsVirtualKeyCode": key,
+            });
+            if kind == "keyDown" {
+                press["text"] = json!(character.to_string());
             }
+            self.call("Input.dispatchKeyEvent", press);
         }
     }
 

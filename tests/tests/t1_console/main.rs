@@ -13,4 +13,6 @@ mod backends;
 mod bench;
 mod browser;
 mod chromium;
+mod many;
+mod reverse;
 mod service;

@@ -51,6 +51,8 @@ fn network(name: &str, third: u8, guests: &[(&str, &str, &str)]) -> NetworkSlice
         }],
         options: Vec::new(),
         boot: None,
+        pools: Vec::new(),
+        kept: Vec::new(),
         guests: guests.iter().map(|guest| reservation(*guest)).collect(),
     }
 }

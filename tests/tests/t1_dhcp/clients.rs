@@ -217,3 +217,30 @@ fn dhcrelay_carries_a_client_to_the_server() {
         &[("ip", "10.1.1.23"), ("serverid", "10.1.1.1")],
     );
 }
+
+/// What a network manager of systemd is told; its folders are its own, and it takes a read-only `/sys` for a container,
+/// where no udev will tell it of links.
+const NETWORKD: &str = "\
+mount -t tmpfs none /run/systemd && mkdir -p /run/systemd/network /run/systemd/netif/links \
+/run/systemd/netif/leases /run/systemd/netif/lldp && \
+printf '[Match]\\nName=eth0\\n[Network]\\nDHCP=ipv4\\nLinkLocalAddressing=no\\nIPv6AcceptRA=no\\n\
+[DHCPv4]\\nUseMTU=yes\\nUseHostname=no\\n' > /run/systemd/network/10-eth0.network && \
+mount -o remount,ro /sys && exec /lib/systemd/systemd-networkd";
+
+#[test]
+fn systemd_networkd_takes_address_routes_and_mtu() {
+    let (mut bench, guest, _) = Bench::new("networkd");
+    let mut client = guest.spawn(["sh", "-c", NETWORKD]).unwrap();
+    let configured = || {
+        let addresses = guest.ip(["addr", "show", "dev", "eth0"]).unwrap();
+        let routes = guest.ip(["route"]).unwrap();
+        addresses.contains("inet 10.1.1.23/24")
+            && addresses.contains("mtu 1400")
+            && routes.contains("default via 10.1.1.1")
+            && routes.contains("10.9.0.0/16 via 10.1.1.254")
+    };
+    Wait::until(BOUND, "the guest's configuration", configured)
+        .unwrap_or_else(|error| panic!("{error}\n{}\n{}", client.output(), guest.state()));
+    assert_eq!(bench.counters()["active_leases"], 1);
+    client.kill();
+}

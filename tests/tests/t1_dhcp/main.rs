@@ -6,6 +6,7 @@ mod bench;
 mod clients;
 mod field;
 mod links;
+mod pool;
 mod process;
 mod raw;
 mod rules;

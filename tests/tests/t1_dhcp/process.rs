@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use dhcproto::v4::MessageType;
 use serde_json::{Value, json};
-use sluice_sys::process::{Capability, Sandbox, spawn};
+use sluice_sys::packet::{ETHERNET, EthernetSender};
+use sluice_sys::process::{Capability, Handed, Sandbox, spawn};
 use tokio::process::Child;
 use tokio::time::timeout;
 
@@ -32,7 +33,11 @@ impl Agent {
         ours.set_read_timeout(Some(BOUND)).unwrap();
         let sandbox = Sandbox {
             arguments: vec!["service".into(), "dhcp".into()],
-            capabilities: vec![Capability::NetRaw, Capability::NetBindService],
+            capabilities: vec![Capability::NetBindService],
+            sockets: vec![Handed {
+                name: ETHERNET,
+                socket: EthernetSender::deaf_socket().unwrap().into(),
+            }],
             ..Sandbox::new(program, USER)
         };
         let child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();

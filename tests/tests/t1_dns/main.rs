@@ -7,6 +7,8 @@ mod field;
 mod forward;
 mod guests;
 mod links;
+mod records;
 mod scripted;
+mod secure;
 mod service;
 mod swap;

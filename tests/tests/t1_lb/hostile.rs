@@ -193,3 +193,69 @@ async fn bytes_without_sense_harm_nobody() {
     until(|| bench.report().rules[0].counts.current == 0, "all of them are gone").await;
     assert_eq!(get(at, "/").await.status, 200);
 }
+
+/// A rule's limit, and connections offered to it: 10,000 and 100,000 with `SLUICE_FULL=1`.
+fn offered() -> (usize, usize) {
+    if std::env::var_os("SLUICE_FULL").is_some() { (10_000, 100_000) } else { (200, 2_000) }
+}
+
+/// A connection from an address of its own for some thousands, since there are no more ports than that.
+async fn connected(at: SocketAddr, number: usize) -> std::io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    let group = u8::try_from(number / 10_000).unwrap_or(u8::MAX);
+    socket.bind(SocketAddr::from(([127, 0, 1, group.saturating_add(1)], 0)))?;
+    socket.connect(at).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_connections_than_a_rule_takes_wait_and_harm_no_other() {
+    sluice_sys::process::raise_open_files().unwrap();
+    let (limit, all) = offered();
+    let (echo, origin) = (Origin::echo("e").await, Origin::http("m1").await);
+    let (at, elsewhere) = (free(), free());
+    let mut rules = [rule(at, "tcp", &[echo.at]), rule(elsewhere, "http", &[origin.at])];
+    rules[0]["max_connections"] = json!(limit);
+    rules[1]["id"] = json!("other");
+    // reports are by id
+    let bench = Bench::of(json!(rules)).await;
+    let mut held = Vec::new();
+    for number in 0..limit {
+        let mut stream = connected(at, number).await.unwrap();
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut [0; 1]).await.unwrap();
+        held.push(stream);
+    }
+    // more than the kernel queues are not answered at all: they are not waited for
+    let mut crowd = tokio::task::JoinSet::new();
+    for number in limit..all {
+        crowd.spawn(async move {
+            let patience = Duration::from_secs(2);
+            let Ok(Ok(mut stream)) = tokio::time::timeout(patience, connected(at, number)).await
+            else {
+                return false;
+            };
+            let mut name = [0; 1];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut name).await.is_ok()
+        });
+    }
+    for _ in 0..20 {
+        let began = Instant::now();
+        assert_eq!(get(elsewhere, "/").await.status, 200);
+        assert!(began.elapsed() < BOUND, "the other rule serves meanwhile");
+    }
+    let counts = &bench.report().rules[1].counts;
+    let most = usize::try_from(counts.current_most).unwrap();
+    assert_eq!((most, counts.request_errors, counts.no_member), (limit, 0, 0));
+    drop(held);
+    let served = async {
+        let mut served = 0;
+        while let Some(ended) = crowd.join_next().await {
+            served += usize::from(ended.unwrap());
+        }
+        served
+    };
+    let served = tokio::time::timeout(BOUND * 6, served).await.expect("all of them end");
+    assert!(served > 0, "who waited is served");
+    until(|| bench.report().rules[1].counts.current == 0, "all of them are gone").await;
+    let most = usize::try_from(bench.report().rules[1].counts.current_most).unwrap();
+    assert!(most <= limit, "{most}");
+}

@@ -20,9 +20,9 @@ fn changes() -> usize {
 
 /// What a crowd of clients went through.
 #[derive(Default)]
-struct Tally {
-    served: AtomicU64,
-    stop: AtomicBool,
+pub(crate) struct Tally {
+    pub(crate) served: AtomicU64,
+    pub(crate) stop: AtomicBool,
 }
 
 impl Tally {
@@ -32,7 +32,7 @@ impl Tally {
 }
 
 /// Connections of one exchange each.
-async fn short(at: SocketAddr, tally: Arc<Tally>) {
+pub(crate) async fn short(at: SocketAddr, tally: Arc<Tally>) {
     while tally.go_on() {
         let mut stream = TcpStream::connect(at).await.expect("nobody is refused");
         stream.write_all(b"hello").await.unwrap();
@@ -46,7 +46,7 @@ async fn short(at: SocketAddr, tally: Arc<Tally>) {
 }
 
 /// One connection that speaks now and then.
-async fn long(at: SocketAddr, tally: Arc<Tally>) {
+pub(crate) async fn long(at: SocketAddr, tally: Arc<Tally>) {
     let mut stream = TcpStream::connect(at).await.expect("nobody is refused");
     let mut name = [0; 1];
     stream.read_exact(&mut name).await.expect("nobody is reset");
@@ -61,7 +61,7 @@ async fn long(at: SocketAddr, tally: Arc<Tally>) {
 }
 
 /// One kept connection with request after request.
-async fn requests(at: SocketAddr, tally: Arc<Tally>) {
+pub(crate) async fn requests(at: SocketAddr, tally: Arc<Tally>) {
     let mut client = Client::to(at).await;
     while tally.go_on() {
         let answer = client.ask("GET", "/", &[]).await;
@@ -126,6 +126,57 @@ async fn member_changes_reset_and_refuse_nobody() {
     for rule in bench.report().rules {
         let harm = [rule.counts.no_member, rule.counts.response_errors, rule.counts.client_aborts];
         assert_eq!(harm, [0, 0, 0], "{}", rule.id);
+    }
+    for algorithm in algorithms {
+        shares_follow_weights(&mut bench, tcp, &echoes_at, algorithm).await;
+    }
+}
+
+/// Clients from addresses of their own, one after the other, are shared out by weight: exactly in turns, else within
+/// four standard deviations.
+async fn shares_follow_weights(
+    bench: &mut Bench,
+    at: SocketAddr,
+    members: &[SocketAddr],
+    algorithm: &str,
+) {
+    const CLIENTS: u8 = 200;
+    const ROUNDS: u8 = 4;
+    let weights = [1, 1, 2, 4];
+    let list = members.iter().zip(weights).enumerate().map(|(number, (address, weight))| {
+        let mut member = member(number + 1, *address);
+        member["weight"] = json!(weight);
+        member
+    });
+    bench.rule()["members"] = list.collect();
+    bench.rule()["algorithm"] = json!(algorithm);
+    bench.apply().await.unwrap();
+    let mut shares = [0_u32; 4];
+    for client in (0..ROUNDS).flat_map(|round| (1..=CLIENTS).map(move |host| (round, host))) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 2, client.0, client.1], 0))).unwrap();
+        let mut stream = socket.connect(at).await.unwrap();
+        let mut name = [0; 1];
+        stream.read_exact(&mut name).await.unwrap();
+        shares[usize::from(name[0] - b'1')] += 1;
+        drop(stream);
+        // one that is still being closed counts as load of its member
+        let idle = || bench.report().rules[0].counts.current == 0;
+        until(idle, "the connection has ended").await;
+    }
+    let all = f64::from(CLIENTS) * f64::from(ROUNDS);
+    for (share, weight) in shares.into_iter().zip(weights) {
+        let part = f64::from(weight) / 8.0;
+        let deviation = (all * part * (1.0 - part)).sqrt();
+        let bound = match algorithm {
+            // turns begin where the changes before left them
+            "round-robin" => 3.0,
+            // what is open at a moment depends on how soon the ends of others are seen
+            "least-connections" => 0.15 * all,
+            _ => 4.0 * deviation,
+        };
+        let off = (f64::from(share) - all * part).abs();
+        assert!(off <= bound, "{algorithm}: {shares:?} for {weights:?}");
     }
 }
 

@@ -14,25 +14,37 @@ use crate::bench::{BOUND, free, get, member, rule};
 use crate::origin::Origin;
 
 /// The agent's end of the channel.
-struct Agent {
+pub(crate) struct Agent {
     said: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
     writer: tokio::net::unix::OwnedWriteHalf,
 }
 
 impl Agent {
+    /// A service in its sandbox, as `user`.
+    pub(crate) fn of(user: u32) -> (tokio::process::Child, Self) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let sandbox = Sandbox {
+            arguments: ["service", "lb"].map(Into::into).into(),
+            capabilities: vec![Capability::NetBindService],
+            ..Sandbox::new(sluice_tests::bin("sluice-router"), user)
+        };
+        let child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();
+        (child, Self::new(ours))
+    }
+
     fn new(channel: UnixStream) -> Self {
         channel.set_nonblocking(true).unwrap();
         let (reader, writer) = tokio::net::UnixStream::from_std(channel).unwrap().into_split();
         Self { said: BufReader::new(reader).lines(), writer }
     }
 
-    async fn configure(&mut self, generation: u64, slice: &Value) -> Value {
+    pub(crate) async fn configure(&mut self, generation: u64, slice: &Value) -> Value {
         let message = json!({ "generation": generation, "slice": slice });
         self.writer.write_all(format!("{message}\n").as_bytes()).await.unwrap();
         self.says(|said| said.get("generation").is_some()).await
     }
 
-    async fn says(&mut self, kind: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn says(&mut self, kind: impl Fn(&Value) -> bool) -> Value {
         let listen = async {
             loop {
                 let line = self.said.next_line().await.unwrap().expect("the service runs");
@@ -49,14 +61,7 @@ impl Agent {
 #[tokio::test]
 async fn the_service_balances_from_its_sandbox_and_ends_with_the_agent() {
     let (one, two) = (Origin::http("m1").await, Origin::http("m2").await);
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let sandbox = Sandbox {
-        arguments: ["service", "lb"].map(Into::into).into(),
-        capabilities: vec![Capability::NetBindService],
-        ..Sandbox::new(sluice_tests::bin("sluice-router"), 64_054)
-    };
-    let mut child = spawn(&sandbox, OwnedFd::from(theirs).into()).unwrap();
-    let mut agent = Agent::new(ours);
+    let (mut child, mut agent) = Agent::of(64_054);
     let at = free();
     let slice = |members: Value| {
         let mut rule = rule(at, "http", &[]);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::Bytes;
@@ -45,6 +46,8 @@ struct Kept {
     looks: usize,
     fixed: bool,
     alarms: Vec<String>,
+    uptime: Option<u64>,
+    reports: BTreeMap<String, Value>,
     blobs: BTreeMap<BlobDigest, Vec<u8>>,
 }
 
@@ -55,6 +58,7 @@ pub(crate) struct Agent {
     pub(crate) address: SocketAddr,
     kept: Arc<Mutex<Kept>>,
     identity: Arc<Mutex<Identity>>,
+    incarnation: Arc<AtomicU64>,
 }
 
 impl Agent {
@@ -65,6 +69,7 @@ impl Agent {
             address: listener.local_addr().unwrap(),
             kept: Arc::default(),
             identity: Arc::new(Mutex::new(document.identity)),
+            incarnation: Arc::new(AtomicU64::new(document.incarnation)),
         };
         tokio::spawn(serve(agent.clone(), listener));
         agent
@@ -124,6 +129,17 @@ impl Agent {
         self.kept().fixed = fixed;
     }
 
+    /// Another machine answers: one that was started with the boot document of this number, so many seconds ago.
+    pub(crate) fn set_machine(&self, incarnation: u64, uptime: u64) {
+        self.incarnation.store(incarnation, Ordering::SeqCst);
+        self.kept().uptime = Some(uptime);
+    }
+
+    /// Number of the boot document that it was started with.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::SeqCst)
+    }
+
     /// A blob that it was sent.
     pub(crate) fn blob(&self, digest: &BlobDigest) -> Option<Vec<u8>> {
         self.kept().blobs.get(digest).cloned()
@@ -132,6 +148,11 @@ impl Agent {
     /// What it reports from now on as wrong with it.
     pub(crate) fn set_alarms(&self, alarms: &[&str]) {
         self.kept().alarms = alarms.iter().map(ToString::to_string).collect();
+    }
+
+    /// What a service of it reports from now on.
+    pub(crate) fn set_report(&self, service: &str, report: Value) {
+        self.kept().reports.insert(service.to_owned(), report);
     }
 
     /// A new machine under the same id.
@@ -231,25 +252,34 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         build: None,
         contract_versions: vec![1],
         capabilities: Vec::new(),
-        uptime_seconds: 3600,
+        uptime_seconds: kept.uptime.unwrap_or(3600),
+        incarnation: agent.incarnation.load(Ordering::SeqCst),
         phase,
         current: kept.current.as_ref().map(reported),
         pending: kept.pending.as_ref().map(reported),
         subsystems: Vec::new(),
-        services: vec![ServiceStatus {
-            name: "dhcp".to_owned(),
-            state: ServiceState::Running,
-            pid: Some(7),
-            generation: None,
-            restarts: 0,
-            last_exit: None,
-            counters: BTreeMap::new(),
-            report: Some(json!({ "leases": 2 })),
-        }],
+        services: [("dhcp".to_owned(), json!({ "leases": 2 }))]
+            .into_iter()
+            .chain(kept.reports.clone())
+            .map(|(name, report)| service(name, report))
+            .collect(),
         repairs: Vec::new(),
         alarms: kept.alarms.clone(),
         missing_blobs: Vec::new(),
     })
+}
+
+fn service(name: String, report: Value) -> ServiceStatus {
+    ServiceStatus {
+        name,
+        state: ServiceState::Running,
+        pid: Some(7),
+        generation: None,
+        restarts: 0,
+        last_exit: None,
+        counters: BTreeMap::new(),
+        report: Some(report),
+    }
 }
 
 fn plan() -> PlanSummary {

@@ -71,7 +71,7 @@ async fn unreachable_is_shown_and_ends() {
     status_says(&cloud, "unreachable", "r-1: 127.0.0.1:").await;
     let told = cloud.sluice(["guest", "create", "vm3", "--network", "net1"]);
     assert_eq!(told.code, 0, "a change does not wait for the appliance: {told:?}");
-    let plan = cloud.sluice(["plan", "r-1"]);
+    let plan = cloud.sluice(["appliance", "plan", "r-1"]);
     assert_eq!(plan.code, 7, "{plan:?}");
     assert!(plan.err.contains("hint:"), "{plan:?}");
     agent.set_deaf(false);

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sluice_manager::ca::{Authority, Issued};
+use sluice_manager::store::wanted;
 
 use super::agent::Agent;
 use super::answers::status_says;
@@ -43,7 +44,7 @@ async fn a_certificate_is_renewed_before_it_ends() {
 async fn a_boot_document_that_nobody_booted_does_not_put_off_the_renewal() {
     let (cloud, agent) = nearly_ended().await;
     let first = agent.certificate();
-    let told = cloud.sluice(["boot-document", "r-1", "-o", "-"]);
+    let told = cloud.sluice(["appliance", "boot-document", "r-1", "-o", "-"]);
     assert_eq!(told.code, 0, "{told:?}");
     agent.set_deaf(false);
     until("a new certificate", || agent.certificate() != first).await;
@@ -87,7 +88,7 @@ async fn a_certificate_past_its_end_is_told_with_the_way_back() {
     let status = cloud.sluice(["--json", "status"]);
     assert!(status.out.contains("\"certificate_until\""), "{status:?}");
     // the way back
-    let told = cloud.sluice(["boot-document", "r-1", "-o", "-"]);
+    let told = cloud.sluice(["appliance", "boot-document", "r-1", "-o", "-"]);
     let document = sluice_api::boot::BootDocument::decode(told.out.as_bytes()).unwrap();
     agent.set_identity(document.identity);
     let waited = cloud.sluice(["status", "--wait", "30"]);
@@ -105,5 +106,26 @@ async fn a_certificate_that_cannot_be_renewed_is_an_alarm_until_it_is() {
     let first = agent.certificate();
     until("a new certificate", || agent.certificate() != first).await;
     until("no alarm", || !cloud.sluice(["status"]).out.contains("alarm")).await;
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_whose_key_is_known_is_good_for_its_renewal() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.set_deaf(true);
+    let issued = ended(&cloud).await;
+    let store = cloud.store().await;
+    let mut transaction = store.begin().await.unwrap();
+    // as if it had been issued a week ago, and the machine been switched off since
+    wanted::add_certificate(&mut transaction, "r-1", issued.until, &issued.key).await.unwrap();
+    transaction.commit().await.unwrap();
+    agent.set_identity(issued.identity.clone());
+    agent.set_deaf(false);
+    until("a new certificate", || agent.certificate() != issued.identity.certificate).await;
+    let told = cloud.sluice(["--wait", "30", "guest", "create", "vm3", "--network", "net1"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(agent.committed(), Some(2));
+    store.close().await;
     cloud.stop();
 }

@@ -15,8 +15,6 @@ use super::wait::{PATIENCE, until};
 const GUESTS: usize = 80;
 /// Callers at once.
 const CALLERS: usize = 8;
-/// How often the manager is killed.
-const KILLS: usize = 12;
 
 /// Creates guest number `number`, asking with the same request id until there is an answer.
 async fn insist(http: &reqwest::Client, address: SocketAddr, number: usize) -> Value {
@@ -34,7 +32,11 @@ async fn insist(http: &reqwest::Client, address: SocketAddr, number: usize) -> V
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_managers_lose_and_double_nothing() {
-    let mut cloud = Cloud::start().await;
+    killed(Cloud::start().await, 12).await;
+}
+
+/// Guests are made while the manager is killed so many times.
+pub(crate) async fn killed(mut cloud: Cloud, kills: usize) {
     let agent = cloud.first_network_in_sync().await;
     let (http, address) = (cloud.http(), cloud.manager.address);
     let done = Arc::new(AtomicUsize::new(0));
@@ -51,8 +53,8 @@ async fn killed_managers_lose_and_double_nothing() {
             })
         })
         .collect();
-    for round in 1..=KILLS {
-        let enough = round * GUESTS / (KILLS + 1);
+    for round in 1..=kills {
+        let enough = round * GUESTS / (kills + 1);
         until("guests are made", || done.load(Ordering::SeqCst) >= enough).await;
         cloud.restart(&[]).await;
     }

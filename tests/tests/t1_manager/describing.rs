@@ -108,3 +108,51 @@ async fn an_export_applies_empty() {
     other.stop();
     cloud.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_has_the_routers_own_plan_beside_it() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let text = std::fs::read_to_string(first_network()).unwrap();
+    let file = write(&cloud, "deny.toml", &text.replace("egress = \"allow\"", "egress = \"deny\""));
+    for command in [&["diff", &file][..], &["apply", &file, "--dry-run"]] {
+        let told = cloud.sluice(command.iter().copied());
+        assert!(told.out.contains("~ network net1 (egress: allow -> deny)"), "{told:?}");
+        assert!(told.out.contains("r-1: simulate"), "{told:?}");
+        assert!(told.out.ends_with("0 added, 1 changed, 0 destroyed\n"), "{told:?}");
+    }
+    let told = cloud.sluice(["--json", "apply", &file]);
+    assert_eq!(told.code, 2, "there is nobody to ask: {told:?}");
+    assert!(told.err.contains("~ network net1"), "what was asked about is shown: {told:?}");
+    agent.set_deaf(true);
+    let told = cloud.sluice(["diff", &file]);
+    assert!(told.out.contains("r-1 cannot be asked"), "{told:?}");
+    assert_eq!(agent.committed(), Some(1), "nothing was changed");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_can_be_changed_as_far_as_nobody_loses_an_address() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let text = std::fs::read_to_string(first_network()).unwrap();
+    let taken = cloud.get("/v1/networks/net1").await["source_nat"].as_str().unwrap().to_owned();
+    let range = |from: &str, to: &str| text.replace(from, to);
+    let narrow = range("end = \"198.51.100.99\"", "end = \"198.51.100.11\"")
+        .replace("start = \"198.51.100.10\"", "start = \"198.51.100.11\"");
+    assert_ne!(taken, "198.51.100.11", "the seed of the pool has changed; take another address");
+    let told = cloud.sluice(["apply", &write(&cloud, "narrow.toml", &narrow), "--yes"]);
+    assert_eq!(told.code, 5, "{told:?}");
+    assert!(told.err.contains(&format!("would leave out {taken}, which ip-1 has")), "{told:?}");
+    let wide = range("end = \"198.51.100.99\"", "end = \"198.51.100.120\"");
+    let told = cloud.sluice(["apply", &write(&cloud, "wide.toml", &wide), "--yes"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let gateway = range("gateway = \"198.51.100.1\"", "gateway = \"198.51.100.2\"");
+    let told =
+        cloud.sluice(["--wait", "30", "apply", &write(&cloud, "way.toml", &gateway), "--yes"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(agent.committed(), Some(2), "the wider range alone changed nothing of the router");
+    let config = serde_json::to_value(agent.config()).unwrap();
+    assert!(config["routes"].to_string().contains("198.51.100.2"), "{config}");
+    cloud.stop();
+}

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluice_api::boot::BootDocument;
-use sluice_tests::manager::{Manager, Told};
+use sluice_manager::store::Store;
+use sluice_tests::manager::{Manager, TOKEN, Told};
+use sluice_tests::postgres::Postgres;
 use tempfile::TempDir;
 
 use super::agent::Agent;
@@ -24,17 +26,37 @@ pub(crate) struct Cloud {
     pub(crate) folder: TempDir,
     pub(crate) manager: Manager,
     http: reqwest::Client,
+    /// The server of its store, if that is a database.
+    _database: Option<Postgres>,
 }
+
+/// With this in the environment every store is a PostgreSQL database: for a run of the whole suite on it.
+const ON_POSTGRES: &str = "SLUICE_TEST_POSTGRES";
 
 impl Cloud {
     pub(crate) async fn start() -> Self {
+        if std::env::var_os(ON_POSTGRES).is_some() {
+            return Self::on_postgres().await;
+        }
+        Self::on(tempfile::tempdir().unwrap(), None).await
+    }
+
+    /// The same with its store in a PostgreSQL database.
+    pub(crate) async fn on_postgres() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let manager =
-            Manager::start(folder.path(), "127.0.0.1:0".parse().unwrap(), &[]).await.unwrap();
+        let server = Postgres::start().await.unwrap();
+        fs::write(folder.path().join(sluice_tests::manager::STORE), server.url()).unwrap();
+        Self::on(folder, Some(server)).await
+    }
+
+    /// One on the store that is in `folder` already.
+    pub(crate) async fn on(folder: TempDir, database: Option<Postgres>) -> Self {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let manager = Manager::start(folder.path(), address, &[]).await.unwrap();
         // one is in force already where several processes are started
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 2).build().unwrap();
-        Self { folder, manager, http }
+        Self { folder, manager, http, _database: database }
     }
 
     /// Kills the manager and starts another at the same address.
@@ -42,6 +64,14 @@ impl Cloud {
         let address = self.manager.address;
         self.manager.end();
         self.manager = Manager::start(self.folder.path(), address, more).await.unwrap();
+    }
+
+    /// The store, as another manager would open it.
+    pub(crate) async fn store(&self) -> Store {
+        let file = self.folder.path().join("manager.db");
+        let url = fs::read_to_string(self.folder.path().join(sluice_tests::manager::STORE));
+        let location = url.map_or_else(|_| file.into(), |url| url.parse().unwrap());
+        Store::open(&location).await.unwrap()
     }
 
     pub(crate) fn stop(self) {
@@ -116,7 +146,8 @@ pub(crate) async fn call(
     key: Option<&str>,
     body: &Value,
 ) -> Option<(u16, Value)> {
-    let mut request = http.request(method, format!("http://{address}{path}")).json(body);
+    let mut request = http.request(method, format!("http://{address}{path}"));
+    request = request.bearer_auth(TOKEN).json(body);
     if let Some(key) = key {
         request = request.header("idempotency-key", key);
     }

@@ -3,6 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use sluice_tests::manager::TOKEN;
+
 use super::process::Cloud;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,16 +154,44 @@ async fn foreign_pages_large_bodies_and_unknown_routes_are_refused() {
     let cloud = Cloud::start().await;
     let http = cloud.http();
     let url = |path: &str| format!("http://{}{path}", cloud.manager.address);
-    let form = http.post(url("/v1/zones")).header("content-type", "text/plain").body("{}").send();
+    let call = |method: Method, path: &str| http.request(method, url(path)).bearer_auth(TOKEN);
+    let post = || call(Method::POST, "/v1/zones");
+    let form = post().header("content-type", "text/plain").body("{}").send();
     assert_eq!(form.await.unwrap().status(), 415);
-    let foreign = http.get(url("/v1/zones")).header("host", "evil.example").send();
+    let foreign = call(Method::GET, "/v1/zones").header("host", "evil.example").send();
     assert_eq!(foreign.await.unwrap().status(), 421);
     let large = vec![b' '; sluice_api::MAX_BODY + 1];
-    let large = http.post(url("/v1/zones")).header("content-type", "application/json").body(large);
+    let large = post().header("content-type", "application/json").body(large);
     assert_eq!(large.send().await.unwrap().status(), 413);
-    let garbage = http.post(url("/v1/zones")).header("content-type", "application/json");
+    let garbage = post().header("content-type", "application/json");
     assert_eq!(garbage.body(&b"\xff\x00{"[..]).send().await.unwrap().status(), 400);
-    assert_eq!(http.get(url("/v2/zones")).send().await.unwrap().status(), 404);
-    assert_eq!(http.put(url("/v1/zones")).json(&json!({})).send().await.unwrap().status(), 405);
+    assert_eq!(call(Method::GET, "/v2/zones").send().await.unwrap().status(), 404);
+    let put = call(Method::PUT, "/v1/zones").json(&json!({})).send();
+    assert_eq!(put.await.unwrap().status(), 405);
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_can_name_the_version_that_it_is_about() {
+    let cloud = Cloud::start().await;
+    assert_eq!(cloud.sluice(["apply", &super::first_network(), "--yes"]).code, 0);
+    let http = cloud.http();
+    let url = format!("http://{}/v1/networks/net1", cloud.manager.address);
+    let tag = async || {
+        let shown = http.get(&url).bearer_auth(TOKEN).send().await.unwrap();
+        shown.headers()["etag"].to_str().unwrap().to_owned()
+    };
+    let change = async |tag: &str, egress: &str| {
+        let call = http.patch(&url).bearer_auth(TOKEN).header("if-match", tag);
+        call.json(&json!({ "egress": egress })).send().await.unwrap().status().as_u16()
+    };
+    let first = tag().await;
+    assert_eq!(change(&first, "deny").await, 200);
+    assert_ne!(tag().await, first);
+    assert_eq!(change(&first, "allow").await, 412, "somebody changed it meanwhile");
+    assert_eq!(cloud.get("/v1/networks/net1").await["egress"], "deny");
+    assert_eq!(change(&tag().await, "allow").await, 200);
+    assert_eq!(change("*", "deny").await, 200);
+    assert_eq!(change("soon", "allow").await, 422);
     cloud.stop();
 }

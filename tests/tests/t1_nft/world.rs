@@ -13,9 +13,9 @@ pub(crate) fn ours() -> TableId {
     TableId::inet("sluice")
 }
 
-/// The nft of the tests: that of the template where `SLUICE_NFT` names it, else the machine's.
+/// The nft of the tests.
 pub(crate) fn program() -> String {
-    std::env::var("SLUICE_NFT").unwrap_or_else(|_| "/usr/sbin/nft".to_owned())
+    sluice_lab::netns::nft().display().to_string()
 }
 
 pub(crate) struct World {

@@ -181,3 +181,87 @@ fn a_vpcs_lists_decide_with_the_clients_address_and_the_members_port() {
     assert_eq!(page(inet, "", "198.51.100.11").as_deref(), Some("m3 for 198.51.100.1"));
     assert_eq!(page(vm1, "", "198.51.100.11"), None, "whom the list no longer names");
 }
+
+/// One socket that asks five times a second and notes who answered.
+const SENDER: &str = r#"
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(1)
+s.connect((sys.argv[1], 5300))
+while True:
+    try:
+        s.send(b"?")
+        print(s.recv(99).decode(), flush=True)
+    except ConnectionRefusedError:
+        print("refused", flush=True)
+    except OSError:
+        print("nobody", flush=True)
+    time.sleep(0.2)
+"#;
+
+struct Sender(Process);
+
+impl Sender {
+    fn start(world: &World) -> Self {
+        let script = world.dir.path().join("sender.py");
+        std::fs::write(&script, SENDER).unwrap();
+        let words = ["python3".into(), script.into_os_string(), "198.51.100.11".into()];
+        let sender = Self(world.inet.spawn(words).unwrap());
+        Wait::until(SOON, "a first answer", || sender.last().is_some()).unwrap();
+        sender
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.0.output().lines().map(str::to_owned).collect()
+    }
+
+    fn last(&self) -> Option<String> {
+        self.heard().pop()
+    }
+
+    fn soon_hears(&self, who: &str) {
+        let heard = || self.last().as_deref() == Some(who);
+        let found = Wait::until(SOON * 2, "another answer", heard);
+        assert!(found.is_ok(), "{who} is not heard: {:?}", self.heard());
+    }
+}
+
+#[test]
+fn a_sender_of_datagrams_is_not_left_with_a_dead_member() {
+    let world = World::new();
+    let health = json!({ "interval_milliseconds": 200, "fall": 1, "rise": 1 });
+    let datagrams = json!({ "id": "datagrams", "address": "198.51.100.11", "port": 5300,
+                            "mode": "udp", "members": members(5300), "health": health });
+    world.push_and_confirm(&isolated(10, &json!([datagrams])));
+    guests_with_addresses(&world);
+    let (vm1, vm2) = (world.guest("vm1"), world.guest("vm2"));
+    let (first, second) = (server(&world, vm1, "m1"), server(&world, vm2, "m2"));
+    // what was found before the servers were there is some seconds old
+    let both = || {
+        let heard = [(); 4].map(|()| datagram(&world.inet, "198.51.100.11"));
+        heard.contains(&Some("m1".to_owned())) && heard.contains(&Some("m2".to_owned()))
+    };
+    Wait::until(SOON, "both members to serve", both).unwrap();
+    let mut senders = vec![Sender::start(&world)];
+    let at = |senders: &[Sender], name: &str| {
+        senders.iter().position(|sender| sender.last().as_deref() == Some(name))
+    };
+    while at(&senders, "m1").is_none() || at(&senders, "m2").is_none() {
+        assert!(senders.len() < 10, "all of them have one member");
+        senders.push(Sender::start(&world));
+    }
+    let bound_to_m1 = senders.swap_remove(at(&senders, "m1").unwrap());
+    let bound_to_m2 = senders.swap_remove(at(&senders, "m2").unwrap());
+    drop(first);
+    bound_to_m1.soon_hears("m2");
+    let other = bound_to_m2.heard();
+    assert!(other.iter().all(|who| who == "m2"), "the other sender was disturbed: {other:?}");
+
+    drop(second);
+    bound_to_m2.soon_hears("refused");
+    let _first = server(&world, vm1, "m1");
+    bound_to_m2.soon_hears("m1");
+    bound_to_m1.soon_hears("m1");
+    let repairs = world.status().repairs;
+    assert!(repairs.is_empty(), "what services see is nobody's drift: {repairs:#?}");
+}

@@ -4,8 +4,16 @@
 
 mod balance;
 mod diagnostics;
+mod flows;
+mod ipv6;
+mod killed;
+mod outlive;
 mod policy;
 mod refusals;
+mod steady;
+mod table;
+mod uplinks;
+mod usage;
 mod world;
 
 use std::time::Duration;
@@ -155,6 +163,26 @@ fn services_are_processes_without_privilege_and_come_back_when_killed() {
     })
     .unwrap();
     world.lease("vm1", "10.1.1.23");
+}
+
+#[test]
+fn services_send_nothing_into_the_control_network() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let script = world.web_script();
+    let _web = world.manager.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
+    let reaches = |user: u32| {
+        let line = format!(
+            "setpriv --reuid {user} --clear-groups curl -s --max-time 1 http://169.254.0.1:8080/"
+        );
+        world.router.sh(&line).run().unwrap().ok()
+    };
+    Wait::until(SOON, "the manager's web server", || reaches(0)).unwrap();
+    for user in sluice_router::USERS {
+        assert!(!reaches(user), "user {user}");
+    }
+    // whoever is none of them, which nobody is on an appliance
+    assert!(reaches(65_000));
 }
 
 #[test]

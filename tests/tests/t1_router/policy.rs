@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use sluice_api::RouterDocument;
+use sluice_api::report::{ExplainQuestion, Outcome};
+use sluice_api::types::AskedProtocol;
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process};
 
@@ -40,7 +42,7 @@ pub(crate) fn seen(address: &str) -> Option<String> {
     Some(address.to_owned())
 }
 
-fn web(world: &World, ns: &Namespace) -> Process {
+pub(crate) fn web(world: &World, ns: &Namespace) -> Process {
     let script = world.web_script();
     let process = ns.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
     let ready = || asked(ns, "", "127.0.0.1:8080").is_some();
@@ -51,6 +53,24 @@ fn web(world: &World, ns: &Namespace) -> Process {
 pub(crate) fn guests_with_addresses(world: &World) {
     world.lease("vm1", "10.1.1.23");
     world.lease("vm2", "10.1.1.24");
+}
+
+/// What is worked out from the configuration is what happens to packets.
+fn explained(config: &RouterDocument, what: &str, from: &str, server: &str, wanted: Option<&str>) {
+    let (to, port) = server.rsplit_once(':').unwrap_or((server, "80"));
+    let question = ExplainQuestion {
+        from: from.parse().unwrap(),
+        to: to.parse().unwrap(),
+        protocol: AskedProtocol::TCP,
+        port: Some(port.parse().unwrap()),
+        from_port: ExplainQuestion::FROM_PORT,
+        link: None,
+    };
+    let told = sluice_router::explain::explain(config, &question).unwrap();
+    assert_eq!(told.verdict == Outcome::Passes, wanted.is_some(), "{what}:\n{told}");
+    if let Some(wanted) = wanted {
+        assert_eq!(told.egress_address.unwrap().to_string(), wanted, "{what}:\n{told}");
+    }
 }
 
 fn isolated(generation: u64, egress: &Value) -> RouterDocument {
@@ -79,6 +99,7 @@ fn isolated(generation: u64, egress: &Value) -> RouterDocument {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // a table, and what changes of the rules make of it
 fn an_isolated_network_lets_in_and_out_what_its_rules_say() {
     let world = World::new();
     world.outside_has_web_and_names();
@@ -112,6 +133,13 @@ fn an_isolated_network_lets_in_and_out_what_its_rules_say() {
         let got = asked(from, options, server);
         let rules = || world.router.sh("nft list table inet sluice").check().unwrap();
         assert!(got == wanted, "{what}: {got:?}, not {wanted:?}\n{}", rules());
+        let sender = match from.full_name() {
+            name if name == vm1.full_name() => "10.1.1.23",
+            name if name == vm2.full_name() => "10.1.1.24",
+            _ if options == far => "192.0.2.80",
+            _ => "198.51.100.1",
+        };
+        explained(&isolated(10, &json!([])), what, sender, server, wanted.as_deref());
     }
     assert!(
         inet.sh("ping -c1 -W2 198.51.100.12").run().unwrap().ok(),

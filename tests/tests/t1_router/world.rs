@@ -36,6 +36,10 @@ pub(crate) fn config() -> RouterDocument {
 pub(crate) struct World {
     pub(crate) router: Namespace,
     pub(crate) inet: Namespace,
+    /// The Internet as another provider has it: 203.0.113.1 on the wire, and 192.0.2.90 behind it.
+    pub(crate) inet2: Namespace,
+    /// The network behind a private gateway: 172.16.0.1 on the wire, and 172.20.0.1 behind it.
+    pub(crate) office: Namespace,
     pub(crate) manager: Namespace,
     /// A guest of a second network, with the address 10.1.2.23.
     pub(crate) tier: Namespace,
@@ -62,6 +66,8 @@ impl World {
         let router = topology.namespace("router").unwrap();
         let manager = topology.namespace("manager").unwrap();
         let inet = topology.namespace("inet").unwrap();
+        let inet2 = topology.namespace("inet2").unwrap();
+        let office = topology.namespace("office").unwrap();
         let lan = topology.namespace("lan").unwrap();
         let tier = topology.namespace("vm3").unwrap();
         let wire = |name: &str, address: &str, other: &Namespace, far: &str| {
@@ -70,12 +76,19 @@ impl World {
         };
         wire("eth7", "02:00:a9:fe:00:0a", &manager, "eth0");
         wire("eth8", "02:00:c6:33:64:0a", &inet, "eth0");
+        wire("eth11", "02:00:cb:00:71:0a", &inet2, "eth0");
+        wire("eth12", "02:00:ac:10:00:02", &office, "eth0");
         wire("eth9", "02:00:0a:01:01:01", &lan, "up0");
         wire("eth10", "02:00:0a:01:02:01", &tier, "eth0");
         tier.address(&link("eth0"), "10.1.2.23/24".parse().unwrap()).unwrap();
         tier.route(["default", "via", "10.1.2.1"]).unwrap();
         manager.address(&link("eth0"), "169.254.0.1/16".parse().unwrap()).unwrap();
         inet.address(&link("eth0"), "198.51.100.1/24".parse().unwrap()).unwrap();
+        office.address(&link("eth0"), "172.16.0.1/24".parse().unwrap()).unwrap();
+        office.ip(["addr", "add", "172.20.0.1/32", "dev", "lo"]).unwrap();
+        office.route(["default", "via", "172.16.0.2"]).unwrap();
+        inet2.address(&link("eth0"), "203.0.113.1/24".parse().unwrap()).unwrap();
+        inet2.ip(["addr", "add", "192.0.2.90/32", "dev", "lo"]).unwrap();
         for address in ["192.0.2.53/32", "192.0.2.80/32"] {
             inet.ip(["addr", "add", address, "dev", "lo"]).unwrap();
         }
@@ -88,6 +101,8 @@ impl World {
         let mut world = Self {
             router,
             inet,
+            inet2,
+            office,
             manager,
             tier,
             guests,
@@ -103,18 +118,32 @@ impl World {
 
     /// Kills the agent if it runs, as a crash would, and starts it anew on the same ledger.
     pub(crate) fn restart_agent(&mut self) {
+        self.kill_agent();
+        self.start_agent(&sluice_tests::bin("sluice-router"));
+    }
+
+    /// Kills the agent as a crash would; its services go on.
+    pub(crate) fn kill_agent(&mut self) {
         if let Some(mut agent) = self.agent.take() {
             agent.kill();
         }
+    }
+
+    /// Starts the agent as the template does, and waits for its API.
+    pub(crate) fn start_agent(&mut self, program: &std::path::Path) {
         let data = self.dir.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
         let words = [
-            sluice_tests::bin("sluice-router").into_os_string(),
+            program.as_os_str().to_owned(),
             "agent".into(),
             "--boot".into(),
             self.dir.path().join("boot.json").into_os_string(),
             "--data".into(),
             data.into_os_string(),
+            "--run".into(),
+            self.dir.path().join("run").into_os_string(),
+            "--nft".into(),
+            sluice_lab::netns::nft().into(),
         ];
         self.agent = Some(self.router.spawn(words).unwrap());
         let up = Wait::until(SOON, "the agent's API", || self.try_status().is_ok());
@@ -219,7 +248,10 @@ impl World {
         let kernel = "nft -s list ruleset; ip -d link; ip addr; ip route show table all; ip rule; \
                       sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding";
         let kernel = self.router.sh(kernel).check().unwrap();
-        let ledger = format!("cd {} && sha256sum *", self.dir.path().join("data").display());
+        // what was counted is written from time to time
+        let data = self.dir.path().join("data");
+        let ledger =
+            format!("cd {} && for f in *; do [ $f = usage ] || sha256sum $f; done", data.display());
         let ledger = self.router.sh(&ledger).check().unwrap();
         format!("{kernel}\n{ledger}\n{status:#?}")
     }
@@ -237,7 +269,7 @@ impl World {
         assert_eq!(self.status().phase, Phase::InForce);
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.agent.as_ref().map(Process::output).unwrap_or_default()
     }
 

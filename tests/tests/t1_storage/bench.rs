@@ -66,7 +66,7 @@ impl Bench {
     fn nginx(&mut self) {
         let (root, own) = (self.path("web"), self.path("nginx"));
         let text = format!(
-            "daemon off; worker_processes 1; error_log stderr; pid {own}/pid; user root;
+            "daemon off; master_process off; error_log stderr; pid {own}/pid; user root;
              events {{ worker_connections 256; }}
              http {{
                access_log {own}/access.log; root {root}; default_type application/octet-stream;

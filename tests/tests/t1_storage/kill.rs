@@ -120,6 +120,12 @@ fn the_desk_command_goes_on_where_it_was_interrupted() {
     let manifest: Value = serde_json::from_str(&made).unwrap();
     assert_eq!(manifest["size"], 3 << 20);
     assert!(std::fs::read(store.join("template/tmpl/2/201/web.raw")).unwrap() == disk);
-    let again = bench.ns.command(words).run().unwrap();
-    assert!(!again.ok() && again.stderr.contains("already at"), "{again:?}");
+    // the same again is there already, and another image does not take its place
+    let again = bench.ns.command(words).check().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), manifest);
+    bench.serve("other", &disk);
+    let other = format!("http://{WEB}:82/other");
+    let words = words.map(|word| if word == url { other.as_str() } else { word });
+    let refused = bench.ns.command(words).run().unwrap();
+    assert!(!refused.ok() && refused.stderr.contains("already at"), "{refused:?}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluice_lab::Wait;
+use sluice_tests::cloud::web::{self, Certificate};
 use sluice_tests::cloud::{INTERNET, Shell as _, guest};
 
 use super::world::World;
@@ -13,27 +14,14 @@ use super::world::World;
 /// Emulated machines, and checks of health every two seconds.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Says its name at every path.
-fn server(name: &str, port: u16) -> String {
-    format!(
-        "cat > /run/nginx-{port}.conf <<'END'\n\
-         user root; pid /run/nginx-{port}.pid; error_log /run/nginx.log;\n\
-         events {{}}\n\
-         http {{ access_log off; server {{ listen {port}; default_type text/plain;\n\
-           location / {{ return 200 \"{name}\\n\"; }} }} }}\nEND\nnginx -c /run/nginx-{port}.conf"
-    )
-}
-
 /// Starts a web server on a guest.
-pub(crate) async fn serve(world: &World, guest: &str, port: u16) {
-    world.lab.done(guest, &server(guest, port)).await.unwrap();
+pub(crate) async fn serve(world: &World, name: &str, port: u16) {
+    guest::serve(&world.lab, name, port).await.unwrap();
 }
 
 /// What a page says; `None` when there is none.
 pub(crate) async fn page(world: &World, from: &str, options: &str, at: &str) -> Option<String> {
-    let line = format!("curl -s --noproxy '*' --max-time 5 {options} http://{at}/");
-    let output = world.lab.sh(from, &line).await.unwrap();
-    output.ok().then(|| output.stdout.trim().to_owned())
+    web::page(&world.lab, from, options, &format!("http://{at}/")).await.unwrap()
 }
 
 /// A public address by its name.
@@ -54,6 +42,15 @@ pub(crate) async fn a_guest_is_told_what_its_owner_wants(world: &World) {
     let line = "curl -sf --noproxy '*' http://10.1.1.1/latest/meta-data/public-keys/0/openssh-key";
     let told = world.lab.done("vm1", line).await.unwrap();
     assert!(told.starts_with("ssh-ed25519 "), "{told}");
+}
+
+/// The router came up with a clock that is years behind, said so, and has the manager's time by now.
+pub(crate) fn a_clock_that_is_years_behind_was_put_right(world: &World) {
+    let said = world.cloud.manager.done(["logs", "r-1"]).unwrap();
+    assert!(said.contains("clock is wrong"), "{said}");
+    assert!(said.contains("clock was wrong, set by the manager"), "{said}");
+    let alarms = world.in_sync().unwrap();
+    assert!(!format!("{alarms:?}").contains("clock"), "{alarms:#?}");
 }
 
 /// A forwarded port leads to its guest, for those whom the firewall lets in.
@@ -85,7 +82,7 @@ pub(crate) async fn connections_are_balanced(world: &World) {
     for _ in 0..4 {
         assert_eq!(page(world, INTERNET, "-b /run/jar", &services).await, first, "the cookie");
     }
-    world.lab.done("vm2", "kill $(cat /run/nginx-8080.pid)").await.unwrap();
+    web::kill(&world.lab, "vm2", 8080).await.unwrap();
     let one = || async {
         let mut seen = BTreeSet::new();
         for _ in 0..4 {
@@ -96,6 +93,66 @@ pub(crate) async fn connections_are_balanced(world: &World) {
     Wait::until_async(SOON, "the dead member to be left out", one).await.unwrap();
     serve(world, "vm2", 8080).await;
     Wait::until_async(SOON, "both members to serve again", both).await.unwrap();
+}
+
+/// TLS that ends at the balancer, a certificate swapped under its clients, and an address for guests alone: what a
+/// description adds to the example.
+pub(crate) async fn a_certificate_is_swapped(world: &World) {
+    let services = public_ip(world, "services");
+    let (first, second) = (Certificate::of(NAME).unwrap(), Certificate::of(NAME).unwrap());
+    for (name, certificate) in [("first", &first), ("second", &second)] {
+        certificate.give(&world.lab, INTERNET, &format!("/run/{name}.pem")).await.unwrap();
+    }
+    let asked = |proof: &str| {
+        // whom the rule's own list names
+        let from = "--interface 203.0.113.10";
+        format!("{from} --resolve {NAME}:443:{services} --cacert /run/{proof}.pem")
+    };
+    for (right, wrong, certificate) in [("first", "second", &first), ("second", "first", &second)] {
+        world.apply(&with_tls(&certificate.with_key));
+        let url = format!("https://{NAME}/");
+        let served =
+            || async { web::page(&world.lab, INTERNET, &asked(right), &url).await.unwrap() };
+        Wait::until_async(SOON, "a page over TLS", served).await.unwrap();
+        let old = web::page(&world.lab, INTERNET, &asked(wrong), &url).await.unwrap();
+        assert_eq!(old, None, "{wrong} is believed while {right} serves");
+    }
+    let within = page(world, "vm1", "", "10.1.1.200").await;
+    assert!(within.is_some(), "a guest reaches the balancer of its own");
+    let state = || async {
+        let rows: Vec<Value> = world.cloud.manager.ask(["balancer", "state", "tls"]).unwrap();
+        (rows[0]["state"] == "members 2, healthy 2").then_some(rows)
+    };
+    let rows = Wait::until_async(SOON, "both members to be told of", state).await.unwrap();
+    assert_eq!(rows[0]["lets_in"], "203.0.113.0/24", "{rows:#?}");
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+    let csv = world.cloud.manager.done(["appliance", "report", "r-1", "lb", "--csv"]).unwrap();
+    assert!(csv.starts_with("# pxname,svname,"), "{csv}");
+}
+
+/// The name that the certificates are for.
+const NAME: &str = "www.example.net";
+
+/// The example with two rules more.
+fn with_tls(certificate: &str) -> String {
+    let example = std::fs::read_to_string(super::example("rules.toml")).unwrap();
+    let member = |balancer: &str, guest: &str| {
+        format!(
+            "[[balancer_members]]\nbalancer = \"{balancer}\"\nname = \"{guest}\"\nguest = \"{guest}\"\n"
+        )
+    };
+    let members: String = ["tls", "inside"]
+        .into_iter()
+        .flat_map(|rule| [member(rule, "vm1"), member(rule, "vm2")])
+        .collect();
+    format!(
+        "{example}\n\
+         [[firewall_rules]]\nname = \"tls\"\npublic_ip = \"services\"\nprotocol = \"tcp\"\nports = \"443\"\n\
+         [[balancers]]\nname = \"tls\"\npublic_ip = \"services\"\nport = 443\nprivate_port = 8080\nmode = \"http\"\n\
+         sources = [\"203.0.113.0/24\"]\ncertificates = [\"\"\"\n{certificate}\"\"\"]\n\
+         [[balancers]]\nname = \"inside\"\nnetwork = \"net1\"\naddress = \"10.1.1.200\"\nport = 80\nprivate_port = 8080\n\
+         {members}"
+    )
 }
 
 /// An address that stands for one guest, both ways, and lets in only what its firewall says.
@@ -114,6 +171,42 @@ pub(crate) async fn guests_may_not_send_mail(world: &World) {
     let knock = world.lab.sh("vm1", "echo mail | nc -N -w 4 203.0.113.10 25").await.unwrap();
     assert!(!knock.ok(), "mail left");
     assert!(guest::reaches_outside(&world.lab, "vm1").await.unwrap());
+}
+
+/// What the manager works out is what happened to the packets above, and what was counted has the owners' names.
+pub(crate) fn what_happened_is_explained_and_counted(world: &World) {
+    let services = public_ip(world, "services").to_string();
+    let ask = |from: &str, port: &str| {
+        let words = ["explain", "--from", from, "--to", &services, "--proto", "tcp", "--port"];
+        let told: Value =
+            world.cloud.manager.ask(words.iter().copied().chain([port, "--live"])).unwrap();
+        told
+    };
+    let friend = ask("203.0.113.10", "2222");
+    assert_eq!(friend["answer"]["verdict"], "passes", "{friend:#}");
+    assert_eq!(friend["answer"]["decided_by"]["rule"], "firewall/fw-1");
+    let names = friend["answer"]["objects"].as_array().unwrap();
+    assert!(names.iter().any(|one| one["name"] == "ssh-vm1"), "{friend:#}");
+    let tracked = friend["live"]["flows"].as_array().unwrap();
+    let vm1 = format!("{}:22", world.view.address("vm1").unwrap());
+    assert!(tracked.iter().any(|flow| flow["destination"] == *vm1), "{friend:#}");
+    let stranger = ask("198.51.100.1", "2222");
+    assert_eq!(stranger["answer"]["verdict"], "dropped", "{stranger:#}");
+    let usage: Value = world.cloud.manager.ask(["appliance", "usage", "r-1"]).unwrap();
+    let list = |name: &str| usage["usage"][name].as_array().unwrap().clone();
+    let of = |name: &str, what: &str| {
+        let found = list(name).into_iter().find(|one| one["name"] == what);
+        found.unwrap_or_else(|| panic!("no {what} in {usage:#}"))
+    };
+    assert!(of("addresses", &services)["received"]["packets"].as_u64() > Some(10));
+    assert!(of("networks", "n-1")["sent"]["bytes"].as_u64() > Some(1000));
+    assert!(of("forwards", "pf-1")["sent"]["packets"].as_u64() > Some(1));
+    let judged = list("rules").into_iter().find(|rule| rule["rule"] == "firewall/fw-1").unwrap();
+    assert!(judged["judged"]["packets"].as_u64() >= Some(1), "{judged}");
+    assert_eq!(usage["usage"]["tracking"]["insert_failed"], 0);
+    let owners = usage["owners"].as_array().unwrap();
+    let owner = owners.iter().find(|one| one["rule"] == "firewall/fw-1").unwrap();
+    assert_eq!(owner["name"], "ssh");
 }
 
 /// A rule that goes takes effect, and the others stay.

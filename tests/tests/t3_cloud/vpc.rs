@@ -1,9 +1,12 @@
 //! The guide's VPC, as examples/vpc.toml describes it, in packets of machines.
 
-use sluice_tests::cloud::{INTERNET, Shell as _, guest};
+use sluice_tests::cloud::{INTERNET, Shell as _, guest, office};
 
 use super::rules::{page, public_ip, serve};
-use super::world::World;
+use super::world::{BOOT, World};
+
+/// The machine behind the private gateway of that name.
+const OFFICE: &str = "office";
 
 /// Addresses, and a page in each tier; on the port that its list lets in, as far as there is one.
 pub(crate) async fn tiers_serve(world: &World) {
@@ -31,6 +34,21 @@ pub(crate) async fn lists_decide(world: &World) {
     assert!(!guest::reaches_outside(&world.lab, "web1").await.unwrap(), "one egress rule");
     world.visits("app1", "app").await;
     world.visits("db1", "db").await;
+}
+
+/// Guests reach what is behind the private gateway with their own addresses, or with its address; no list of theirs lets
+/// anybody in from there.
+pub(crate) async fn a_private_gateway_leads_to_the_office(world: &World) {
+    world.lab.ready(OFFICE, BOOT).await.unwrap();
+    office::set_up(&world.lab, OFFICE).await.unwrap();
+    let db1 = world.view.address("db1").unwrap();
+    assert_eq!(office::visit(&world.lab, "db1").await.unwrap(), db1.to_string());
+    assert_eq!(page(world, OFFICE, "", &format!("{db1}:8080")).await, None, "default-deny");
+    world.change(&["private-gateway", "update", OFFICE, "--source-nat", "true"]);
+    assert_eq!(office::visit(&world.lab, "db1").await.unwrap(), "172.16.0.2");
+    world.visits("db1", "db").await;
+    world.change(&["private-gateway", "update", OFFICE, "--acl", "default-deny"]);
+    assert!(office::visit(&world.lab, "db1").await.is_err(), "its list judges what passes it");
 }
 
 /// A tier's list is replaced while everything runs.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sluice_lab::Lab;
-use sluice_lab::spec::Firmware;
+use sluice_lab::spec::{Firmware, MachineKind};
 use sluice_manager::model::view::ApplianceStatus;
 use sluice_tests::cloud::guest::{self, Lease};
 use sluice_tests::cloud::{Cloud, INTERNET, Shell as _, View, internet};
@@ -24,10 +24,24 @@ pub(crate) struct World {
 impl World {
     /// Everything booted, every router in sync, the Internet set up.
     pub(crate) async fn start(name: &str, description: &Path, firmware: Firmware) -> Self {
+        Self::start_at(name, description, firmware, None).await
+    }
+
+    /// The same, with appliances whose clock begins at `clock`.
+    pub(crate) async fn start_at(
+        name: &str,
+        description: &Path,
+        firmware: Firmware,
+        clock: Option<&str>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let free = "127.0.0.1:0".parse().unwrap();
         let cloud = Cloud::start(folder.path(), description, free).await.unwrap();
-        let lab = Lab::start(cloud.lab(name, firmware).unwrap()).await.unwrap();
+        let mut spec = cloud.lab(name, firmware).unwrap();
+        for machine in spec.machines.values_mut().filter(|it| it.kind == MachineKind::Template) {
+            machine.clock = clock.map(str::to_owned);
+        }
+        let lab = Lab::start(spec).await.unwrap();
         let view = cloud.view().unwrap();
         let world = Self { cloud, view, lab, _folder: folder };
         world.routers_in_sync().await;
@@ -49,7 +63,7 @@ impl World {
         }
     }
 
-    fn in_sync(&self) -> anyhow::Result<Vec<ApplianceStatus>> {
+    pub(crate) fn in_sync(&self) -> anyhow::Result<Vec<ApplianceStatus>> {
         tokio::task::block_in_place(|| self.cloud.in_sync(IN_SYNC_S))
     }
 
@@ -57,6 +71,15 @@ impl World {
     pub(crate) fn change(&self, command: &[&str]) {
         let before = self.in_sync().unwrap();
         self.cloud.manager.done(command.iter().copied()).unwrap();
+        let after = self.in_sync().unwrap();
+        assert!(after[0].reported > before[0].reported, "{after:#?}\n{}", self.cloud.log());
+    }
+
+    /// A description, in force on every router.
+    pub(crate) fn apply(&self, description: &str) {
+        let before = self.in_sync().unwrap();
+        let file = self.cloud.file("description.toml", description).unwrap();
+        self.cloud.apply(&file).unwrap();
         let after = self.in_sync().unwrap();
         assert!(after[0].reported > before[0].reported, "{after:#?}\n{}", self.cloud.log());
     }

@@ -1,185 +1,167 @@
-//! The template as a console proxy, on a virtual wire with a browser and a VM host, whose VM is another QEMU machine.
-//!
-//! Browser and VM host are namespaces of this host, so the lab needs root.
+//! The template as a console proxy that the manager configures, and the screen of another machine: from `sluice console` to
+//! the guest's memory. No rights are needed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
-use sluice_api::config::ProxyDocument;
-use sluice_api::report::{Answer, ConfirmAnswer, StatusReport};
-use sluice_lab::spec::{ControlSpec, Firmware, MachineSpec, NamespaceNic, NamespaceSpec, NicSpec};
+use serde_json::{Value, json};
+use sluice_lab::spec::Firmware;
 use sluice_lab::{Lab, Wait};
-use sluice_manager::PushClient;
-use sluice_tests::cloud::PUBLIC;
-use sluice_tests::console::client::{Outcome, end, look_securely};
-use sluice_tests::console::cloud::{self, Cloud, PROXY};
-use sluice_tests::console::qemu::Qemu;
+use sluice_tests::cloud::Cloud;
+use sluice_tests::console::lab::{self, DESCRIPTION, PROXY, VM};
+use sluice_tests::console::qemu::GREETING;
+use sluice_tests::console::viewer::{Refused, Viewer};
 
-/// Emulated machines on a busy host boot within this.
-const BOOT: Duration = Duration::from_mins(5);
-/// And do what takes seconds within this.
+/// From power-on to the first configuration, on a busy host.
+const IN_SYNC_S: u32 = 300;
+/// What takes seconds is done within this.
 const SOON: Duration = Duration::from_mins(2);
-/// An agent that is up answers within this; one that is not is asked again.
-const ANSWER: Duration = Duration::from_secs(2);
-/// The VM's host.
-const HOST: &str = "198.51.100.17";
-/// Where browsers are.
-const BROWSER: &str = "198.51.100.1";
 
 struct World {
-    lab: Lab,
-    client: PushClient,
     cloud: Cloud,
-    qemu: Qemu,
-    _folder: tempfile::TempDir,
-}
-
-/// A namespace with one address on the public wire.
-fn station(address: &str) -> NamespaceSpec {
-    let nic = NamespaceNic {
-        nic: NicSpec::on(PUBLIC.parse().unwrap()),
-        link: "eth0".parse().unwrap(),
-        addresses: vec![format!("{address}/24").parse().unwrap()],
-    };
-    NamespaceSpec { nics: vec![nic], gateway: None }
+    lab: Lab,
+    authority: String,
+    folder: tempfile::TempDir,
 }
 
 impl World {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (document, identity) = cloud::enrol(folder.path());
-        let boot = sluice_tests::faults::boot();
-        let control =
-            ControlSpec { address: boot.control.address, mac: boot.control.mac, host_port: None };
-        let public = NicSpec::on(PUBLIC.parse().unwrap()).mac(cloud::PUBLIC_MAC.parse().unwrap());
-        let machine =
-            MachineSpec::template().firmware(Firmware::Direct).boot(&document, control).nic(public);
-        let disk = sluice_tests::image("sluice.qcow2");
-        let lab = Lab::builder("console")
-            .images(disk.parent().unwrap_or(Path::new(".")))
-            .wire(PUBLIC)
-            .machine(PROXY, machine)
-            .namespace("browser", station(BROWSER))
-            .namespace("vmhost", station(HOST));
-        let lab = lab.start().await.unwrap();
-        let cloud = Cloud::new();
-        let qemu = tokio::task::block_in_place(|| {
-            let vmhost = lab.namespace("vmhost").unwrap();
-            Qemu::start_at(Some(vmhost), HOST, folder.path(), &[cloud.vnc()])
-        });
-        let client = cloud::client(&identity, lab.endpoint(PROXY).unwrap());
-        let world = Self { lab, client, cloud, qemu, _folder: folder };
-        world.status(BOOT).await;
+        let description = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(DESCRIPTION);
+        let free = "127.0.0.1:0".parse().unwrap();
+        let cloud = Cloud::start(folder.path(), &description, free).await.unwrap();
+        let spec = lab::machines(&cloud, "console", Firmware::Direct, folder.path()).unwrap();
+        let lab = Lab::start(spec).await.unwrap();
+        cloud.endpoint(PROXY, lab.endpoint(PROXY).unwrap()).unwrap();
+        let authority = lab::authority(folder.path()).unwrap();
+        let world = Self { cloud, lab, authority, folder };
+        if let Err(error) = tokio::task::block_in_place(|| world.cloud.in_sync(IN_SYNC_S)) {
+            panic!("{error:#}\n{}", world.state().await);
+        }
         world
     }
 
-    async fn status(&self, bound: Duration) -> StatusReport {
-        let ask = || async { tokio::time::timeout(ANSWER, self.client.status()).await.ok()?.ok() };
-        match Wait::until_async(bound, "the agent's status", ask).await {
-            Ok(status) => status,
-            Err(late) => panic!("{late}\n{}", self.lab.state().await),
+    /// Everything that a failing test prints.
+    async fn state(&self) -> String {
+        format!("{}\n{}", self.cloud.log(), self.lab.state().await)
+    }
+
+    /// Runs `sluice`, and waits until what it changes is in force.
+    fn sluice(&self, line: &str) {
+        let words = line.split(' ').chain(["--wait", "60"]);
+        tokio::task::block_in_place(|| self.cloud.manager.done(words)).unwrap();
+    }
+
+    /// A link to the screen, as `sluice console` makes it.
+    fn link(&self, more: &str) -> String {
+        let line = format!("console {VM} --print --wait 60{more}");
+        let link = tokio::task::block_in_place(|| self.cloud.manager.done(line.split(' ')));
+        link.unwrap().trim().to_owned()
+    }
+
+    async fn open(&self, link: &str) -> Result<Viewer, Refused> {
+        Viewer::open(link, &self.authority).await.unwrap()
+    }
+
+    async fn shown(&self, link: &str) -> Viewer {
+        match self.open(link).await {
+            Ok(viewer) => viewer,
+            Err(refused) => panic!("{refused:?}\n{}", self.state().await),
         }
     }
 
-    fn config(&self, generation: u64, grants: &[&str]) -> ProxyDocument {
-        let host: IpAddr = HOST.parse().unwrap();
-        self.cloud.config(generation, host, self.qemu.ports[0], grants)
-    }
-
-    async fn push(&self, config: &ProxyDocument) {
-        let answer = self.client.push_confirming(config, 60).await;
-        let Ok(Answer::Applied { .. }) = answer else {
-            panic!("{answer:#?}\n{}", self.lab.state().await)
-        };
-        let confirmed = self.client.confirm(config.generation).await;
-        assert!(matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })), "{confirmed:?}");
-    }
-
-    /// Shows the link of `grant` to the proxy: the session's note, or how it was refused.
-    fn look(&self, grant: &str) -> Result<Value, (u16, Value)> {
-        let looked = tokio::task::block_in_place(|| {
-            self.browser().enter_async(|| look_securely(console(), self.authority(), grant))
-        });
-        match looked.unwrap()?.0 {
-            Outcome::Shown(note, init) => {
-                assert_eq!(&init[..4], [2, 208, 1, 144], "720 x 400: text mode");
-                Ok(note)
-            }
-            Outcome::Closed(code, reason) => panic!("{code} {reason}"),
-        }
-    }
-
-    /// Has a session of `grant`, and does `meanwhile` once it has begun; how it was ended.
-    fn session(&self, grant: &str, meanwhile: impl AsyncFnOnce()) -> (u16, String) {
-        let (begun, has_begun) = std::sync::mpsc::channel();
-        let browse = move || {
-            self.browser().enter_async(move || async move {
-                let looked = look_securely(console(), self.authority(), grant).await;
-                let (outcome, socket) = looked.unwrap();
-                begun.send(matches!(outcome, Outcome::Shown(..))).unwrap();
-                end(socket).await
-            })
-        };
-        tokio::task::block_in_place(|| {
-            std::thread::scope(|scope| {
-                let session = scope.spawn(browse);
-                assert!(has_begun.recv_timeout(SOON).unwrap(), "the screen is not shown");
-                tokio::runtime::Handle::current().block_on(meanwhile());
-                session.join().unwrap().unwrap()
-            })
-        })
-    }
-
-    fn browser(&self) -> &sluice_lab::netns::Namespace {
-        self.lab.namespace("browser").unwrap()
-    }
-
-    fn authority(&self) -> &str {
-        &self.cloud.authority.pem
-    }
-
-    /// What the console service says of itself through the agent, once it `holds`.
-    async fn report(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    /// Sessions that `sluice console` tells of, once they `hold`.
+    async fn sessions(&self, flag: &str, hold: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let look = || async {
-            let services = self.status(SOON).await.services;
-            let console = services.into_iter().find(|service| service.name == "console");
-            console.and_then(|service| service.report).filter(&holds)
+            let all: Vec<Value> = self.cloud.manager.ask(["console", flag, VM]).unwrap();
+            hold(&all).then_some(all)
         };
-        match Wait::until_async(SOON, what, look).await {
-            Ok(report) => report,
-            Err(late) => panic!("{late}: {:#?}", self.status(SOON).await),
+        match Wait::until_async(SOON, flag, look).await {
+            Ok(all) => all,
+            Err(late) => panic!("{late}\n{}", self.state().await),
         }
+    }
+
+    /// Waits until the guest's own memory shows this text.
+    async fn guest_shows(&self, text: &str) -> String {
+        let look = || async { Some(self.guest().await).filter(|shown| shown.contains(text)) };
+        match Wait::until_async(SOON, text, look).await {
+            Ok(shown) => shown,
+            Err(late) => panic!("{late}\n{}", self.guest().await),
+        }
+    }
+
+    /// The text on the guest's screen, out of its memory.
+    async fn guest(&self) -> String {
+        let file = self.folder.path().join("memory");
+        let area = json!({ "val": 0xb_8000, "size": 80 * 25 * 2, "filename": file });
+        self.lab.machine(VM).unwrap().monitor("pmemsave", area).await.unwrap();
+        let memory = std::fs::read(&file).unwrap();
+        memory.chunks(2).map(|cell| char::from(cell[0])).collect()
     }
 }
 
-fn console() -> SocketAddr {
-    format!("{}:443", cloud::ADDRESS).parse().unwrap()
+fn refused(opened: Result<Viewer, Refused>) -> (u16, String) {
+    match opened {
+        Ok(viewer) => panic!("shown: {}", viewer.note),
+        Err(Refused::Link(status, answer)) => (status, answer["code"].to_string()),
+        Err(Refused::Session(code, reason)) => (code, reason),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_template_shows_another_machines_screen_as_long_as_there_is_a_grant() {
+async fn the_managers_link_shows_another_machines_screen_for_as_long_as_it_is_good() {
     let world = World::start().await;
-    world.cloud.send_blobs(&world.client).await.unwrap();
-    world.push(&world.config(1, &["g-1", "view-1"])).await;
-    let note = world.look("g-1").unwrap();
-    assert!(note["security"].as_str().unwrap().contains("X509Vnc"), "{note}");
-    assert_eq!(world.look("view-1").unwrap()["view_only"], true);
-    assert_eq!(world.look("nobody").unwrap_err().0, 404);
+    world.guest_shows(GREETING).await;
+    let link = world.link(" --user alice");
+    let mut alice = world.shown(&link).await;
+    assert_eq!(alice.size(), (720, 400), "text mode");
+    let before = alice.lit().await.unwrap();
+    alice.type_text("hello").await.unwrap();
+    world.guest_shows(&format!("{GREETING}hello")).await;
+    assert!(alice.lit().await.unwrap() > before, "five letters more than {before} pixels");
+    assert_eq!(refused(world.open(&link).await), (403, "\"other-browser\"".to_owned()));
 
-    let ended = world.session("g-1", async || {
-        let one = |report: &Value| report["sessions"].as_array().is_some_and(|it| it.len() == 1);
-        let report = world.report("the session", one).await;
-        assert_eq!(report["sessions"][0]["from"], BROWSER, "{report:#}");
-        assert_eq!(report["sessions"][0]["grant"], "g-1", "{report:#}");
-        world.push(&world.config(2, &["g-2"])).await;
-    });
-    assert_eq!(ended.0, 4210, "{}", ended.1);
-    assert_eq!(world.look("g-1").unwrap_err().0, 410);
-    world.look("g-2").unwrap();
+    let view = world.link(" --user bob --view-only --any-browser");
+    let mut bob = world.shown(&view).await;
+    assert_eq!(bob.note["view_only"], true);
+    bob.type_text("intruder").await.unwrap();
+    let who = world.sessions("--who", |all| all.len() == 2).await;
+    let of = |user: &str| who.iter().find(|it| it["user"] == user).unwrap();
+    assert_eq!((&of("alice")["view_only"], &of("bob")["view_only"]), (&json!(false), &json!(true)));
+    assert_eq!(of("alice")["from"], "198.51.100.1");
+    alice.type_text("1").await.unwrap();
+    let shown = world.guest_shows("hello1").await;
+    assert!(!shown.contains("intruder"), "{shown}");
+
+    // a VM that is on its way has no screen; one whose port another has by now is not shown
+    world.sluice(&format!("screen update {VM} --state migrating"));
+    assert_eq!(refused(world.open(&view).await).0, 4105);
+    world.sluice(&format!("screen update {VM} --state there --desktop-name other"));
+    assert_eq!(alice.end().await.0, 4104, "asked anew");
+    assert_eq!(bob.end().await.0, 4104);
+    assert_eq!(refused(world.open(&view).await).0, 4106);
+    let right = ["screen", "update", VM, "--desktop-name", "QEMU (vm1)", "--wait", "60"];
+    tokio::task::block_in_place(|| world.cloud.manager.done(right)).unwrap();
+    let bob = world.shown(&view).await;
+
+    let link = world.link(" --user carol");
+    let carol = world.shown(&link).await;
+    world.sluice("console --revoke --user carol");
+    assert_eq!(carol.end().await.0, 4210);
+    assert_eq!(refused(world.open(&link).await), (410, "\"revoked\"".to_owned()));
+    world.sluice(&format!("console {VM} --revoke"));
+    assert_eq!(bob.end().await.0, 4210);
+    world.sessions("--who", <[Value]>::is_empty).await;
+
+    let history = world.sessions("--history", |all| all.len() >= 4).await;
+    let first = history.iter().find(|it| it["user"] == "alice").unwrap();
+    assert_eq!(first["reason"], "screen-moved");
+    let bytes = |field: &str| first[field].as_u64().unwrap();
+    assert!(bytes("to_browser") > 720 * 400 * 4 && bytes("from_browser") > 0, "{first}");
+    assert!(history.iter().all(|it| it["until"].is_string()), "{history:#?}");
     world.lab.machine(PROXY).unwrap().power_down(SOON).await.unwrap();
     world.lab.down().await.unwrap();
 }

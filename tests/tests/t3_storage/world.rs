@@ -1,216 +1,165 @@
-//! The appliance, with an authority and a client but no manager, and a machine beside it.
+//! A manager, the appliance that it runs, and a machine beside it.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use sluice_api::boot::{BootDocument, Role};
-use sluice_api::config::SsvmDocument;
-use sluice_api::report::{Answer, ConfirmAnswer, Phase, StatusReport};
-use sluice_api::types::ApplianceId;
-use sluice_lab::spec::{ControlSpec, Firmware, MachineSpec, NicSpec};
+use serde_json::Value;
 use sluice_lab::{Lab, Wait};
-use sluice_manager::ca::Authority;
-use sluice_manager::{ClientIdentity, PushClient};
-use sluice_tests::{faults, image};
-
-use super::server::SERVER;
+use sluice_tests::cloud::Cloud;
+use sluice_tests::storage::{self, SERVER, SSVM, server};
 
 /// Emulated machines on a busy host boot within this.
-pub(crate) const BOOT: Duration = Duration::from_mins(4);
+const BOOT: Duration = Duration::from_mins(4);
 /// What takes a minute there.
 const LONG: Duration = Duration::from_mins(3);
-/// An agent that is up answers within this; one that is not is asked again.
-const ANSWER: Duration = Duration::from_secs(3);
-/// Name of the appliance and of its machine.
-const SSVM: &str = "s-1";
-/// Where images are served.
-pub(crate) const HERE: &str = "198.51.100.20";
-
-const STORAGE: &str = "storage";
-const PUBLIC: &str = "public";
-const STORAGE_MAC: &str = "02:00:0a:04:00:14";
-const PUBLIC_MAC: &str = "02:00:c6:33:64:14";
-/// A test host has its files in RAM.
-const SERVER_RAM_MIB: u32 = 768;
+const IN_SYNC_S: u32 = 240;
 
 pub(crate) struct World {
-    pub(crate) lab: Arc<Lab>,
-    client: PushClient,
-    generation: u64,
-    boot: BootDocument,
-    role: Value,
+    pub(crate) cloud: Cloud,
+    pub(crate) lab: Lab,
     _folder: tempfile::TempDir,
+    started: Instant,
 }
 
 impl World {
-    /// The appliance has booted and has nothing but its links.
-    pub(crate) async fn start(name: &str) -> Self {
+    /// The appliance has what the description says, its stores are ready.
+    pub(crate) async fn start(name: &str, more: &str) -> Self {
+        let started = Instant::now();
         let folder = tempfile::tempdir().unwrap();
-        let id: ApplianceId = SSVM.parse().unwrap();
-        let path = folder.path().join("manager.db");
-        let authority = Authority::open(&path, Duration::from_hours(24)).unwrap();
-        let boot = BootDocument {
-            appliance: id.clone(),
-            role: Role::Ssvm,
-            identity: authority.appliance(&id).unwrap().identity,
-            ..faults::boot()
-        };
-        let document = folder.path().join("boot.json");
-        std::fs::write(&document, serde_json::to_vec(&boot).unwrap()).unwrap();
-        let lab = lab(name, &boot, &document).await;
-        let identity = ClientIdentity::new(&authority.client().unwrap().identity).unwrap();
-        let client = PushClient::new(&id, lab.endpoint(SSVM).unwrap(), &identity).unwrap();
-        let role = json!({ "listeners": [{ "link": "pub0", "address": HERE }],
-            "fetch": { "range_bytes": 1 << 20 } });
-        let world = Self { lab: Arc::new(lab), client, generation: 0, boot, role, _folder: folder };
-        assert_eq!(world.status(BOOT).await.phase, Phase::Unconfigured);
+        let free = "127.0.0.1:0".parse().unwrap();
+        let description = storage::description(folder.path(), more).unwrap();
+        let cloud = Cloud::start(folder.path(), &description, free).await.unwrap();
+        let lab = Lab::start(storage::lab(&cloud, name).unwrap()).await.unwrap();
+        let world = Self { cloud, lab, _folder: folder, started };
+        server::set_up(&world.lab, BOOT).await.unwrap();
+        world.say("the server is up");
         world
     }
 
-    /// Changes what is wanted; [`World::in_force`] sends it.
-    pub(crate) fn push(&mut self, change: impl FnOnce(&mut Value)) {
-        change(&mut self.role);
-        self.generation += 1;
+    /// The manager may speak to the appliance from now on; returns when it runs what is wanted.
+    pub(crate) async fn appliance(&self) {
+        self.cloud.endpoint(SSVM, self.lab.endpoint(SSVM).unwrap()).unwrap();
+        self.in_sync().await;
+        self.say("the appliance has its configuration");
     }
 
-    fn config(&self) -> SsvmDocument {
-        let link = |name: &str, role: &str, mac: &str, address: &str| {
-            json!({ "name": name, "role": role, "attach": { "nic": { "mac": mac } },
-                "addresses": [address] })
-        };
-        let control = &self.boot.control;
-        let text = json!({
-            "version": 2, "generation": self.generation, "appliance": SSVM,
-            "control": { "link": "ctl" },
-            "links": [
-                link("ctl", "control", &control.mac.to_string(), &control.address.to_string()),
-                link("sto", "storage", STORAGE_MAC, "10.4.0.20/24"),
-                link("pub0", "public", PUBLIC_MAC, &format!("{HERE}/24")),
-            ],
-            "role": { "ssvm": self.role },
-        });
-        match SsvmDocument::decode(text.to_string().as_bytes()) {
-            Ok((config, _)) => config,
-            Err(findings) => panic!("{findings:#?}"),
+    /// Where the time goes.
+    pub(crate) fn say(&self, what: &str) {
+        eprintln!("{:6.1} s: {what}", self.started.elapsed().as_secs_f64());
+    }
+
+    pub(crate) async fn in_sync(&self) {
+        if let Err(error) = tokio::task::block_in_place(|| self.cloud.in_sync(IN_SYNC_S)) {
+            panic!("{error:#}\n{}", self.state().await);
         }
     }
 
-    /// The way the manager does it: push, then confirm over a new connection.
-    pub(crate) async fn in_force(&self) {
-        let config = self.config();
-        let answer = self.client.push_confirming(&config, 60).await;
-        let state = self.state().await;
-        assert!(matches!(answer, Ok(Answer::Applied { .. })), "{answer:#?}\n{state}");
-        let confirmed = self.client.confirm(config.generation).await;
-        let state = self.state().await;
-        assert!(
-            matches!(confirmed, Ok(ConfirmAnswer::Committed { .. })),
-            "{confirmed:#?}\n{state}"
-        );
+    /// `sluice`, whose answer is JSON.
+    pub(crate) fn ask(&self, words: &[&str]) -> Value {
+        let words = words.iter().copied();
+        tokio::task::block_in_place(|| self.cloud.manager.ask(words)).unwrap()
     }
 
-    async fn status(&self, bound: Duration) -> StatusReport {
-        let ask = || async { tokio::time::timeout(ANSWER, self.client.status()).await.ok()?.ok() };
-        match Wait::until_async(bound, "the agent's status", ask).await {
-            Ok(status) => status,
-            Err(late) => panic!("{late}\n{}", self.lab.state().await),
-        }
-    }
-
-    /// What the storage service says of itself through the agent.
-    async fn report(&self) -> Value {
-        let status = self.status(BOOT).await;
-        let storage = status.services.into_iter().find(|service| service.name == "storage");
-        storage.and_then(|storage| storage.report).unwrap_or_default()
+    /// Makes an image that comes from `url`.
+    pub(crate) async fn register(&self, store: &str, name: &str, url: &str, checksum: &str) {
+        let checksum = format!("sha256:{checksum}");
+        let words = ["image", "create", name, "--image-store", store, "--url", url];
+        self.ask(&[&words[..], &["--checksum", &checksum]].concat());
+        self.in_sync().await;
     }
 
     async fn until(
         &self,
-        list: &str,
-        id: &str,
+        word: &str,
+        name: &str,
         what: &str,
         holds: impl Fn(&Value) -> bool,
     ) -> Value {
         let look = || async {
-            let report = self.report().await;
-            let all = report[list].as_array().cloned().unwrap_or_default();
-            all.into_iter().find(|one| one["id"] == id).filter(&holds)
+            let words = [word, "show", name];
+            let shown = tokio::task::block_in_place(|| self.cloud.manager.ask::<Value>(words));
+            Some(shown.ok()?["observed"].clone()).filter(&holds)
         };
         match Wait::until_async(LONG, what, look).await {
             Ok(found) => found,
-            Err(late) => panic!("{id}: {late}: {:#}\n{}", self.report().await, self.state().await),
+            Err(late) => {
+                let shown = self.ask(&[word, "show", name]);
+                panic!("{name}: {late}: {shown:#}\n{}", self.state().await)
+            }
         }
     }
 
     /// Waits until a store is in this state.
-    pub(crate) async fn store(&self, id: &str, state: &str) {
-        self.until("stores", id, state, |store| store["state"] == state).await;
+    pub(crate) async fn store(&self, name: &str, state: &str) {
+        self.until("image-store", name, state, |seen| seen["state"] == state).await;
     }
 
-    /// Waits until a job is in this state, or in the other end.
-    pub(crate) async fn job(&self, id: &str, state: &str) -> Value {
+    /// Waits until an image is in this state, or in the other end.
+    pub(crate) async fn image(&self, name: &str, state: &str) -> Value {
         let ends = ["done", "failed", state];
-        let is = |job: &Value| job["state"].as_str().is_some_and(|is| ends.contains(&is));
-        let job = self.until("jobs", id, state, is).await;
-        assert_eq!(job["state"], state, "{job:#}");
-        job
+        let is = |seen: &Value| seen["state"].as_str().is_some_and(|is| ends.contains(&is));
+        let seen = self.until("image", name, state, is).await;
+        assert_eq!(seen["state"], state, "{seen:#}");
+        seen
     }
 
-    /// Waits until a job is as wanted.
-    pub(crate) async fn job_until(
+    /// Waits until an image is as wanted.
+    pub(crate) async fn image_until(
         &self,
-        id: &str,
+        name: &str,
         what: &str,
         wanted: impl Fn(&Value) -> bool,
     ) -> Value {
-        self.until("jobs", id, what, wanted).await
+        self.until("image", name, what, wanted).await
     }
 
-    /// Cuts the appliance's power and gives it back; returns when it is on its last configuration again.
+    /// Waits until an image that is in has no job any more; what was said of it stays.
+    pub(crate) async fn settled(&self, name: &str) {
+        let look = || async {
+            let shown = self.ask(&["image", "show", name]);
+            shown["settled"].is_object().then(|| shown["id"].clone())
+        };
+        let id = Wait::until_async(LONG, "that it is settled", look).await.unwrap();
+        self.in_sync().await;
+        let config = self.ask(&["appliance", "config", SSVM]);
+        let jobs = config["role"]["ssvm"]["jobs"].as_array().unwrap();
+        assert!(jobs.iter().all(|job| job["id"] != id), "{jobs:#?}");
+        assert_eq!(self.image(name, "done").await["state"], "done");
+    }
+
+    /// Cuts the appliance's power and gives it back.
     pub(crate) async fn power_cycle(&self) {
         let machine = self.lab.machine(SSVM).unwrap();
         machine.power_cut().await.unwrap();
         machine.power_on().await.unwrap();
-        let is_back = || async {
-            let current = self.status(BOOT).await.current?;
-            (current.generation == self.config().generation).then_some(())
-        };
-        if let Err(late) = Wait::until_async(BOOT, "the last configuration", is_back).await {
-            panic!("{late}\n{}", self.state().await);
+    }
+
+    /// Runs a line on the server, which must succeed; returns what it said.
+    pub(crate) async fn done(&self, line: &str) -> String {
+        match server::done(&self.lab, line).await {
+            Ok(said) => said,
+            Err(error) => panic!("{error:#}\n{}", self.state().await),
         }
+    }
+
+    pub(crate) async fn sha256(&self, path: &str) -> String {
+        server::sha256(&self.lab, path).await.unwrap()
+    }
+
+    pub(crate) async fn parts(&self) -> String {
+        server::parts(&self.lab).await.unwrap()
     }
 
     /// Everything that a failing test must print.
     async fn state(&self) -> String {
-        let logs = self.client.logs(0, 400).await;
+        let logs = self.cloud.manager.sluice(["logs", SSVM]).map(|told| told.out);
         let line =
             "exportfs -v; cat /proc/fs/nfsd/versions; rpcinfo -p; dmesg | tail -n 30; ss -ltn";
         let server = self.lab.host(SERVER).unwrap().sh(line).await;
-        format!("{logs:#?}\n{server:#?}\n{}", self.lab.state().await)
+        format!("{}\n{logs:?}\n{server:#?}\n{}", self.cloud.log(), self.lab.state().await)
     }
 
     pub(crate) async fn down(self) {
+        self.say("the end");
         self.lab.switch_off().await.unwrap();
     }
-}
-
-async fn lab(name: &str, boot: &BootDocument, document: &Path) -> Lab {
-    let control =
-        ControlSpec { address: boot.control.address, mac: boot.control.mac, host_port: None };
-    let nic = |wire: &str, mac: &str| NicSpec::on(wire.parse().unwrap()).mac(mac.parse().unwrap());
-    let ssvm = MachineSpec::template()
-        .firmware(Firmware::Direct)
-        .boot(document, control)
-        .nic(nic(STORAGE, STORAGE_MAC))
-        .nic(nic(PUBLIC, PUBLIC_MAC));
-    let server = MachineSpec::host()
-        .ram_mib(SERVER_RAM_MIB)
-        .nic(NicSpec::on(STORAGE.parse().unwrap()))
-        .nic(NicSpec::on(PUBLIC.parse().unwrap()));
-    let disk = image("sluice.qcow2");
-    let images = disk.parent().unwrap_or(Path::new("."));
-    let lab = Lab::builder(name).images(images).wire(STORAGE).wire(PUBLIC);
-    lab.machine(SSVM, ssvm).machine(SERVER, server).start().await.unwrap()
 }

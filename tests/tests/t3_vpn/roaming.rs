@@ -1,14 +1,21 @@
 //! Remote access: Debian's xl2tpd and pppd over its strongSwan, three of them behind one NAT.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
+use sluice_lab::Wait;
 use sluice_lab::spec::{MachineSpec, NicSpec};
 use sluice_tests::cloud::PUBLIC;
+use sluice_tests::cloud::single::Single;
+use sluice_tests::tunnels::warrior::{self, CHAP, MS_CHAP, PAP, Warrior};
+use sluice_tests::tunnels::{SOON, libreswan, transfer};
 
-use super::peer;
-use super::world::{GUEST, ROUTER, World, digest};
+use super::world::{self, GUEST, ROUTER, World, digest, outside};
 
 const KEY: &str = "the key of all clients";
 const HOME: &str = "home";
+/// The router's end of all links.
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 9, 1);
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
 
 fn access(users: &[(&str, &str)]) -> Value {
@@ -22,34 +29,9 @@ fn access(users: &[(&str, &str)]) -> Value {
     }]})
 }
 
-/// IKEv1 in transport mode, as every L2TP client does it.
-fn swanctl() -> String {
-    format!(
-        "connections {{\n r {{\n  version = 1\n  remote_addrs = {ROUTER}\n  proposals = aes256-sha256-modp2048\n  \
-         local {{\n   auth = psk\n  }}\n  remote {{\n   auth = psk\n  }}\n  children {{\n   l {{\n    mode = transport\n    \
-         local_ts = dynamic[17/1701]\n    remote_ts = dynamic[17/1701]\n    esp_proposals = aes256-sha256,aes256-sha1\n   }}\n  \
-         }}\n }}\n}}\nsecrets {{\n ike-r {{\n  secret = \"{KEY}\"\n }}\n}}"
-    )
-}
-
-/// Files of xl2tpd and pppd, and xl2tpd itself.
-fn xl2tpd(user: &str, password: &str, method: &str) -> String {
-    format!(
-        "mkdir -p /run/xl2tpd /etc/ppp; printf '[global]\\naccess control = no\\n[lac r]\\nlns = {ROUTER}\\n\
-         pppoptfile = /run/ppp.options\\nlength bit = yes\\nredial = no\\n' >/run/xl2tpd.conf; \
-         printf 'name {user}\\npassword \"{password}\"\\n{method}\\nnoauth\\nnoccp\\nnodefaultroute\\nusepeerdns\\n\
-         mtu 1400\\nmru 1400\\nlogfile /run/ppp.log\\nlcp-echo-interval 5\\nlcp-echo-failure 4\\n' >/run/ppp.options; \
-         (xl2tpd -D -c /run/xl2tpd.conf -p /run/xl2tpd.pid -C /run/xl2tpd/control >/run/xl2tpd.log 2>&1 </dev/null &); \
-         for i in $(seq 100); do [ -p /run/xl2tpd/control ] && exit 0; sleep 0.1; done; cat /run/xl2tpd.log; exit 1"
-    )
-}
-
-const MS_CHAP: &str = "require-mschap-v2";
-const PAP: &str = "refuse-chap\\nrefuse-mschap\\nrefuse-mschap-v2\\nrefuse-eap";
-
 async fn world() -> World {
     let hosts = ["nat", "c1", "c2", "c3"];
-    let world = World::start("vpn-roaming", &hosts, |lab| {
+    let world = World::start("vpn-roaming", Single::direct(), &hosts, |lab| {
         let nic = |wire: &str| NicSpec::on(wire.parse().unwrap());
         let lab = lab.wire(HOME);
         let lab = lab.machine("nat", MachineSpec::host().nic(nic(PUBLIC)).nic(nic(HOME)));
@@ -71,30 +53,38 @@ async fn world() -> World {
     world
 }
 
-/// IPsec, then L2TP, then a route to the guests' network by the new link.
-async fn dial(world: &World, client: &str, user: &str, password: &str, method: &str) {
-    peer::start(world, client).await;
-    peer::load(world, client, &swanctl()).await;
-    world.soon(client, "swanctl --initiate --child l >/run/initiate 2>&1").await;
-    world.done(client, &xl2tpd(user, password, method)).await;
-    world.done(client, "echo 'c r' >/run/xl2tpd/control").await;
+fn warrior(user: &str, password: &str, method: &'static str) -> Warrior {
+    let (key, user, password) = (KEY.to_owned(), user.to_owned(), password.to_owned());
+    Warrior { router: ROUTER, key, user, password, method }
 }
 
+/// The link, then a route to the guests' network by it.
 async fn is_up(world: &World, client: &str) {
-    world.soon(client, "ip -4 addr show dev ppp0 | grep -q 'peer 10.1.9.1'").await;
+    let up = warrior::is_up(&world.single.lab, client, SERVER).await;
+    world.must(up).await;
     world.done(client, "ip route replace 10.1.1.0/24 dev ppp0").await;
     world.soon(client, &format!("ping -c 1 -W 3 {GUEST}")).await;
 }
 
+/// Users with addresses, as the router reports them.
 async fn sessions(world: &World) -> Vec<(String, String)> {
     let report = world.service("l2tp").await.report.unwrap_or_default();
     let text =
         |session: &Value, field: &str| session[field].as_str().unwrap_or_default().to_owned();
     let all = report["sessions"].as_array().cloned().unwrap_or_default();
-    let mut all: Vec<_> =
-        all.iter().map(|session| (text(session, "user"), text(session, "address"))).collect();
+    let all = all.iter().map(|session| (text(session, "user"), text(session, "address")));
+    let mut all: Vec<_> = all.filter(|(_, address)| !address.is_empty()).collect();
     all.sort();
     all
+}
+
+/// Waits until the report, which is some seconds old, has these and no others.
+async fn sessions_are(world: &World, wanted: &[(&str, &str)]) {
+    let wanted: Vec<_> =
+        wanted.iter().map(|(user, address)| (user.to_string(), address.to_string())).collect();
+    let look = || async { (sessions(world).await == wanted).then_some(()) };
+    let seen = Wait::until_async(SOON, "the sessions", look).await;
+    world.must(seen.map_err(Into::into)).await;
 }
 
 /// Three clients share an address, and to the router even a port.
@@ -105,14 +95,17 @@ async fn three_clients_behind_one_nat() {
     let secrets = [KEY, "correct horse", "battery staple", "three of them"];
     world.push(access(&users), &secrets).await;
     for (client, (user, password)) in CLIENTS.iter().zip(users) {
-        let method = if user == "bob" { PAP } else { MS_CHAP };
-        dial(&world, client, user, password, method).await;
+        let method = match user {
+            "bob" => PAP,
+            "carl" => CHAP,
+            _ => MS_CHAP,
+        };
+        let dialled = warrior(user, password, method).dial(&world.single.lab, client).await;
+        world.must(dialled).await;
         is_up(&world, client).await;
     }
-    let all = sessions(&world).await;
-    let addresses: Vec<_> =
-        all.iter().map(|(user, address)| (user.as_str(), address.as_str())).collect();
-    assert_eq!(addresses, [("anna", "10.1.9.2"), ("bob", "10.1.9.3"), ("carl", "10.1.9.4")]);
+    let all = [("anna", "10.1.9.2"), ("bob", "10.1.9.3"), ("carl", "10.1.9.4")];
+    sessions_are(&world, &all).await;
     // each has its own traffic, both ways, at the same time
     for client in CLIENTS {
         world
@@ -137,13 +130,15 @@ async fn three_clients_behind_one_nat() {
     world.done("c1", "ping -c 1 -W 3 203.0.113.10 | grep -qi 'filtered\\|prohibited'").await;
 
     leave_and_are_cut_off(&mut world, &users).await;
+    // Windows asks for routes by DHCP: option 249, to 10.1.1.0/24 by 10.1.9.1
+    let told = world.must(warrior::informed(&world.single.lab, "c1").await).await;
+    assert!(told.contains("f908180a01010a010901"), "{told}");
     world.down().await;
 }
 
 /// One leaves, one is removed, and those who may not come stay outside.
 async fn leave_and_are_cut_off(world: &mut World, users: &[(&str, &str)]) {
-    world.done("c2", "echo 'd r' >/run/xl2tpd/control").await;
-    world.soon("c2", "! ip link show dev ppp0 2>/dev/null | grep -q ppp0").await;
+    world.must(warrior::hang_up(&world.single.lab, "c2").await).await;
     for client in ["c1", "c3"] {
         world.done(client, &format!("ping -c 2 -W 3 {GUEST}")).await;
     }
@@ -154,22 +149,50 @@ async fn leave_and_are_cut_off(world: &mut World, users: &[(&str, &str)]) {
     );
     world.done("c3", &cut).await;
     world.done("c1", &format!("ping -c 2 -W 3 {GUEST}")).await;
-    assert_eq!(sessions(world).await.len(), 1);
+    sessions_are(world, &[("anna", "10.1.9.2")]).await;
     // wrong passwords and unknown users stay outside
     for (client, user, password) in [("c2", "bob", "wrong"), ("c3", "carl", "three of them")] {
-        world
-            .done(
-                client,
-                "kill $(pidof xl2tpd pppd); sleep 1; rm -f /run/xl2tpd/control /run/ppp.log",
-            )
-            .await;
-        world.done(client, &xl2tpd(user, password, MS_CHAP)).await;
-        world.done(client, "echo 'c r' >/run/xl2tpd/control").await;
+        world.must(warrior::forget(&world.single.lab, client).await).await;
+        let called = warrior(user, password, MS_CHAP).call(&world.single.lab, client).await;
+        world.must(called).await;
         world
             .soon(client, "grep -qi 'authentication failed\\|wrong name or password' /run/ppp.log")
             .await;
         world.fails(client, "ip link show dev ppp0").await;
     }
-    let sessions = sessions(world).await;
-    assert_eq!(sessions.iter().filter(|(_, address)| !address.is_empty()).count(), 1);
+    sessions_are(world, &[("anna", "10.1.9.2")]).await;
+}
+
+/// One client without NAT, by libreswan at either end.
+async fn one_client(name: &str, router: MachineSpec, over_libreswan: bool) {
+    let mut world = World::start(name, router, &["c1"], |lab| outside(lab, "c1", PUBLIC)).await;
+    let up = "ip link set lo up; ip addr add 198.51.100.31/24 dev eth0; ip link set eth0 up; \
+        ip route add default via 198.51.100.1";
+    world.done("c1", up).await;
+    let users = [("anna", "correct horse")];
+    world.push(access(&users), &[KEY, "correct horse"]).await;
+    let anna = warrior("anna", "correct horse", MS_CHAP);
+    let lab = &world.single.lab;
+    let dialled = if over_libreswan {
+        libreswan::dial(lab, "c1", &anna).await
+    } else {
+        anna.dial(lab, "c1").await
+    };
+    world.must(dialled).await;
+    is_up(&world, "c1").await;
+    sessions_are(&world, &[("anna", "10.1.9.2")]).await;
+    world.must(transfer(lab, "c1", "vm1", &GUEST.to_string(), 7000, "").await).await;
+    world.push(access(&[]), &[]).await;
+    world.must(warrior::is_down(&world.single.lab, "c1").await).await;
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_over_libreswan() {
+    one_client("vpn-client-l", Single::direct(), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_a_router_with_libreswan() {
+    one_client("vpn-client-s", world::libreswan(), false).await;
 }

@@ -1,19 +1,22 @@
 //! Site-to-site: the router and a Debian machine with strongSwan.
 
 use serde_json::{Value, json};
+use sluice_lab::spec::MachineSpec;
 use sluice_lab::wire::Frame;
-use sluice_tests::cloud::{PUBLIC, Shell as _};
+use sluice_tests::cloud::PUBLIC;
+use sluice_tests::cloud::single::Single;
+use sluice_tests::tunnels::strongswan::Site;
+use sluice_tests::tunnels::{strongswan, transfer};
 
-use super::peer;
 use super::world::{GUEST, ROUTER, World, digest, outside};
 
-const KEY: &str = "a long pre-shared key";
+pub(crate) const KEY: &str = "a long pre-shared key";
 /// The peer's address, and its network behind it.
-const ADDRESS: &str = "198.51.100.20";
-const BEHIND: &str = "172.16.1.1";
+pub(crate) const ADDRESS: &str = "198.51.100.20";
+pub(crate) const BEHIND: &str = "172.16.1.1";
 
 /// The router's side.
-fn connection(version: &str, key: &str, ike: &Value, esp: &Value) -> Value {
+pub(crate) fn connection(version: &str, key: &str, ike: &Value, esp: &Value) -> Value {
     let mut ike = ike.clone();
     ike["version"] = version.into();
     json!({"allow_obsolete": true, "connections": [{
@@ -26,13 +29,21 @@ fn connection(version: &str, key: &str, ike: &Value, esp: &Value) -> Value {
 }
 
 /// The peer's side.
+pub(crate) fn site(version: u8, ike: &str, esp: &str) -> Site {
+    Site {
+        address: ADDRESS.parse().unwrap(),
+        router: ROUTER,
+        network: "172.16.1.0/24".to_owned(),
+        remote: "10.1.1.0/24".to_owned(),
+        version,
+        ike: ike.to_owned(),
+        esp: esp.to_owned(),
+        key: KEY.to_owned(),
+    }
+}
+
 fn swanctl(version: u8, ike: &str, esp: &str) -> String {
-    format!(
-        "connections {{\n r {{\n  version = {version}\n  local_addrs = {ADDRESS}\n  remote_addrs = {ROUTER}\n  \
-         proposals = {ike}\n  local {{\n   auth = psk\n  }}\n  remote {{\n   auth = psk\n  }}\n  children {{\n   n {{\n    \
-         local_ts = 172.16.1.0/24\n    remote_ts = 10.1.1.0/24\n    esp_proposals = {esp}\n   }}\n  }}\n }}\n}}\n\
-         secrets {{\n ike-r {{\n  id = {ROUTER}\n  secret = \"{KEY}\"\n }}\n}}"
-    )
+    site(version, ike, esp).swanctl()
 }
 
 fn modern() -> (Value, Value) {
@@ -43,42 +54,44 @@ fn modern() -> (Value, Value) {
 }
 
 async fn world(name: &str) -> World {
-    let world = World::start(name, &["peer"], |lab| outside(lab, "peer", PUBLIC)).await;
+    let world = with_peer(name, Single::direct()).await;
+    world.must(strongswan::start(&world.single.lab, "peer").await).await;
+    world
+}
+
+/// A router that is this machine, and a peer that has its addresses.
+pub(crate) async fn with_peer(name: &str, router: MachineSpec) -> World {
+    let world = World::start(name, router, &["peer"], |lab| outside(lab, "peer", PUBLIC)).await;
     let up = format!(
         "ip link set lo up; ip addr add {ADDRESS}/24 dev eth0; ip addr add {BEHIND}/24 dev lo; ip link set eth0 up"
     );
     world.done("peer", &up).await;
-    peer::start(&world, "peer").await;
     world
 }
 
-fn is(phase: &'static str) -> impl Fn(&Value) -> bool {
+async fn load(world: &World, swanctl: &str) {
+    world.must(strongswan::load(&world.single.lab, "peer", swanctl).await).await;
+}
+
+pub(crate) fn is(phase: &'static str) -> impl Fn(&Value) -> bool {
     move |report| report["phase"] == phase
 }
 
-fn trouble(kind: &'static str) -> impl Fn(&Value) -> bool {
+pub(crate) fn trouble(kind: &'static str) -> impl Fn(&Value) -> bool {
     move |report| report["trouble"] == kind
 }
 
-async fn carries_both_ways(world: &World) {
+pub(crate) async fn carries_both_ways(world: &World) {
     world.soon("vm1", &format!("ping -c 1 -W 3 {BEHIND}")).await;
     world.soon("peer", &format!("ping -c 1 -W 3 -I {BEHIND} {GUEST}")).await;
 }
 
 /// TCP in both directions, a mebibyte each.
-async fn transfers_both_ways(world: &World) {
+pub(crate) async fn transfers_both_ways(world: &World) {
     let lab = &world.single.lab;
-    for (from, to, address) in
-        [("vm1", "peer", BEHIND.to_owned()), ("peer", "vm1", GUEST.to_string())]
-    {
-        world.done(to, "(nc -l -p 7000 | wc -c >/run/got) >/dev/null 2>&1 </dev/null &").await;
-        world.soon(to, "ss -Hltn 'sport = :7000' | grep -q .").await;
-        let source = if from == "peer" { format!("-s {BEHIND}") } else { String::new() };
-        let send = format!("head -c 1048576 /dev/zero | nc -N {source} -w 30 {address} 7000");
-        let sent = lab.sh(from, &send).await.is_ok_and(|output| output.ok());
-        assert!(sent, "{}", world.logs().await);
-        world.soon(to, "grep -qx 1048576 /run/got").await;
-    }
+    world.must(transfer(lab, "vm1", "peer", BEHIND, 7000, "").await).await;
+    let source = format!("-s {BEHIND}");
+    world.must(transfer(lab, "peer", "vm1", &GUEST.to_string(), 7000, &source).await).await;
 }
 
 /// One tunnel through its life.
@@ -90,8 +103,7 @@ async fn a_tunnel_carries_stays_and_comes_back() {
     // before the peer is there packets for it are refused, and do not leave in clear
     world.push(connection("v2", KEY, &ike, &esp), &[KEY]).await;
     world.fails("vm1", &format!("ping -c 2 -W 1 {BEHIND}")).await;
-    peer::load(&world, "peer", &swanctl(2, "aes256-sha256-modp2048", "aes256-sha256-modp2048"))
-        .await;
+    load(&world, &swanctl(2, "aes256-sha256-modp2048", "aes256-sha256-modp2048")).await;
     world.connection_is("c-1", "connected", is("connected")).await;
     carries_both_ways(&world).await;
     transfers_both_ways(&world).await;
@@ -118,10 +130,9 @@ async fn a_tunnel_carries_stays_and_comes_back() {
     assert!(pings.contains(" 0% packet loss"), "{pings}");
 
     // a peer that lost power: noticed, and begun anew as soon as it is back
-    peer::kill(&world, "peer").await;
-    peer::start(&world, "peer").await;
-    peer::load(&world, "peer", &swanctl(2, "aes256-sha256-modp2048", "aes256-sha256-modp2048"))
-        .await;
+    world.must(strongswan::kill(&world.single.lab, "peer").await).await;
+    world.must(strongswan::start(&world.single.lab, "peer").await).await;
+    load(&world, &swanctl(2, "aes256-sha256-modp2048", "aes256-sha256-modp2048")).await;
     world
         .connection_is("c-1", "begun anew", |report| {
             report["phase"] == "connected" && report["tunnels"][0]["age"].as_u64() < Some(60)
@@ -152,7 +163,7 @@ async fn what_the_ends_differ_in_is_named() {
     let mut world = world("vpn-differ").await;
     let (ike, esp) = modern();
     let good = ("aes256-sha256-modp2048", "aes256-sha256-modp2048");
-    peer::load(&world, "peer", &swanctl(0, good.0, good.1)).await;
+    load(&world, &swanctl(0, good.0, good.1)).await;
     world.push(connection("v2", "another key", &ike, &esp), &["another key"]).await;
     world.connection_is("c-1", "authentication", trouble("authentication")).await;
     world.push(connection("v1", "another key", &ike, &esp), &["another key"]).await;
@@ -168,7 +179,7 @@ async fn what_the_ends_differ_in_is_named() {
     world.push(narrow, &[KEY]).await;
     world.connection_is("c-1", "networks", trouble("networks")).await;
     // the peer has no PFS: the tunnel stands, and yet it is said
-    peer::load(&world, "peer", &swanctl(0, good.0, "aes256-sha256")).await;
+    load(&world, &swanctl(0, good.0, "aes256-sha256")).await;
     world.push(connection("v2", KEY, &ike, &esp), &[KEY]).await;
     world
         .connection_is("c-1", "PFS refused", |report| {
@@ -179,59 +190,5 @@ async fn what_the_ends_differ_in_is_named() {
     world.done("peer", "kill -9 $(pidof charon-systemd)").await;
     world.push(connection("v2", "yet another key", &ike, &esp), &["yet another key"]).await;
     world.connection_is("c-1", "no answer", trouble("no-answer")).await;
-    world.down().await;
-}
-
-/// A policy of IKE: version, its number, encryption, hash, group, the peer's words for it.
-type Ike = (&'static str, u8, &'static str, &'static str, u8, &'static str);
-/// A policy of ESP: encryption, hash, group of perfect forward secrecy (0: none), the peer's words for it.
-type Esp = (&'static str, Option<&'static str>, u8, &'static str);
-
-/// The guide's oldest first.
-const ALGORITHMS: [(Ike, Esp); 5] = [
-    (
-        ("v1", 1, "3des", "md5", 2, "3des-md5-modp1024"),
-        ("3des", Some("md5"), 2, "3des-md5-modp1024"),
-    ),
-    (
-        ("v1", 1, "aes192", "sha1", 5, "aes192-sha1-modp1536"),
-        ("aes192", Some("sha1"), 0, "aes192-sha1"),
-    ),
-    (
-        ("v2", 2, "aes128", "sha1", 2, "aes128-sha1-modp1024"),
-        ("aes128", Some("sha1"), 5, "aes128-sha1-modp1536"),
-    ),
-    (
-        ("v2", 2, "aes256-gcm", "sha384", 20, "aes256gcm16-prfsha384-ecp384"),
-        ("aes256-gcm", None, 31, "aes256gcm16-x25519"),
-    ),
-    (
-        ("v1", 1, "aes256", "sha512", 16, "aes256-sha512-modp4096"),
-        ("aes256", Some("sha512"), 21, "aes256-sha512-ecp521"),
-    ),
-];
-
-/// The guide's algorithms and today's, version 1 and 2.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn algorithms_of_the_guide_and_of_today() {
-    let mut world = world("vpn-algorithms").await;
-    for (ike, esp) in ALGORITHMS {
-        let (version, number, encryption, hash, group, ike) = ike;
-        let (esp_encryption, esp_hash, pfs, esp) = esp;
-        peer::load(&world, "peer", &swanctl(number, ike, esp)).await;
-        let policy = json!({"encryption": encryption, "hash": hash, "group": group});
-        let mut second = json!({"encryption": esp_encryption});
-        if let Some(hash) = esp_hash {
-            second["hash"] = hash.into();
-        }
-        if pfs != 0 {
-            second["pfs"] = pfs.into();
-        }
-        world.push(connection(version, KEY, &policy, &second), &[KEY]).await;
-        world.connection_is("c-1", ike, is("connected")).await;
-        let report = world.connection("c-1").await;
-        assert_eq!(report["ike-version"], number, "{report:#}");
-        carries_both_ways(&world).await;
-    }
     world.down().await;
 }

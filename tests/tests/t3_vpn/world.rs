@@ -8,17 +8,15 @@ use serde_json::{Value, json};
 use sluice_api::RouterDocument;
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::{BlobDigest, VlanId};
-use sluice_lab::qemu::GuestOutput;
 use sluice_lab::spec::{MachineSpec, NicSpec};
 use sluice_lab::{LabBuilder, Wait};
 use sluice_tests::cloud::single::Single;
 use sluice_tests::cloud::{Shell as _, TRUNK};
-use sluice_tests::faults;
+use sluice_tests::tunnels::{self, SOON};
+use sluice_tests::{faults, image};
 
 /// Emulated machines on a busy host boot within this.
 pub(crate) const BOOT: Duration = Duration::from_mins(5);
-/// And do what takes seconds within this.
-pub(crate) const SOON: Duration = Duration::from_mins(2);
 /// The router's public address.
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 /// The guest behind it.
@@ -38,16 +36,28 @@ pub(crate) fn digest(secret: &str) -> BlobDigest {
     BlobDigest::of(&blob(secret))
 }
 
+/// The template with the other IKE daemon.
+pub(crate) fn libreswan() -> MachineSpec {
+    let file = |kind: &str| Some(image(&format!("sluice-libreswan.{kind}")));
+    MachineSpec {
+        disk: file("qcow2"),
+        kernel: file("vmlinuz"),
+        initrd: file("initrd"),
+        ..Single::direct()
+    }
+}
+
 /// A machine with one NIC on a wire.
 pub(crate) fn outside(lab: LabBuilder, name: &str, wire: &str) -> LabBuilder {
     lab.machine(name, MachineSpec::host().nic(NicSpec::on(wire.parse().unwrap())))
 }
 
 impl World {
-    /// The router and its guest `vm1` have booted and have their first configuration; `more` adds machines, whose names are
-    /// `hosts`, and which have booted too.
+    /// The router, which is `router`, and its guest `vm1` have booted and have their first configuration; `more` adds
+    /// machines, whose names are `hosts`, and which have booted too.
     pub(crate) async fn start(
         name: &str,
+        router: MachineSpec,
         hosts: &[&str],
         more: impl FnOnce(LabBuilder) -> LabBuilder,
     ) -> Self {
@@ -57,7 +67,7 @@ impl World {
             let nic = NicSpec::on(TRUNK.parse().unwrap()).vlan(vlan).mac(mac);
             more(lab.machine("vm1", MachineSpec::host().nic(nic)))
         };
-        let single = Single::start(name, Single::direct(), guest).await.unwrap();
+        let single = Single::start(name, router, guest).await.unwrap();
         single.status(BOOT).await.unwrap();
         let mut world = Self { single, config: faults::example() };
         world.push(json!({}), &[]).await;
@@ -74,14 +84,29 @@ impl World {
 
     /// The same router with these tunnels, whose secrets are sent first.
     pub(crate) async fn push(&mut self, vpn: Value, secrets: &[&str]) {
+        self.send(secrets).await;
+        self.config.role.vpn = serde_json::from_value(vpn).unwrap();
+        self.again().await;
+    }
+
+    /// Why these tunnels are not taken; those that there are stay.
+    pub(crate) async fn refused(&mut self, vpn: Value, secrets: &[&str]) -> String {
+        self.send(secrets).await;
+        let mut config = self.config.clone();
+        config.role.vpn = serde_json::from_value(vpn).unwrap();
+        let error = self.single.push_and_confirm(&config).await.unwrap_err();
+        // the number is used up
+        self.config.generation = self.config.generation.next().unwrap();
+        format!("{error:#}")
+    }
+
+    async fn send(&self, secrets: &[&str]) {
         for secret in secrets {
             let path = format!("/v1/blobs/{}", digest(secret));
             let put = self.single.client.raw(Method::PUT, &path, blob(secret), SOON).await;
             let (status, body) = put.unwrap();
             assert!(status < 300, "{status} {}", String::from_utf8_lossy(&body));
         }
-        self.config.role.vpn = serde_json::from_value(vpn).unwrap();
-        self.again().await;
     }
 
     /// A change of something else.
@@ -90,10 +115,21 @@ impl World {
         self.again().await;
     }
 
+    /// So many ports of the public address lead to the guest, and no others.
+    pub(crate) async fn forwards(&mut self, count: u16) {
+        let forward = |number: u16| {
+            let forward = json!({
+                "id": format!("pf-{number}"), "public": ROUTER, "protocol": "tcp",
+                "ports": (20_000 + number).to_string(), "network": "net-1", "guest": GUEST,
+            });
+            serde_json::from_value(forward).unwrap()
+        };
+        self.config.role.port_forwards = (1..=count).map(forward).collect();
+        self.again().await;
+    }
+
     async fn again(&mut self) {
-        if let Err(error) = self.single.push_and_confirm(&self.config).await {
-            panic!("{error:#}\n{}", self.logs().await);
-        }
+        self.must(self.single.push_and_confirm(&self.config).await).await;
         self.config.generation = self.config.generation.next().unwrap();
     }
 
@@ -107,7 +143,7 @@ impl World {
     /// What the router says of a site-to-site connection.
     pub(crate) async fn connection(&self, id: &str) -> Value {
         let report = self.service("ike").await.report.unwrap_or_default();
-        report["connections"][format!("s2s-{id}")].clone()
+        tunnels::connection(&report, id).clone()
     }
 
     /// Waits until that is as wanted.
@@ -124,20 +160,21 @@ impl World {
         }
     }
 
-    pub(crate) async fn done(&self, host: &str, line: &str) -> String {
-        match self.single.lab.done(host, line).await {
-            Ok(said) => said,
+    /// What was done, or the end of the test with everything that is known.
+    pub(crate) async fn must<T>(&self, done: anyhow::Result<T>) -> T {
+        match done {
+            Ok(done) => done,
             Err(error) => panic!("{error:#}\n{}", self.logs().await),
         }
     }
 
+    pub(crate) async fn done(&self, host: &str, line: &str) -> String {
+        self.must(self.single.lab.done(host, line).await).await
+    }
+
     /// Runs a line until it succeeds.
     pub(crate) async fn soon(&self, host: &str, line: &str) {
-        let run = || async { self.single.lab.sh(host, line).await.ok().filter(GuestOutput::ok) };
-        if let Err(late) = Wait::until_async(SOON, line, run).await {
-            let last = self.single.lab.sh(host, line).await;
-            panic!("{host}: {late}: {last:?}\n{}", self.logs().await);
-        }
+        self.must(tunnels::soon(&self.single.lab, host, line).await).await;
     }
 
     pub(crate) async fn fails(&self, host: &str, line: &str) {
@@ -151,9 +188,8 @@ impl World {
         let logs = self.single.client.logs(0, 400).await;
         let mut said = format!("{status:#?}\n{logs:#?}\n");
         for host in ["peer", "c1", "c2", "c3"] {
-            let line = "swanctl --list-sas; tail -n 60 /run/charon.log; tail -n 40 /run/xl2tpd.log /run/ppp.log; \
-                ip addr; ip -s xfrm state";
-            if let Ok(output) = self.single.lab.sh(host, line).await {
+            let line = format!("{}; {}", tunnels::STATE, tunnels::libreswan::STATE);
+            if let Ok(output) = self.single.lab.sh(host, &line).await {
                 said.push_str(&format!("--- {host}\n{}{}\n", output.stdout, output.stderr));
             }
         }

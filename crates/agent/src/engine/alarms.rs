@@ -20,6 +20,8 @@ pub(super) enum Trouble {
     Blobs,
     /// What is meant to be in force is not; ends when it is.
     NotInForce,
+    /// The table of tracked connections is full or nearly so; ends a minute after it is not.
+    Connections,
 }
 
 /// The alarms that stand.

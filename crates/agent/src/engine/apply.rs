@@ -8,14 +8,14 @@ use sluice_api::config::Attachment;
 use sluice_api::report::{ServiceState, Subsystem, SubsystemReport, Timing};
 use sluice_api::types::{Generation, LinkName};
 use sluice_sys::kernel::KernelError;
-use sluice_sys::model::{Desired, Observed, Pulse, Step};
-use sluice_sys::nft::{Family, Ident, TableId};
+use sluice_sys::model::{Desired, Keys, Observed, Pulse, Step};
+use sluice_sys::nft::{Family, Ident, ObservedTable, TableId};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Engine, ServiceError, Target};
-use crate::appliance::{Appliance, ServiceName, ServiceSlice};
+use crate::appliance::{Appliance, Configuration as _, ServiceName, ServiceSlice};
 use crate::boot;
 use crate::ledger::Entry;
 use crate::plan::{self, Plan};
@@ -98,7 +98,7 @@ impl<A: Appliance> Engine<A> {
     /// The kernel state that `target` means.
     pub(super) fn desired(&self, target: &Target<A>) -> Desired {
         match target {
-            Some(entry) => self.appliance.desired(&entry.config),
+            Some(entry) => self.appliance.desired_seeing(&entry.config.at(self.now), &self.seen),
             None => boot::desired(&self.boot),
         }
     }
@@ -110,6 +110,19 @@ impl<A: Appliance> Engine<A> {
         let plan = plan::plan(desired, &observed);
         let generation = observed.nft_generation;
         Ok(Look { plan, generation, absent: absent(desired, &observed) })
+    }
+
+    /// The way to `desired` when the rules cannot be read: all of them are replaced, whatever they are. Going back does not
+    /// depend on a listing; that it worked is seen only when one can be had again.
+    async fn blind(&self, desired: &Desired, error: ApplyError) -> Result<Look, ApplyError> {
+        let keys = Keys { tables: BTreeSet::new(), ..desired.keys([]) };
+        let Ok(mut observed) = self.kernel.observe(&keys).await else { return Err(error) };
+        tracing::warn!(error = error.chain(), "rules cannot be read, all of them are replaced");
+        // objects that we never make have a table built anew
+        let unknown = Arc::new(ObservedTable { foreign: 1, ..ObservedTable::default() });
+        observed.tables.extend(owned_tables().map(|table| (table, Arc::clone(&unknown))));
+        let plan = plan::plan(desired, &observed);
+        Ok(Look { plan, absent: absent(desired, &observed), ..Look::default() })
     }
 
     /// Asks nft whether it would take the rules of `plan`.
@@ -130,6 +143,7 @@ impl<A: Appliance> Engine<A> {
     ) -> Result<Reached, ApplyError> {
         let mut reached = Reached::default();
         let mut tally = Tally::default();
+        self.now = super::ending::clock();
         let desired = self.desired(target);
         let mut outcome = self.first_round(&desired, mode, &mut reached, &mut tally).await;
         if outcome.is_ok() || mode == Mode::KeepGoing {
@@ -154,7 +168,10 @@ impl<A: Appliance> Engine<A> {
         tally: &mut Tally,
     ) -> Result<(), ApplyError> {
         let start = Instant::now();
-        let look = self.compare(desired).await?;
+        let look = match self.compare(desired).await {
+            Err(error) if mode == Mode::KeepGoing => self.blind(desired, error).await?,
+            look => look?,
+        };
         reached.timing.observe_us = micros(start);
         let start = Instant::now();
         let carried = self.carry_out(&look.plan, mode, tally).await;
@@ -256,6 +273,7 @@ impl<A: Appliance> Engine<A> {
             self.serving.remove(&name);
             self.given.remove(&name);
         }
+        self.services.keep_only(&slices.keys().copied().collect()).await;
         let Some(generation) = target.as_ref().map(Entry::generation) else { return Ok(()) };
         self.configure(generation, slices, mode, tally).await
     }
@@ -355,9 +373,10 @@ pub(super) fn main_table() -> TableId {
     TableId { family: Family::Inet, name: Ident::fixed(sluice_sys::model::TABLE_NAME) }
 }
 
-/// Tables that are ours and may have to go: the early one once there is a configuration, the other when there is none.
-fn owned_tables() -> [TableId; 2] {
-    [sluice_sys::nft::early::table_id(), main_table()]
+/// Tables that are ours and may have to go: the early one once there is a configuration, the others when there is none.
+fn owned_tables() -> [TableId; 3] {
+    let usage = TableId::inet(sluice_sys::model::USAGE_TABLE);
+    [sluice_sys::nft::early::table_id(), main_table(), usage]
 }
 
 /// Counts per subsystem.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use sluice_api::ApiCode;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{
     Answer, Busy, ConfirmAnswer, DryRun, Health, HealthCheck, Phase, ServiceState, StatusReport,
+    UsageReport,
 };
 use sluice_api::types::{BlobDigest, Generation, LinkName};
 use sluice_sys::kernel::{Changes, Kernel, KernelError, Wake};
 use sluice_sys::model::{Keys, Observed};
+use sluice_sys::nft::eval::Flow;
 use sluice_sys::nft::{Counters, TableId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -24,6 +27,7 @@ use crate::blobs::{BlobError, BlobStore};
 use crate::boot;
 use crate::ledger::Ledger;
 use crate::metrics::Totals;
+use crate::usage::Usage;
 
 /// Least time between two looks at what the kernel does not announce, which cost next to nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -53,6 +57,9 @@ pub(crate) struct Shared {
     start: Instant,
     services: Arc<dyn Services>,
     kernel: Arc<dyn Kernel>,
+    /// True while connections are still to be judged by what is committed.
+    pub(super) judging: AtomicBool,
+    usage: Arc<Usage>,
 }
 
 impl Shared {
@@ -119,6 +126,8 @@ impl Handle {
             start: Instant::now(),
             services: Arc::clone(&parts.services),
             kernel: Arc::clone(&parts.kernel),
+            judging: AtomicBool::new(false),
+            usage: Arc::new(Usage::new(Arc::clone(&parts.kernel), Arc::clone(&parts.files))),
         });
         let (appliance, kernel) = (Arc::clone(&parts.appliance), Arc::clone(&parts.kernel));
         let flows = super::flows::start(appliance, &parts.boot, kernel);
@@ -139,13 +148,16 @@ impl Handle {
             calm: None,
             audited: Instant::now(),
             network: None,
+            seen: Arc::default(),
             retry: super::revert::Retry::default(),
             applied_at: None,
             deadline: None,
+            now: super::ending::clock(),
             degraded: false,
             subsystems: Vec::new(),
             repairs: Vec::new(),
             alarms: super::alarms::Alarms::default(),
+            tracking: super::tracking::Tracking::default(),
             flows,
             shared: Arc::clone(&shared),
             listen,
@@ -230,6 +242,11 @@ impl Handle {
         report
     }
 
+    /// True while live connections are still to be judged by what was committed last.
+    pub fn judges_connections(&self) -> bool {
+        self.shared.judging.load(Ordering::SeqCst)
+    }
+
     /// What was counted since the start.
     pub fn totals(&self) -> Totals {
         *self.shared.totals()
@@ -266,6 +283,21 @@ impl Handle {
         answer.await.ok()
     }
 
+    /// Everything that is counted, read now.
+    pub async fn usage(&self) -> UsageReport {
+        self.shared.usage.report().await
+    }
+
+    /// Looks at what is counted from time to time and keeps it, for as long as there are handles.
+    pub fn keep_usage(&self) {
+        tokio::spawn(Usage::keep(Arc::downgrade(&self.shared.usage)));
+    }
+
+    /// The connections that are tracked now.
+    pub async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
+        self.shared.kernel.flows().await
+    }
+
     /// Packets and bytes by chain and rule of `table`; empty when they cannot be read.
     pub async fn counters(&self, table: &TableId) -> Counters {
         self.shared.kernel.counters(table).await.unwrap_or_default()
@@ -293,12 +325,14 @@ impl<A: Appliance> Engine<A> {
                     let _ = confirmation.reply.send(answer);
                 }
                 () = until(deadline) => self.expire().await,
+                judged = self.flows.answer() => self.note_judged(&judged),
                 request = queues.requests.recv() => match request {
                     Some(request) => self.serve_request(request).await,
                     None => return,
                 },
                 () = tokio::time::sleep_until(look) => {
                     self.repair(std::mem::take(&mut woken)).await;
+                    self.watch_tracking().await;
                     look = Instant::now() + LOOK_EVERY;
                 }
                 wake = next_change(&mut changes) => {

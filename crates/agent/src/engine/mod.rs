@@ -11,6 +11,7 @@
 mod alarms;
 mod apply;
 mod blobs;
+mod ending;
 mod flows;
 mod generation;
 mod handle;
@@ -18,6 +19,7 @@ mod push;
 mod report;
 mod revert;
 mod services;
+mod tracking;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,17 +27,16 @@ use std::sync::Arc;
 use sluice_api::Digest;
 use sluice_api::boot::BootDocument;
 use sluice_api::report::{DriftRepair, SubsystemReport};
-use sluice_api::types::{BlobDigest, Generation};
+use sluice_api::types::{BlobDigest, Generation, UtcTime};
 use sluice_sys::kernel::Kernel;
 use sluice_sys::model::{Desired, Pulse, Step};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use handle::{Handle, Listen};
 pub use services::{ServiceError, Services};
 
-use crate::appliance::{Appliance, Configuration, ServiceName, ServiceSlice};
+use crate::appliance::{Appliance, Configuration, Seen, ServiceName, ServiceSlice};
 use crate::blobs::BlobStore;
 use crate::ledger::{Entry, Files, Ledger};
 
@@ -69,6 +70,8 @@ pub(crate) struct Engine<A: Appliance> {
     hold: bool,
     /// The services that were given something, with what they said is in force; `None` is not known.
     serving: BTreeMap<ServiceName, Option<(Generation, ServiceSlice)>>,
+    /// What services found out that the kernel's state follows.
+    seen: Arc<Seen>,
     /// The slices that the services were given last, taken or not.
     given: BTreeMap<ServiceName, ServiceSlice>,
     /// Steps that could not be carried out, and are not about the last change.
@@ -87,13 +90,16 @@ pub(crate) struct Engine<A: Appliance> {
     applied_at: Option<Instant>,
     /// When the pending configuration reverts; `None` while it is being applied.
     deadline: Option<Instant>,
+    /// When what is in force was brought into force: rules that had ended by then are not in it.
+    now: UtcTime,
     /// True when the state wanted could not be reached and is tried for again.
     degraded: bool,
     subsystems: Vec<SubsystemReport>,
     repairs: Vec<DriftRepair>,
     alarms: alarms::Alarms,
-    /// To the task that makes live connections obey.
-    flows: UnboundedSender<flows::Change<A::Config>>,
+    tracking: tracking::Tracking,
+    /// The task that makes live connections obey.
+    flows: flows::Flows<A::Config>,
     shared: Arc<handle::Shared>,
     listen: watch::Sender<Listen>,
 }

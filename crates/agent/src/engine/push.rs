@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::apply::{Look, Mode, Reached};
+use super::ending::clock;
 use super::handle::Confirmation;
 use super::{Engine, generation};
 use crate::appliance::{Appliance, Configuration};
@@ -45,7 +46,7 @@ impl<A: Appliance> Engine<A> {
             findings.extend(missing.iter().map(finding));
             return DryRun { plan: PlanSummary::default(), findings };
         }
-        let desired = self.appliance.desired(&entry.config);
+        let desired = self.appliance.desired_seeing(&entry.config.at(clock()), &self.seen);
         let planned = match self.compare(&desired).await {
             Ok(look) => {
                 findings.extend(self.no_nic(&look));
@@ -108,7 +109,7 @@ impl<A: Appliance> Engine<A> {
         if !blobs.is_empty() {
             return Answer::MissingBlobs { blobs };
         }
-        let desired = self.appliance.desired(&entry.config);
+        let desired = self.appliance.desired_seeing(&entry.config.at(clock()), &self.seen);
         let dry = match self.compare(&desired).await {
             Ok(look) => {
                 let findings = self.no_nic(&look);

@@ -7,7 +7,7 @@ use crate::appliance::{Appliance, Configuration};
 use crate::ledger::Entry;
 
 /// What every appliance of this build can do beyond the first version of the contract.
-const COMMON: [&str; 2] = ["blobs", "service-reports"];
+const COMMON: [&str; 3] = ["blobs", "gzip", "service-reports"];
 
 /// The present time, RFC 3339 in UTC.
 pub(super) fn now() -> String {
@@ -63,6 +63,7 @@ impl<A: Appliance> Engine<A> {
             contract_versions: A::Config::VERSIONS.to_vec(),
             capabilities,
             uptime_seconds: 0,
+            incarnation: boot.incarnation,
             phase: Phase::Unconfigured,
             current: None,
             pending: None,

@@ -14,7 +14,7 @@ use super::alarms::Trouble;
 use super::apply::{ApplyError, Look, Mode};
 use super::report::now;
 use super::{Engine, Target};
-use crate::appliance::Appliance;
+use crate::appliance::{Appliance, Seen};
 
 /// Repairs kept for the status report.
 const REPAIRS: usize = 32;
@@ -44,6 +44,8 @@ impl<A: Appliance> Engine<A> {
         if good && given_up.is_some() {
             // it may have let connections in
             self.make_connections_obey(given_up);
+        } else if good {
+            self.make_connections_obey_at_last();
         }
         self.announce(&target);
         self.publish();
@@ -57,7 +59,7 @@ impl<A: Appliance> Engine<A> {
     }
 
     /// From now on each look at the kernel tries for the whole of it again.
-    fn not_in_force(&mut self, reason: &str) {
+    pub(super) fn not_in_force(&mut self, reason: &str) {
         let text = format!("the last good configuration is not in force: {reason}");
         self.alarm(Trouble::NotInForce, &text);
         self.degraded = true;
@@ -116,6 +118,7 @@ impl<A: Appliance> Engine<A> {
             return self.publish();
         }
         self.go_back().await;
+        self.end_what_is_over();
         self.keep_blobs();
     }
 
@@ -144,12 +147,20 @@ impl<A: Appliance> Engine<A> {
             return;
         }
         let target = self.target();
+        if self.has_ended(&target) {
+            return self.end_rules(&target).await;
+        }
+        if let Some(before) = self.look_at_services() {
+            return self.follow_services(&target, before).await;
+        }
         if self.blobs_came() {
             return self.serve_again(&target).await;
         }
         if self.degraded || !self.ill.is_empty() {
             if woken || self.retry.is_due() {
-                self.restore(&target).await;
+                if self.restore(&target).await && self.ledger.state().pending.is_none() {
+                    self.make_connections_obey_at_last();
+                }
                 self.publish();
             }
             return;
@@ -173,6 +184,24 @@ impl<A: Appliance> Engine<A> {
         self.repairs.push(DriftRepair { at: now(), steps, failed });
         let surplus = self.repairs.len().saturating_sub(REPAIRS);
         self.repairs.drain(..surplus);
+        self.publish();
+    }
+
+    /// What services had seen before, when they see something else now.
+    fn look_at_services(&mut self) -> Option<Arc<Seen>> {
+        let seen = self.appliance.seen(&self.services.status())?;
+        let differs = seen != *self.seen;
+        differs.then(|| std::mem::replace(&mut self.seen, Arc::new(seen)))
+    }
+
+    /// Brings the kernel where what services see now wants it. That is no repair: nobody else changed anything.
+    async fn follow_services(&mut self, target: &Target<A>, before: Arc<Seen>) {
+        info!(seen = ?self.seen, "services see something else, the kernel follows");
+        if let Err(error) = self.reach(target, Mode::KeepGoing).await {
+            self.not_in_force(&error.chain());
+            self.retry.later();
+        }
+        self.make_connections_follow(before);
         self.publish();
     }
 

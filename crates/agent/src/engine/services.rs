@@ -1,5 +1,7 @@
 //! The services as the engine sees them: they take a slice and say that it is in force, or they do not.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::Generation;
@@ -45,6 +47,9 @@ pub trait Services: Send + Sync {
 
     /// Ends a service that has nothing to do any more.
     async fn stop(&self, name: ServiceName);
+
+    /// Ends what a former agent left running and is not among these. Default: nothing was left.
+    async fn keep_only(&self, _wanted: &BTreeSet<ServiceName>) {}
 
     /// How each of them is.
     fn status(&self) -> Vec<ServiceStatus>;

@@ -1,5 +1,5 @@
-//! The ledger: which configuration is committed, which was before, which one is under way, and which numbers were tried in
-//! vain.
+//! The ledger: which configuration is committed, which was before, which one is under way, which numbers were tried in
+//! vain, and which were in force since live connections were last judged.
 //!
 //! Guarantees:
 //! - after a crash or a power cut at any point it reads as the state before a write or after it;
@@ -63,6 +63,9 @@ pub enum LedgerError {
 
 /// Numbers that were tried and not committed; older ones are forgotten.
 const TRIED: usize = 16;
+/// Configurations by which live connections are still to be judged, a matter of a second each; older ones are forgotten,
+/// for their content takes room on the disk.
+const UNJUDGED: usize = 2;
 
 /// What the ledger holds. Cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +82,9 @@ pub struct State<C> {
     pub lost: bool,
     /// What was committed and cannot be read, if that much is known.
     pub unreadable: Option<Seen>,
+    /// Those that were in force, or may have been, since live connections were last judged: what they allowed and the
+    /// committed one does not is still to end. The latest last; 2 at most.
+    pub unjudged: Vec<Seen>,
 }
 
 impl<C> Default for State<C> {
@@ -90,6 +96,7 @@ impl<C> Default for State<C> {
             tried: Vec::new(),
             lost: false,
             unreadable: None,
+            unjudged: Vec::new(),
         }
     }
 }
@@ -104,7 +111,16 @@ impl<C> State<C> {
             None => (committed, self.former.clone()),
         };
         let (pending, tried) = (seen(&self.pending), self.tried.clone());
-        Written { committed, former, pending, tried, lost: self.lost }
+        let unjudged = self.unjudged.clone();
+        Written { committed, former, pending, tried, lost: self.lost, unjudged }
+    }
+
+    fn judge_by(&mut self, seen: Option<Seen>) {
+        let Some(seen) = seen else { return };
+        self.unjudged.retain(|known| *known != seen);
+        self.unjudged.push(seen);
+        let surplus = self.unjudged.len().saturating_sub(UNJUDGED);
+        self.unjudged.drain(..surplus);
     }
 }
 
@@ -143,7 +159,12 @@ impl<C: Clone> Ledger<C> {
         let known = |page: &Written| page.committed.clone();
         let single =
             written.committed.is_some() && other.as_ref().and_then(known) != known(&written);
-        let mut state = State { tried: written.tried, lost: written.lost, ..State::default() };
+        let mut state = State {
+            tried: written.tried,
+            lost: written.lost,
+            unjudged: written.unjudged,
+            ..State::default()
+        };
         let mut load = |seen: &Option<Seen>| {
             let seen = seen.clone()?;
             let loaded = contents.read(&seen.digest).and_then(|bytes| parse(&bytes));
@@ -161,7 +182,9 @@ impl<C: Clone> Ledger<C> {
         // what cannot be read may have held a commit
         state.lost |=
             state.unreadable.is_some() || (state.committed.is_none() && !alarms.is_empty());
-        let interrupted = written.pending.map(|seen| seen.generation);
+        let interrupted = written.pending.as_ref().map(|seen| seen.generation);
+        // it may have let connections in
+        state.judge_by(written.pending);
         let mut ledger = Self { files, contents, serial, state, other, single };
         if let Err(error) = ledger.mirror() {
             alarms.push(format!("{error}: {}", source(&error)));
@@ -198,7 +221,8 @@ impl<C: Clone> Ledger<C> {
         if let Some(pending) = next.pending.take() {
             // numbers up to the committed one are refused as they are
             next.tried.retain(|known| known.generation > pending.seen.generation);
-            next.former = next.committed.map(|entry| entry.seen);
+            next.former = next.committed.take().map(|entry| entry.seen);
+            next.judge_by(next.former.clone());
             next.committed = Some(pending);
             next.lost = false;
             next.unreadable = None;
@@ -232,10 +256,21 @@ impl<C: Clone> Ledger<C> {
             return Ok(());
         }
         let mut next = self.state.clone();
-        next.pending = None;
-        let written = self.write(next);
-        self.state.pending = None;
+        let given_up = next.pending.take().map(|entry| entry.seen);
+        next.judge_by(given_up);
+        let written = self.write(next.clone());
+        self.state = next;
         written
+    }
+
+    /// Live connections were judged by these. When that cannot be written, they are judged once more after a restart.
+    pub fn judged(&mut self, done: &[Seen]) -> Result<(), LedgerError> {
+        let mut next = self.state.clone();
+        next.unjudged.retain(|seen| !done.contains(seen));
+        if next.unjudged.len() == self.state.unjudged.len() {
+            return Ok(());
+        }
+        self.write(next)
     }
 
     fn write(&mut self, next: State<C>) -> Result<(), LedgerError> {

@@ -21,6 +21,9 @@ pub(super) struct Written {
     pub(super) pending: Option<Seen>,
     pub(super) tried: Vec<Seen>,
     pub(super) lost: bool,
+    /// In force since live connections were last judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) unjudged: Vec<Seen>,
 }
 
 impl Written {
@@ -29,6 +32,7 @@ impl Written {
         [&self.committed, &self.former, &self.pending]
             .into_iter()
             .flatten()
+            .chain(&self.unjudged)
             .map(|seen| &seen.digest)
     }
 }

@@ -233,8 +233,8 @@ fn a_configuration_is_stored_once_and_goes_when_nothing_names_it() {
         values
     };
     assert_eq!(names(&committed(1)), [bytes(1)]);
-    // the last one and the one before it
-    assert_eq!(names(&committed(7)), [bytes(6), bytes(7)]);
+    // the last one, the one before it, and those by which connections are still to be judged
+    assert_eq!(names(&committed(7)), [bytes(5), bytes(6), bytes(7)]);
     let (mut ledger, _, disk) = open(committed(3));
     for number in 4..9 {
         begin(&mut ledger, number);
@@ -242,7 +242,33 @@ fn a_configuration_is_stored_once_and_goes_when_nothing_names_it() {
     }
     begin(&mut ledger, 9);
     ledger.commit().unwrap();
-    assert_eq!(names(&disk.content()), [bytes(3), bytes(9)]);
+    assert_eq!(names(&disk.content()), [bytes(3), bytes(8), bytes(9)]);
+    let left = ledger.state().unjudged.clone();
+    assert_eq!(left, [entry(8).seen, entry(3).seen]);
+    ledger.judged(&left).unwrap();
+    begin(&mut ledger, 10);
+    ledger.commit().unwrap();
+    // as text, 10 comes before 9
+    assert_eq!(names(&disk.content()), [bytes(10), bytes(9)]);
+}
+
+#[test]
+fn what_connections_are_to_be_judged_by_is_known_until_they_were() {
+    let (mut ledger, _, disk) = open(committed(1));
+    assert_eq!(ledger.state().unjudged, []);
+    begin(&mut ledger, 2);
+    // under way when the process ended: it may have let connections in
+    let (mut ledger, _) = reopen(&disk);
+    assert_eq!(ledger.state().unjudged, [entry(2).seen]);
+    ledger.judged(&[entry(2).seen]).unwrap();
+    assert_eq!(reopen(&disk).0.state().unjudged, []);
+    begin(&mut ledger, 3);
+    ledger.commit().unwrap();
+    let (mut ledger, _) = reopen(&disk);
+    assert_eq!(ledger.state().unjudged, [entry(1).seen]);
+    assert_eq!(ledger.content(entry(1).digest()), Ok(bytes(1)));
+    ledger.judged(&[entry(1).seen]).unwrap();
+    assert_eq!(reopen(&disk).0.state().unjudged, []);
 }
 
 #[test]

@@ -9,6 +9,10 @@ use super::modules::{ModuleError, Modules};
 
 /// Where devices hang.
 const DEVICES: &str = "/sys/devices";
+/// Where those on PCI are listed.
+const PCI: &str = "/sys/bus/pci/devices";
+/// PCI class 02, network controllers.
+const NETWORK: &str = "0x02";
 /// Deeper than any bus nests; bounds the walk.
 const MAX_DEPTH: usize = 24;
 
@@ -71,6 +75,26 @@ fn collect(dir: &Path, depth: usize, into: &mut Vec<String>) {
     }
 }
 
+/// Network cards that no driver took, such as `10ec:8139 at 0000:00:04.0`: a machine without its control link says nothing
+/// else.
+pub(crate) fn cards_without_driver() -> Vec<String> {
+    without_driver(Path::new(PCI))
+}
+
+fn without_driver(devices: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(devices) else { return Vec::new() };
+    let card = |device: &Path| {
+        let read = |name| fs::read_to_string(device.join(name)).unwrap_or_default();
+        let is_idle = read("class").starts_with(NETWORK) && !device.join("driver").exists();
+        let number = |name| read(name).trim().trim_start_matches("0x").to_owned();
+        let place = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        is_idle.then(|| format!("{}:{} at {place}", number("vendor"), number("device")))
+    };
+    let mut cards: Vec<_> = entries.flatten().filter_map(|entry| card(&entry.path())).collect();
+    cards.sort();
+    cards
+}
+
 /// Shell-style match as `modules.alias` uses it: `*`, `?`, and `[...]` with ranges.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     glob(pattern.as_bytes(), text.as_bytes())
@@ -129,6 +153,27 @@ fn in_class(class: &[u8], byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn network_cards_that_nobody_drives_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, class, device, driven) in [
+            ("0000:00:03.0", "0x020000\n", "0x1000\n", true),
+            ("0000:00:04.0", "0x020000\n", "0x8139\n", false),
+            ("0000:00:05.0", "0x030000\n", "0x1111\n", false),
+        ] {
+            let path = folder.path().join(place);
+            fs::create_dir(&path).unwrap();
+            for (name, text) in [("class", class), ("vendor", "0x10ec\n"), ("device", device)] {
+                fs::write(path.join(name), text).unwrap();
+            }
+            if driven {
+                fs::create_dir(path.join("driver")).unwrap();
+            }
+        }
+        assert_eq!(without_driver(folder.path()), ["10ec:8139 at 0000:00:04.0"]);
+        assert!(without_driver(Path::new("/nowhere")).is_empty());
+    }
 
     #[test]
     fn globs_match_as_modprobe_does() {

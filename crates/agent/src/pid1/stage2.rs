@@ -129,6 +129,9 @@ fn drivers(console: &mut Console, modules: &mut Modules) {
         console.say(&format!("warning: {}", chain(&failure)));
     }
     console.say(&format!("network interfaces: {}", interfaces().join(" ")));
+    for card in coldplug::cards_without_driver() {
+        console.say(&format!("warning: no driver for network card {card}"));
+    }
 }
 
 fn interfaces() -> Vec<String> {

@@ -22,6 +22,8 @@ use super::restart::Backoff;
 use super::{bootdoc, buttons, output};
 use crate::causes::chain;
 
+/// Where the agent notes services that outlive it; in RAM.
+const SERVICES: &str = "/run/sluice/agent";
 /// Lines waiting for a slow console.
 const LINES: usize = 256;
 /// A day: "no restart is due", as a time that the loop can wait for.
@@ -49,7 +51,8 @@ impl Program {
     pub(crate) fn agent(role: Role) -> Self {
         let role = role.as_str();
         let program = format!("/usr/lib/sluice/bin/sluice-{role}");
-        let words = [&program, "agent", "--boot", bootdoc::KEPT_AT, "--data", "/data"];
+        let words =
+            [&program, "agent", "--boot", bootdoc::KEPT_AT, "--data", "/data", "--run", SERVICES];
         let command = words.map(str::to_owned).to_vec();
         Self { name: format!("role {role}"), command }
     }

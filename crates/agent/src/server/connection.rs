@@ -13,6 +13,7 @@ use hyper::service::{HttpService, Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
+use sluice_api::TIME_HEADER;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::identity::Identities;
 use super::peers::{Peers, Share};
+use crate::clock::Clock;
 
 /// Handshakes at the same time; whoever has no certificate never gets further.
 const HANDSHAKES: usize = 128;
@@ -61,16 +63,18 @@ pub(super) struct Door {
     handshakes: Arc<Semaphore>,
     peers: Arc<Peers>,
     connections: Arc<Semaphore>,
+    clock: Arc<Clock>,
 }
 
 impl Door {
-    pub(super) fn new(identities: Arc<Identities>, router: Router) -> Self {
+    pub(super) fn new(identities: Arc<Identities>, router: Router, clock: Arc<Clock>) -> Self {
         Self {
             identities,
             router,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             peers: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            clock,
         }
     }
 
@@ -112,7 +116,9 @@ impl Door {
         let connected = Connected(tokio::time::Instant::now());
         let caller = Caller(stream.get_ref().1.peer_certificates().unwrap_or_default().into());
         let router = TowerToHyperService::new(self.router.clone());
+        let clock = Arc::clone(&self.clock);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            clock.heard(request.headers().get(TIME_HEADER).and_then(|said| said.to_str().ok()));
             request.extensions_mut().insert(caller.clone());
             request.extensions_mut().insert(connected);
             router.call(request)

@@ -21,7 +21,7 @@ use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-use super::trust::{self, OnlyClients};
+use super::trust::{self, Life, OnlyClients};
 
 /// Why an identity cannot be used. A retry does not help but for [`IdentityError::Keep`].
 #[derive(Debug, Error)]
@@ -131,7 +131,9 @@ fn server_config(
     }
     let key = PrivateKeyDer::from_pem_slice(identity.key.reveal().as_bytes())
         .map_err(|source| IdentityError::Pem { what: "key", source })?;
-    let clients = OnlyClients::issued_by(&identity.authority, &provider)?;
+    let life = chain.first().and_then(Life::of);
+    trust::tell_wrong_clock(life, UnixTime::now());
+    let clients = OnlyClients::issued_by(&identity.authority, life, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(clients))

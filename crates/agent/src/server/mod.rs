@@ -9,6 +9,7 @@ mod blobs;
 mod body;
 mod connection;
 mod diagnostics;
+mod flows;
 mod identity;
 mod listen;
 pub mod openapi;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use identity::{Identities, IdentityError};
 
+use crate::clock::Clock;
 use crate::diagnostics::Diagnostics;
 use crate::engine::{Handle, Listen};
 use crate::logs::LogRing;
@@ -56,14 +58,17 @@ pub struct Parts {
 /// Errors only when the identity cannot be used. That a socket cannot be bound is logged and tried again.
 pub async fn serve(parts: Parts) -> Result<(), IdentityError> {
     let identities = Identities::new(&parts.identity, parts.appliance, parts.boot_file)?;
+    let clock = Arc::new(Clock::default());
     let app = Arc::new(routes::App {
         diagnostics: Diagnostics::new(parts.handle.clone()),
         handle: parts.handle,
         identities: Arc::new(identities),
         logs: parts.logs,
         power: parts.power,
+        clock: Arc::clone(&clock),
     });
-    let door = Arc::new(connection::Door::new(Arc::clone(&app.identities), routes::router(app)));
+    let identities = Arc::clone(&app.identities);
+    let door = Arc::new(connection::Door::new(identities, routes::router(app), clock));
     listen::follow(parts.listen, parts.on_loopback, door).await;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{blobs, diagnostics, routes};
+use super::{blobs, diagnostics, flows, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,7 @@ use super::{blobs, diagnostics, routes};
         routes::status,
         routes::health,
         routes::metrics_text,
+        routes::usage,
         routes::logs,
         routes::power,
         routes::identity,
@@ -26,6 +27,7 @@ use super::{blobs, diagnostics, routes};
         diagnostics::traceroute,
         diagnostics::arping,
         diagnostics::capture,
+        flows::flows,
     ),
     components(schemas(sluice_api::report::DryRun))
 )]

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sluice_api::boot::Identity;
 use sluice_api::report::{
     Answer, Confirm, ConfirmAnswer, DryRun, Health, LogPage, PowerAction, PowerRequest,
-    StatusReport,
+    StatusReport, UsageReport,
 };
 use sluice_api::{ApiCode, ApplianceConfig};
 use tokio::sync::mpsc;
@@ -24,8 +24,9 @@ use super::body::{Json, Query, Raw, refuse};
 use super::connection::{Caller, Connected};
 use super::identity::{Identities, IdentityError};
 use super::reply::rejected;
-use super::{blobs, diagnostics, reply};
+use super::{blobs, diagnostics, flows, reply};
 use crate::causes::chain;
+use crate::clock::Clock;
 use crate::diagnostics::Diagnostics;
 use crate::engine::Handle;
 use crate::logs::LogRing;
@@ -45,6 +46,7 @@ pub(super) struct App {
     pub(super) logs: Arc<LogRing>,
     pub(super) power: mpsc::Sender<PowerAction>,
     pub(super) diagnostics: Diagnostics,
+    pub(super) clock: Arc<Clock>,
 }
 
 pub(super) type Shared = State<Arc<App>>;
@@ -59,8 +61,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/power", post(power))
         .route("/v1/identity", post(identity))
+        .route("/v1/usage", get(usage))
         .route("/metrics", get(metrics_text))
         .merge(diagnostics::router())
+        .merge(flows::router())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         .with_state(app)
@@ -153,7 +157,9 @@ pub(super) async fn config(State(app): Shared) -> Response {
 #[utoipa::path(get, path = "/v1/status", tag = "state",
     responses((status = 200, body = StatusReport)))]
 pub(super) async fn status(State(app): Shared) -> Response {
-    reply::json(StatusCode::OK, &app.handle.status())
+    let mut status = app.handle.status();
+    status.alarms.extend(app.clock.alarm());
+    reply::json(StatusCode::OK, &status)
 }
 
 /// Whether things are as they should be.
@@ -167,8 +173,16 @@ pub(super) async fn health(State(app): Shared) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "state",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics_text(State(app): Shared) -> Response {
-    let text = metrics::text(app.handle.status(), app.handle.totals());
+    let usage = app.handle.usage().await;
+    let text = metrics::text(app.handle.status(), app.handle.totals(), usage);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+/// Bytes and packets by public address, network, forward and rule; connection tracking; source ports.
+#[utoipa::path(get, path = "/v1/usage", tag = "state",
+    responses((status = 200, body = UsageReport)))]
+pub(super) async fn usage(State(app): Shared) -> Response {
+    reply::json(StatusCode::OK, &app.handle.usage().await)
 }
 
 /// Which log entries.

@@ -1,9 +1,12 @@
 //! The service's side: a process without privilege that takes slices of the configuration from the agent.
 //!
 //! Guarantees: slices are applied one after the other in the order sent; each is answered by "in force" or by a refusal
-//! with its reason, after which the former slice is still in force. The process ends when the agent goes away.
-//! The control channel is a Unix socket on standard input, so that no unsafe code is needed to find it.
+//! with its reason, after which the former slice is still in force. An agent that goes away, in the middle of a word or
+//! not, changes nothing: the process serves on and waits for the next one, whom it tells what is in force.
+//! The way to it is a Unix socket on standard input, so that no unsafe code is needed to find it. Mostly it listens; when
+//! it is one connection, as on a desk, the process ends with that.
 
+mod held;
 pub mod protocol;
 mod spec;
 
@@ -16,12 +19,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sluice_api::types::Generation;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
 
+use held::Held;
 use protocol::{Configure, FromService, MAX_LINE};
 
-pub use spec::{Program, Readiness, ServiceSpec, state_folder};
+pub use spec::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
 
 /// Bytes taken from the agent at once; slices of thousands of guests are a megabyte.
 const READ_AT_ONCE: usize = 1 << 16;
@@ -51,32 +55,86 @@ pub trait Service {
     }
 }
 
-/// Runs `service` until the agent closes the channel. Call it from a binary's `service NAME` command.
+/// The log of a service goes to the agent, which adds the time. Lines are lost while there is no agent and the pipe is full,
+/// which is no reason to end.
+pub fn log() {
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).without_time();
+    // it would panic over a line that cannot be written
+    log.log_internal_errors(false).init();
+}
+
+/// Runs `service` for one agent after the other; over a channel that is connected already, until that is closed. Call it
+/// from a binary's `service NAME` command.
 ///
 /// Errors: standard input is not a socket, or no runtime can be made.
 pub fn run<S: Service>(make: impl FnOnce() -> S) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let control = io::stdin().as_fd().try_clone_to_owned()?;
-        let control = std::os::unix::net::UnixStream::from(control);
+        let control = socket2::Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
         control.set_nonblocking(true)?;
-        serve(UnixStream::from_std(control)?, make()).await
+        if control.is_listener()? {
+            outlive(UnixListener::from_std(control.into())?, make()).await
+        } else {
+            serve(UnixStream::from_std(control.into())?, make()).await
+        }
     })
 }
 
-/// Takes slices from `control` and tells what became of them.
+/// Serves one agent after the other.
+///
+/// Errors: nobody can be accepted any more.
+pub async fn outlive<S: Service>(agents: UnixListener, mut service: S) -> io::Result<()> {
+    let mut held = Held::default();
+    loop {
+        // one after the other: the former is dead when the next one comes, and its last word may still be at work
+        let (control, _) = agents.accept().await?;
+        let (reader, mut writer) = control.into_split();
+        let ended = match send(&mut writer, &held.said()).await {
+            Ok(()) => {
+                talk(
+                    BufReader::with_capacity(READ_AT_ONCE, reader),
+                    writer,
+                    &mut service,
+                    &mut held,
+                )
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => tracing::warn!("the agent is gone; serving on"),
+            Err(error) => tracing::warn!(%error, "the agent is gone; serving on"),
+        }
+    }
+}
+
+/// Takes slices from `control` and tells what became of them, until it is closed.
 pub async fn serve<S: Service>(control: UnixStream, mut service: S) -> io::Result<()> {
-    let (reader, mut writer) = control.into_split();
-    let mut lines = BufReader::with_capacity(READ_AT_ONCE, reader).lines();
+    let (reader, writer) = control.into_split();
+    let reader = BufReader::with_capacity(READ_AT_ONCE, reader);
+    talk(reader, writer, &mut service, &mut Held::default()).await
+}
+
+async fn talk<S: Service>(
+    mut reader: impl AsyncBufReadExt + Unpin,
+    mut writer: OwnedWriteHalf,
+    service: &mut S,
+    held: &mut Held,
+) -> io::Result<()> {
     let mut tick = tokio::time::interval(COUNTERS_EVERY);
+    let mut line = Vec::new();
     loop {
         tokio::select! {
-            line = lines.next_line() => match line? {
-                Some(line) => answer(&line, &mut service, &mut writer).await?,
-                None => return Ok(()),
-            },
+            // what was read so far stays in the line when the other branch wins
+            read = reader.read_until(b'\n', &mut line) => {
+                read?;
+                // half a word is none
+                let Some(whole) = line.strip_suffix(b"\n") else { return Ok(()) };
+                answer(whole, service, held, &mut writer).await?;
+                line.clear();
+            }
             _ = tick.tick() => {
-                writer.write_all(&said(&service)?).await?;
+                writer.write_all(&said(service)?).await?;
             }
         }
     }
@@ -94,18 +152,22 @@ fn said<S: Service>(service: &S) -> io::Result<Vec<u8>> {
 }
 
 async fn answer<S: Service>(
-    line: &str,
+    line: &[u8],
     service: &mut S,
+    held: &mut Held,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
-    let Configure { generation, slice } = serde_json::from_str(line)?;
+    let Configure { generation, slice } = serde_json::from_slice(line)?;
     let outcome = match slice.map(|slice| serde_json::from_str(slice.get())) {
-        Some(Ok(slice)) => service.apply(generation, slice).await,
+        Some(Ok(parsed)) => service.apply(generation, parsed).await,
         Some(Err(error)) => Err(format!("the slice cannot be read: {error}")),
         None => Ok(()),
     };
     let answer = match outcome {
-        Ok(()) => FromService::InForce { generation },
+        Ok(()) => {
+            held.note(generation, slice);
+            FromService::InForce { generation }
+        }
         Err(reason) => FromService::Refused { generation, reason },
     };
     send(writer, &answer).await

@@ -6,6 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use sluice_api::Digest;
 use sluice_api::types::Generation;
 
 /// From the agent: this is the configuration from now on.
@@ -23,6 +24,15 @@ pub struct Configure<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FromService {
+    /// The first word over a channel to a process that may have served a former agent: what is in force there.
+    Serving {
+        /// Number of the configuration; none before the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<Generation>,
+        /// Digest of the slice as it was sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slice: Option<Digest>,
+    },
     /// The slice of this configuration is in force.
     InForce {
         /// Number of the configuration.

@@ -6,7 +6,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use sluice_sys::process::{Capability, Limits, Profile, View};
+use sluice_sys::packet::{ETHERNET, EthernetSender};
+use sluice_sys::process::{Capability, Handed, Limits, Profile, View};
 
 use crate::appliance::ServiceName;
 
@@ -35,6 +36,8 @@ pub struct ServiceSpec {
     pub reads: Vec<PathBuf>,
     /// Files and folders that it may write.
     pub writes: Vec<PathBuf>,
+    /// Sockets that it is given, since it has no right to open them.
+    pub sockets: Vec<OpenedSocket>,
     /// Its own folder: made before it starts, writable by it alone, gone with the machine's RAM. See [`state_folder`].
     pub state: bool,
     /// Files that are written into its folder before it starts; it may read them and not change them.
@@ -50,6 +53,24 @@ pub enum Program {
     Own,
     /// Another program, with its arguments and the libraries of the system.
     Foreign(PathBuf, Vec<OsString>),
+}
+
+/// A socket that the agent opens for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedSocket {
+    /// Sends IPv4 packets to given Ethernet addresses and hears nothing ([`EthernetSender`]).
+    Ethernet,
+}
+
+impl OpenedSocket {
+    pub(crate) fn open(self) -> std::io::Result<Handed> {
+        match self {
+            Self::Ethernet => {
+                let socket = EthernetSender::deaf_socket()?.into();
+                Ok(Handed { name: ETHERNET, socket })
+            }
+        }
+    }
 }
 
 /// When a service is ready, and how it is told what to do.
@@ -80,6 +101,7 @@ impl ServiceSpec {
             limits: Limits::default(),
             reads: Vec::new(),
             writes: Vec::new(),
+            sockets: Vec::new(),
             state: false,
             files: Vec::new(),
             readiness: Readiness::Protocol,

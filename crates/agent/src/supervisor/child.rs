@@ -1,15 +1,22 @@
 //! One service process and the channel to it.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::pin::Pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use sluice_api::Digest;
+use sluice_api::types::Generation;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tracing::Level;
 
-use crate::appliance::ServiceName;
+use crate::appliance::{ServiceName, ServiceSlice};
 use crate::service::Readiness;
 use crate::service::protocol::{self, Configure, FromService, MAX_LINE};
 
@@ -18,52 +25,122 @@ const MAX_LOG: usize = 1 << 12;
 /// How long a service may leave what it is sent in the channel.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts service processes. The real one sandboxes them; a test may do as it likes.
-pub trait Launch: Send + Sync {
-    /// Starts `name` with `control` as its standard input and its standard error piped.
-    fn launch(
-        &self,
-        name: ServiceName,
-        control: std::os::unix::net::UnixStream,
-    ) -> io::Result<Launched>;
+/// How long a process may take to say what is in force; it says so before anything else.
+const GREETING: Duration = Duration::from_secs(5);
+/// How long a process that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(1);
 
-    /// When `name` is ready. Default: when it says so over `control`; a daemon of others does not get that.
+/// Starts service processes. The real one sandboxes them; a test may do as it likes.
+#[async_trait]
+pub trait Launch: Send + Sync {
+    /// Starts `name`, of which nothing runs.
+    fn launch(&self, name: ServiceName) -> io::Result<Launched>;
+
+    /// When `name` is ready. Default: when it says so over the channel; a daemon of others does not get that.
     fn readiness(&self, _name: ServiceName) -> Readiness {
         Readiness::Protocol
     }
+
+    /// The process of `name` that a former agent left, if it is what `name` is now; one that is not has ended when this
+    /// returns. Default: there is none.
+    async fn take_over(&self, _name: ServiceName) -> Option<Launched> {
+        None
+    }
+
+    /// Ends what former agents left and nobody wants. Default: there is nothing.
+    async fn end_others(&self, _wanted: &BTreeSet<ServiceName>) {}
 }
 
-/// A process that was started.
+/// A process that was started, now or by a former agent.
 pub struct Launched {
     /// Its id.
     pub pid: u32,
+    /// The channel to it.
+    pub control: std::os::unix::net::UnixStream,
+    /// True when its first word is what is in force there; of one that was started now that is nothing.
+    pub greets: bool,
     /// What it writes to its standard error: its log.
     pub log: Box<dyn AsyncRead + Send + Unpin>,
-    /// Resolves when it has ended; dropping it kills the process.
-    pub exit: std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send>>,
+    /// Ends it.
+    pub kill: Box<dyn Fn() + Send + Sync>,
+    /// Resolves when it has ended, with how.
+    pub exit: Exit,
+}
+
+/// The end of a process, for as many as ask.
+pub type Exit = Shared<Pin<Box<dyn Future<Output = String> + Send>>>;
+
+impl Launched {
+    /// An [`Exit`].
+    pub fn exit(exit: impl Future<Output = String> + Send + 'static) -> Exit {
+        let exit: Pin<Box<dyn Future<Output = String> + Send>> = Box::pin(exit);
+        exit.shared()
+    }
+}
+
+/// How a child ended, for people.
+pub(super) fn ended(exit: io::Result<ExitStatus>) -> String {
+    exit.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
 /// A running service.
 pub(super) struct Running {
-    pub(super) launched: Launched,
+    pub(super) pid: u32,
+    pub(super) exit: Exit,
+    kill: Box<dyn Fn() + Send + Sync>,
     pub(super) said: Said<OwnedReadHalf>,
     writer: OwnedWriteHalf,
+    greets: bool,
+    /// The slice that it said was in force before it was sent any.
+    serving: Option<Digest>,
 }
 
 impl Running {
-    pub(super) fn start(launch: &dyn Launch, name: ServiceName) -> io::Result<Self> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let mut launched = launch.launch(name, theirs)?;
-        let log = std::mem::replace(&mut launched.log, Box::new(tokio::io::empty()));
+    pub(super) fn of(name: ServiceName, launched: Launched) -> io::Result<Self> {
+        let Launched { pid, control, greets, log, kill, exit } = launched;
         tokio::spawn(forward_log(name, log));
-        let (reader, writer) = UnixStream::from_std(ours)?.into_split();
-        Ok(Self { launched, said: Said::new(reader, MAX_LINE), writer })
+        control.set_nonblocking(true)?;
+        let (reader, writer) = UnixStream::from_std(control)?.into_split();
+        let said = Said::new(reader, MAX_LINE);
+        Ok(Self { pid, exit, kill, said, writer, greets, serving: None })
+    }
+
+    /// Hears what is in force there. Errors: it does not say so in time.
+    pub(super) async fn greeted(&mut self) -> io::Result<Option<Generation>> {
+        if !self.greets {
+            return Ok(None);
+        }
+        let line = tokio::time::timeout(GREETING, self.said.next_line()).await??;
+        match understood(&line.unwrap_or_default())? {
+            FromService::Serving { generation, slice } => {
+                self.serving = slice;
+                Ok(generation)
+            }
+            _ => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "it does not say what is in force"))
+            }
+        }
+    }
+
+    /// True when `slice` is in force there, and it need not be sent.
+    pub(super) fn serves(&self, slice: &ServiceSlice) -> bool {
+        let wanted = || Digest::of_bytes(slice.json().get().as_bytes());
+        self.serving.as_ref().is_some_and(|serving| *serving == wanted())
     }
 
     pub(super) async fn send(&mut self, message: &Configure<'_>) -> io::Result<()> {
+        // from now on it is known by what it answers
+        self.serving = None;
         let line = protocol::line(message)?;
         tokio::time::timeout(SEND_PATIENCE, self.writer.write_all(&line)).await?
+    }
+
+    /// Ends the process, if it has not ended, and waits until it is gone.
+    pub(super) async fn end(self) {
+        (self.kill)();
+        let Self { exit, said, writer, .. } = self;
+        drop((said, writer));
+        let _late = tokio::time::timeout(DYING, exit).await;
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::child::Running;
-use super::worker::{End, Job, Worker, ended};
+use super::worker::{End, Job, Worker};
 
 /// Between two looks for the socket.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -23,13 +23,13 @@ impl Worker {
     /// Keeps a daemon until it ends or nobody needs it. Each slice is in force when `socket` is there.
     pub(super) async fn keep_foreign(
         &mut self,
-        mut running: Running,
+        running: &mut Running,
         socket: &Path,
         jobs: &mut mpsc::Receiver<Job>,
     ) -> End {
-        let end = self.follow(&mut running, socket, jobs).await;
+        let end = self.follow(running, socket, jobs).await;
         // its children are of no use without it
-        signal(&running, Signal::SIGKILL);
+        signal_group(running.pid, Signal::SIGKILL);
         end
     }
 
@@ -50,7 +50,7 @@ impl Worker {
                 return End::Ended(format!("it did not open {}", socket.display()));
             }
             tokio::select! {
-                exit = &mut running.launched.exit => return End::Ended(ended(exit)),
+                exit = running.exit.clone() => return End::Ended(exit),
                 () = sleep(LOOK_EVERY), if !ready => {}
                 job = jobs.recv() => {
                     let Some(job) = job else {
@@ -89,15 +89,15 @@ async fn answers(socket: &Path) -> bool {
 }
 
 /// Asks the daemon to end, so that it can tell its peers; what does not go by itself is killed.
-async fn goodbye(running: &mut Running) {
-    signal(running, Signal::SIGTERM);
-    let _late = tokio::time::timeout(FAREWELL, &mut running.launched.exit).await;
+async fn goodbye(running: &Running) {
+    signal_group(running.pid, Signal::SIGTERM);
+    let _late = tokio::time::timeout(FAREWELL, running.exit.clone()).await;
 }
 
-/// To the daemon and its children, which are a process group.
-fn signal(running: &Running, signal: Signal) {
+/// To a process and its children, which are a process group.
+pub(super) fn signal_group(pid: u32, signal: Signal) {
     // 0 and 1 are no daemon's
-    let Some(pid) = i32::try_from(running.launched.pid).ok().filter(|pid| *pid > 1) else { return };
+    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1) else { return };
     // nobody left is as good
     let _gone = killpg(Pid::from_raw(pid), signal);
 }

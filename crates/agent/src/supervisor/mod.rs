@@ -2,16 +2,21 @@
 //!
 //! Guarantees: each service is a process of its own; when it ends it is started again within a second with the slice it
 //! had, more slowly when it keeps ending and at once when it gets another slice; one that hangs is ended; a change of
-//! configuration never restarts one that runs; all end with the agent. What a service says takes a bounded memory.
+//! configuration never restarts one that runs. What a service says takes a bounded memory.
+//!
+//! Services outlive the agent: one that comes back takes those over that are what they would be if it started them now,
+//! and what they carry goes on. It supervises them like its own, though they are PID 1's children by then, which waits for
+//! them when they end; all others that a former agent left are ended.
 
 mod child;
 mod foreign;
+mod kept;
 mod sandbox;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +26,7 @@ use sluice_api::types::Generation;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use child::{Launch, Launched};
+pub use child::{Exit, Launch, Launched};
 pub use sandbox::SandboxLaunch;
 
 use crate::appliance::{ServiceName, ServiceSlice};
@@ -92,6 +97,10 @@ impl Services for Supervisor {
         if tokio::time::timeout(PATIENCE, task).await.is_err() {
             tracing::warn!(service = %name, "the supervisor of a service does not end");
         }
+    }
+
+    async fn keep_only(&self, wanted: &BTreeSet<ServiceName>) {
+        self.launch.end_others(wanted).await;
     }
 
     fn status(&self) -> Vec<ServiceStatus> {

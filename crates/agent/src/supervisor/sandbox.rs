@@ -1,5 +1,6 @@
-//! Starting services for real, each in its sandbox.
+//! Starting services for real, each in its sandbox, and taking over those of a former agent.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -7,35 +8,60 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, iter};
 
-use sluice_sys::process::{Sandbox, spawn};
+use async_trait::async_trait;
+use sluice_sys::process::{Sandbox, Watched, spawn, spawn_outliving};
+use tracing::{info, warn};
 
-use super::child::{Launch, Launched};
+use super::child::{Launch, Launched, ended};
+use super::kept::{Begun, Kept, Left, fingerprint};
 use crate::appliance::{Appliance, ServiceName};
-use crate::service::{Program, Readiness, ServiceSpec, state_folder};
+use crate::service::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
+
+/// How long the kernel may take to end a process.
+const DYING: Duration = Duration::from_secs(5);
 
 /// Starts services as the appliance specifies them.
 pub struct SandboxLaunch<A> {
     appliance: Arc<A>,
     program: PathBuf,
+    /// Where they are noted; without it they end with this process.
+    kept: Option<Kept>,
 }
 
-impl<A> SandboxLaunch<A> {
+impl<A: Appliance> SandboxLaunch<A> {
     /// Launches from the binary that is running.
     pub fn of_this_binary(appliance: Arc<A>) -> io::Result<Self> {
         // a path, not /proc/self/exe: the child has another user
-        Ok(Self { appliance, program: std::env::current_exe()? })
+        Ok(Self { appliance, program: std::env::current_exe()?, kept: None })
+    }
+
+    /// Services outlive this process, and the next one that has the same `folder` takes them over. It is in RAM: a
+    /// machine that was off has none.
+    ///
+    /// Errors: the folder cannot be made.
+    pub fn keeping(self, folder: PathBuf) -> io::Result<Self> {
+        Ok(Self { kept: Some(Kept::open(folder)?), ..self })
+    }
+
+    fn program_of<'a>(&'a self, spec: &'a ServiceSpec) -> &'a Path {
+        match &spec.program {
+            Program::Own => &self.program,
+            Program::Foreign(program, _) => program,
+        }
     }
 
     fn sandbox(&self, name: ServiceName, spec: &ServiceSpec) -> io::Result<Sandbox> {
-        let (program, arguments) = match &spec.program {
-            Program::Own => (self.program.clone(), vec!["service".into(), name.0.into()]),
-            Program::Foreign(program, arguments) => (program.clone(), arguments.clone()),
+        let arguments = match &spec.program {
+            Program::Own => vec!["service".into(), name.0.into()],
+            Program::Foreign(_, arguments) => arguments.clone(),
         };
+        let sockets = spec.sockets.iter().copied().map(OpenedSocket::open);
         Ok(Sandbox {
             name: name.to_string(),
-            program,
+            program: self.program_of(spec).to_owned(),
             arguments,
             environment: spec.environment.clone(),
             user: spec.user,
@@ -44,7 +70,116 @@ impl<A> SandboxLaunch<A> {
             profile: spec.profile,
             view: spec.view(name)?,
             limits: spec.limits,
+            sockets: sockets.collect::<io::Result<_>>()?,
         })
+    }
+
+    /// A process that ends with this one.
+    fn attached(&self, name: ServiceName, spec: &ServiceSpec) -> io::Result<Launched> {
+        let (control, theirs) = UnixStream::pair()?;
+        let stdin = match spec.readiness {
+            Readiness::Protocol => OwnedFd::from(theirs).into(),
+            Readiness::Socket(_) => Stdio::null(),
+        };
+        let mut child = spawn(&self.sandbox(name, spec)?, stdin)?;
+        let process = Arc::new(Watched::child(child.id().unwrap_or_default())?);
+        let log = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
+        // dropping the future drops the child, which kills it
+        let exit = async move { ended(child.wait().await) };
+        Ok(launched(&process, control, log, exit, false))
+    }
+
+    /// A process that goes on without this one.
+    fn outliving(
+        &self,
+        kept: &Kept,
+        name: ServiceName,
+        spec: &ServiceSpec,
+    ) -> io::Result<Launched> {
+        let sandbox = self.sandbox(name, spec)?;
+        let Begun { note, agents, stderr, log } =
+            kept.begin(name.0, &fingerprint(spec, &sandbox.program)?)?;
+        let stdin = match spec.readiness {
+            Readiness::Protocol => OwnedFd::from(agents).into(),
+            Readiness::Socket(_) => Stdio::null(),
+        };
+        let mut child = spawn_outliving(&sandbox, stdin, stderr, note)?;
+        let reached = || {
+            let process = Watched::child(child.id().unwrap_or_default())?;
+            let control = match spec.readiness {
+                // it need not be accepting yet: connections wait
+                Readiness::Protocol => kept.connect(name.0)?.0,
+                Readiness::Socket(_) => UnixStream::pair()?.0,
+            };
+            io::Result::Ok((Arc::new(process), control))
+        };
+        let (process, control) = reached().inspect_err(|_| {
+            // nothing runs that nobody supervises
+            let _ended = child.start_kill();
+        })?;
+        let exit = async move { ended(child.wait().await) };
+        Ok(launched(&process, control, log, exit, true))
+    }
+
+    fn resumed(&self, kept: &Kept, name: ServiceName, process: Watched) -> io::Result<Launched> {
+        let (control, log) = match self.appliance.service(name).readiness {
+            Readiness::Protocol => kept.connect(name.0)?,
+            Readiness::Socket(_) => (UnixStream::pair()?.0, kept.log(name.0)?),
+        };
+        let process = Arc::new(process);
+        let watched = Arc::clone(&process);
+        let exit = async move {
+            match watched.ended().await {
+                Ok(()) => "it ended; only its parent knows how".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        };
+        Ok(launched(&process, control, log, exit, true))
+    }
+
+    /// Whether a process that runs is what `name` is now; why not.
+    fn is_current(&self, name: ServiceName, left: &Left) -> Result<(), String> {
+        let spec = self.appliance.service(name);
+        match fingerprint(&spec, self.program_of(&spec)) {
+            Ok(now) if now == left.fingerprint => Ok(()),
+            Ok(_) => Err("it is of another build or specified otherwise".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn launched(
+    process: &Arc<Watched>,
+    control: UnixStream,
+    log: impl tokio::io::AsyncRead + Send + Unpin + 'static,
+    exit: impl Future<Output = String> + Send + 'static,
+    greets: bool,
+) -> Launched {
+    let killed = Arc::clone(process);
+    Launched {
+        pid: process.pid(),
+        control,
+        greets,
+        log: Box::new(log),
+        kill: Box::new(move || killed.kill()),
+        exit: Launched::exit(exit),
+    }
+}
+
+/// Ends a process of a former agent and everything of it.
+async fn end(kept: &Kept, name: &str, process: &Watched) {
+    // a daemon's children are in its group
+    super::foreign::signal_group(process.pid(), nix::sys::signal::Signal::SIGKILL);
+    process.kill();
+    if tokio::time::timeout(DYING, process.ended()).await.is_err() {
+        warn!(service = name, pid = process.pid(), "a process of a former agent does not end");
+    }
+    forget(kept, name);
+}
+
+fn forget(kept: &Kept, name: &str) {
+    if let Err(error) = kept.forget(name) {
+        warn!(service = name, %error, "cannot take away the note of a service");
     }
 }
 
@@ -72,25 +207,54 @@ fn write(folder: &Path, path: &Path, text: &str, group: u32) -> io::Result<()> {
     Ok(())
 }
 
+#[async_trait]
 impl<A: Appliance> Launch for SandboxLaunch<A> {
-    fn launch(&self, name: ServiceName, control: UnixStream) -> io::Result<Launched> {
+    fn launch(&self, name: ServiceName) -> io::Result<Launched> {
         let spec = self.appliance.service(name);
         if spec.state {
             furnish(name, &spec)?;
         }
-        let stdin = match spec.readiness {
-            Readiness::Protocol => OwnedFd::from(control).into(),
-            Readiness::Socket(_) => Stdio::null(),
-        };
-        let mut child = spawn(&self.sandbox(name, &spec)?, stdin)?;
-        let pid = child.id().unwrap_or_default();
-        let log = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
-        // dropping the future drops the child, which kills it
-        let exit = Box::pin(async move { child.wait().await });
-        Ok(Launched { pid, log: Box::new(log), exit })
+        match &self.kept {
+            Some(kept) => self.outliving(kept, name, &spec),
+            None => self.attached(name, &spec),
+        }
     }
 
     fn readiness(&self, name: ServiceName) -> Readiness {
         self.appliance.service(name).readiness
+    }
+
+    async fn take_over(&self, name: ServiceName) -> Option<Launched> {
+        let kept = self.kept.as_ref()?;
+        let left = kept.left(name.0)?;
+        let pid = left.process.pid();
+        if let Err(reason) = self.is_current(name, &left) {
+            info!(service = %name, pid, reason, "the process of a former agent is replaced");
+            end(kept, name.0, &left.process).await;
+            return None;
+        }
+        let reason = match self.resumed(kept, name, left.process) {
+            Ok(launched) => return Some(launched),
+            Err(error) => error.to_string(),
+        };
+        warn!(service = %name, pid, reason, "the process of a former agent cannot be reached");
+        if let Some(left) = kept.left(name.0) {
+            end(kept, name.0, &left.process).await;
+        }
+        None
+    }
+
+    async fn end_others(&self, wanted: &BTreeSet<ServiceName>) {
+        let Some(kept) = &self.kept else { return };
+        let is_wanted = |name: &String| wanted.iter().any(|known| known.0 == name);
+        for name in kept.names().into_iter().filter(|name| !is_wanted(name)) {
+            match kept.left(&name) {
+                Some(left) => {
+                    info!(service = name, "nobody needs the process of a former agent any more");
+                    end(kept, &name, &left.process).await;
+                }
+                None => forget(kept, &name),
+            }
+        }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::{Launch, Launched, Supervisor};
 use crate::appliance::{ServiceName, ServiceSlice};
@@ -16,6 +15,19 @@ use crate::service::protocol::{self, Configure, FromService};
 
 const NAME: ServiceName = ServiceName("echo");
 
+/// A task of `serve` in place of a process.
+fn as_task<F>(greets: bool, serve: impl FnOnce(tokio::net::UnixStream) -> F) -> io::Result<Launched>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let (control, theirs) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let task = tokio::spawn(serve(tokio::net::UnixStream::from_std(theirs)?));
+    let exit = Launched::exit(async move { format!("{:?}", task.await) });
+    let (log, kill) = (Box::new(tokio::io::empty()), Box::new(|| {}));
+    Ok(Launched { pid: 1, control, greets, log, kill, exit })
+}
+
 /// Starts tasks that end at a slice "bad" and bring any other into force.
 #[derive(Default)]
 struct Tasks {
@@ -23,13 +35,9 @@ struct Tasks {
 }
 
 impl Launch for Tasks {
-    fn launch(&self, _: ServiceName, control: UnixStream) -> io::Result<Launched> {
+    fn launch(&self, _: ServiceName) -> io::Result<Launched> {
         self.started.fetch_add(1, Ordering::SeqCst);
-        control.set_nonblocking(true)?;
-        let task = tokio::spawn(serve(tokio::net::UnixStream::from_std(control)?));
-        let exit =
-            async move { task.await.map_err(io::Error::other)?.map(|()| ExitStatus::default()) };
-        Ok(Launched { pid: 1, log: Box::new(tokio::io::empty()), exit: Box::pin(exit) })
+        as_task(false, serve)
     }
 }
 
@@ -54,14 +62,9 @@ async fn what_a_service_reports_is_in_its_status_and_too_much_is_left_out() {
     }
     struct Talkers(usize);
     impl Launch for Talkers {
-        fn launch(&self, _: ServiceName, control: UnixStream) -> io::Result<Launched> {
-            control.set_nonblocking(true)?;
-            let control = tokio::net::UnixStream::from_std(control)?;
-            let task = tokio::spawn(crate::service::serve(control, Talker(self.0)));
-            let exit = async move {
-                task.await.map_err(io::Error::other)?.map(|()| ExitStatus::default())
-            };
-            Ok(Launched { pid: 1, log: Box::new(tokio::io::empty()), exit: Box::pin(exit) })
+        fn launch(&self, _: ServiceName) -> io::Result<Launched> {
+            let length = self.0;
+            as_task(false, move |control| crate::service::serve(control, Talker(length)))
         }
     }
     for (length, expected) in [(100_000, "members"), (protocol::MAX_LINE, "left-out")] {
@@ -124,4 +127,93 @@ async fn a_slice_that_mends_a_service_does_not_wait_for_its_next_start() {
     assert_eq!(supervisor.status()[0].generation, Some(2.try_into().unwrap()));
     supervisor.stop(NAME).await;
     assert!(supervisor.status().is_empty());
+}
+
+/// A process that former agents left: it knows what it was given, and lives on without an agent.
+struct Left {
+    path: std::path::PathBuf,
+    started: AtomicUsize,
+    /// What of it was applied.
+    applied: Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+struct Recorder(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl crate::service::Service for Recorder {
+    type Slice = String;
+    async fn apply(
+        &mut self,
+        _: sluice_api::types::Generation,
+        slice: String,
+    ) -> Result<(), String> {
+        if slice == "bad" {
+            return Err("told so".to_owned());
+        }
+        self.0.lock().unwrap().push(slice);
+        Ok(())
+    }
+    fn counters(&self) -> std::collections::BTreeMap<String, u64> {
+        std::collections::BTreeMap::new()
+    }
+}
+
+impl Left {
+    fn connected(&self) -> io::Result<Launched> {
+        let control = UnixStream::connect(&self.path)?;
+        let exit = Launched::exit(std::future::pending());
+        let (log, kill) = (Box::new(tokio::io::empty()), Box::new(|| {}));
+        Ok(Launched { pid: 1, control, greets: true, log, kill, exit })
+    }
+}
+
+#[async_trait::async_trait]
+impl Launch for Left {
+    fn launch(&self, _: ServiceName) -> io::Result<Launched> {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let agents = tokio::net::UnixListener::bind(&self.path)?;
+        tokio::spawn(crate::service::outlive(agents, Recorder(Arc::clone(&self.applied))));
+        self.connected()
+    }
+
+    async fn take_over(&self, _: ServiceName) -> Option<Launched> {
+        self.connected().ok()
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_sends_only_what_is_not_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = Arc::new(Left {
+        path: folder.path().join("socket"),
+        started: AtomicUsize::new(0),
+        applied: Arc::default(),
+    });
+    let agent = || Supervisor::new(Arc::clone(&left) as Arc<dyn Launch>);
+    let applied = || left.applied.lock().unwrap().clone();
+    give(&agent(), 1, "one").await.unwrap();
+    // the agent is gone, and the next one wants the same, and then something else
+    let second = agent();
+    give(&second, 1, "one").await.unwrap();
+    assert_eq!(applied(), ["one"]);
+    give(&second, 2, "two").await.unwrap();
+    give(&second, 3, "two").await.unwrap();
+    assert!(give(&second, 4, "bad").await.is_err());
+    drop(second);
+    assert_eq!(applied(), ["one", "two"]);
+    // in the middle of a word, and of an answer
+    for said in
+        [&b"{\"generation\":9,\"sli"[..], b"{\"generation\":9,\"slice\":\"nine\"}\n", b"nonsense\n"]
+    {
+        let mut dying = tokio::net::UnixStream::connect(&left.path).await.unwrap();
+        // it was heard, and answered
+        dying.read_exact(&mut [0; 8]).await.unwrap();
+        dying.write_all(said).await.unwrap();
+    }
+    // what the dead agent had sent was not what the ledger says
+    let third = agent();
+    give(&third, 3, "two").await.unwrap();
+    assert_eq!(applied(), ["one", "two", "nine", "two"]);
+    assert_eq!(left.started.load(Ordering::SeqCst), 1);
+    let status = third.status().remove(0);
+    assert_eq!((status.restarts, status.generation), (0, Some(3.try_into().unwrap())));
 }

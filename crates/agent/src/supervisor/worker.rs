@@ -79,12 +79,17 @@ impl Worker {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the process, keeps it, starts it again, until nobody sends jobs any more.
+    /// Takes the process over or starts it, keeps it, starts it again, until nobody sends jobs any more.
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut left = self.take_over().await;
         loop {
             let began = Instant::now();
-            let end = match Running::start(&*self.launch, self.name) {
-                Ok(running) => self.stay(running, &mut jobs).await,
+            let end = match left.take().map_or_else(|| self.start(), Ok) {
+                Ok(mut running) => {
+                    let end = self.stay(&mut running, &mut jobs).await;
+                    running.end().await;
+                    end
+                }
                 Err(error) => End::Ended(format!("cannot be started: {error}")),
             };
             let End::Ended(reason) = end else { return };
@@ -97,6 +102,35 @@ impl Worker {
                 return;
             }
         }
+    }
+
+    /// The process that a former agent left, when it answers.
+    async fn take_over(&self) -> Option<Running> {
+        let launched = self.launch.take_over(self.name).await?;
+        let pid = launched.pid;
+        let mut running = Running::of(self.name, launched).ok()?;
+        let greeted = match self.launch.readiness(self.name) {
+            Readiness::Protocol => running.greeted().await,
+            Readiness::Socket(_) => Ok(None),
+        };
+        match greeted {
+            Ok(generation) => {
+                let generation = generation.map(Generation::get);
+                info!(service = %self.name, pid, generation, "service taken over");
+                Some(running)
+            }
+            Err(error) => {
+                warn!(service = %self.name, pid, %error, "service of a former agent does not answer");
+                running.end().await;
+                None
+            }
+        }
+    }
+
+    fn start(&self) -> std::io::Result<Running> {
+        let running = Running::of(self.name, self.launch.launch(self.name)?)?;
+        info!(service = %self.name, pid = running.pid, "service started");
+        Ok(running)
     }
 
     /// Waits before the next start, but not with a slice that may mend what ended it; false when nobody sends jobs.
@@ -149,9 +183,8 @@ impl Worker {
     }
 
     /// Keeps a process until it ends or nobody needs it.
-    async fn stay(&mut self, running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
-        let pid = running.launched.pid;
-        info!(service = %self.name, pid, "service started");
+    async fn stay(&mut self, running: &mut Running, jobs: &mut mpsc::Receiver<Job>) -> End {
+        let pid = running.pid;
         self.show(|status| {
             status.state = ServiceState::Starting;
             status.pid = Some(pid);
@@ -162,9 +195,9 @@ impl Worker {
         }
     }
 
-    async fn keep(&mut self, mut running: Running, jobs: &mut mpsc::Receiver<Job>) -> End {
+    async fn keep(&mut self, running: &mut Running, jobs: &mut mpsc::Receiver<Job>) -> End {
         if let Some((generation, slice)) = self.slice.clone()
-            && let Err(error) = configure(&mut running, generation, Some(&slice)).await
+            && let Err(error) = configure(running, generation, Some(&slice)).await
         {
             return End::Ended(format!("cannot be reached: {error}"));
         }
@@ -173,14 +206,14 @@ impl Worker {
         let mut doubted = false;
         loop {
             tokio::select! {
-                exit = &mut running.launched.exit => return End::Ended(ended(exit)),
+                exit = running.exit.clone() => return End::Ended(exit),
                 line = running.said.next_line() => match line {
                     Ok(Some(line)) => {
                         hung = Instant::now() + SILENCE;
                         doubted = false;
                         if let Err(reason) = self.hear(&line) { return End::Ended(reason) }
                     }
-                    Ok(None) => return End::Ended(last_words(&mut running).await),
+                    Ok(None) => return End::Ended(last_words(running).await),
                     Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
                 },
                 () = tokio::time::sleep_until(hung), if !doubted => {
@@ -192,7 +225,7 @@ impl Worker {
                 }
                 job = jobs.recv() => {
                     let Some(job) = job else { return End::Dismissed };
-                    if let Err(error) = self.take(job, &mut running).await {
+                    if let Err(error) = self.take(job, running).await {
                         return End::Ended(format!("cannot be reached: {error}"));
                     }
                 }
@@ -204,12 +237,13 @@ impl Worker {
         // nobody knows what a slice that was not answered for comes to
         let answered = self.waiting.is_none();
         let (generation, slice) = (job.generation, job.slice.clone());
-        let changed = self.adopt(job) || !answered;
+        let changed = (self.adopt(job) || !answered) && !running.serves(&slice);
         configure(running, generation, changed.then_some(&slice)).await
     }
 
     fn hear(&mut self, line: &str) -> Result<(), String> {
         match understood(line).map_err(|error| format!("it talks nonsense: {error}"))? {
+            FromService::Serving { .. } => {}
             FromService::InForce { generation } => {
                 {
                     let mut status = self.shown();
@@ -254,14 +288,8 @@ async fn configure(
     running.send(&Configure { generation, slice: slice.map(ServiceSlice::json) }).await
 }
 
-/// How a process that closed its channel ended; one that lives on without it is of no use, and is ended by being dropped.
-async fn last_words(running: &mut Running) -> String {
-    match tokio::time::timeout(FAREWELL, &mut running.launched.exit).await {
-        Ok(exit) => ended(exit),
-        Err(_) => "it closed its channel".to_owned(),
-    }
-}
-
-pub(super) fn ended(exit: std::io::Result<std::process::ExitStatus>) -> String {
-    exit.map_or_else(|error| error.to_string(), |status| status.to_string())
+/// How a process that closed its channel ended; one that lives on without it is of no use, and is ended.
+async fn last_words(running: &Running) -> String {
+    let late = tokio::time::timeout(FAREWELL, running.exit.clone()).await;
+    late.unwrap_or_else(|_| "it closed its channel".to_owned())
 }

@@ -134,8 +134,21 @@ pub async fn exchange(
     path: &str,
     body: &[u8],
 ) -> io::Result<Reply> {
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nhost: r-1\r\ncontent-length: {}\r\n\r\n", body.len());
+    exchange_as(stream, method, path, "", body).await
+}
+
+/// The same with further lines in the head.
+pub async fn exchange_as(
+    stream: &mut TlsStream<TcpStream>,
+    method: &str,
+    path: &str,
+    lines: &str,
+    body: &[u8],
+) -> io::Result<Reply> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: r-1\r\n{lines}content-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;
     stream.flush().await?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::client::BOUND;
+use crate::client::{BOUND, Reply, exchange_as};
 use crate::world::{Authority, World, document, own_address};
 
 async fn nobody_but_clients(world: &World, identity: Option<&sluice_api::boot::Identity>) {
@@ -89,6 +89,40 @@ async fn a_body_of_ten_megabytes_is_refused() {
     let reply = world.manager().ask("PUT", "/v1/config", &body).await.unwrap();
     reply.refuses(413, "too-large");
     assert_eq!(world.kernel.state(), before);
+}
+
+/// `PUT /v1/config` of a body that says it is packed in some way.
+async fn packed(world: &World, encoding: &str, body: &[u8]) -> Reply {
+    let mut stream = world.manager().open().await.unwrap();
+    let line = format!("content-encoding: {encoding}\r\n");
+    exchange_as(&mut stream, "PUT", "/v1/config?confirm_seconds=0", &line, body).await.unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_packed_configuration_is_what_it_unpacks_to_and_takes_no_more_memory_than_is_said() {
+    let world = World::new().await;
+    let before = world.kernel.state();
+    let document = document(1).to_string();
+    packed(&world, "br", document.as_bytes()).await.refuses(415, "encoding");
+    packed(&world, "gzip", document.as_bytes()).await.refuses(400, "encoding");
+    let whole = gzip(document.as_bytes());
+    packed(&world, "gzip", &whole[..whole.len() - 9]).await.refuses(400, "encoding");
+    // some ten thousand bytes that would be ten million and more
+    let bomb = gzip(&vec![b' '; sluice_api::MAX_CONFIG + 1]);
+    assert!(bomb.len() < 200_000, "{}", bomb.len());
+    packed(&world, "gzip", &bomb).await.refuses(413, "too-large");
+    assert_eq!(world.kernel.state(), before);
+    packed(&world, "gzip", &whole).await.is(200, "applied");
+    // the digest is of what it unpacks to
+    packed(&world, "identity", document.as_bytes()).await.is(200, "already");
+    assert_eq!(world.manager().get("/v1/config").await.body, document);
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
 use crate::Finding;
-use crate::config::balancer::{Balancer, CookieMode, LbCookie, Member, Mode, Stickiness, Tls};
+use crate::config::balancer::{
+    Balancer, Check, CookieMode, LbCookie, Member, Mode, Stickiness, Tls,
+};
 use crate::config::{ForwardProtocol, GuestNetwork, LinkRole, PortForward, RouterConfig};
 use crate::types::{Cidr, ObjectId, Port};
 
@@ -84,6 +86,10 @@ fn one(balancer: &Balancer, at: &mut At<'_>) {
     if balancer.mode == Mode::Udp && balancer.proxy_protocol.is_some() {
         let reason = "the PROXY protocol needs connections, and this rule is for UDP";
         at.error("proxy_protocol", "balancer-mode", reason);
+    }
+    if balancer.mode != Mode::Udp && balancer.health.check == Some(Check::Udp) {
+        let reason = "a datagram says nothing of members that serve connections";
+        at.error("health.check", "balancer-mode", reason);
     }
     if let Some(stickiness) = &balancer.stickiness {
         check_stickiness(balancer.mode, stickiness, at);

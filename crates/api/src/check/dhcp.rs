@@ -1,11 +1,15 @@
 //! DHCP options: of a form that their number can have, given once, and not those that the server makes itself.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::Scope;
 use crate::config::{DhcpOption, DhcpValue, Guest, GuestNetwork};
 use crate::types::OptionCode;
 
 /// Most options of one network or guest.
 const MAX_OPTIONS: usize = 32;
+/// Most ranges of one network.
+const MAX_POOLS: usize = 16;
 /// What the server says itself: mask and broadcast address, and what the protocol runs on.
 const KEPT: [u8; 14] = [1, 28, 50, 52, 53, 54, 55, 56, 57, 61, 80, 82, 90, 118];
 /// Bytes of a message that every client takes (RFC 2131 2), less header, end, and the options of each reply: type, server,
@@ -21,6 +25,7 @@ pub(super) fn check(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork)
             options(scope, &path, &guest.dhcp.options);
         }
     }
+    pools(scope, index, network);
     let needed = needed(network);
     if needed > ROOM {
         let over = needed - ROOM;
@@ -29,6 +34,27 @@ pub(super) fn check(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork)
              the least needed are left out for these"
         );
         scope.warning(format!("networks[{index}].dhcp"), "options-too-long", reason);
+    }
+}
+
+/// Ranges that are lent from: inside the network, apart from each other.
+fn pools(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork) {
+    let pools = &network.dhcp.pools;
+    let at = |position: usize| format!("networks[{index}].dhcp.pools[{position}]");
+    if pools.len() > MAX_POOLS {
+        let reason = format!("{} ranges are more than {MAX_POOLS}", pools.len());
+        scope.error(format!("networks[{index}].dhcp.pools"), "too-many", reason);
+    }
+    for (position, pool) in pools.iter().enumerate() {
+        let usable = |address: Ipv4Addr| network.cidr.usable_for_host(IpAddr::V4(address));
+        if !usable(pool.first()) || !usable(pool.last()) {
+            let reason = format!("{pool} has addresses that no host of {} has", network.cidr);
+            scope.error(at(position), "outside-network", reason);
+        }
+        let mut before = pools.iter().take(position);
+        if let Some(other) = before.find(|other| other.overlaps(*pool)) {
+            scope.error(at(position), "overlap", format!("{pool} overlaps {other}"));
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 pub mod balancer;
 mod control;
 mod dhcp;
+mod dns;
 mod guests;
 mod links;
+mod lint;
 mod metadata;
 mod networks;
 mod policy_rules;
@@ -15,6 +17,7 @@ mod public;
 mod router;
 mod routes;
 mod ssvm;
+mod uplinks;
 mod vpc;
 mod vpn;
 
@@ -76,6 +79,11 @@ impl<'a> Scope<'a> {
             base: "",
             findings: Vec::new(),
         }
+    }
+
+    /// True when something was found that refuses the document.
+    fn is_refused(&self) -> bool {
+        Finding::any_error(&self.findings)
     }
 
     fn error(&mut self, path: impl Into<String>, code: &str, reason: impl Into<String>) {

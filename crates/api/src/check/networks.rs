@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Scope, dhcp};
-use crate::config::{GuestNetwork, LinkRole, RouterConfig, SourceNat};
+use crate::config::{GuestNetwork, LinkRole, NetworkIpv6, RouterConfig, SourceNat};
 
 pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let networks = &router.networks;
@@ -20,6 +20,9 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     );
     for (index, network) in networks.iter().enumerate() {
         link_and_gateway(scope, index, network);
+        if let Some(wanted) = &network.ipv6 {
+            ipv6(scope, index, network, wanted);
+        }
         if let Some(nat) = &network.source_nat {
             source_nat(scope, index, nat);
         }
@@ -52,6 +55,36 @@ fn link_and_gateway(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork)
         Some(address) if address.network() != network.cidr => {
             let reason =
                 format!("link {} has {address}, which is not in {}", link.name, network.cidr);
+            scope.error(at("cidr"), "network-mismatch", reason);
+        }
+        Some(_) => {}
+    }
+}
+
+/// Addresses are made of prefixes of 64 bits only (RFC 4291 2.5.1).
+fn ipv6(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork, wanted: &NetworkIpv6) {
+    let at = |field: &str| format!("networks[{index}].ipv6.{field}");
+    let NetworkIpv6 { cidr, gateway } = wanted;
+    if cidr.is_ipv4() {
+        return scope.error(at("cidr"), "family", format!("{cidr} is not an IPv6 network"));
+    }
+    if cidr.prefix() != 64 {
+        let reason = format!("{cidr} is not 64 bits long: guests could make no addresses of it");
+        scope.error(at("cidr"), "invalid-value", reason);
+    }
+    let gateway = IpAddr::V6(*gateway);
+    if !cidr.contains(gateway) {
+        let reason = format!("gateway {gateway} is not an address of {cidr}");
+        return scope.error(at("gateway"), "gateway-outside", reason);
+    }
+    let Some(link) = scope.links.get(&network.link).copied() else { return };
+    match link.addresses.iter().find(|address| address.ip() == gateway) {
+        None => {
+            let reason = format!("gateway {gateway} is not an address of link {}", link.name);
+            scope.error(at("gateway"), "gateway-missing", reason);
+        }
+        Some(address) if address.network() != *cidr => {
+            let reason = format!("link {} has {address}, which is not in {cidr}", link.name);
             scope.error(at("cidr"), "network-mismatch", reason);
         }
         Some(_) => {}

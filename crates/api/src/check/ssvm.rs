@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Scope;
-use crate::config::ssvm::{ImageStore, Job, Permission, Source, What};
+use crate::config::ssvm::{ImageStore, Job, Permission, Place, Source, StoreKind, What};
 use crate::config::{LinkRole, SsvmConfig};
 use crate::types::ObjectId;
 
@@ -19,6 +19,7 @@ impl SsvmConfig {
         ids(scope, "stores", self.stores.iter().map(|store| &store.id));
         ids(scope, "jobs", self.jobs.iter().map(|job| &job.id));
         ids(scope, "grants", self.grants.iter().map(|grant| &grant.id));
+        staging(scope, self);
         jobs(scope, self);
         grants(scope, self);
         listeners(scope, self);
@@ -32,6 +33,52 @@ fn ids<'a>(scope: &mut Scope<'_>, list: &str, ids: impl Iterator<Item = &'a Obje
 
 fn store<'a>(config: &'a SsvmConfig, id: &ObjectId) -> Option<&'a ImageStore> {
     config.stores.iter().find(|store| store.id == *id)
+}
+
+/// Images are put together on files that can be written at any place of them.
+fn staging(scope: &mut Scope<'_>, config: &SsvmConfig) {
+    for (at, one) in config.stores.iter().enumerate() {
+        let Some(staging) = one.kind.staging() else { continue };
+        let name = if matches!(one.kind, StoreKind::S3 { .. }) { "s3" } else { "swift" };
+        let path = format!("stores[{at}].kind.{name}.staging.store");
+        match store(config, &staging.store) {
+            None => unknown_store(scope, path, &staging.store),
+            Some(other) if other.kind.staging().is_some() => {
+                let reason = format!("{} is an object store itself", other.id);
+                scope.error(path, "staging-store", reason);
+            }
+            Some(other) if other.read_only => {
+                scope.error(path, "read-only-store", format!("store {} is read-only", other.id));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// What an import says besides where it goes.
+fn import(scope: &mut Scope<'_>, config: &SsvmConfig, path: &str, job: &Job) {
+    if let Some((other, place)) = job.copied() {
+        if store(config, other).is_none() {
+            unknown_store(scope, format!("{path}.source.object.store"), other);
+        }
+        if (other, place) == (job.store(), job.place()) {
+            let reason = "an object is not copied onto itself";
+            scope.error(format!("{path}.source.object.place"), "same-place", reason);
+        }
+    }
+    let in_place = matches!(job.what, What::Import { source: Source::InPlace, .. });
+    if in_place && store(config, job.store()).is_some_and(|store| store.kind.staging().is_some()) {
+        let reason = format!("{} is an object store; take over what is on files", job.store());
+        scope.error(format!("{path}.source"), "in-place-store", reason);
+    }
+    if let What::Import { parent: Some(parent), place, .. } = &job.what {
+        let reason = match place {
+            Place::Snapshot { name, .. } if name != parent => return,
+            Place::Snapshot { .. } => "a snapshot is not its own parent",
+            Place::Template { .. } | Place::Volume { .. } => "only a snapshot has a parent",
+        };
+        scope.error(format!("{path}.parent"), "parent", reason);
+    }
 }
 
 fn jobs(scope: &mut Scope<'_>, config: &SsvmConfig) {
@@ -50,6 +97,7 @@ fn jobs(scope: &mut Scope<'_>, config: &SsvmConfig) {
             }
             Some(_) => {}
         }
+        import(scope, config, &path, job);
         if let Some(first) = places.insert((job.store(), job.place()), at) {
             let reason = format!("{} is already what jobs[{first}] is about", job.place());
             scope.error(format!("{path}.place"), "duplicate-place", reason);

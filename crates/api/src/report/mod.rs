@@ -1,15 +1,23 @@
 //! What an appliance answers and reports over its API (design section 3).
 
 mod answer;
+pub mod balancing;
 mod diagnostics;
+mod explain;
 mod status;
+mod usage;
 
 pub use answer::{Answer, Busy, Confirm, ConfirmAnswer, DryRun, PlanSummary, Timing};
 pub use diagnostics::{
     ArpingRequest, CaptureProtocol, CaptureRequest, DiagnosticOutput, LogEntry, LogLevel, LogPage,
     PingRequest, PowerAction, PowerRequest, Probe, ProbeOutcome, TracerouteRequest,
 };
+pub use explain::{
+    Balanced, Decider, ExplainQuestion, Explanation, FlowsReport, FlowsRequest, MetRule, Moved,
+    Outcome, RuleOwner, TrackedFlow,
+};
 pub use status::{
     DriftRepair, Health, HealthCheck, Phase, Reported, ServiceState, ServiceStatus, StatusReport,
     Subsystem, SubsystemReport,
 };
+pub use usage::{PortUse, RuleUse, TrackingUse, UsageReport, Used, Volume};

@@ -30,6 +30,9 @@ pub struct StatusReport {
     pub capabilities: Vec<String>,
     /// Seconds since the agent started.
     pub uptime_seconds: u64,
+    /// Number of the boot document that it was started with; 0: it does not say.
+    #[serde(default, skip_serializing_if = "crate::boot::is_zero")]
+    pub incarnation: u64,
     /// Where the engine stands.
     pub phase: Phase,
     /// What is committed; `None` before the first configuration.

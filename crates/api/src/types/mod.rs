@@ -5,6 +5,7 @@
 
 mod balancing;
 mod blob;
+mod bucket;
 mod dhcp;
 mod host;
 mod link;
@@ -14,9 +15,12 @@ mod name;
 mod net;
 mod number;
 mod ports;
+mod protocol;
+mod range;
 mod secret;
 mod storage;
 mod text;
+mod time;
 mod version;
 mod vpn;
 mod web;
@@ -27,22 +31,26 @@ pub use balancing::{
     TableSize, Times, Weight,
 };
 pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
+pub use bucket::{BucketName, StoreUser};
 pub use dhcp::{BootFile, HexBytes, OptionText};
 pub use host::HostAddress;
 pub use link::LinkName;
 pub use mac::MacAddr;
 pub use metadata::{MetadataKey, MetadataValue, PublicKey};
-pub use name::{ApplianceId, DomainName, HostName, ObjectId};
+pub use name::{ApplianceId, DomainName, HostName, ObjectId, RecordName};
 pub use net::{Cidr, InterfaceAddress};
 pub use number::{
     AclNumber, CaptureBytes, CapturePackets, CaptureSeconds, Generation, HopLimit, LeaseSeconds,
-    LifetimeSeconds, Mtu, OptionCode, PasswordSeconds, Percent, Port, ProbeCount, RouteTable,
-    VlanId,
+    LifetimeSeconds, Mtu, OptionCode, PasswordSeconds, Percent, Port, ProbeCount, QueryRate,
+    RecordSeconds, RouteTable, VlanId,
 };
 pub use ports::PortRange;
+pub use protocol::AskedProtocol;
+pub use range::AddressRange;
 pub use secret::Secret;
 pub use storage::{Checksum, ExportPath, HashFunction, ImageFormat, SourceUrl, TokenHash};
 pub use text::InvalidValue;
+pub use time::UtcTime;
 pub use version::FormatVersion;
 pub use vpn::{ClientRange, DhGroup, IkeId, VpnUserName};
-pub use web::{Fingerprint, HostPattern, Origin, PathPrefix, ServerName};
+pub use web::{CertificateText, Fingerprint, HostPattern, Origin, PathPrefix, ServerName};

@@ -23,6 +23,17 @@ text_value!(
     "cs1.cloud.internal"
 );
 
+/// The name of a record: as [`DomainName`], and labels may begin with an underscore, as those of services do (RFC 8552).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordName(String);
+
+text_value!(
+    RecordName,
+    "record name",
+    "^_?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\._?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+    "_ldap._tcp.cs1.cloud.internal"
+);
+
 /// The id of an object in a configuration (network, guest, rule): 1 to 63 lower-case letters, digits and inner hyphens.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(String);
@@ -80,6 +91,21 @@ impl DomainName {
     }
 }
 
+impl RecordName {
+    fn check(text: &str) -> Result<String, &'static str> {
+        let bare = text.split('.').map(|label| label.strip_prefix('_').unwrap_or(label));
+        DomainName::check(&bare.collect::<Vec<_>>().join("."))?;
+        let fits = text.len() <= 253 && text.split('.').all(|label| label.len() <= 63);
+        fits.then(|| text.to_ascii_lowercase())
+            .ok_or("must have at most 253 characters, a label 63")
+    }
+
+    /// The name as text, without a final dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl ObjectId {
     fn check(text: &str) -> Result<String, &'static str> {
         id(text)
@@ -112,4 +138,4 @@ macro_rules! display {
     )*};
 }
 
-display!(HostName, DomainName, ObjectId, ApplianceId);
+display!(HostName, DomainName, RecordName, ObjectId, ApplianceId);

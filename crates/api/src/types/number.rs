@@ -132,6 +132,16 @@ ranged!(
 );
 
 ranged!(
+    /// Seconds that a record of the name service may be kept; 0 is not at all.
+    RecordSeconds(u32), "time to live", 0_u32, 86_400_u32, "must be 0 to 86400 seconds"
+);
+ranged!(
+    /// Questions of one client that the name service answers in a second. Below a hundred a single page of the web is
+    /// too much; the most is more than one client can ask.
+    QueryRate(u32), "rate of questions", 100_u32, 1_000_000_u32, "must be 100 to 1000000 a second"
+);
+
+ranged!(
     /// Probes of a diagnostic.
     ProbeCount(u8), "number of probes", 1_u8, 10_u8, "must be 1 to 10"
 );
@@ -220,6 +230,18 @@ impl LifetimeSeconds {
 impl LeaseSeconds {
     /// A day: long enough to survive a night without its router.
     pub const DAY: Self = Self(86_400);
+}
+
+impl Default for RecordSeconds {
+    fn default() -> Self {
+        Self(300)
+    }
+}
+
+impl Default for QueryRate {
+    fn default() -> Self {
+        Self(20_000)
+    }
 }
 
 impl Default for PasswordSeconds {

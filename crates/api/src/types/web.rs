@@ -58,6 +58,41 @@ pub struct ServerName(String);
 
 text_value!(ServerName, "server name", "^[A-Za-z0-9.:-]{1,253}$", "host-7.cloud.internal");
 
+/// Certificates in PEM, one after the other: at most 16 KiB.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateText(String);
+
+text_value!(
+    CertificateText,
+    "certificates",
+    "^-----BEGIN CERTIFICATE-----[\\s\\S]+-----END CERTIFICATE-----\\s*$",
+    "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n"
+);
+
+impl CertificateText {
+    const MOST: usize = 16 * 1024;
+
+    fn check(text: &str) -> Result<String, &'static str> {
+        let framed = text.starts_with("-----BEGIN CERTIFICATE-----")
+            && text.trim_end().ends_with("-----END CERTIFICATE-----");
+        if !framed || text.len() > Self::MOST {
+            return Err("must be certificates in PEM, at most 16384 bytes");
+        }
+        Ok(text.to_owned())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CertificateText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl ServerName {
     fn check(text: &str) -> Result<String, &'static str> {
         let is_name = text.parse::<DomainName>().is_ok() || text.parse::<IpAddr>().is_ok();

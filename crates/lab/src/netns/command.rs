@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::wait::Wait;
 
 use super::error::NetnsError;
+use super::nft::nft;
 use super::shell;
 
 const DEFAULT_BOUND: Duration = Duration::from_secs(20);
@@ -151,6 +152,9 @@ fn named(program: &OsStr) -> io::Result<PathBuf> {
     let text = program.to_string_lossy();
     if text.contains('/') {
         return Ok(program.into());
+    }
+    if text == "nft" {
+        return Ok(nft().to_owned());
     }
     sluice_programs::find(&text).map_err(io::Error::other)
 }

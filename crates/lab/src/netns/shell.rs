@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::nft::nft;
+
 /// A folder with a link to every program of the table that is installed; made once in each process.
 pub(super) fn path() -> io::Result<&'static Path> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -23,7 +25,8 @@ fn make() -> io::Result<PathBuf> {
     std::fs::create_dir_all(&folder)?;
     let names = sluice_programs::GROUPS.iter().flat_map(|group| group.iter());
     for name in names.flat_map(|package| package.programs) {
-        if let Ok(found) = sluice_programs::find(name) {
+        let found = if *name == "nft" { Ok(nft().to_owned()) } else { sluice_programs::find(name) };
+        if let Ok(found) = found {
             link(&found, &folder.join(name))?;
         }
     }

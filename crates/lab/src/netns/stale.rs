@@ -19,10 +19,23 @@ pub fn sweep() {
 
 /// Deletes one namespace with all that is in it, and its folder under `/etc/netns`.
 pub(super) fn delete(name: &str) {
+    end_processes(name);
     // nothing can be done about a failure here; the next sweep tries again
     let _deleted =
         sluice_programs::command("ip").map(|mut ip| ip.args(["netns", "del", name]).output());
     let _removed = std::fs::remove_dir_all(settings_folder(name));
+}
+
+/// What outlives those who started it, as services of a killed agent do.
+fn end_processes(name: &str) {
+    use nix::sys::signal::{Signal, kill};
+    let Ok(mut ip) = sluice_programs::command("ip") else { return };
+    let Ok(pids) = ip.args(["netns", "pids", name]).output() else { return };
+    let pids = String::from_utf8_lossy(&pids.stdout).into_owned();
+    for pid in pids.lines().filter_map(|line| line.trim().parse().ok()) {
+        // it may have ended meanwhile
+        let _gone = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 /// Where `ip netns exec` finds files that replace those of `/etc`.

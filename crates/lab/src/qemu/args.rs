@@ -7,7 +7,7 @@ use std::path::Path;
 use sluice_api::AGENT_PORT;
 use sluice_api::types::{Cidr, MacAddr, Port};
 
-use crate::spec::{BootVia, ControlSpec, Firmware, MachineKind, MachineSpec};
+use crate::spec::{BootVia, ControlSpec, DeskSpec, Firmware, MachineKind, MachineSpec};
 
 use super::accel::Accelerator;
 use super::disk::Images;
@@ -36,6 +36,9 @@ pub(super) fn arguments(plan: &Plan<'_>) -> Vec<OsString> {
     line.add(&plan.accelerator.arguments());
     line.add(&["-m", &plan.spec.ram_mib.to_string(), "-smp", &plan.spec.cpus.to_string()]);
     line.add(&["-device", "virtio-rng-pci"]);
+    if let Some(clock) = &plan.spec.clock {
+        line.add(&["-rtc", &format!("base={clock}")]);
+    }
     console_and_monitor(&mut line, plan.layout);
     firmware(&mut line, plan);
     drives(&mut line, plan);
@@ -44,6 +47,12 @@ pub(super) fn arguments(plan: &Plan<'_>) -> Vec<OsString> {
     }
     if let Some((control, port)) = plan.spec.control.as_ref().zip(plan.control_port) {
         control_link(&mut line, control, port);
+    }
+    if let Some(desk) = &plan.spec.desk {
+        desk_link(&mut line, desk);
+    }
+    if let Some(port) = plan.spec.vnc {
+        screen(&mut line, port);
     }
     match plan.spec.kind {
         MachineKind::Host => command_channel(&mut line, plan.layout),
@@ -95,7 +104,9 @@ fn firmware(line: &mut Line, plan: &Plan<'_>) {
 const HOST_WORDS: &str = "sluice.root=sluice-host sluice.overlay sluice.data=none";
 
 fn kernel_words(plan: &Plan<'_>) -> String {
-    let mut words = vec!["console=ttyS0".to_owned()];
+    // the last one is where programs write
+    let screen = plan.spec.vnc.map(|_| "console=tty0".to_owned());
+    let mut words: Vec<_> = screen.into_iter().chain(["console=ttyS0".to_owned()]).collect();
     if plan.spec.kind == MachineKind::Host && plan.spec.has_root() {
         words.extend([HOST_WORDS.to_owned(), format!("sluice.hostname={}", plan.name)]);
     }
@@ -112,6 +123,10 @@ fn drives(line: &mut Line, plan: &Plan<'_>) {
     if let Some(root) = &plan.images.root {
         let root = format!("if=virtio,format=raw,readonly=on,file={}", value(root));
         line.add(&["-drive", &root]);
+    }
+    for file in &plan.spec.attached {
+        let disk = format!("if=virtio,format=raw,readonly=on,file={}", value(file));
+        line.add(&["-drive", &disk]);
     }
     if let Some(boot) = &plan.spec.boot {
         match plan.spec.boot_via {
@@ -143,7 +158,7 @@ fn nic(line: &mut Line, layout: &Layout, id: NicId, mac: MacAddr) {
 
 fn control_link(line: &mut Line, control: &ControlSpec, port: Port) {
     let network = control.address.network();
-    let [host, dns, dhcp] = places_for_host(&network, control.address.ip());
+    let [host, dns, dhcp] = places_for_host(&network, &[control.address.ip()]);
     let address = control.address.ip();
     let forward = format!("hostfwd=tcp:127.0.0.1:{port}-{address}:{AGENT_PORT}");
     let netdev = format!(
@@ -154,15 +169,44 @@ fn control_link(line: &mut Line, control: &ControlSpec, port: Port) {
     line.add(&["-netdev", &netdev, "-device", &device]);
 }
 
+/// A network of the machine and this host alone.
+fn desk_link(line: &mut Line, desk: &DeskSpec) {
+    let (network, address) = (desk.address.network(), desk.address.ip());
+    let [first, ..] = places_for_host(&network, &[address]);
+    let host = desk.host.unwrap_or(first);
+    let [dns, dhcp, _] = places_for_host(&network, &[address, IpAddr::V4(host)]);
+    let forward: String = desk
+        .forward
+        .iter()
+        .map(|it| format!(",hostfwd=tcp:127.0.0.1:{}-{address}:{}", it.host_port, it.port))
+        .collect();
+    let netdev = format!(
+        "user,id=desk,ipv6=off,net={network},host={host},dns={dns},dhcpstart={dhcp}{forward}"
+    );
+    let device = format!("virtio-net-pci,netdev=desk,id=desk-nic,mac={},romfile=", desk.mac);
+    line.add(&["-netdev", &netdev, "-device", &device]);
+}
+
+/// What QEMU counts its VNC servers from.
+const FIRST_VNC: u16 = 5900;
+
+/// Several may look at the screen, and none of them ends another.
+fn screen(line: &mut Line, port: Port) {
+    let number = port.get().saturating_sub(FIRST_VNC);
+    let server = format!("127.0.0.1:{number},share=force-shared");
+    line.add(&["-device", "VGA", "-vnc", &server]);
+}
+
 /// Three addresses of the network that the machine does not have: QEMU's user network wants a host,
 /// a name server and a first lease, though nobody uses them here.
-fn places_for_host(network: &Cidr, taken: IpAddr) -> [Ipv4Addr; 3] {
+fn places_for_host(network: &Cidr, taken: &[IpAddr]) -> [Ipv4Addr; 3] {
     let first = match network.network() {
         IpAddr::V4(first) => u32::from(first),
         IpAddr::V6(_) => 0, // refused when the lab was checked
     };
     let mut free = (1..).map(|step| Ipv4Addr::from(first.wrapping_add(step)));
-    let mut next = || free.find(|place| IpAddr::V4(*place) != taken).unwrap_or(Ipv4Addr::LOCALHOST);
+    let mut next =
+        || free.find(|place| !taken.contains(&IpAddr::V4(*place))).unwrap_or(Ipv4Addr::LOCALHOST);
     [next(), next(), next()]
 }
 

@@ -12,7 +12,7 @@ use super::disk::Images;
 use super::layout::Layout;
 use super::nic::NicId;
 use super::{MachineError, config_drive};
-use crate::spec::{BootVia, ControlSpec, Firmware, LabSpec, MachineSpec};
+use crate::spec::{BootVia, ControlSpec, DeskSpec, Firmware, ForwardSpec, LabSpec, MachineSpec};
 use crate::{Lab, LabError};
 
 fn line(spec: &MachineSpec, images: &Images) -> String {
@@ -52,6 +52,23 @@ fn the_control_link_forwards_one_port_and_reaches_nothing_else() {
     let wanted = "-netdev user,id=control,ipv6=off,restrict=on,net=10.255.0.0/24,host=10.255.0.1,\
                   dns=10.255.0.2,dhcpstart=10.255.0.3,hostfwd=tcp:127.0.0.1:4000-10.255.0.5:3922";
     assert!(line.contains(wanted), "{line}");
+}
+
+#[test]
+fn a_desk_link_forwards_ports_and_has_this_host_where_it_is_wanted() {
+    let port = |number| Port::fixed(number);
+    let mac = "02:00:00:00:00:03".parse().expect("a MAC");
+    let address = "198.51.100.2/24".parse().expect("an address");
+    let forward = vec![ForwardSpec { host_port: port(8443), port: port(443) }];
+    let host = Some("198.51.100.1".parse().expect("an address"));
+    let desk = DeskSpec { address, mac, host, forward };
+    let spec = MachineSpec { desk: Some(desk), vnc: Some(port(5907)), ..MachineSpec::template() };
+    let line = line(&spec, &Images::default());
+    let wanted = "-netdev user,id=desk,ipv6=off,net=198.51.100.0/24,host=198.51.100.1,dns=198.51.100.3,\
+                  dhcpstart=198.51.100.4,hostfwd=tcp:127.0.0.1:8443-198.51.100.2:443 \
+                  -device virtio-net-pci,netdev=desk,id=desk-nic,mac=02:00:00:00:00:03,romfile=";
+    assert!(line.contains(wanted), "{line}");
+    assert!(line.contains("-device VGA -vnc 127.0.0.1:7,share=force-shared"), "{line}");
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! The rules that need more than one value to judge. One small function a rule.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use sluice_api::Finding;
-use sluice_api::types::{MacAddr, ObjectId};
+use sluice_api::types::{InterfaceAddress, MacAddr, ObjectId, Port};
 
 use crate::wire::Impairment;
 
-use super::types::{BootVia, ControlSpec, Firmware, LabSpec, MachineKind, MachineSpec, NicSpec};
+use super::types::{BootVia, DeskSpec, Firmware, LabSpec, MachineKind, MachineSpec, NicSpec};
 
 /// Socket paths must stay below 108 bytes, whatever the folder before the lab's is called.
 const NAME_LIMIT: usize = 24;
 /// PCI slots of the machine type that are free for NICs.
 const NIC_LIMIT: usize = 24;
+/// QEMU counts its VNC servers from here.
+const FIRST_VNC: u16 = 5900;
 
 impl LabSpec {
     /// Everything that is wrong with it.
@@ -99,12 +102,14 @@ fn bounds(path: &str, impairment: Impairment, findings: &mut Vec<Finding>) {
 
 fn macs(spec: &LabSpec, findings: &mut Vec<Finding>) {
     let nics = all_nics(spec).into_iter().map(|nic| (nic.path, nic.mac));
-    let controls = spec.machines.iter().filter_map(|(name, machine)| {
-        let control = machine.control.as_ref()?;
-        Some((format!("machines.{}.control", name.as_str()), control.mac))
+    let links = spec.machines.iter().flat_map(|(name, machine)| {
+        let control = machine.control.as_ref().map(|it| ("control", it.mac));
+        let desk = machine.desk.as_ref().map(|it| ("desk", it.mac));
+        let path = |link| format!("machines.{}.{link}", name.as_str());
+        control.into_iter().chain(desk).map(move |(link, mac)| (path(link), mac))
     });
     let mut first: BTreeMap<MacAddr, String> = BTreeMap::new();
-    for (path, mac) in nics.chain(controls) {
+    for (path, mac) in nics.chain(links) {
         if let Some(other) = first.get(&mac) {
             let reason = format!("{mac} is the address of {other} too");
             findings.push(Finding::error(format!("{path}.mac"), "mac-twice", reason));
@@ -138,7 +143,13 @@ fn check_machine(path: &str, machine: &MachineSpec, findings: &mut Vec<Finding>)
         refuse("boot_via", "no-boot", "there is no boot document to put on the drive".into());
     }
     if let Some(control) = &machine.control {
-        check_control(control, &mut refuse);
+        check_user_network("control.address", control.address, &mut refuse);
+    }
+    if let Some(desk) = &machine.desk {
+        check_desk(desk, &mut refuse);
+    }
+    if machine.vnc.is_some_and(|port| port.get() < FIRST_VNC) {
+        refuse("vnc", "vnc-port", format!("must be {FIRST_VNC} or more"));
     }
 }
 
@@ -172,11 +183,21 @@ fn only_direct_has(machine: &MachineSpec, refuse: &mut Refuse<'_>) {
     }
 }
 
-fn check_control(control: &ControlSpec, refuse: &mut Refuse<'_>) {
-    let fits = control.address.ip().is_ipv4() && (8..=29).contains(&control.address.prefix());
+fn check_user_network(key: &str, address: InterfaceAddress, refuse: &mut Refuse<'_>) {
+    let fits = address.ip().is_ipv4() && (8..=29).contains(&address.prefix());
     if !fits {
         let reason = "must be IPv4 with a prefix of 8 to 29, so that this host has a place in it";
-        refuse("control.address", "control-address", reason.into());
+        refuse(key, "control-address", reason.into());
+    }
+}
+
+fn check_desk(desk: &DeskSpec, refuse: &mut Refuse<'_>) {
+    check_user_network("desk.address", desk.address, refuse);
+    let outside =
+        |host: &IpAddr| *host == desk.address.ip() || !desk.address.network().contains(*host);
+    if let Some(host) = desk.host.map(IpAddr::V4).filter(outside) {
+        let reason = format!("{host} must be in the network of {} and another", desk.address);
+        refuse("desk.host", "desk-host", reason);
     }
 }
 
@@ -197,13 +218,23 @@ fn links(spec: &LabSpec, findings: &mut Vec<Finding>) {
 fn host_ports(spec: &LabSpec, findings: &mut Vec<Finding>) {
     let mut first = BTreeMap::new();
     for (name, machine) in &spec.machines {
-        let Some(port) = machine.control.as_ref().and_then(|control| control.host_port) else {
-            continue;
-        };
-        if let Some(other) = first.insert(port, name) {
-            let path = format!("machines.{}.control.host_port", name.as_str());
-            let reason = format!("{port} leads to {} already", other.as_str());
-            findings.push(Finding::error(path, "port-twice", reason));
+        for (key, port) in ports(machine) {
+            if let Some(other) = first.insert(port, name) {
+                let path = format!("machines.{}.{key}", name.as_str());
+                let reason = format!("{port} leads to {} already", other.as_str());
+                findings.push(Finding::error(path, "port-twice", reason));
+            }
         }
     }
+}
+
+/// Ports of this host that a machine takes, by where they are said.
+fn ports(machine: &MachineSpec) -> Vec<(String, Port)> {
+    let control = machine.control.as_ref().and_then(|control| control.host_port);
+    let mut ports: Vec<_> =
+        control.map(|port| ("control.host_port".to_owned(), port)).into_iter().collect();
+    ports.extend(machine.vnc.map(|port| ("vnc".to_owned(), port)));
+    let forward = machine.desk.iter().flat_map(|desk| &desk.forward).enumerate();
+    ports.extend(forward.map(|(at, it)| (format!("desk.forward[{at}].host_port"), it.host_port)));
+    ports
 }

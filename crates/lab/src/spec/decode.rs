@@ -11,8 +11,8 @@ use crate::wire::{Impairment, Percent};
 
 use super::fields::Fields;
 use super::types::{
-    ControlSpec, Firmware, LabSpec, MachineKind, MachineSpec, NamespaceNic, NamespaceSpec, NicSpec,
-    WireSpec,
+    ControlSpec, DeskSpec, Firmware, LabSpec, MachineKind, MachineSpec, NamespaceNic,
+    NamespaceSpec, NicSpec, WireSpec,
 };
 
 impl LabSpec {
@@ -108,15 +108,24 @@ fn machine(path: &str, value: Value, folder: &Path, findings: &mut Vec<Finding>)
         kernel: file(&mut fields, "kernel"),
         initrd: file(&mut fields, "initrd"),
         root: file(&mut fields, "root"),
+        attached: attached(&mut fields, folder),
         append: fields.or("append", base.append),
+        clock: fields.optional("clock"),
         boot: file(&mut fields, "boot"),
         boot_via: fields.or("boot_via", base.boot_via),
         control: control(&mut fields),
+        desk: desk(&mut fields),
+        vnc: fields.optional("vnc"),
         nics: nics(&mut fields),
         start: fields.or("start", base.start),
     };
     fields.finish();
     spec
+}
+
+fn attached(fields: &mut Fields<'_>, folder: &Path) -> Vec<PathBuf> {
+    let paths: Vec<PathBuf> = fields.or("attached", Vec::new());
+    paths.into_iter().map(|path| folder.join(path)).collect()
 }
 
 fn control(fields: &mut Fields<'_>) -> Option<ControlSpec> {
@@ -127,6 +136,16 @@ fn control(fields: &mut Fields<'_>) -> Option<ControlSpec> {
     let host_port = fields.optional("host_port");
     fields.finish();
     Some(ControlSpec { address: address?, mac: mac?, host_port })
+}
+
+fn desk(fields: &mut Fields<'_>) -> Option<DeskSpec> {
+    let path = fields.path_of("desk");
+    let value = fields.raw("desk")?;
+    let mut fields = Fields::new(&path, value, fields.findings());
+    let (address, mac) = (fields.required("address"), fields.required("mac"));
+    let (host, forward) = (fields.optional("host"), fields.or("forward", Vec::new()));
+    fields.finish();
+    Some(DeskSpec { address: address?, mac: mac?, host, forward })
 }
 
 fn nics(fields: &mut Fields<'_>) -> Vec<NicSpec> {

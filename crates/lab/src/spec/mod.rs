@@ -13,6 +13,6 @@ mod types;
 mod tests;
 
 pub use types::{
-    BootVia, ControlSpec, Firmware, LabSpec, MachineKind, MachineSpec, NamespaceNic, NamespaceSpec,
-    NicSpec, WireSpec,
+    BootVia, ControlSpec, DeskSpec, Firmware, ForwardSpec, LabSpec, MachineKind, MachineSpec,
+    NamespaceNic, NamespaceSpec, NicSpec, WireSpec,
 };

@@ -275,6 +275,21 @@ const BAD: &[(&str, &str, &str, &str, &str)] = &[
         "IPv4",
     ),
     (
+        "desk's host outside",
+        "name = \"x\"\n[machines.a]\ndesk = { address = \"10.0.0.2/24\", mac = \"02:00:00:00:00:01\", host = \"10.0.1.1\" }",
+        "machines.a.desk.host",
+        "desk-host",
+        "in the network of 10.0.0.2/24",
+    ),
+    ("low VNC port", "name = \"x\"\n[machines.a]\nvnc = 59", "machines.a.vnc", "vnc-port", "5900"),
+    (
+        "forwarded port of a VNC server",
+        "name = \"x\"\n[machines.a]\nvnc = 5901\n[machines.b]\ndesk = { address = \"10.0.0.2/24\", mac = \"02:00:00:00:00:02\", forward = [{ host_port = 5901, port = 443 }] }",
+        "machines.b.desk.forward[0].host_port",
+        "port-twice",
+        "leads to a",
+    ),
+    (
         "host port twice",
         "name = \"x\"\n[machines.a]\ncontrol = { address = \"10.0.0.2/24\", mac = \"02:00:00:00:00:01\", host_port = 7 }\n[machines.b]\ncontrol = { address = \"10.0.0.2/24\", mac = \"02:00:00:00:00:02\", host_port = 7 }",
         "machines.b.control.host_port",

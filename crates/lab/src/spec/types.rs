@@ -1,6 +1,7 @@
 //! The description of a lab. Units are in the names; defaults are those of the TOML file.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -94,14 +95,22 @@ pub struct MachineSpec {
     /// A host's root disk, shared read-only. Default `testhost.raw`; a host that has a
     /// `kernel` of its own has no root disk unless it says so.
     pub root: Option<PathBuf>,
+    /// Files that it sees as further disks, which it can only read. Default none.
+    pub attached: Vec<PathBuf>,
     /// More words for the kernel command line; `direct` only. Default none.
     pub append: String,
+    /// What its clock says at the start, `2001-02-03T04:05:06`. Default: the present.
+    pub clock: Option<String>,
     /// The boot document. Default none.
     pub boot: Option<PathBuf>,
     /// How the boot document gets in. Default `fw-cfg`.
     pub boot_via: BootVia,
     /// The control link. Default none.
     pub control: Option<ControlSpec>,
+    /// A link on which this computer is the machine's whole outside world. Default none.
+    pub desk: Option<DeskSpec>,
+    /// A graphics card, and a VNC server at this port of 127.0.0.1 (5900 or more) that shows its screen. Default: no screen.
+    pub vnc: Option<Port>,
     /// NICs on wires, in the order of the machine's PCI slots.
     pub nics: Vec<NicSpec>,
     /// Whether the machine starts with the lab. Default true.
@@ -136,6 +145,34 @@ pub struct ControlSpec {
     /// Port of 127.0.0.1 that leads to the machine's API. Default: any free one.
     #[serde(default)]
     pub host_port: Option<Port>,
+}
+
+/// A link to this computer: ports of 127.0.0.1 lead to the machine, and what the machine opens goes to services of this
+/// computer (at the address `host`) or through it to wherever it leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeskSpec {
+    /// The machine's own address, IPv4, prefix 8 to 29.
+    pub address: InterfaceAddress,
+    /// The hardware address of the link's NIC.
+    pub mac: MacAddr,
+    /// This computer's address on the link: there the machine finds what listens on 127.0.0.1 here. Default: the first of
+    /// the network that is not the machine's own.
+    #[serde(default)]
+    pub host: Option<Ipv4Addr>,
+    /// Ports that lead to the machine. Default none.
+    #[serde(default)]
+    pub forward: Vec<ForwardSpec>,
+}
+
+/// A port of 127.0.0.1 that leads to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardSpec {
+    /// The port here.
+    pub host_port: Port,
+    /// The machine's.
+    pub port: Port,
 }
 
 /// A network namespace of this host.
@@ -186,10 +223,14 @@ impl Default for MachineSpec {
             kernel: None,
             initrd: None,
             root: None,
+            attached: Vec::new(),
             append: String::new(),
+            clock: None,
             boot: None,
             boot_via: BootVia::FwCfg,
             control: None,
+            desk: None,
+            vnc: None,
             nics: Vec::new(),
             start: true,
         }

@@ -29,3 +29,17 @@ fn first_phases_that_stand() {
     ];
     assert_eq!(parse_states(&lines), [(1, "s2s-a-1".to_owned()), (3, "s2s-b-1".to_owned())]);
 }
+
+#[test]
+fn keys_that_were_made() {
+    let first = "\"s2s-c-1-1\" #2: initiator established Child SA using #1; IPsec tunnel \
+        [10.1.1.0/24===172.16.1.0/24] {ESP/ESN=>0xc6aa3b20 <0x1d2f0f4b xfrm=AES_CBC_256-HMAC_SHA2_256_128 DPD=active}";
+    let made = parse_made(first).unwrap();
+    assert_eq!((made.name.as_str(), made.group), ("s2s-c-1-1", None));
+    assert_eq!(made.algorithms, "AES_CBC_256-HMAC_SHA2_256_128");
+    let again = "\"s2s-c-1-1\" #3: rekeyed Child SA #2 {ESP/ESN=>0xc1 <0x2 xfrm=AES_GCM_16_256-NONE-MODP2048 DPD=active}";
+    assert_eq!(parse_made(again).unwrap().group.as_deref(), Some("MODP2048"));
+    for other in ["\"s2s-c-1-1\" #1: sent IKE_SA_INIT request", "xfrm=", "\"", ""] {
+        assert_eq!(parse_made(other), None, "{other}");
+    }
+}

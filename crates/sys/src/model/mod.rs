@@ -17,7 +17,8 @@ use sluice_api::types::{Cidr, InterfaceAddress, LinkName, MacAddr, Mtu, VlanId};
 use crate::nft;
 
 pub use ownership::{
-    EARLY_TABLE, LINK_GROUP, MAIN_TABLE, ROUTE_PROTOCOL, RULE_PRIORITIES, TABLE_NAME,
+    EARLY_TABLE, LINK_GROUP, MAIN_TABLE, ROUTE_PROTOCOL, RULE_PRIORITIES, TABLE_NAME, UPLINK_MARKS,
+    UPLINK_TABLES, USAGE_TABLE,
 };
 pub use policy::PolicyEntry;
 pub use step::Step;

@@ -2,11 +2,12 @@
 //!
 //! | object | ours is |
 //! | --- | --- |
-//! | nft tables | `inet sluice` (filter, NAT, marks), `inet sluice_early` (before the first configuration) |
+//! | nft tables | `inet sluice` (filter, NAT, marks), `inet sluice_usage` (counters), `inet sluice_early` (before the first configuration) |
 //! | links | link group 201 |
 //! | routes | route protocol 201 |
 //! | policy rules | priorities 20000 to 20999 |
-//! | packet marks | the low 16 bits; none is given out yet |
+//! | packet marks | the low 16 bits: 1 to 64 for the uplinks |
+//! | routing tables | 1000 to 1999, the last 64 for the uplinks |
 
 use std::ops::RangeInclusive;
 
@@ -19,8 +20,14 @@ pub const MAIN_TABLE: u32 = 254;
 /// Priorities of our policy routing rules.
 pub const RULE_PRIORITIES: RangeInclusive<u32> = 20_000..=20_999;
 
-pub use sluice_rules::TABLE_NAME;
+/// Marks of connections that came in by an uplink, and of packets that leave by it: its place in the list, from 1.
+pub const UPLINK_MARKS: RangeInclusive<u16> = 1..=64;
+
+/// Routing tables of uplinks, in the same order: the last that a configuration may name, which it leaves to them.
+pub const UPLINK_TABLES: RangeInclusive<u32> = 1936..=1999;
+
 pub use sluice_rules::early::EARLY_TABLE;
+pub use sluice_rules::{TABLE_NAME, USAGE_TABLE};
 
 /// Links that we named or made are in this group (`ip link show group 201`).
 pub const LINK_GROUP: u32 = 201;

@@ -9,7 +9,7 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
-use sluice_api::types::LinkName;
+use sluice_api::types::{LinkName, MacAddr};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -79,6 +79,23 @@ impl FrameSocket {
     /// Waits for a frame. Cancel safe.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Seen> {
         self.socket.async_io(Interest::READABLE, |socket| receive(socket.as_fd(), buffer)).await
+    }
+
+    /// The device's own Ethernet address, as long as it is there.
+    #[allow(unsafe_code)]
+    pub fn mac(&self) -> Option<MacAddr> {
+        let address = self.socket.get_ref().local_addr().ok()?;
+        if i32::from(address.family()) != libc::AF_PACKET {
+            return None;
+        }
+        // SAFETY: the kernel wrote the address of a packet socket, which is a `sockaddr_ll`, into storage that is larger than
+        // one, aligned for any address and zeroed before; it lives as long as `address`
+        let link = unsafe { &*address.as_ptr().cast::<libc::sockaddr_ll>() };
+        (link.sll_halen == 6)
+            .then_some(link.sll_addr)?
+            .first_chunk()
+            .copied()
+            .and_then(MacAddr::from_bytes)
     }
 
     /// Sends one frame, from its destination address on.

@@ -25,7 +25,7 @@ use tokio::io::unix::AsyncFd;
 pub use announce::announce;
 pub use frames::{FrameSocket, Hear, Seen};
 pub use icmp::IcmpSocket;
-pub use sender::{EthernetSender, Frame};
+pub use sender::{ETHERNET, EthernetSender, Frame};
 pub use udp::{DeviceUdp, Outgoing};
 
 /// What went wrong with the sockets of one device. Worth a retry: devices appear, flap and are replaced.

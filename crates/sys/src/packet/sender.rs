@@ -1,13 +1,17 @@
 //! IPv4 packets to a given Ethernet address, without ARP and without an entry in the neighbour table.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use sluice_api::types::LinkName;
 use socket2::{Domain, Socket, Type};
 
 use super::mmsg::{Item, send};
-use super::{PacketError, Sent, device_index};
+use super::{PacketError, Sent, device_index, enable};
+use crate::process::handed_over;
+
+/// The name of the socket by which a process without `CAP_NET_RAW` sends frames.
+pub const ETHERNET: &str = "ethernet";
 
 /// A packet socket that only sends: its protocol is 0, so that the kernel delivers nothing to it.
 #[derive(Debug)]
@@ -26,14 +30,50 @@ pub struct Frame<'a> {
 }
 
 impl EthernetSender {
-    /// Opens a sender on `device`. Needs `CAP_NET_RAW`.
+    /// A socket to be given as [`ETHERNET`] to a process that has no right to open one. Whatever that process binds it to,
+    /// it hears nothing: a filter that lets nothing in is locked onto it. It sends on every device. Needs `CAP_NET_RAW`.
+    pub fn deaf_socket() -> io::Result<OwnedFd> {
+        let socket = new_socket()?;
+        let nothing = libc::sock_filter {
+            code: u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or(0),
+            jt: 0,
+            jf: 0,
+            k: 0,
+        };
+        let mut program = [nothing];
+        let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+        // SAFETY: the descriptor is open; the filter points at one instruction and both outlive the call, whose length is
+        // that of the struct
+        #[allow(unsafe_code)]
+        let answer = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_FILTER,
+                (&raw const filter).cast(),
+                u32::try_from(size_of::<libc::sock_fprog>()).unwrap_or(0),
+            )
+        };
+        if answer < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        enable(socket.as_fd(), libc::SOL_SOCKET, libc::SO_LOCK_FILTER)?;
+        Ok(socket.into())
+    }
+
+    /// Opens a sender on `device`, by the socket that this process was given for it, else by one of its own, which needs
+    /// `CAP_NET_RAW`.
     pub fn open(device: &LinkName) -> Result<Self, PacketError> {
         let failed = |action, source| PacketError { device: device.clone(), action, source };
         let index = device_index(device)
             .and_then(|index| i32::try_from(index).ok())
             .ok_or_else(|| failed("find the device", io::ErrorKind::NotFound.into()))?;
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), None)
-            .map_err(|error| failed("open a packet socket", error))?;
+        let socket = match handed_over(ETHERNET) {
+            Ok(Some(socket)) => Ok(socket.into()),
+            Ok(None) => new_socket(),
+            Err(error) => Err(error),
+        };
+        let socket = socket.map_err(|error| failed("open a packet socket", error))?;
         Ok(Self { index, socket })
     }
 
@@ -65,4 +105,8 @@ impl EthernetSender {
             sll_addr: address,
         }
     }
+}
+
+fn new_socket() -> io::Result<Socket> {
+    Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), None)
 }

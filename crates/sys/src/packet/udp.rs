@@ -40,7 +40,7 @@ pub struct Outgoing<'a> {
 }
 
 impl DeviceUdp {
-    /// Opens `port` on `device`. Needs `CAP_NET_RAW`, and `CAP_NET_BIND_SERVICE` for ports below 1024.
+    /// Opens `port` on `device`. Needs `CAP_NET_BIND_SERVICE` for ports below 1024, and before Linux 5.7 `CAP_NET_RAW`.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O.

@@ -89,6 +89,22 @@ fn most(what: libc::__rlimit_resource_t) -> io::Result<u64> {
     Ok(both.rlim_max)
 }
 
+/// The most memory, in bytes, that this process had so far, and the largest of the children that it has waited for.
+pub fn peaks() -> (u64, u64) {
+    let peak = |who| {
+        // SAFETY: all-zero is a valid value of this plain C struct, which getrusage fills and which outlives the call.
+        #[allow(unsafe_code)]
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(who, &raw mut usage);
+            usage
+        };
+        // the kernel counts in KiB (getrusage(2))
+        u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024
+    };
+    (peak(libc::RUSAGE_SELF), peak(libc::RUSAGE_CHILDREN))
+}
+
 fn limit(what: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
     let both = libc::rlimit { rlim_cur: most, rlim_max: most };
     // SAFETY: setrlimit reads one structure that outlives the call.

@@ -2,28 +2,36 @@
 //!
 //! Guarantees: the child runs as the given user, holds exactly the given capabilities and can gain no others, makes only
 //! the system calls of its profile, sees of the file system what it was given and nothing else, keeps within its limits,
-//! has no environment but the given one and no descriptor but the standard ones, leaves no core dump, is ended for want of
-//! memory before its parent is, and ends with the thread that started it. If any of that cannot be set up, it is not
-//! started at all; the one exception are limits by control groups, where there are none.
+//! has no environment but the given one and no descriptor but the standard ones and its sockets, leaves no core dump, is ended for want of
+//! memory before its parent is, and ends with the thread that started it or, when it is to outlive it, can be found by the
+//! note that it leaves. If any of that cannot be set up, it is not started at all; the one exception are limits by control
+//! groups, where there are none.
 
 mod capability;
+mod handed;
 mod limits;
 mod seccomp;
+mod tie;
 mod view;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use seccompiler::BpfProgram;
 
 pub use capability::Capability;
-pub use limits::{Limits, outlive_others};
+pub use handed::{Handed, handed_over};
+pub use limits::{Limits, outlive_others, peaks};
 pub use seccomp::Profile;
+pub use tie::Watched;
 pub use view::View;
 
 use limits::Group;
+use tie::Tie;
 use view::Stage;
 
 /// What to start and how little it may do.
@@ -49,6 +57,8 @@ pub struct Sandbox {
     pub view: View,
     /// Its limits.
     pub limits: Limits,
+    /// Sockets that it gets.
+    pub sockets: Vec<Handed>,
 }
 
 impl Sandbox {
@@ -68,6 +78,7 @@ impl Sandbox {
             profile: Profile::default(),
             view: View::libraries(),
             limits: Limits::default(),
+            sockets: Vec::new(),
         }
     }
 }
@@ -78,6 +89,25 @@ impl Sandbox {
 /// Errors: the user is root without leave, the program or a file of its view is missing, or a restriction could not be set
 /// up.
 pub fn spawn(sandbox: &Sandbox, stdin: Stdio) -> io::Result<tokio::process::Child> {
+    let mut command = command(sandbox, Tie::Child)?;
+    command.stdin(stdin).stderr(Stdio::piped()).kill_on_drop(true).spawn()
+}
+
+/// Starts `sandbox` so that it outlives the caller, with these two as its standard input and standard error. It adds to
+/// `note` by what [`Watched::of_note`] finds it, before it becomes the program. Dropping the child leaves it alone.
+///
+/// Errors: as those of [`spawn`].
+pub fn spawn_outliving(
+    sandbox: &Sandbox,
+    stdin: Stdio,
+    stderr: OwnedFd,
+    note: File,
+) -> io::Result<tokio::process::Child> {
+    let mut command = command(sandbox, Tie::Outlives(note))?;
+    command.stdin(stdin).stderr(stderr).spawn()
+}
+
+fn command(sandbox: &Sandbox, tie: Tie) -> io::Result<tokio::process::Command> {
     if sandbox.user == 0 && sandbox.profile != Profile::ForeignDaemon {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sandbox must not be root's"));
     }
@@ -85,20 +115,17 @@ pub fn spawn(sandbox: &Sandbox, stdin: Stdio) -> io::Result<tokio::process::Chil
     command
         .args(&sandbox.arguments)
         .env_clear()
-        .envs(sandbox.environment.iter().cloned())
+        .envs(sandbox.environment.iter().cloned().chain(handed::variable(&sandbox.sockets)))
         .current_dir("/")
-        .stdin(stdin)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let mut restriction = Restriction::prepare(sandbox)?;
+        .stdout(Stdio::null());
+    let mut restriction = Restriction::prepare(sandbox, tie)?;
     // SAFETY: the closure runs between fork and exec. It makes system calls on values prepared before the fork,
     // allocates nothing and takes no lock.
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(move || restriction.enter());
     }
-    command.spawn()
+    Ok(command)
 }
 
 /// What the child does to itself before it becomes the program.
@@ -107,31 +134,37 @@ struct Restriction {
     groups: Vec<libc::gid_t>,
     mask: u64,
     parent: u32,
+    tie: Tie,
     limits: Limits,
     group: Group,
     stage: Stage,
+    sockets: Vec<Handed>,
     filters: [BpfProgram; 2],
 }
 
 impl Restriction {
-    fn prepare(sandbox: &Sandbox) -> io::Result<Self> {
+    fn prepare(sandbox: &Sandbox, tie: Tie) -> io::Result<Self> {
         Ok(Self {
             user: sandbox.user,
             groups: sandbox.groups.clone(),
             mask: capability::mask(&sandbox.capabilities),
             parent: std::process::id(),
+            tie,
             limits: sandbox.limits,
             group: Group::prepare(&sandbox.name, &sandbox.limits),
             stage: Stage::prepare(&sandbox.view, &sandbox.program)?,
+            sockets: sandbox.sockets.clone(),
             filters: sandbox.profile.filters().map_err(io::Error::other)?,
         })
     }
 
-    /// In the only order that works: `/proc` and control groups are seen only before the new root is entered, mounting
+    /// In the only order that works: the note comes before anything that can fail, `/proc` and control groups are seen only before the new root is entered, mounting
     /// needs root, capabilities are kept over the change of user, the kernel forgets the parent-death signal at every
     /// change of credentials (`commit_creds`), and the filters come last because they forbid what comes before them.
     fn enter(&mut self) -> io::Result<()> {
+        self.tie.write(self.parent)?;
         close_others()?;
+        handed::keep(&self.sockets)?;
         own_group()?;
         limits::set(&self.limits)?;
         limits::give_way()?;
@@ -140,7 +173,7 @@ impl Restriction {
         capability::shrink_bounds(self.mask)?;
         become_user(self.user, &self.groups)?;
         capability::set(self.mask)?;
-        die_with(self.parent)?;
+        self.tie.fasten(self.parent)?;
         no_new_privileges()?;
         self.filters.iter().try_for_each(apply)
     }
@@ -163,19 +196,6 @@ fn prctl(option: libc::c_int, a: libc::c_ulong, b: libc::c_ulong) -> io::Result<
     check(unsafe { libc::prctl(option, a, b, 0, 0) })
 }
 
-fn die_with(parent: u32) -> io::Result<()> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0)?;
-    // SAFETY: getppid takes nothing and cannot fail.
-    #[allow(unsafe_code)]
-    let now = unsafe { libc::getppid() };
-    // it may have died before the line above
-    if u32::try_from(now).is_ok_and(|now| now == parent) {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(libc::ESRCH))
-    }
-}
-
 fn become_user(user: u32, groups: &[libc::gid_t]) -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
     // SAFETY: plain numbers, and a list with its own length.
@@ -191,7 +211,7 @@ fn apply(filter: &BpfProgram) -> io::Result<()> {
     seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())
 }
 
-/// Nothing but the three standard descriptors passes the exec, whatever a library forgot to mark.
+/// Nothing but the three standard descriptors and what is kept then passes the exec, whatever a library forgot to mark.
 fn close_others() -> io::Result<()> {
     // SAFETY: plain numbers. Descriptors are only marked, not closed, since std still reports errors through one.
     #[allow(unsafe_code)]

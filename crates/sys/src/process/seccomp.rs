@@ -18,9 +18,11 @@ use seccompiler::{
 /// Which system calls a process may make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Sockets over Unix, IPv4, IPv6 and packets; reads files. For DHCP, DNS, metadata, balancers, consoles.
+    /// Sockets over Unix, IPv4 and IPv6; reads files. For DHCP, DNS, metadata, balancers, consoles.
     #[default]
     NetworkService,
+    /// As above, and packet sockets. For what answers on a link by its own frames, such as router advertisements.
+    LinkService,
     /// As above, and netlink and PPP sockets, by which tunnels are put into the kernel.
     TunnelService,
     /// As [`Self::NetworkService`], and makes, renames and removes files, and starts programs that it sees.
@@ -259,7 +261,9 @@ const NEVER: &[libc::c_long] = &[
 ];
 
 /// What services talk over. Others, such as AF_ALG and AF_VSOCK, are much kernel for nobody's use.
-const NETWORK: &[libc::c_int] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_PACKET];
+const NETWORK: &[libc::c_int] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+/// As above, of those that talk on a link.
+const LINKS: &[libc::c_int] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_PACKET];
 /// As above, of those that make tunnels.
 const TUNNELS: &[libc::c_int] = &[
     libc::AF_UNIX,
@@ -277,6 +281,7 @@ impl Profile {
         let no_clone3 = filter([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS, false)?;
         let filters = match self {
             Self::NetworkService => listed(&[SERVICE], NETWORK)?,
+            Self::LinkService => listed(&[SERVICE], LINKS)?,
             Self::TunnelService => listed(&[SERVICE], TUNNELS)?,
             Self::StorageService => listed(&[SERVICE, FILES, CHILDREN], NETWORK)?,
             Self::ImageTool => listed(&[SERVICE, FILES, IMAGE_TOOL], &[])?,

@@ -25,6 +25,10 @@ async fn server(answers: &'static [&'static str]) -> String {
     url
 }
 
+fn place(url: String) -> Place {
+    Place { manager: url, caller_token: None, trust: None }
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_asked_for_again() {
     let url = server(&[
@@ -32,18 +36,33 @@ async fn an_answer_that_breaks_off_is_asked_for_again() {
         "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"a\": 1}",
     ])
     .await;
-    let client = Client::new(&url).unwrap();
+    let client = Client::new(&place(url)).unwrap();
     let answer: Value = client.change(Method::POST, "/x", Some(&json!({}))).await.unwrap();
     assert_eq!(answer, json!({ "a": 1 }));
 }
 
 #[tokio::test]
 async fn a_manager_that_never_answers_is_given_up() {
-    let client = Client::patient(&server(&[]).await, Duration::from_millis(200)).unwrap();
+    let client = Client::patient(&place(server(&[]).await), Duration::from_millis(200)).unwrap();
     let failure = client.change::<Value>(Method::POST, "/x", Some(&json!({}))).await.unwrap_err();
     assert!(matches!(failure, Failure::Slow { .. }), "{failure}");
     assert_eq!(failure.exit_code(), exit::UNREACHABLE);
     assert!(failure.hint().is_some());
     let failure = client.get::<Value>("/x").await.unwrap_err();
     assert!(matches!(failure, Failure::Slow { .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_manager_that_is_being_started_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("m.sock");
+    let client = Client::new(&place(format!("unix:{}", socket.display()))).unwrap();
+    let asked = tokio::spawn(async move { client.get::<Value>("/x").await });
+    // it was refused at least once by now, or is about to be
+    tokio::task::yield_now().await;
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let _request = stream.read(&mut [0; 4096]).await;
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"a\": 1}").await.unwrap();
+    assert_eq!(asked.await.unwrap().unwrap(), json!({ "a": 1 }));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::access::Caller;
 use crate::ca::Authority;
 use crate::ops::{self, Change};
 use crate::push::WatchSettings;
@@ -16,7 +17,7 @@ async fn task(folder: &std::path::Path) -> Task {
     let store = Store::open(&path.as_path().into()).await.unwrap();
     let cloud = toml::from_str(CLOUD).unwrap();
     let change = Change::Apply { cloud, prune: false, dry_run: false, expect: None };
-    ops::execute(&store, None, &change).await.unwrap();
+    ops::execute(&store, &Caller::manager(), None, &change).await.unwrap();
     let authority = Authority::open(&path, Duration::from_hours(1)).unwrap();
     let watch = Watch::new(store, authority, WatchSettings::default());
     Task::new(watch, "r-1".parse().unwrap(), Arc::default())

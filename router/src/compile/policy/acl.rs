@@ -6,10 +6,11 @@
 
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
-use sluice_api::config::{Acl, AclAction, AclDirection, AclRule, Vpc};
+use sluice_api::config::{Acl, AclAction, AclDirection, AclRule, LinkRole, Vpc};
 use sluice_api::types::{LinkName, ObjectId};
 use sluice_sys::nft::{
-    Element, ElementValue, Expr, Ident, Key, Rule, RuleId, Set, SetType, Verdict,
+    CtStatus, Element, ElementValue, Entry, Expr, Ident, IpVersion, Ipsec, IpsecWay, Key,
+    LinkSelector, Rule, RuleId, Set, SetType, Verdict,
 };
 
 use super::firewall::combine;
@@ -28,34 +29,67 @@ pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument, vpc: &Vp
     let mut leaving = Vec::new();
     let mut entering = Vec::new();
     for tier in &config.role.networks {
-        if let Some(chain) = tier.acl.as_ref().and_then(|acl| name("acl-out", acl)) {
-            leaving.push(element(&tier.link, Verdict::Jump(chain)));
+        let acl = tier.acl.as_ref();
+        if let Some(chain) = acl.and_then(|acl| name("acl-out", acl)) {
+            leaving.push(element(&tier.link, acl, Verdict::Jump(chain)));
         }
-        let chain = tier.acl.as_ref().and_then(|acl| name("acl-in", acl));
-        entering.push(element(&tier.link, Verdict::Goto(chain.unwrap_or_else(nothing))));
+        let chain = acl.and_then(|acl| name("acl-in", acl)).unwrap_or_else(nothing);
+        entering.push(element(&tier.link, acl, Verdict::Goto(chain)));
     }
     for gateway in &vpc.private_gateways {
-        let chain = |prefix| gateway.acl.as_ref().and_then(|acl| name(prefix, acl));
-        leaving
-            .push(element(&gateway.link, Verdict::Jump(chain("acl-out").unwrap_or_else(nothing))));
-        entering
-            .push(element(&gateway.link, Verdict::Goto(chain("acl-in").unwrap_or_else(nothing))));
+        let acl = gateway.acl.as_ref();
+        let chain = |prefix| acl.and_then(|acl| name(prefix, acl)).unwrap_or_else(nothing);
+        leaving.push(element(&gateway.link, acl, Verdict::Jump(chain("acl-out"))));
+        entering.push(element(&gateway.link, acl, Verdict::Goto(chain("acl-in"))));
     }
     let map = || Set::map([SetType::Link], [SetType::Verdict]);
-    policy.set(by_source(), map().mapping(leaving));
-    policy.set(by_destination(), map().mapping(entering));
+    policy.set(by_source(), map().filled(leaving));
+    policy.set(by_destination(), map().filled(entering));
     policy.set(same_tier(), Set::of([SetType::Link, SetType::Link]).with(turns(config)));
+    from_outside(policy, config);
     let asked = |id, key, map| Rule {
         id: RuleId::fixed(id),
         exprs: vec![new(), Expr::Vmap(vec![key], map)],
     };
     let within = [new(), Expr::In(vec![Key::Iif, Key::Oif], same_tier())];
+    let outside = LinkSelector::Set(outside());
     let rules = [
+        Rule {
+            id: RuleId::fixed("forward/from-outside"),
+            exprs: vec![
+                new(),
+                Expr::Iif(outside),
+                Expr::Version(IpVersion::V4),
+                Expr::Verdict(Verdict::Jump(untranslated())),
+            ],
+        },
         Rule::verdict(RuleId::fixed("forward/same-tier"), within, Verdict::Accept),
         asked("forward/acl-out", Key::Iif, by_source()),
         asked("forward/acl-in", Key::Oif, by_destination()),
     ];
     policy.rules(Slot::ForwardPolicy, rules);
+}
+
+/// Inside addresses of IPv4 are private: what comes for one by a public link has been translated, or came out of a tunnel.
+fn from_outside(policy: &mut Fragment<Slot>, config: &RouterDocument) {
+    let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
+    let links = links.map(|link| [link.name.clone().into()].into());
+    policy.set(outside(), Set::of([SetType::Link]).with(links));
+    let passes = |id, by| Rule::verdict(RuleId::fixed(id), [by], Verdict::Return);
+    let mut rules = vec![passes("acl/translated", Expr::CtStatus([CtStatus::Dnat].into()))];
+    if !config.role.vpn.is_empty() {
+        rules.push(passes("acl/tunnelled", Expr::Ipsec(IpsecWay::In, Ipsec::Some)));
+    }
+    rules.push(discard("acl/not-translated", []));
+    policy.chain(untranslated(), rules);
+}
+
+fn outside() -> Ident {
+    Ident::fixed("outside-links")
+}
+
+fn untranslated() -> Ident {
+    Ident::fixed("acl-outside")
 }
 
 pub(super) fn by_source() -> Ident {
@@ -78,8 +112,11 @@ fn name(prefix: &str, acl: &ObjectId) -> Option<Ident> {
     super::short(prefix, acl.as_str())
 }
 
-fn element(link: &LinkName, verdict: Verdict) -> (Element, Element) {
-    ([link.clone().into()].into(), [ElementValue::Verdict(verdict)].into())
+/// A link leads to the chain of its list, whose id the element has.
+fn element(link: &LinkName, acl: Option<&ObjectId>, verdict: Verdict) -> (Element, Entry) {
+    let value = [ElementValue::Verdict(verdict)].into();
+    let id = acl.map(|acl| RuleId::of("acl-list", acl));
+    ([link.clone().into()].into(), Entry { value, id })
 }
 
 fn turns(config: &RouterDocument) -> impl Iterator<Item = Element> {

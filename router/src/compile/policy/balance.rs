@@ -220,7 +220,8 @@ fn is_about(traffic: &Traffic, port: Port) -> bool {
     }
 }
 
-/// UDP goes to members by translation; what is then forwarded is judged as any other translated connection is.
+/// UDP goes to members by translation; what is then forwarded is judged as any other translated connection is. Where no
+/// member can take it, it stays at the address itself, where nobody listens: whom the firewall lets in is refused at once.
 fn spread(policy: &mut Fragment<Slot>, balancer: &Balancer) {
     let id = RuleId::of("balancer", &balancer.id);
     let matches = [
@@ -232,8 +233,15 @@ fn spread(policy: &mut Fragment<Slot>, balancer: &Balancer) {
         Algorithm::RoundRobin | Algorithm::LeastConnections => Spread::Turns,
         Algorithm::Source => Spread::SourceHash(0),
     };
-    let action = Expr::Balance(spread, targets(balancer));
-    policy.rules(Slot::Balanced, [Rule::action(id, matches, action)]);
+    let targets = targets(balancer);
+    let some = match &targets {
+        Targets::V4(all) => !all.is_empty(),
+        Targets::V6(all) => !all.is_empty(),
+    };
+    if some {
+        let action = Expr::Balance(spread, targets);
+        policy.rules(Slot::Balanced, [Rule::action(id, matches, action)]);
+    }
     restrict(policy, balancer);
 }
 

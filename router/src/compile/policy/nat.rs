@@ -35,18 +35,6 @@ pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     ]);
 }
 
-/// Elements with their ids.
-trait Filled {
-    fn filled(self, elements: impl IntoIterator<Item = Forwarded>) -> Self;
-}
-
-impl Filled for Set {
-    fn filled(mut self, elements: impl IntoIterator<Item = Forwarded>) -> Self {
-        self.elements.extend(elements);
-        self
-    }
-}
-
 const PORT_KEY: [SetType; 3] = [SetType::Ipv4, SetType::Protocol, SetType::Port];
 const OUT_KEY: [SetType; 3] = [SetType::Link, SetType::Ipv4, SetType::Link];
 
@@ -111,10 +99,6 @@ fn rule(id: &'static str, matches: impl IntoIterator<Item = Expr>, action: Expr)
     Rule::action(RuleId::fixed(id), matches, action)
 }
 
-fn entry(value: Element, id: RuleId) -> Entry {
-    Entry { value, id: Some(id) }
-}
-
 fn key(rule: &PortForward, ports: Span<u16>) -> Element {
     [rule.public.into(), l4(rule.protocol).into(), ElementValue::Port(ports)].into()
 }
@@ -127,15 +111,15 @@ fn is_kept(rule: &PortForward) -> bool {
 fn kept(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
     config.role.port_forwards.iter().filter(|rule| is_kept(rule)).map(|rule| {
         let ports = Span::new(rule.ports.first().get(), rule.ports.last().get());
-        (key(rule, ports), entry([rule.guest.into()].into(), RuleId::of("forward", &rule.id)))
+        (key(rule, ports), Entry::of([rule.guest.into()], RuleId::of("forward", &rule.id)))
     })
 }
 
 fn moved(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
     config.role.port_forwards.iter().filter(|rule| !is_kept(rule)).flat_map(|rule| {
         pairs(rule.ports, rule.guest_port).map(|(public, guest)| {
-            let value = [rule.guest.into(), guest.into()].into();
-            (key(rule, Span::from(public.get())), entry(value, RuleId::of("forward", &rule.id)))
+            let value = [rule.guest.into(), guest.into()];
+            (key(rule, Span::from(public.get())), Entry::of(value, RuleId::of("forward", &rule.id)))
         })
     })
 }
@@ -154,7 +138,7 @@ fn static_in(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
     config.role.static_nat.iter().map(|rule| {
         (
             [rule.public.into()].into(),
-            entry([rule.guest.into()].into(), RuleId::of("static-nat", &rule.id)),
+            Entry::of([rule.guest.into()], RuleId::of("static-nat", &rule.id)),
         )
     })
 }
@@ -167,7 +151,7 @@ fn static_out(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
             rule.guest.into(),
             public_link(config, rule.public)?.clone().into(),
         ];
-        Some((key.into(), entry([rule.public.into()].into(), RuleId::of("static-nat", &rule.id))))
+        Some((key.into(), Entry::of([rule.public.into()], RuleId::of("static-nat", &rule.id))))
     })
 }
 
@@ -185,6 +169,6 @@ fn public_link(config: &RouterDocument, address: Ipv4Addr) -> Option<&LinkName> 
 fn turns(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
     config.role.networks.iter().map(|network| {
         let key = [network.link.clone().into(), network.link.clone().into()].into();
-        (key, entry([network.gateway.into()].into(), RuleId::of("hairpin", &network.id)))
+        (key, Entry::of([network.gateway.into()], RuleId::of("hairpin", &network.id)))
     })
 }

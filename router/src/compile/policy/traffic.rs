@@ -71,5 +71,10 @@ pub(super) fn networks(list: &[Cidr], of: impl Fn(Net) -> Expr) -> Vec<Option<Ex
         return vec![None];
     }
     let sorted: BTreeSet<&Cidr> = list.iter().collect();
-    sorted.into_iter().map(|cidr| Some(of(Net::Cidr(*cidr)))).collect()
+    // every address of a version is said by the version alone
+    let one = |cidr: &Cidr| match cidr.prefix() {
+        0 => Expr::Version(IpVersion::of(cidr.network())),
+        _ => of(Net::Cidr(*cidr)),
+    };
+    sorted.into_iter().map(|cidr| Some(one(cidr))).collect()
 }

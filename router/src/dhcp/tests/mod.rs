@@ -5,6 +5,7 @@
 mod answers;
 mod codec;
 mod hostile;
+mod lending;
 mod slices;
 mod wire_format;
 

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-use sluice_api::config::balancer::{Balancer, Check, Health, Mode, ProxyProtocol};
+use sluice_api::config::balancer::{Balancer, Check, Health, ProxyProtocol};
+use sluice_api::report::balancing::Found;
 use sluice_api::types::ObjectId;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::clock;
@@ -21,6 +21,9 @@ use super::live::LiveMember;
 
 /// Shortest time between two checks of a member, however many connections to it fail.
 const SOONEST: Duration = Duration::from_millis(100);
+/// The kernel asks three times, a second each, who has an address before it says that nobody does: a datagram to a host
+/// that is gone is refused then and no earlier.
+const ASKED: Duration = Duration::from_millis(3500);
 
 /// Whether a member is well.
 #[derive(Debug)]
@@ -28,29 +31,6 @@ pub struct HealthState {
     up: AtomicBool,
     found: Mutex<Found>,
     suspected: Notify,
-}
-
-/// What checks found so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Found {
-    /// Checks made.
-    pub checks: u64,
-    /// Bad ones.
-    pub failures: u64,
-    /// Good checks in a row, after a bad one.
-    pub good: u32,
-    /// Bad checks in a row, after a good one.
-    pub bad: u32,
-    /// Times that the member went down.
-    pub downs: u64,
-    /// Milliseconds that it was down in all, up to the last change.
-    pub down_milliseconds: u64,
-    /// When it last went up or down, in milliseconds since the service's start.
-    pub changed: u64,
-    /// How long the last check took, in milliseconds.
-    pub took_milliseconds: u64,
-    /// What was wrong with the last check; nothing when it was good.
-    pub trouble: Option<String>,
 }
 
 impl Default for HealthState {
@@ -73,6 +53,13 @@ impl HealthState {
     /// What checks found.
     pub fn found(&self) -> Found {
         self.locked().clone()
+    }
+
+    /// What another process found goes on: a member that was down does not serve until a check says so.
+    pub fn go_on(&self, up: bool, found: Found) {
+        self.up.store(up, Relaxed);
+        // times are since that process's start
+        *self.locked() = Found { changed: clock::now(), ..found };
     }
 
     /// Nobody checks the member any more: it counts as well.
@@ -122,24 +109,43 @@ impl HealthState {
     }
 }
 
-/// Checks `member` of the rule `rule` until it is no longer wanted.
-pub(super) async fn watch(
-    rule: ObjectId,
-    member: Arc<LiveMember>,
+/// How a member is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
     health: Health,
+    check: Check,
     proxy: Option<ProxyProtocol>,
-) {
-    let interval = Duration::from_millis(u64::from(health.interval_milliseconds.get()));
-    let limit = Duration::from_millis(u64::from(health.timeout_milliseconds.get()));
+}
+
+impl Manner {
+    /// How `rule` has its members checked; `None` when it does not.
+    pub(super) fn of(rule: &Balancer) -> Option<Self> {
+        let check = rule.check();
+        let (health, proxy) = (rule.health.clone(), rule.proxy_protocol);
+        (check != Check::None).then_some(Self { health, check, proxy })
+    }
+
+    /// How long one check may take.
+    fn limit(&self) -> Duration {
+        let limit = Duration::from_millis(u64::from(self.health.timeout_milliseconds.get()));
+        if self.check == Check::Udp { limit.max(ASKED) } else { limit }
+    }
+}
+
+/// Checks `member` of the rule `rule` until it is no longer wanted.
+pub(super) async fn watch(rule: ObjectId, member: Arc<LiveMember>, manner: Manner) {
+    let interval = Duration::from_millis(u64::from(manner.health.interval_milliseconds.get()));
+    let limit = manner.limit();
     let state = &member.state.health;
     loop {
         let began = Instant::now();
-        let trouble =
-            match tokio::time::timeout(limit, probe::probe(&member.spec, &health, proxy)).await {
-                Ok(result) => result.err(),
-                Err(_) => Some(format!("no answer within {} ms", limit.as_millis())),
-            };
-        if state.note(trouble, began.elapsed(), &health) {
+        let trouble = match timeout(limit, probe::probe(&member.spec, &manner)).await {
+            Ok(result) => result.err(),
+            // who takes datagrams need not answer
+            Err(_) if manner.check == Check::Udp => None,
+            Err(_) => Some(format!("no answer within {} ms", limit.as_millis())),
+        };
+        if state.note(trouble, began.elapsed(), &manner.health) {
             tell(&rule, &member, state);
         }
         sleep(SOONEST).await;
@@ -148,11 +154,6 @@ pub(super) async fn watch(
             () = state.suspected.notified() => {}
         }
     }
-}
-
-/// Whether there is anything to check: the kernel, which balances datagrams, would not hear of it.
-pub(super) fn is_checked(rule: &Balancer) -> bool {
-    rule.health.check != Check::None && rule.mode != Mode::Udp
 }
 
 fn tell(rule: &ObjectId, member: &LiveMember, state: &HealthState) {

@@ -9,35 +9,45 @@ use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use sluice_api::config::balancer::{Check, Health, HttpCheck, Member, ProxyProtocol};
+use sluice_api::config::balancer::{Check, HttpCheck, Member};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::TlsConnector;
 
+use super::Manner;
 use crate::lb::{proxy_header, tls};
 
 static CONNECTOR: LazyLock<Result<TlsConnector, String>> =
     LazyLock::new(|| tls::unjudging_client().map(|config| TlsConnector::from(Arc::new(config))));
 
 /// Checks `member` once; the error says what was wrong, for a person.
-pub(super) async fn probe(
-    member: &Member,
-    health: &Health,
-    proxy: Option<ProxyProtocol>,
-) -> Result<(), String> {
-    let port = health.port.unwrap_or(member.port);
-    let endpoint = SocketAddr::new(member.address, port.get());
+pub(super) async fn probe(member: &Member, manner: &Manner) -> Result<(), String> {
+    let Manner { health, check, proxy } = manner;
+    let endpoint = SocketAddr::new(member.address, health.port.unwrap_or(member.port).get());
+    if *check == Check::Udp {
+        return knock(endpoint).await.map_err(|error| error.to_string());
+    }
     let text = |error: io::Error| error.to_string();
     let mut stream = TcpStream::connect(endpoint).await.map_err(text)?;
     // a check's own port speaks for itself, without the header
     if let (Some(version), None) = (proxy, health.port) {
-        stream.write_all(&proxy_header::own(version)).await.map_err(text)?;
+        stream.write_all(&proxy_header::own(*version)).await.map_err(text)?;
     }
-    match &health.check {
-        Check::None | Check::Tcp => Ok(()),
+    match check {
+        Check::None | Check::Tcp | Check::Udp => Ok(()),
         Check::Http(check) => ask(stream, check, endpoint).await,
         Check::Https(check) => ask(encrypt(stream, check, endpoint).await?, check, endpoint).await,
     }
+}
+
+/// Sends an empty datagram. Ends with an answer or a refusal; where nothing comes it does not end.
+async fn knock(endpoint: SocketAddr) -> io::Result<()> {
+    let any = if endpoint.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).await?;
+    sluice_sys::udp::hear_refusals(&socket, endpoint.is_ipv4())?;
+    socket.connect(endpoint).await?;
+    socket.send(&[]).await?;
+    socket.recv(&mut [0; 16]).await.map(drop)
 }
 
 async fn encrypt(

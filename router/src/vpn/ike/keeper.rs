@@ -101,6 +101,9 @@ struct Kept {
     attempts: BTreeMap<ChildName, Attempt>,
     trouble: Option<Trouble>,
     proof: Proof,
+    /// Bytes that had come in at the last look, and whether since then packets came that failed their integrity check.
+    bytes_in: u64,
+    garbled: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,6 +136,8 @@ impl Keeper {
             attempts: BTreeMap::new(),
             trouble: None,
             proof: Proof::default(),
+            bytes_in: 0,
+            garbled: false,
         };
         self.kept.insert(name, kept);
     }
@@ -178,6 +183,17 @@ impl Keeper {
         }
     }
 
+    /// Packets failed their integrity check since the last look, or none did. The kernel does not say whose they were: those
+    /// tunnels are suspected that stand and through which nothing came meanwhile.
+    pub fn note_integrity(&mut self, failed: bool) {
+        for kept in self.kept.values_mut() {
+            let total = kept.total_in();
+            let silent = kept.bytes_in == total;
+            kept.bytes_in = total;
+            kept.garbled = silent && (kept.garbled || failed) && !kept.installed().is_empty();
+        }
+    }
+
     /// How each connection is.
     pub fn reports(&self) -> impl Iterator<Item = (&ConnectionName, Report)> {
         self.kept.iter().map(|(name, kept)| (name, kept.report()))
@@ -198,6 +214,10 @@ impl Kept {
 
     fn children(&self) -> impl Iterator<Item = &ChildState> {
         self.sas.iter().flat_map(|sa| &sa.children)
+    }
+
+    fn total_in(&self) -> u64 {
+        self.children().map(|child| child.bytes_in).sum()
     }
 
     fn installed(&self) -> BTreeSet<&str> {
@@ -283,10 +303,12 @@ impl Kept {
     fn report(&self) -> Report {
         let newest = self.sas.iter().max_by_key(|sa| (sa.established, u64::MAX - sa.age));
         let said = |trouble: &Trouble| format!("{}: {}", trouble.kind.meaning(), trouble.words);
+        let garbled = self.garbled.then_some(TroubleKind::Integrity);
+        let meant = |kind: TroubleKind| kind.meaning().to_owned();
         Report {
             phase: self.phase(),
-            trouble: self.trouble.as_ref().map(|trouble| trouble.kind),
-            reason: self.trouble.as_ref().map(said),
+            trouble: self.trouble.as_ref().map(|trouble| trouble.kind).or(garbled),
+            reason: self.trouble.as_ref().map(said).or(garbled.map(meant)),
             pfs: self.pfs(),
             peer: newest.map(|sa| sa.remote.clone()),
             peer_id: newest.map(|sa| sa.remote_id.clone()),

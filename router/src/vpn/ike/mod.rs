@@ -80,26 +80,33 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// What of `connection` cannot be done, by name; empty when everything can.
+    /// What of `connection` cannot be done, by name; empty when everything can. Of several proposals one is enough.
     pub fn lacks(&self, connection: &Connection) -> Vec<String> {
-        let proposals = connection
-            .ike
-            .proposals
-            .iter()
-            .chain(connection.children.iter().flat_map(|child| &child.esp.proposals));
+        let first = std::iter::once(&connection.ike.proposals);
+        let phases = first.chain(connection.children.iter().map(|child| &child.esp.proposals));
         let mut lacking = BTreeSet::new();
-        for proposal in proposals {
-            if !self.encryption.contains(&proposal.encryption) {
-                lacking.insert(format!("{:?}", proposal.encryption));
-            }
-            if proposal.hash.is_some_and(|hash| !self.hashes.contains(&hash)) {
-                lacking.insert(format!("{:?}", proposal.hash));
-            }
-            if let Some(group) = proposal.group.filter(|group| !self.groups.contains(group)) {
-                lacking.insert(group.to_string());
+        for proposals in phases {
+            let each: Vec<_> = proposals.iter().map(|proposal| self.lack_of(proposal)).collect();
+            if each.iter().all(|lack| !lack.is_empty()) {
+                lacking.extend(each.into_iter().flatten());
             }
         }
         lacking.into_iter().collect()
+    }
+
+    fn lack_of(&self, proposal: &Proposal) -> Vec<String> {
+        let Proposal { encryption, hash, group } = proposal;
+        let mut lacking = Vec::new();
+        if !self.encryption.contains(encryption) {
+            lacking.push(format!("{encryption:?}"));
+        }
+        if let Some(hash) = hash.filter(|hash| !self.hashes.contains(hash)) {
+            lacking.push(format!("{hash:?}"));
+        }
+        if let Some(group) = group.filter(|group| !self.groups.contains(group)) {
+            lacking.push(group.to_string());
+        }
+        lacking
     }
 }
 
@@ -122,4 +129,41 @@ pub enum EngineError {
     /// It answered what cannot be understood.
     #[error("the IKE daemon's answer cannot be read: {0}")]
     Answer(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An engine without group 2 takes a connection that offers others too, and none that offers nothing else.
+    #[test]
+    fn one_proposal_that_can_be_done_is_enough() {
+        let proposal = |group: u64| Proposal {
+            encryption: Encryption::Aes256,
+            hash: Some(Hash::Sha256),
+            group: Some(DhGroup::try_from(group).unwrap()),
+        };
+        let capabilities = Capabilities {
+            engine: "libreswan",
+            encryption: Encryption::ALL.into(),
+            hashes: Hash::ALL.into(),
+            groups: [DhGroup::try_from(14).unwrap()].into(),
+            marks: false,
+        };
+        let vpn = serde_json::json!({"connections": [{
+            "id": "c-1", "address": "198.51.100.10", "local_networks": ["10.1.1.0/24"],
+            "gateway": {
+                "id": "office", "address": "203.0.113.9", "networks": ["172.16.1.0/24"],
+                "psk": sluice_api::types::BlobDigest::of(b"key"),
+                "ike": {"encryption": "aes256", "hash": "sha256"},
+                "esp": {"encryption": "aes256", "hash": "sha256"},
+            },
+        }]});
+        let mut all = connections(&serde_json::from_value(vpn).unwrap());
+        let connection = &mut all[0];
+        connection.ike.proposals = vec![proposal(2), proposal(14)];
+        assert!(capabilities.lacks(connection).is_empty());
+        connection.ike.proposals = vec![proposal(2)];
+        assert_eq!(capabilities.lacks(connection), ["group 2"]);
+    }
 }

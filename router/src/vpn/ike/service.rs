@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const START_PATIENCE: Duration = Duration::from_secs(8);
 const TRY_EVERY: Duration = Duration::from_millis(100);
 
+/// The kernel's counts of IPsec; the process sees this file and nothing else of `/proc`.
+pub const FAILURES: &str = "/proc/net/xfrm_stat";
+
 /// Serves with `engine` until the agent goes away.
 pub fn run(engine: impl FnOnce() -> Box<dyn IkeEngine>) -> io::Result<()> {
     sluice_agent::service::run(|| Process::new(engine()))
@@ -104,6 +107,8 @@ struct Works {
     /// The daemon has what is wanted; no longer once it could not be reached.
     loaded: bool,
     began: Instant,
+    /// Packets that failed their integrity check until the last look.
+    integrity_failures: u64,
     counts: Counts,
     shown: Arc<Mutex<Shown>>,
 }
@@ -126,6 +131,7 @@ impl Works {
             keeper: Keeper::default(),
             loaded: true,
             began: Instant::now(),
+            integrity_failures: integrity_failures(),
             counts: Counts::default(),
             shown,
         }
@@ -259,6 +265,9 @@ impl Works {
                 for act in self.keeper.observe(now, sas, troubles) {
                     self.act(act).await;
                 }
+                let failures = integrity_failures();
+                self.keeper.note_integrity(failures > self.integrity_failures);
+                self.integrity_failures = failures;
                 self.show(None);
             }
             Err(error) => {
@@ -302,6 +311,10 @@ impl Works {
             shown.connections.values().flat_map(|report| &report.tunnels).map(of).sum()
         };
         let strays = self.keeper.strays.values().sum();
+        let ups = shown.connections.iter().map(|(name, report)| {
+            (format!("connection_up:{name}"), u64::from(report.phase == Phase::Connected))
+        });
+        let ups: Vec<_> = ups.collect();
         let counters = [
             ("connections_up", phases(Phase::Connected)),
             ("connections_partly", phases(Phase::Partly)),
@@ -314,10 +327,22 @@ impl Works {
             ("early_rekeys", self.counts.rekeys),
             ("daemon_losses", self.counts.daemon_losses),
             ("unassigned_failures", strays),
+            ("integrity_failures", self.integrity_failures),
         ];
-        let counters = counters.map(|(name, count)| (name.to_owned(), count)).into();
-        shown.counters = counters;
+        let counters = counters.into_iter().map(|(name, count)| (name.to_owned(), count));
+        shown.counters = counters.chain(ups).collect();
     }
+}
+
+/// Packets whose integrity check failed since the machine started, of all associations; 0 where the kernel does not say.
+fn integrity_failures() -> u64 {
+    let text = std::fs::read_to_string(FAILURES).unwrap_or_default();
+    failures_of(&text)
+}
+
+fn failures_of(text: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix("XfrmInStateProtoError"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
 /// One call of the engine.

@@ -86,6 +86,8 @@ pub enum TroubleKind {
     NoAnswer,
     /// The peer went away.
     Gone,
+    /// What the peer sends is not what its keys and algorithms say.
+    Integrity,
 }
 
 impl TroubleKind {
@@ -99,6 +101,9 @@ impl TroubleKind {
             Self::Networks => "the networks of the two ends do not match",
             Self::NoAnswer => "the peer does not answer",
             Self::Gone => "the peer went away",
+            Self::Integrity => {
+                "packets from the peer fail their integrity check; some old peers cut SHA-256 to 96 bits"
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Not here: sockets and the kernel's data path, which are the service's.
 
 mod access;
+pub mod inform;
 mod path;
 mod server;
 pub mod service;

@@ -9,6 +9,7 @@ use std::io;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use super::inform::Told;
 use crate::vpn::l2tp::{Peer, SessionKey};
 use crate::vpn::ppp::Opened;
 
@@ -43,8 +44,9 @@ pub(super) trait Paths: Send {
     /// Sends a PPP frame.
     async fn frame(&mut self, key: SessionKey, frame: &[u8]) -> io::Result<()>;
 
-    /// Lets packets pass; the link's name.
-    async fn link_up(&mut self, key: SessionKey, opened: &Opened) -> io::Result<String>;
+    /// Lets packets pass, and answers a client that asks by DHCP; the link's name.
+    async fn link_up(&mut self, key: SessionKey, opened: &Opened, told: Told)
+    -> io::Result<String>;
 
     /// Lets none pass any more.
     fn link_down(&mut self, key: SessionKey);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Counter};
+use super::inform::Told;
 use super::slice::LnsSlice;
 use crate::vpn::Random;
 use crate::vpn::l2tp::{self, Lns, Peer, SessionKey, StopReason};
@@ -53,6 +54,8 @@ pub enum Action {
         key: SessionKey,
         /// Between these ends.
         opened: Opened,
+        /// What the client is told when it asks by DHCP.
+        told: Told,
     },
     /// Let no more packets pass.
     LinkDown {
@@ -334,7 +337,8 @@ impl Server {
                         );
                         self.counts.opened += 1;
                         session.up = Some(opened.clone());
-                        self.out.push(Action::LinkUp { key: *key, opened });
+                        let told = told(self.accesses.get(&session.local), &opened);
+                        self.out.push(Action::LinkUp { key: *key, opened, told });
                     }
                     Output::Down => {
                         session.up = None;
@@ -365,5 +369,15 @@ impl Server {
             };
             (*key, report)
         })
+    }
+}
+
+fn told(access: Option<&Access>, opened: &Opened) -> Told {
+    let slice = access.map(|access| &access.slice);
+    Told {
+        server: opened.local,
+        client: opened.remote,
+        routes: slice.map(|slice| slice.routes.clone()).unwrap_or_default(),
+        dns: slice.map(|slice| slice.dns.clone()).unwrap_or_default(),
     }
 }

@@ -243,8 +243,8 @@ impl Works {
                     tracing::debug!(%key, %error, "ppp frame not sent; it will be repeated");
                 }
             }
-            Action::LinkUp { key, opened } => {
-                let made = self.paths.link_up(key, &opened).await.map(drop);
+            Action::LinkUp { key, opened, told } => {
+                let made = self.paths.link_up(key, &opened, told).await.map(drop);
                 self.made(key, made);
             }
             Action::LinkDown { key } => self.paths.link_down(key),

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use sluice_api::RouterDocument;
 use sluice_api::config::vpn::{Authentication, RemoteAccess, VpnUser, secret_of_blob};
-use sluice_api::types::{BlobDigest, ClientRange, ObjectId, Secret, SecretBytes, VpnUserName};
+use sluice_api::types::{
+    BlobDigest, Cidr, ClientRange, ObjectId, Secret, SecretBytes, VpnUserName,
+};
 
 /// Everything the L2TP process needs of one configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct AccessSlice {
     pub users: Vec<UserSlice>,
     /// Name servers that clients are told.
     pub dns: Vec<Ipv4Addr>,
+    /// Networks that they are told are behind the tunnel, when they ask.
+    #[serde(default)]
+    pub routes: Vec<Cidr>,
     /// Ways to prove oneself.
     pub authentication: Vec<Authentication>,
 }
@@ -65,9 +70,20 @@ pub fn slice<'a>(
         range: access.range,
         users: access.users.iter().filter_map(user).collect(),
         dns: resolvers(config, access),
+        routes: routes(config, access),
         authentication: access.authentication.clone(),
     };
     LnsSlice { accesses: config.role.vpn.remote_access.iter().map(access).collect() }
+}
+
+/// The whole VPC, whose tiers come and go, or each network that clients reach.
+fn routes(config: &RouterDocument, access: &RemoteAccess) -> Vec<Cidr> {
+    if let Some(vpc) = &config.role.vpc {
+        return vec![vpc.cidr];
+    }
+    let networks = config.role.networks.iter();
+    let reached = networks.filter(|network| access.networks.contains(&network.id));
+    reached.map(|network| network.cidr).collect()
 }
 
 /// What clients are told: the router itself, at the address of the first network that they reach.

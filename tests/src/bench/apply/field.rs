@@ -31,10 +31,10 @@ pub(super) struct Took {
 }
 
 /// One router that has no configuration yet, and room for a rival.
-pub(super) struct Field {
+pub(in crate::bench) struct Field {
     manager: Namespace,
     segment: Namespace,
-    pub(super) rival: Namespace,
+    pub(in crate::bench) rival: Namespace,
     agent: Process,
     client: PushClient,
     config: RouterDocument,
@@ -65,7 +65,7 @@ fn link(name: &str) -> Result<LinkName> {
 }
 
 impl Field {
-    pub(super) fn new() -> Result<Self> {
+    pub(in crate::bench) fn new() -> Result<Self> {
         let mut topology = Topology::new()?;
         let [router, manager, outside, segment, rival] =
             ["router", "manager", "inet", "lan", "rival"].map(|name| topology.namespace(name));
@@ -92,16 +92,17 @@ impl Field {
             Self { manager, segment, rival, agent, client, config, folder, _topology: topology };
         let up = Wait::until(SOON, "the agent's API", || this.status().is_ok());
         up.with_context(|| this.agent.output())?;
-        Ok(this)
+        let client = this.client.packing_for(&this.status()?);
+        Ok(Self { client, ..this })
     }
 
     /// Where files of this router may be put.
-    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(in crate::bench) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
     /// The configuration that was pushed last.
-    pub(super) fn config(&self) -> &RouterDocument {
+    pub(in crate::bench) fn config(&self) -> &RouterDocument {
         &self.config
     }
 
@@ -125,6 +126,67 @@ impl Field {
     /// Processes of the services; the same again means that none was restarted.
     pub(super) fn services(&self) -> Result<Vec<Option<u32>>> {
         Ok(self.status()?.services.iter().map(|service| service.pid).collect())
+    }
+
+    /// Pushes the next configuration, with `change` made to it: how long the agent took from the body received to the
+    /// configuration committed.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut RouterDocument)) -> Result<Duration> {
+        change(&mut self.config);
+        self.config.generation = self.config.generation.next().context("no generation is left")?;
+        let config = &self.config;
+        // 0: committed at once
+        let answer = self
+            .call(|client| async move { client.push_confirming(config, 0).await })
+            .with_context(|| self.agent.output())?;
+        let Answer::Applied { timing, .. } = answer else {
+            bail!("not applied: {answer:?}\n{}", self.agent.output())
+        };
+        if std::env::var_os("SLUICE_BENCH_DETAIL").is_some() {
+            eprintln!("{timing:?}");
+        }
+        Ok(Duration::from_micros(timing.total_us))
+    }
+
+    /// The most memory that the agent had, and the largest program that it ran, such as nft, in MiB.
+    pub(super) fn peaks(&self) -> Result<(f64, f64)> {
+        let text = self.call(|client| async move { client.metrics().await })?;
+        let peak = |process: &str| {
+            let name = format!("sluice_peak_memory_bytes{{process=\"{process}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&name));
+            let bytes: f64 = line.context("the agent does not say its peak")?.parse()?;
+            Ok::<_, anyhow::Error>(bytes / 1_048_576.0)
+        };
+        Ok((peak("agent")?, peak("programs")?))
+    }
+
+    /// Processor time that the agent and the programs that it ran have used, in seconds.
+    pub(super) fn processor(&self) -> Result<f64> {
+        let line = std::fs::read_to_string(format!("/proc/{}/stat", self.agent.pid()))?;
+        let (_, words) = line.rsplit_once(')').context("no account of the agent")?;
+        // fields 14 to 17, of which the state is field 3, in hundredths of a second (proc_pid_stat(5))
+        let ticks: Vec<f64> =
+            words.split_whitespace().skip(11).take(4).map(str::parse).collect::<Result<_, _>>()?;
+        Ok(ticks.iter().sum::<f64>() / 100.0)
+    }
+
+    /// Pushes another configuration under the next number; how long the agent says that it took.
+    pub(in crate::bench) fn replace(&mut self, config: RouterDocument) -> Result<Duration> {
+        let next = self.config.generation.next().context("no generation is left")?;
+        self.config = RouterDocument { generation: next, ..config };
+        let config = &self.config;
+        let answer = self
+            .call(|client| async move { client.push_confirming(config, 0).await })
+            .with_context(|| self.agent.output())?;
+        let Answer::Applied { timing, .. } = answer else { bail!("not applied: {answer:?}") };
+        Ok(Duration::from_micros(timing.total_us))
+    }
+
+    /// The most memory that the agent had, in KiB (proc(5), `VmHWM`).
+    pub(in crate::bench) fn peak_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.agent.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let text = line.context("the agent has no VmHWM")?.trim().trim_end_matches(" kB");
+        Ok(text.trim().parse()?)
     }
 
     /// Pushes the next configuration, with these guests, and waits until the router answers for the one at `at`.
@@ -161,6 +223,8 @@ fn start(router: &Namespace, folder: &tempfile::TempDir) -> Result<Process> {
         folder.path().join("boot.json").into_os_string(),
         "--data".into(),
         data.into_os_string(),
+        "--nft".into(),
+        sluice_lab::netns::nft().into(),
     ];
     Ok(router.spawn(words)?)
 }

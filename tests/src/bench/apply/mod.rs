@@ -9,12 +9,13 @@
 mod field;
 mod guests;
 mod rival;
+mod rules;
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use self::field::Field;
+pub(super) use self::field::Field;
 use self::guests::Guests;
 use self::rival::Rival;
 use super::Row;
@@ -34,11 +35,11 @@ const WHOLES: usize = 15;
 
 /// Times of one kind of change.
 #[derive(Default)]
-struct Times(Vec<Duration>);
+pub(super) struct Times(pub(super) Vec<Duration>);
 
 impl Times {
     /// The time that `part` of the changes did not exceed, in milliseconds.
-    fn percentile(&self, part: f64) -> f64 {
+    pub(super) fn percentile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         #[allow(
@@ -50,7 +51,7 @@ impl Times {
         sorted.get(at.saturating_sub(1)).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
     }
 
-    fn median(&self) -> f64 {
+    pub(super) fn median(&self) -> f64 {
         self.percentile(0.5)
     }
 }
@@ -75,6 +76,7 @@ pub fn run() -> Result<Vec<Row>> {
     rows.extend(singles.iter().flat_map(single_rows));
     rows.extend(growth(&singles));
     rows.push(whole()?);
+    rows.extend(rules::run()?);
     Ok(rows)
 }
 

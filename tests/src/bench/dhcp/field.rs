@@ -95,6 +95,8 @@ fn slice() -> Result<DhcpSlice> {
         routes: Vec::new(),
         options: Vec::new(),
         boot: None,
+        pools: Vec::new(),
+        kept: Vec::new(),
         guests,
     };
     Ok(DhcpSlice { networks: vec![network] })

@@ -180,7 +180,7 @@ fn slice(port: u16, names: usize, upstream: u16) -> String {
             "hosts": (0..names).map(host).collect::<Vec<_>>(),
         }],
         "upstreams": [format!("127.0.0.1:{upstream}")],
-        "settings": { "port": port },
+        "settings": { "port": port, "client_rate": 0 },
     })
     .to_string()
 }

@@ -1,11 +1,13 @@
 //! Name service towards the guests.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::types::{Cidr, DomainName};
+use crate::types::{
+    CertificateText, Cidr, DomainName, OptionText, QueryRate, RecordName, RecordSeconds, ServerName,
+};
 
 /// Settings of the DNS server; the guest zones themselves follow from the networks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,12 +25,41 @@ pub struct DnsConfig {
     /// switched off where a resolver compares by case. Default: true.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub mixed_case: bool,
+    /// Questions that are answered to one client in a second, of which there may be as many at once; what goes beyond
+    /// gets silence. Default 20000, which no honest client asks.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub client_rate: QueryRate,
+    /// Ask `upstreams` over TLS, on port 853 (RFC 7858), and nobody who cannot show who it is. Default: in the clear, on
+    /// port 53.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
+    /// Have what `upstreams` and the networks' own resolvers say proved by DNSSEC (RFC 4035), from the root's keys on; what
+    /// does not hold is SERVFAIL. Default: false, resolvers are believed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub validate: bool,
 }
 
 impl Default for DnsConfig {
     fn default() -> Self {
-        Self { upstreams: Vec::new(), forward_zones: Vec::new(), mixed_case: true }
+        Self {
+            upstreams: Vec::new(),
+            forward_zones: Vec::new(),
+            mixed_case: true,
+            client_rate: QueryRate::default(),
+            tls: None,
+            validate: false,
+        }
     }
+}
+
+/// By what resolvers prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// The name in their certificates.
+    pub server_name: ServerName,
+    /// Who may have issued them: certificates in PEM, one after the other.
+    pub authorities: CertificateText,
 }
 
 fn yes() -> bool {
@@ -38,6 +69,11 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
 fn is_yes(value: &bool) -> bool {
     *value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_usual(rate: &QueryRate) -> bool {
+    *rate == QueryRate::default()
 }
 
 /// A name and everything below it, asked of resolvers of its own.
@@ -63,6 +99,60 @@ pub struct NetworkDns {
     /// Further sources that are answered at its gateway: subnets routed behind guests; at most 16. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Cidr>,
+    /// Records of the operator's own, seen by the guests of every network with this network's domain; at most 4096.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsRecord>,
+}
+
+/// A record of the operator's own, answered here whatever resolvers say of its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsRecord {
+    /// Its name in full, in a guest domain or elsewhere: `db.cs1.cloud.internal`, `intranet.example`. A guest's name may
+    /// get further addresses and other types.
+    pub name: RecordName,
+    /// Seconds that clients may keep it. Default 300.
+    #[serde(default)]
+    pub ttl: RecordSeconds,
+    /// What it says.
+    pub data: RecordData,
+}
+
+/// What a record says (RFC 1035 3.3, RFC 3596, RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RecordData {
+    /// An IPv4 address.
+    #[schema(value_type = String)]
+    A(Ipv4Addr),
+    /// An IPv6 address.
+    #[schema(value_type = String)]
+    Aaaa(Ipv6Addr),
+    /// The name is another one's alias, which must be a guest's or a record's of this router, and have no other record.
+    Cname(DomainName),
+    /// A mail exchanger.
+    Mx {
+        /// Lower ones are preferred.
+        preference: u16,
+        /// Its name.
+        exchange: DomainName,
+    },
+    /// Text of at most 255 bytes.
+    Txt(OptionText),
+    /// Where a service is.
+    Srv {
+        /// Lower ones are tried first.
+        priority: u16,
+        /// Share among those of one priority.
+        weight: u16,
+        /// Its port.
+        port: u16,
+        /// Its name.
+        target: DomainName,
+    },
+    /// A name that the name stands for, such as of a reverse name.
+    Ptr(DomainName),
 }
 
 impl NetworkDns {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Traffic;
-use crate::types::{Cidr, ObjectId};
+use crate::types::{Cidr, ObjectId, UtcTime};
 
 /// Lets connections in to a public address of an isolated network, judged before any translation. What no rule lets in is
 /// dropped.
@@ -23,6 +23,9 @@ pub struct FirewallRule {
     pub sources: Vec<Cidr>,
     /// What.
     pub traffic: Traffic,
+    /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// An exception to a network's egress policy: where that is `deny`, these may leave; where it is `allow`, these may not.
@@ -41,4 +44,7 @@ pub struct EgressRule {
     pub destinations: Vec<Cidr>,
     /// What.
     pub traffic: Traffic,
+    /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }

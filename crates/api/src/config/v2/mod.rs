@@ -5,6 +5,7 @@ pub mod balancer;
 mod blobs;
 mod dhcp;
 mod dns;
+mod ends;
 mod firewall;
 mod link;
 mod metadata;
@@ -16,19 +17,23 @@ mod route;
 mod router;
 pub mod ssvm;
 mod traffic;
+mod uplink;
 mod vpc;
 pub mod vpn;
 
 pub use appliance::{ApplianceConfig, ConfigVersion, Control};
 pub use dhcp::{DhcpBoot, DhcpOption, DhcpValue, GuestDhcp};
-pub use dns::{DnsConfig, ForwardZone, NetworkDns};
+pub use dns::{DnsConfig, DnsRecord, ForwardZone, NetworkDns, RecordData, UpstreamTls};
+pub use ends::Ending;
 pub use firewall::{EgressRule, FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
 pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
-pub use network::{ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, SourceNat};
+pub use network::{
+    ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, NetworkIpv6, SourceNat,
+};
 pub use proxy::{
     ConsoleCertificate, ConsoleGrant, ConsoleLimits, ConsoleSettings, ConsoleSource, ProxyConfig,
-    Screen, ScreenTls, Unencrypted,
+    Screen, ScreenState, ScreenTls, Unencrypted,
 };
 pub use public::{ForwardProtocol, PortForward, PublicAddress, StaticNat};
 pub use role::{
@@ -38,4 +43,5 @@ pub use route::{PolicyRule, Route};
 pub use router::RouterConfig;
 pub use ssvm::SsvmConfig;
 pub use traffic::Traffic;
+pub use uplink::Uplink;
 pub use vpc::{Acl, AclAction, AclDirection, AclRule, PrivateGateway, Vpc};

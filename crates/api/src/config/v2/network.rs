@@ -1,12 +1,14 @@
 //! Guest networks: addresses, DHCP, source NAT, default policy and the guests themselves.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{DhcpBoot, DhcpOption, GuestDhcp, GuestMetadata, NetworkDns};
-use crate::types::{Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId};
+use crate::types::{
+    AddressRange, Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId,
+};
 
 /// One guest network on one guest link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +23,9 @@ pub struct GuestNetwork {
     /// The router's own address in it, which guests use as gateway.
     #[schema(value_type = String, example = "10.1.1.1")]
     pub gateway: Ipv4Addr,
+    /// IPv6 in it: guests are told router and prefix, and give themselves addresses. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<NetworkIpv6>,
     /// Domain of the guests' names.
     pub domain: DomainName,
     /// May guests open connections to the outside? No default: a policy is stated.
@@ -37,9 +42,21 @@ pub struct GuestNetwork {
     /// What of the name service is the network's own. Default: nothing.
     #[serde(default, skip_serializing_if = "NetworkDns::is_empty")]
     pub dns: NetworkDns,
-    /// The guests; one that is not listed gets no DHCP answer. Default: none.
+    /// The guests; one that is not listed gets no DHCP answer unless there are pools. Default: none.
     #[serde(default)]
     pub guests: Vec<Guest>,
+}
+
+/// IPv6 of a guest network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkIpv6 {
+    /// The prefix that guests make their addresses of, 64 bits long (RFC 4862); a network of an address of the link.
+    #[schema(example = "2001:db8:1::/64")]
+    pub cidr: Cidr,
+    /// The router's own address in it.
+    #[schema(value_type = String, example = "2001:db8:1::1")]
+    pub gateway: Ipv6Addr,
 }
 
 /// What happens to connections that guests open towards the outside.
@@ -86,6 +103,10 @@ pub struct DhcpConfig {
     /// Where guests boot from that boot from the network. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<DhcpBoot>,
+    /// Addresses lent to guests that are not listed, as in a shared network; at most 16 ranges. What a listed guest has is
+    /// never lent. Default: none, and who is not listed gets no answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<AddressRange>,
 }
 
 impl Default for DhcpConfig {
@@ -97,6 +118,7 @@ impl Default for DhcpConfig {
             routes: Vec::new(),
             options: Vec::new(),
             boot: None,
+            pools: Vec::new(),
         }
     }
 }

@@ -41,6 +41,10 @@ pub struct ProxyConfig {
     /// Key of the cookies by which browsers are known again: a blob of the base64 of 32 bytes or more, the same for all
     /// proxies that share grants. Default: made when the service starts.
     pub cookie_key: Option<BlobDigest>,
+    /// Where browsers find the other proxies that have the same screens, grants and cookie key: a page goes on there when
+    /// this one is gone, full or draining. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Origin>,
     /// The screens of VMs, each once. Default: none.
     pub screens: Vec<Screen>,
     /// Who may see which. Default: nobody any.
@@ -99,6 +103,32 @@ pub struct Screen {
     /// asked.
     #[serde(default)]
     pub desktop_name: Option<String>,
+    /// Whether the VM has a screen now; if not, nobody is connected, and the page says why and tries again. Default: it has.
+    #[serde(default, skip_serializing_if = "ScreenState::is_there")]
+    pub state: ScreenState,
+}
+
+/// Whether a VM has a screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScreenState {
+    /// It has.
+    #[default]
+    There,
+    /// Not now: the VM starts.
+    Starting,
+    /// Not now: it moves to another host.
+    Migrating,
+    /// Not now: it is switched off.
+    Stopped,
+}
+
+impl ScreenState {
+    /// Whether the VM has a screen.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde asks for
+    pub fn is_there(&self) -> bool {
+        *self == Self::There
+    }
 }
 
 /// How a VNC server's certificate is proved. Of the two ways at least one must be given; if both are, both must hold.
@@ -140,6 +170,13 @@ pub struct ConsoleGrant {
     pub token: TokenHash,
     /// Id of the VM, which must have a screen.
     pub vm: ObjectId,
+    /// Where its link leads to another proxy: there a first browser is taken, here come those alone that were taken there.
+    /// Default: its link leads here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Origin>,
+    /// Its first browser was taken at another proxy, which is no longer its home: no other is taken. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken: bool,
     /// For whom it was made, as the cloud names them; for the log. Default: not said.
     #[serde(default)]
     pub user: Option<String>,

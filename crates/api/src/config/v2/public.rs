@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::types::{Cidr, LinkName, ObjectId, Port, PortRange};
+use crate::types::{Cidr, LinkName, ObjectId, Port, PortRange, UtcTime};
 
 /// One public address of the router; also an address of its link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,6 +35,9 @@ pub struct StaticNat {
     /// The guest's address in it.
     #[schema(value_type = String, example = "10.1.1.23")]
     pub guest: Ipv4Addr,
+    /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Connections to a public address and port go to a guest (guide 11.14).
@@ -61,6 +64,9 @@ pub struct PortForward {
     /// Who may use it, besides what the firewall lets in. Default: anyone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Cidr>,
+    /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Transport protocols with ports.

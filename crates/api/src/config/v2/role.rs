@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ApplianceConfig, ProxyConfig, RouterConfig, SsvmConfig};
+use super::{ApplianceConfig, Ending, ProxyConfig, RouterConfig, SsvmConfig};
 use crate::boot::Role;
 use crate::check::Scope;
-use crate::types::BlobDigest;
+use crate::types::{BlobDigest, UtcTime};
 
 /// A role's part of a configuration.
 pub trait Part:
@@ -27,6 +27,12 @@ pub trait Part:
 
     /// The blobs that it names.
     fn blobs(&self) -> BTreeSet<BlobDigest>;
+
+    /// Every time at which something in it ends by itself.
+    fn ends(&self) -> Vec<UtcTime>;
+
+    /// Takes away what has ended at `now`.
+    fn end(&mut self, now: UtcTime);
 }
 
 /// The part of any role, for whoever handles configurations of all of them.
@@ -82,6 +88,14 @@ macro_rules! part {
             fn blobs(&self) -> BTreeSet<BlobDigest> {
                 (**self).blobs()
             }
+
+            fn ends(&self) -> Vec<UtcTime> {
+                Ending::ends(&**self)
+            }
+
+            fn end(&mut self, now: UtcTime) {
+                Ending::end(&mut **self, now);
+            }
         }
 
         impl From<$part> for AnyPart {
@@ -128,6 +142,22 @@ impl Part for AnyPart {
             Self::Router(config) => config.blobs(),
             Self::Proxy(config) => config.blobs(),
             Self::Ssvm(config) => config.blobs(),
+        }
+    }
+
+    fn ends(&self) -> Vec<UtcTime> {
+        match self {
+            Self::Router(config) => config.ends(),
+            Self::Proxy(config) => config.ends(),
+            Self::Ssvm(config) => config.ends(),
+        }
+    }
+
+    fn end(&mut self, now: UtcTime) {
+        match self {
+            Self::Router(config) => config.end(now),
+            Self::Proxy(config) => config.end(now),
+            Self::Ssvm(config) => config.end(now),
         }
     }
 }

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 use super::balancer::Balancer;
 use super::vpn::VpnConfig;
 use super::{
-    DnsConfig, EgressRule, FirewallRule, GuestNetwork, PortForward, PublicAddress, StaticNat, Vpc,
+    DnsConfig, EgressRule, FirewallRule, GuestNetwork, PortForward, PublicAddress, StaticNat,
+    Uplink, Vpc,
 };
 use crate::types::HostName;
 
@@ -25,6 +26,10 @@ pub struct RouterConfig {
     /// Public addresses that something besides source NAT is done with. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub public_addresses: Vec<PublicAddress>,
+    /// The public links, when there are several: each has its own way back. The default route is a route of the
+    /// appliance, and is for what nothing here is about. Default: none, everything leaves as it is routed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uplinks: Vec<Uplink>,
     /// What comes in to the public addresses; unused in a VPC, whose tiers have access control lists. Default: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firewall: Vec<FirewallRule>,

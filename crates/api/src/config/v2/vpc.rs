@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Traffic;
-use crate::types::{AclNumber, Cidr, LinkName, ObjectId};
+use crate::types::{AclNumber, Cidr, LinkName, ObjectId, UtcTime};
 
 /// The router is that of a VPC: its networks are tiers, judged by access control lists on inside addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -54,6 +54,9 @@ pub struct AclRule {
     pub networks: Vec<Cidr>,
     /// What.
     pub traffic: Traffic,
+    /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 /// Seen from the tier.

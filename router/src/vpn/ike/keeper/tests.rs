@@ -188,3 +188,22 @@ fn a_peer_that_refuses_it_is_named_while_the_tunnel_stands() {
     assert_eq!((report.phase, report.pfs), (Phase::Connected, Pfs::Refused));
     assert_eq!(report.trouble, Some(TroubleKind::Pfs));
 }
+
+#[test]
+fn a_peer_whose_packets_fail_their_check_is_named_until_one_passes() {
+    let mut keeper = keeper(false, false);
+    let look = |keeper: &mut Keeper, bytes_in: u64, failed: bool| {
+        let children = ["s2s-c-1-1", "s2s-c-1-2"].map(|name| child(name, 10, None));
+        let mut children = children.to_vec();
+        children[0].bytes_in = bytes_in;
+        keeper.observe(seconds(1), vec![sa(true, children)], Vec::new());
+        keeper.note_integrity(failed);
+        report(keeper).trouble
+    };
+    assert_eq!(look(&mut keeper, 0, false), None);
+    assert_eq!(look(&mut keeper, 0, true), Some(TroubleKind::Integrity));
+    assert_eq!(report(&keeper).phase, Phase::Connected);
+    assert_eq!(look(&mut keeper, 0, false), Some(TroubleKind::Integrity), "nothing came since");
+    assert_eq!(look(&mut keeper, 100, true), None, "what came in passed, others' failed");
+    assert_eq!(look(&mut keeper, 100, false), None);
+}

@@ -158,3 +158,12 @@ async fn a_daemon_that_starts_anew_gets_everything_again() {
     assert!(process.report().get("unreachable").is_none());
     assert_eq!(process.counters()["daemon_losses"], 1);
 }
+
+#[test]
+fn integrity_failures_are_read_from_the_kernels_counts() {
+    let text =
+        "XfrmInError             \t3\nXfrmInStateProtoError   \t42\nXfrmInStateModeError    \t7\n";
+    assert_eq!(failures_of(text), 42);
+    assert_eq!(failures_of(""), 0);
+    assert_eq!(failures_of("XfrmInStateProtoError many"), 0);
+}

@@ -15,16 +15,21 @@ use l2tp::{
     L2tpHandle, L2tpVersion, PppChannel, PppSocket, PppUnit, SessionConfig, SessionHandle,
     SessionId, TunnelConfig, TunnelHandle, TunnelId, TunnelSocket,
 };
+use sluice_sys::link_udp;
 use sluice_sys::marked_udp::{self, MarkedUdp};
 use sluice_sys::ppp::{FrameFd, PppLinks};
 use tokio::task::JoinHandle;
 
 use super::{Input, Inputs, Paths};
 use crate::vpn::l2tp::{PORT, Peer, SessionKey};
+use crate::vpn::lns::inform::{self, Told};
 use crate::vpn::ppp::Opened;
 
 /// Longest datagram or frame that is for us: control messages, and frames of a link's MTU.
 const LONGEST: usize = 4096;
+/// UDP ports of DHCP (RFC 2131 4.1).
+const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
 /// Protocols from here on are LCP and authentication, which the kernel leaves to the channel (RFC 1661 2).
 const LINK_CONTROL: u8 = 0xc0;
 
@@ -62,6 +67,7 @@ struct Channel {
 
 struct Link {
     frames: Arc<FrameFd>,
+    _informer: Option<Reader>,
     _reader: Reader,
     _unit: PppUnit,
 }
@@ -115,6 +121,33 @@ pub(in crate::vpn::lns) async fn read_datagrams(socket: Arc<MarkedUdp>, inputs: 
             return;
         }
     }
+}
+
+/// Answers DHCPINFORM on a link. Without it the client has no routes by itself, and everything else works.
+fn informer(link: &str, told: Told) -> Option<Reader> {
+    let socket = match link_udp::listen(link, DHCP_SERVER) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!(link, %error, "vpn clients are told no routes");
+            return None;
+        }
+    };
+    Some(Reader(tokio::spawn(async move {
+        let mut buffer = vec![0; LONGEST];
+        loop {
+            let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let request = buffer.get(..length).unwrap_or_default();
+            let reply = inform::answer(request, &told).filter(|_| from.ip() == told.client);
+            if let Some(reply) = reply
+                && let Err(error) = socket.send_to(&reply, (told.client, DHCP_CLIENT)).await
+            {
+                tracing::debug!(%error, "dhcp answer not sent; the client asks again");
+            }
+        }
+    })))
 }
 
 fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
@@ -173,7 +206,12 @@ impl Paths for KernelPath {
         }
     }
 
-    async fn link_up(&mut self, key: SessionKey, opened: &Opened) -> io::Result<String> {
+    async fn link_up(
+        &mut self,
+        key: SessionKey,
+        opened: &Opened,
+        told: Told,
+    ) -> io::Result<String> {
         let call = self.calls.get_mut(&key).ok_or(io::ErrorKind::NotFound)?;
         // one that was there before is taken off first, since a channel has one unit
         (call.link, call.channel) = (None, None);
@@ -189,7 +227,8 @@ impl Paths for KernelPath {
             _held: channel,
         };
         let reader = self.read_frames(key, Arc::clone(&of_unit));
-        let link = Link { frames: of_unit, _reader: reader, _unit: unit };
+        let informer = informer(&name, told);
+        let link = Link { frames: of_unit, _informer: informer, _reader: reader, _unit: unit };
         if let Some(call) = self.calls.get_mut(&key) {
             (call.link, call.channel) = (Some(link), Some(channel));
         }

@@ -24,6 +24,7 @@ pub(super) fn slice() -> LnsSlice {
             range: "10.1.2.1-10.1.2.100".parse().unwrap(),
             users: vec![user("anna", "correct horse"), user("bob", "battery staple")],
             dns: Vec::new(),
+            routes: Vec::new(),
             authentication: Authentication::ALL.to_vec(),
         }],
     }

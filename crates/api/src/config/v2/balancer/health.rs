@@ -9,8 +9,9 @@ use crate::types::{CheckPath, DomainName, IntervalMilliseconds, Port, StatusNumb
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
-    /// What is asked. Default: a TCP connection.
-    pub check: Check,
+    /// What is asked. Default: a TCP connection; in UDP rules a datagram.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
     /// Time from check to check in milliseconds. Default 2000.
     pub interval_milliseconds: IntervalMilliseconds,
     /// How long one check may take, in milliseconds. Default 2000.
@@ -27,7 +28,7 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self {
-            check: Check::Tcp,
+            check: None,
             interval_milliseconds: IntervalMilliseconds::of(2000),
             timeout_milliseconds: IntervalMilliseconds::of(2000),
             rise: Times::of(2),
@@ -38,14 +39,16 @@ impl Default for Health {
 }
 
 /// What is asked of a member.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// Nothing: members always count as well.
     None,
     /// That it accepts a connection.
-    #[default]
     Tcp,
+    /// That its system does not refuse an empty datagram. Silence is well, since most services answer their own protocol
+    /// alone; UDP rules only.
+    Udp,
     /// That it answers a request.
     Http(HttpCheck),
     /// The same over TLS; the member's certificate is not judged, since such servers' are of their own making.

@@ -166,6 +166,12 @@ impl Balancer {
         self.tls.iter().flat_map(|tls| &tls.certificates)
     }
 
+    /// What members are asked.
+    pub fn check(&self) -> Check {
+        let usual = if self.mode == Mode::Udp { Check::Udp } else { Check::Tcp };
+        self.health.check.clone().unwrap_or(usual)
+    }
+
     /// Whether the kernel's packet rules do it, and no process.
     pub fn is_in_kernel(&self) -> bool {
         self.mode == Mode::Udp

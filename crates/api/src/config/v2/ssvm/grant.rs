@@ -46,5 +46,10 @@ pub enum Permission {
         /// Most bytes a second over all connections of this grant. Default: any.
         #[serde(default)]
         bytes_per_second: Option<u64>,
+        /// Send whoever comes on to the object store itself, by an address that is good for so many seconds: presigned for
+        /// S3, temporary for Swift. Bytes then do not pass through the appliance, which cannot bound their rate. Default:
+        /// the appliance serves them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        redirect_seconds: Option<u32>,
     },
 }

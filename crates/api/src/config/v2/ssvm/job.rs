@@ -32,6 +32,14 @@ impl Job {
         }
     }
 
+    /// Where the object is to be from that it copies.
+    pub const fn copied(&self) -> Option<(&ObjectId, &Place)> {
+        match &self.what {
+            What::Import { source: Source::Object { store, place }, .. } => Some((store, place)),
+            What::Import { .. } | What::Delete { .. } => None,
+        }
+    }
+
     /// The object that it is about.
     pub const fn place(&self) -> &Place {
         match &self.what {
@@ -58,6 +66,14 @@ pub enum What {
         /// What the bytes as fetched, before unpacking, must hash to. Default: not compared.
         #[serde(default)]
         checksum: Option<Checksum>,
+        /// Most bytes of it as it stands on the store. Default: `limits.object_bytes`, which holds in any case.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        most_bytes: Option<u64>,
+        /// A snapshot's parent, by name: the snapshot of the same volume that it is the difference to. It must be on the
+        /// store, and the image must say that its backing file is just that one. Default: it stands alone, and an image with
+        /// a backing file is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<ObjectId>,
     },
     /// Remove an object and everything that belongs to it.
     Delete {
@@ -79,4 +95,15 @@ pub enum Source {
     SecretUrl(BlobDigest),
     /// Whoever holds a grant for the job.
     Upload,
+    /// Nowhere: the file stands at the place already, as `CloudStack` put it there. It is judged and hashed where it is, and
+    /// gets a record of ours. Not on object stores.
+    InPlace,
+    /// Another object: its bytes are compared with its record while they are copied. When the job says another format, or the
+    /// object is a snapshot with a parent and the job names none, its disk is laid out anew: qcow2, raw and fixed VHD.
+    Object {
+        /// The store that it is on.
+        store: ObjectId,
+        /// Where.
+        place: Place,
+    },
 }

@@ -22,7 +22,7 @@ pub use job::{Job, Source, What};
 pub use limits::Limits;
 pub use listen::Listener;
 pub use place::{Place, PlaceError};
-pub use store::{ImageStore, NfsVersion, StoreKind};
+pub use store::{ImageStore, NfsVersion, Staging, StoreKind};
 
 /// The part of a secondary storage VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -60,6 +60,7 @@ impl SsvmConfig {
         let of_jobs = self.jobs.iter().filter_map(Job::blob);
         let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls);
         let of_fetch = self.fetch.proxy.into_iter().chain(self.fetch.authorities);
-        of_jobs.chain(of_listeners).chain(of_fetch).collect()
+        let of_stores = self.stores.iter().flat_map(|store| store.kind.blobs());
+        of_jobs.chain(of_listeners).chain(of_fetch).chain(of_stores).collect()
     }
 }

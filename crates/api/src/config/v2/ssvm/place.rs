@@ -73,6 +73,16 @@ impl Place {
         }
     }
 
+    /// The snapshot `name` of the same volume; none: this is no snapshot.
+    pub fn sibling(&self, name: &ObjectId) -> Option<Self> {
+        match self {
+            Self::Snapshot { account, volume, .. } => {
+                Some(Self::Snapshot { account: *account, volume: *volume, name: name.clone() })
+            }
+            Self::Template { .. } | Self::Volume { .. } => None,
+        }
+    }
+
     /// The name of our own record of the object, in the same folder.
     pub fn manifest(&self) -> String {
         format!(".{}.sluice.json", self.name())

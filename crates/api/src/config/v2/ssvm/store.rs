@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::types::{ExportPath, ObjectId, Percent};
+use crate::types::{BlobDigest, BucketName, ExportPath, ObjectId, Percent, SourceUrl, StoreUser};
 
 /// One place where images are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +45,79 @@ pub enum StoreKind {
     },
     /// A folder on the appliance's own data partition, for a laboratory or as a cache.
     Local {},
+    /// A bucket of a server that speaks S3.
+    S3 {
+        /// Where it is, such as `https://s3.example.com`; the bucket is named in the path.
+        endpoint: SourceUrl,
+        /// Its region, which signatures name. Default `us-east-1`.
+        #[serde(default = "default_region")]
+        region: StoreUser,
+        /// The bucket, which must be there.
+        bucket: BucketName,
+        /// The access key.
+        user: StoreUser,
+        /// A blob with the secret key.
+        secret: BlobDigest,
+        /// In front of it.
+        staging: Staging,
+    },
+    /// A container of an `OpenStack` Swift, with version 1 of its authentication.
+    Swift {
+        /// Where tokens are given, such as `https://swift.example.com/auth/v1.0`.
+        endpoint: SourceUrl,
+        /// The container, which must be there.
+        container: BucketName,
+        /// The user, such as `account:user`.
+        user: StoreUser,
+        /// A blob with the user's key.
+        secret: BlobDigest,
+        /// A blob with the account's key for temporary addresses. Default: none, and no grant can hand one out.
+        #[serde(default)]
+        temp_url_key: Option<BlobDigest>,
+        /// In front of it.
+        staging: Staging,
+    },
+}
+
+/// What stands in front of an object store: images are put together there before they are sent, and stay as long as there is
+/// room for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Staging {
+    /// A store of kind `nfs` or `local`.
+    pub store: ObjectId,
+    /// Most bytes of images that stay; the ones that were not asked for the longest go first. Default 20 GiB; 0: none stays.
+    #[serde(default = "default_cache_bytes")]
+    pub cache_bytes: u64,
+}
+
+fn default_cache_bytes() -> u64 {
+    20 << 30
+}
+
+#[expect(clippy::expect_used, reason = "the invariant is in the message")]
+fn default_region() -> StoreUser {
+    "us-east-1".parse().expect("`us-east-1` is a valid region")
+}
+
+impl StoreKind {
+    /// What stands in front of it; none: it is no object store.
+    pub const fn staging(&self) -> Option<&Staging> {
+        match self {
+            Self::Nfs { .. } | Self::Local {} => None,
+            Self::S3 { staging, .. } | Self::Swift { staging, .. } => Some(staging),
+        }
+    }
+
+    /// The blobs that it names.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobDigest> + use<> {
+        let (secret, key) = match self {
+            Self::Nfs { .. } | Self::Local {} => (None, None),
+            Self::S3 { secret, .. } => (Some(*secret), None),
+            Self::Swift { secret, temp_url_key, .. } => (Some(*secret), *temp_url_key),
+        };
+        secret.into_iter().chain(key)
+    }
 }
 
 /// Versions of NFS.

@@ -1,0 +1,119 @@
+//! What was counted, as numbers that only rise: the kernel's counters begin anew with their rule and with the machine.
+//!
+//! Guarantees: no number of a report is ever smaller than in one before, whatever becomes of rules, configurations, the
+//! agent and the machine. What an element of the usage table counted is never lost while the machine runs. What a rule
+//! counted since it was last looked at is lost when that very rule is replaced: at most [`OFTEN`], or two hundred times
+//! as long as a look takes. Not here: what is counted, which the appliance's rules say.
+
+mod meter;
+mod pools;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sluice_api::report::{TrackingUse, UsageReport};
+use sluice_sys::kernel::Kernel;
+use sluice_sys::nft::{Counters, TableId};
+use tokio::time::Instant;
+use tracing::warn;
+
+use self::meter::Meter;
+use crate::causes::chain;
+use crate::ledger::Files;
+
+/// Time between two looks; more where a look takes long, so that looking never takes more than a two-hundredth.
+const OFTEN: Duration = Duration::from_secs(30);
+const SHARE: u32 = 200;
+
+/// The file that the numbers are kept in.
+const FILE: &str = "usage";
+
+/// Reads and keeps what was counted.
+pub(crate) struct Usage {
+    kernel: Arc<dyn Kernel>,
+    files: Arc<dyn Files>,
+    /// None until the first look.
+    meter: Mutex<Option<Meter>>,
+    /// One look at a time: two would count the same twice.
+    looking: tokio::sync::Mutex<()>,
+}
+
+impl Usage {
+    /// Will go on from what is kept in `files`.
+    pub(crate) fn new(kernel: Arc<dyn Kernel>, files: Arc<dyn Files>) -> Self {
+        let looking = tokio::sync::Mutex::default();
+        Self { kernel, files, meter: Mutex::default(), looking }
+    }
+
+    /// What was kept; what cannot be read counts as nothing, and the log says so.
+    fn open(&self) -> Meter {
+        let kept = match self.files.read(FILE) {
+            Ok(kept) => kept.unwrap_or_default(),
+            Err(error) => {
+                warn!(%error, "what was counted before cannot be read");
+                Vec::new()
+            }
+        };
+        Meter::read(&kept, &boot_id())
+    }
+
+    /// Looks again and again, and keeps what it finds, for as long as anybody holds on to `self`.
+    pub(crate) async fn keep(this: std::sync::Weak<Self>) {
+        let mut wait = OFTEN;
+        loop {
+            tokio::time::sleep(wait).await;
+            let Some(usage) = this.upgrade() else { return };
+            let start = Instant::now();
+            usage.look().await;
+            usage.save();
+            wait = OFTEN.max(start.elapsed() * SHARE);
+        }
+    }
+
+    /// Everything that is counted, read now.
+    pub(crate) async fn report(&self) -> UsageReport {
+        self.look().await;
+        let mut report = self.with(|meter| meter.report());
+        report.tracking = self.kernel.tracking().await.ok().map(|counts| TrackingUse {
+            entries: counts.entries,
+            limit: counts.limit,
+            insert_failed: counts.insert_failed,
+            dropped: counts.dropped,
+            early_dropped: counts.early_dropped,
+        });
+        if let Ok(flows) = self.kernel.flows().await {
+            report.source_ports = pools::fullest(&flows);
+        }
+        report
+    }
+
+    async fn look(&self) {
+        let _turn = self.looking.lock().await;
+        let rules = self.counters(sluice_sys::model::TABLE_NAME).await;
+        let usage = self.counters(sluice_sys::model::USAGE_TABLE).await;
+        self.with(|meter| meter.take(&rules, &usage));
+    }
+
+    /// Of a table that is not there: nothing.
+    async fn counters(&self, table: &'static str) -> Counters {
+        self.kernel.counters(&TableId::inet(table)).await.unwrap_or_default()
+    }
+
+    fn save(&self) {
+        let bytes = self.with(|meter| meter.write());
+        if let Err(error) = self.files.replace(FILE, &bytes) {
+            warn!(error = %chain(&error), "what was counted cannot be kept");
+        }
+    }
+
+    fn with<T>(&self, what: impl FnOnce(&mut Meter) -> T) -> T {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        what(meter.get_or_insert_with(|| self.open()))
+    }
+}
+
+/// Another one after each start of the machine; with it the kernel's counters began anew.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    text.map(|text| text.trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,34 @@
+//! Uplinks: each is a public link, once, with a next hop that it can reach.
+
+use std::net::IpAddr;
+
+use super::Scope;
+use crate::config::{LinkRole, RouterConfig};
+
+/// Most uplinks; each has a mark and a routing table.
+const MOST: usize = 64;
+
+pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
+    let uplinks = || router.uplinks.iter().enumerate();
+    if router.uplinks.len() > MOST {
+        let reason = format!("{} uplinks are more than {MOST}", router.uplinks.len());
+        return scope.error("uplinks", "too-many", reason);
+    }
+    let at = |index: usize, field: &str| format!("uplinks[{index}].{field}");
+    scope.unique("link", "duplicate-id", uplinks().map(|(i, up)| (&up.link, at(i, "link"))));
+    for (index, up) in uplinks() {
+        let Some(link) = scope.link(&up.link, &at(index, "link")) else { continue };
+        if link.role != LinkRole::Public {
+            let reason = format!("link {} is not a public link", link.name);
+            scope.error(at(index, "link"), "link-role", reason);
+        }
+        let gateway = IpAddr::V4(up.gateway);
+        if link.addresses.iter().any(|address| address.ip() == gateway) {
+            let reason = format!("{gateway} is the router's own address");
+            scope.error(at(index, "gateway"), "own-address", reason);
+        } else if !link.addresses.iter().any(|address| address.network().contains(gateway)) {
+            let reason = format!("{gateway} is in no network of link {}", link.name);
+            scope.error(at(index, "gateway"), "unreachable", reason);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What services of appliances last said of themselves: jobs, stores, members. Only the latest is kept.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sqlx::Row as _;
+
+use super::Conn;
+use super::row::{from_json, to_json};
+use crate::error::Error;
+
+/// Reports by service.
+pub type Services = BTreeMap<String, Value>;
+
+/// Reports by appliance and service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reports(BTreeMap<String, Services>);
+
+impl Reports {
+    /// The entry `id` of the list `list` in what `service` of `appliance` said.
+    pub fn entry(&self, appliance: &str, service: &str, list: &str, id: &str) -> Option<&Value> {
+        let all = self.0.get(appliance)?.get(service)?.get(list)?.as_array()?;
+        all.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(id))
+    }
+}
+
+/// Writes what the services of an appliance that still exists said, unless a later look (Unix milliseconds) was written
+/// meanwhile.
+pub async fn write(
+    conn: &mut Conn,
+    appliance: &str,
+    services: &Services,
+    looked: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO reports (appliance, services, looked)
+         SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM appliances WHERE id = $1)
+         ON CONFLICT (appliance) DO UPDATE SET services = excluded.services,
+             looked = excluded.looked
+         WHERE reports.looked <= excluded.looked",
+    )
+    .bind(appliance)
+    .bind(to_json(services, "report")?)
+    .bind(looked)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// All of them.
+pub async fn all(conn: &mut Conn) -> Result<Reports, Error> {
+    let rows = sqlx::query("SELECT appliance, services FROM reports").fetch_all(conn).await?;
+    let mut reports = BTreeMap::new();
+    for row in rows {
+        let (appliance, text): (String, String) =
+            (row.try_get("appliance")?, row.try_get("services")?);
+        reports.insert(appliance, from_json(&text, "report")?);
+    }
+    Ok(Reports(reports))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_entry_is_found_by_appliance_service_list_and_id() {
+        let said = json!({ "jobs": [{ "id": "im-1", "state": "done" }] });
+        let services = BTreeMap::from([("storage".to_owned(), said)]);
+        let reports = Reports(BTreeMap::from([("s-1".to_owned(), services)]));
+        let state = |appliance, id| reports.entry(appliance, "storage", "jobs", id);
+        assert_eq!(state("s-1", "im-1").unwrap()["state"], "done");
+        assert_eq!(state("s-1", "im-2"), None);
+        assert_eq!(state("s-2", "im-1"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! Several ways out: answers leave by the uplink that the connection came in by, and guests by the one that has the address
+//! they leave with.
+//!
+//! Guarantees: an uplink is a mark and a routing table. A connection that comes in by an uplink bears its mark, and its
+//! answers are looked up in its table, whoever gives them: a guest or this machine. So are connections of guests whose
+//! source NAT or static NAT address is of an uplink. Each table has every other route of the main one too, so that
+//! tiers, private networks and tunnels are reached from everywhere. A router without a list of uplinks has none of this.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use sluice_agent::fragment::Fragment;
+use sluice_api::RouterDocument;
+use sluice_api::config::{LinkRole, Uplink};
+use sluice_api::types::{Cidr, LinkName};
+use sluice_sys::model::{PolicyEntry, RULE_PRIORITIES, RouteEntry, UPLINK_MARKS, UPLINK_TABLES};
+use sluice_sys::nft::{
+    Direction, Element, ElementValue, Entry, Expr, Ident, Key, MarkPlace, MarkValue, Rule, RuleId,
+    Set, SetType,
+};
+
+use super::skeleton::Slot;
+use super::words::new;
+
+/// After the rules of a configuration, which may have 0 to 999, as far as those leave room.
+const FIRST_RULE: u32 = 900;
+
+/// An uplink with its numbers.
+struct Numbered<'a> {
+    uplink: &'a Uplink,
+    mark: u16,
+    table: u32,
+}
+
+pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
+    let mut fragment = Fragment::new("uplinks");
+    let uplinks: Vec<Numbered<'_>> = config
+        .role
+        .uplinks
+        .iter()
+        .zip(UPLINK_MARKS)
+        .zip(UPLINK_TABLES)
+        .map(|((uplink, mark), table)| Numbered { uplink, mark, table })
+        .collect();
+    if uplinks.is_empty() {
+        return fragment;
+    }
+    for (up, order) in uplinks.iter().zip(FIRST_RULE..) {
+        fragment.routes.extend(routes(config, up));
+        fragment.policy_rules.insert(PolicyEntry {
+            priority: RULE_PRIORITIES.start() + order,
+            ipv4: true,
+            source: None,
+            destination: None,
+            link: None,
+            mark: Some(up.mark),
+            table: up.table,
+        });
+    }
+    marks(&mut fragment, config, &uplinks);
+    fragment
+}
+
+/// The uplink's own way out, and whatever else the main table leads to.
+fn routes(config: &RouterDocument, up: &Numbered<'_>) -> BTreeSet<RouteEntry> {
+    let everything = Cidr::everything(Ipv4Addr::UNSPECIFIED.into());
+    let entry = |destination, metric, link: &LinkName, via| RouteEntry {
+        table: up.table,
+        destination,
+        metric,
+        link: link.clone(),
+        via,
+        source: None,
+    };
+    let own = entry(everything, 0, &up.uplink.link, Some(IpAddr::V4(up.uplink.gateway)));
+    let connected = config.links.iter().filter(|link| link.role != LinkRole::Control);
+    let connected = connected.flat_map(|link| {
+        let networks = link.addresses.iter().filter(|address| address.ip().is_ipv4());
+        networks
+            .filter(|it| it.prefix() < 32)
+            .map(move |it| entry(it.network(), 0, &link.name, None))
+    });
+    let others = config.routes.iter().filter(|route| {
+        route.table.is_none() && route.destination.is_ipv4() && route.destination != everything
+    });
+    let others =
+        others.map(|route| entry(route.destination, route.kernel_metric(), &route.link, route.via));
+    // a network of a link goes before a route to the same one
+    let mut all: BTreeSet<RouteEntry> = std::iter::once(own).chain(connected).collect();
+    let known: BTreeSet<Cidr> = all.iter().map(|route| route.destination).collect();
+    all.extend(others.filter(|route| !known.contains(&route.destination)));
+    all
+}
+
+fn marks(fragment: &mut Fragment<Slot>, config: &RouterDocument, uplinks: &[Numbered<'_>]) {
+    let value = |mark: u16| Element::from([ElementValue::Mark(mark.into())]);
+    let mark_of = |link: &LinkName| uplinks.iter().find(|up| up.uplink.link == *link);
+    let entering = uplinks.iter().map(|up| {
+        let key = Element::from([up.uplink.link.clone().into()]);
+        (key, Entry { value: value(up.mark), id: None })
+    });
+    let networks = config.role.networks.iter().filter_map(|network| {
+        let up = mark_of(&network.source_nat.as_ref()?.link)?;
+        let id = RuleId::of("source-nat", &network.id);
+        Some((Element::from([network.link.clone().into()]), Entry::of(value(up.mark), id)))
+    });
+    let guests = config.role.static_nat.iter().filter_map(|rule| {
+        let public =
+            config.role.public_addresses.iter().find(|public| public.address == rule.public)?;
+        let up = mark_of(&public.link)?;
+        let network = config.role.networks.iter().find(|network| network.id == rule.network)?;
+        let key = Element::from([network.link.clone().into(), rule.guest.into()]);
+        Some((key, Entry::of(value(up.mark), RuleId::of("static-nat", &rule.id))))
+    });
+    let map = |key: &[SetType]| Set::map(key, [SetType::Mark]);
+    fragment.set(entered(), map(&[SetType::Link]).filled(entering));
+    fragment.set(by_network(), map(&[SetType::Link]).filled(networks));
+    fragment.set(by_guest(), map(&[SetType::Link, SetType::Ipv4]).filled(guests));
+    let noted = MarkValue::Map(vec![Key::Iif], entered());
+    let own = |key, map| Expr::SetMark(MarkPlace::Packet, MarkValue::Map(key, map));
+    let asked = || Expr::CtDirection(Direction::Original);
+    fragment.rules(
+        Slot::MarkNew,
+        [
+            rule("mark/uplink", [new(), Expr::SetMark(MarkPlace::Connection, noted)]),
+            rule("mark/source-nat", [asked(), own(vec![Key::Iif], by_network())]),
+            rule("mark/static-nat", [asked(), own(vec![Key::Iif, Key::SourceV4], by_guest())]),
+            answer("mark/answer"),
+        ],
+    );
+    fragment.rules(Slot::MarkSent, [answer("mark/own-answer")]);
+}
+
+/// What answers a connection that came in by an uplink bears its mark.
+fn answer(id: &'static str) -> Rule {
+    let back = MarkValue::Copy(MarkPlace::Connection);
+    rule(id, [Expr::CtDirection(Direction::Reply), Expr::SetMark(MarkPlace::Packet, back)])
+}
+
+fn rule(id: &'static str, exprs: [Expr; 2]) -> Rule {
+    Rule { id: RuleId::fixed(id), exprs: exprs.into() }
+}
+
+fn entered() -> Ident {
+    Ident::fixed("uplink-entered")
+}
+
+fn by_network() -> Ident {
+    Ident::fixed("uplink-by-network")
+}
+
+fn by_guest() -> Ident {
+    Ident::fixed("uplink-by-guest")
+}

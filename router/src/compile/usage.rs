@@ -1,0 +1,133 @@
+//! Usage: bytes and packets of public addresses, networks and forwards, in a table of its own.
+//!
+//! Guarantees: nothing here judges a packet; whatever becomes of the rules, what was counted stays, since an element
+//! that stays keeps its counter. Every packet counts, not only the first of a connection. What is counted is the IP
+//! packet as the other side sees it: at a public address before translation inwards and after translation outwards.
+//! What rules themselves count is in their own table: the packets that they judged, which of a connection is the first.
+
+use sluice_api::RouterDocument;
+use sluice_api::config::{ForwardProtocol, LinkRole, PortForward};
+use sluice_api::types::{InterfaceAddress, LinkName};
+use sluice_sys::nft::{
+    Chain, ChainKind, Element, ElementValue, Entry, Expr, Hook, HookPoint, Ident, Key, L4, Policy,
+    Rule, RuleId, Set, SetType, Span, Table, TableId,
+};
+
+/// Before destination NAT, whose priority is -100.
+const BEFORE_TRANSLATION: i32 = -110;
+/// After source NAT, whose priority is 100.
+const AFTER_TRANSLATION: i32 = 300;
+
+/// The table.
+pub fn table_id() -> TableId {
+    TableId::inet(sluice_sys::model::USAGE_TABLE)
+}
+
+/// Its content.
+pub(super) fn table(config: &RouterDocument) -> Table {
+    let mut table = Table::default();
+    let came = [
+        counting("address-received", vec![Key::Iif, Key::DestinationV4], None),
+        counting("network-sent", vec![Key::Iif], None),
+        counting("forward-received", to_port(), Some(PORTS)),
+        counting("forwards-received", to_port(), Some(PORTS)),
+    ];
+    let goes = [
+        counting("address-sent", vec![Key::Oif, Key::SourceV4], None),
+        counting("network-received", vec![Key::Oif], None),
+        counting("forward-sent", from_port(), Some(PORTS)),
+        counting("forwards-sent", from_port(), Some(PORTS)),
+    ];
+    let chain = |point, priority, rules| {
+        let hook = Hook { kind: ChainKind::Filter, point, priority, policy: Policy::Accept };
+        Chain { hook: Some(hook), rules }
+    };
+    table.chains.extend([
+        (
+            Ident::fixed("usage-in"),
+            chain(HookPoint::Prerouting, BEFORE_TRANSLATION, Vec::from(came)),
+        ),
+        (
+            Ident::fixed("usage-out"),
+            chain(HookPoint::Postrouting, AFTER_TRANSLATION, Vec::from(goes)),
+        ),
+    ]);
+    let on_links = |key: &[SetType]| Set::of(key).counted();
+    for (name, key, elements) in [
+        ("address", &[SetType::Link, SetType::Ipv4][..], addresses(config)),
+        ("network", &[SetType::Link][..], networks(config)),
+        ("forward", &PORT_KEY[..], forwards(config, false)),
+        ("forwards", &PORT_KEY[..], forwards(config, true)),
+    ] {
+        for way in ["received", "sent"] {
+            let mut set = on_links(key);
+            set.interval = name == "forwards";
+            set.elements.extend(elements.iter().cloned());
+            if let Ok(name) = Ident::try_from(format!("{name}-{way}")) {
+                table.sets.insert(name, set);
+            }
+        }
+    }
+    table
+}
+
+const PORT_KEY: [SetType; 3] = [SetType::Ipv4, SetType::Protocol, SetType::Port];
+const PORTS: [L4; 2] = [L4::Tcp, L4::Udp];
+
+fn to_port() -> Vec<Key> {
+    vec![Key::DestinationV4, Key::L4, Key::DestinationPort]
+}
+
+fn from_port() -> Vec<Key> {
+    vec![Key::SourceV4, Key::L4, Key::SourcePort]
+}
+
+/// The lookup counts in the element that it finds, and does nothing else.
+fn counting(set: &'static str, key: Vec<Key>, ports: Option<[L4; 2]>) -> Rule {
+    let mut exprs: Vec<Expr> = ports.map(|l4| Expr::L4(l4.into())).into_iter().collect();
+    exprs.push(Expr::In(key, Ident::fixed(set)));
+    Rule { id: RuleId::fixed(set), exprs }
+}
+
+type Counted = (Element, Entry);
+
+fn counted(key: Element, id: Option<RuleId>) -> Counted {
+    (key, Entry { value: Element::default(), id })
+}
+
+fn addresses(config: &RouterDocument) -> Vec<Counted> {
+    let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
+    let each = links.flat_map(|link| link.addresses.iter().map(move |of| (&link.name, of)));
+    each.filter_map(|(link, of)| address(link, of)).collect()
+}
+
+fn address(link: &LinkName, of: &InterfaceAddress) -> Option<Counted> {
+    let std::net::IpAddr::V4(address) = of.ip() else { return None };
+    let id = RuleId::try_from(address.to_string()).ok();
+    Some(counted([link.clone().into(), address.into()].into(), id))
+}
+
+fn networks(config: &RouterDocument) -> Vec<Counted> {
+    let networks = config.role.networks.iter();
+    networks
+        .map(|network| {
+            let id = RuleId::try_from(network.id.to_string()).ok();
+            counted([network.link.clone().into()].into(), id)
+        })
+        .collect()
+}
+
+fn forwards(config: &RouterDocument, ranges: bool) -> Vec<Counted> {
+    let some = config.role.port_forwards.iter();
+    some.filter(|forward| (forward.ports.len() > 1) == ranges).map(forward).collect()
+}
+
+fn forward(forward: &PortForward) -> Counted {
+    let l4 = match forward.protocol {
+        ForwardProtocol::Tcp => L4::Tcp,
+        ForwardProtocol::Udp => L4::Udp,
+    };
+    let ports = Span::new(forward.ports.first().get(), forward.ports.last().get());
+    let key = [forward.public.into(), l4.into(), ElementValue::Port(ports)];
+    counted(key.into(), RuleId::try_from(forward.id.to_string()).ok())
+}

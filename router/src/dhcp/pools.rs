@@ -1,0 +1,69 @@
+//! What of a network may be lent: the ranges of its configuration without what somebody has for good.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+use sluice_api::types::{AddressRange, MacAddr};
+
+use super::slice::NetworkSlice;
+
+/// The pools of one network.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools {
+    ranges: Vec<AddressRange>,
+    /// Addresses in the ranges, kept ones included.
+    total: u32,
+    /// The gateway's and the listed guests'.
+    kept: HashSet<Ipv4Addr>,
+    capacity: usize,
+}
+
+impl Pools {
+    /// The pools of `slice`; `None` for a network that lends nothing, where a client that is not listed is a stranger.
+    pub(crate) fn new(slice: &NetworkSlice) -> Option<Self> {
+        if slice.pools.is_empty() {
+            return None;
+        }
+        let ranges = slice.pools.clone();
+        let reserved = slice.guests.iter().map(|guest| guest.address);
+        let kept = reserved.chain(slice.kept.iter().copied()).chain([slice.gateway]);
+        let kept: HashSet<_> =
+            kept.filter(|address| ranges.iter().any(|range| range.contains(*address))).collect();
+        let total: u32 = ranges.iter().map(|range| range.len()).sum();
+        let capacity = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(kept.len());
+        Some(Self { ranges, total, kept, capacity })
+    }
+
+    /// Whether `address` may be lent at all.
+    pub(crate) fn lends(&self, address: Ipv4Addr) -> bool {
+        self.ranges.iter().any(|range| range.contains(address)) && !self.kept.contains(&address)
+    }
+
+    /// How many addresses may be lent.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Every address that may be lent, beginning with the one that is `mac`'s first.
+    pub(crate) fn beginning_at(&self, mac: MacAddr) -> impl Iterator<Item = Ipv4Addr> {
+        let first = spread(mac) % self.total.max(1);
+        let indices = (first..self.total).chain(0..first);
+        indices.filter_map(|index| self.nth(index)).filter(|address| !self.kept.contains(address))
+    }
+
+    fn nth(&self, mut index: u32) -> Option<Ipv4Addr> {
+        for range in &self.ranges {
+            match range.nth(index) {
+                Some(address) => return Some(address),
+                None => index -= range.len(),
+            }
+        }
+        None
+    }
+}
+
+/// FNV-1a, 32 bits: the same on every router and in every version, which is what matters here.
+fn spread(mac: MacAddr) -> u32 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    mac.bytes().into_iter().fold(0x811c_9dc5, step)
+}

@@ -1,0 +1,90 @@
+//! What a client is told that the configuration does not name, in a network that lends addresses.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sluice_api::types::LinkName;
+
+use super::{Built, DropReason, Event, Query, Verdict};
+use crate::dhcp::index::{Lease, Network};
+use crate::dhcp::lent::{Choice, Lent};
+use crate::dhcp::pools::Pools;
+use crate::dhcp::reply::ReplyKind;
+use crate::dhcp::wire::{Kind, Message};
+
+/// A message of a client that the configuration does not name, in a network that lends.
+pub(super) struct Lending<'a> {
+    pub(super) now: Duration,
+    pub(super) link: &'a LinkName,
+    pub(super) pools: &'a Pools,
+    pub(super) network: &'a Network,
+    pub(super) message: &'a Message<'a>,
+}
+
+impl Lending<'_> {
+    /// The reply, what happened, and the address to ask the link about before the reply is sent.
+    pub(super) fn answer(
+        &self,
+        lent: &mut Lent,
+        source: Ipv4Addr,
+    ) -> Result<(Option<Built>, Event, Option<Ipv4Addr>), DropReason> {
+        let (mac, choice) = (self.message.chaddr, self.choice(lent));
+        let address = choice.map_or(Ipv4Addr::UNSPECIFIED, |choice| choice.address);
+        let guest = Lease::lent(address);
+        let (network, message) = (self.network, self.message);
+        let query = Query { message, network, guest: &guest, source };
+        let probe = choice.filter(|choice| choice.is_fresh).map(|choice| choice.address);
+        let answer = match query.verdict() {
+            Verdict::Offer if choice.is_none() => return Err(DropReason::Exhausted(mac)),
+            // it names the address that stands for none
+            Verdict::Ack | Verdict::Decline | Verdict::Release if choice.is_none() => {
+                return Err(DropReason::ForeignAddress(mac));
+            }
+            Verdict::Offer => {
+                (Some(query.grant(ReplyKind::Offer)), Event::Offered(mac, address), probe)
+            }
+            Verdict::Ack => {
+                lent.lend(self.now, self.link, mac, address, query.told().lease);
+                // whoever speaks from the address uses it
+                let probe = probe.filter(|address| source != *address);
+                (Some(query.grant(ReplyKind::Ack)), Event::Acked(mac, address), probe)
+            }
+            Verdict::Inform(to) => (Some(query.inform(to)), Event::Informed(mac, to), None),
+            Verdict::Nak(asked, why) => {
+                (Some(query.nak(why)), Event::Refused(mac, asked, why), None)
+            }
+            Verdict::Decline => {
+                lent.quarantine(self.now, self.link, address, None);
+                (None, Event::Declined(mac, address), None)
+            }
+            Verdict::Release => {
+                lent.release(self.now, self.link, mac);
+                (None, Event::Released(mac, address), None)
+            }
+            Verdict::Drop(reason) => return Err(reason),
+        };
+        Ok(answer)
+    }
+
+    /// The address that the message is about, as far as the client may have it.
+    fn choice(&self, lent: &mut Lent) -> Option<Choice> {
+        let Self { now, link, pools, message, .. } = *self;
+        let mac = message.chaddr;
+        match message.kind {
+            Kind::Discover => lent.offer(now, link, pools, mac, message.requested),
+            Kind::Request => {
+                let ciaddr = Some(message.ciaddr).filter(|address| !address.is_unspecified());
+                // in the order in which the verdict looks at them
+                let asked = match message.server_id {
+                    Some(_) => message.requested.or(ciaddr),
+                    None => ciaddr.or(message.requested),
+                };
+                lent.claim(now, link, pools, mac, asked?)
+            }
+            Kind::Inform | Kind::Decline | Kind::Release => {
+                let address = lent.address(link, mac)?;
+                Some(Choice { address, is_fresh: false })
+            }
+        }
+    }
+}

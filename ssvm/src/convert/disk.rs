@@ -1,0 +1,95 @@
+//! The disk as a guest sees it.
+
+use std::fmt;
+use std::io;
+
+use imago::file::File as ImageFile;
+use imago::qcow2::Qcow2;
+use imago::raw::Raw;
+use imago::storage::{Storage as _, StorageOpenOptions};
+use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder as _, Mapping};
+use tokio::runtime::Handle;
+
+use super::{Layer, MOST_LAYERS, MadeUp, unknown};
+use crate::image::Format;
+
+/// Length of the footer of a VHD, which is no part of the disk.
+const FOOTER: u64 = 512;
+type Access = FormatAccess<ImageFile>;
+
+/// A disk that can be read at any place.
+pub(super) struct GuestDisk {
+    access: Access,
+    size: u64,
+}
+
+impl fmt::Debug for GuestDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestDisk").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+impl GuestDisk {
+    /// Opens the layers, the last one first: each is told what is behind it.
+    pub(super) fn open(layers: &[Layer]) -> io::Result<Self> {
+        if layers.len() > MOST_LAYERS {
+            return Err(io::Error::other(format!("a chain of more than {MOST_LAYERS} images")));
+        }
+        let mut below = None;
+        for layer in layers.iter().rev() {
+            below = Some(Handle::current().block_on(open(layer, below))?);
+        }
+        below.ok_or_else(|| io::Error::other("no image"))
+    }
+
+    /// Its size in bytes.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads at `at`, inside the disk.
+    pub(super) fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        Handle::current().block_on(self.access.read(into, at))
+    }
+
+    /// How far the bytes at `at` are alike, and whether they are zeros that take no room.
+    pub(super) fn extent(&self, at: u64) -> io::Result<(bool, u64)> {
+        let left = self.size - at;
+        let (mapping, length) = Handle::current().block_on(self.access.get_mapping(at, left))?;
+        let hole = matches!(mapping, Mapping::Zero { .. } | Mapping::Eof { .. });
+        // nothing is said of no bytes
+        Ok((hole, length.clamp(1, left)))
+    }
+}
+
+async fn open(layer: &Layer, below: Option<GuestDisk>) -> io::Result<GuestDisk> {
+    let options = StorageOpenOptions::new().filename(&layer.path);
+    let file = ImageFile::open(options).await?;
+    let length = file.size()?;
+    let gate = DenyImplicitOpenGate::default();
+    match layer.format {
+        Format::Qcow2 => {
+            let below = below.map(|below| below.access);
+            let image = Qcow2::<ImageFile>::builder(file).backing(below).open(gate).await?;
+            let access = FormatAccess::new(image);
+            Ok(GuestDisk { size: access.size(), access })
+        }
+        Format::Raw | Format::Vhd => {
+            let access = FormatAccess::new(Raw::builder(file).open(gate).await?);
+            let footer = if layer.format == Format::Vhd { FOOTER } else { 0 };
+            Ok(GuestDisk { size: length.saturating_sub(footer), access })
+        }
+        other => Err(unknown(other)),
+    }
+}
+
+impl MadeUp for GuestDisk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn some_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.read(at, into)?;
+        Ok(into.len())
+    }
+}

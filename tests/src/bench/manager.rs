@@ -1,0 +1,227 @@
+//! The manager: allocations beside the loop that people write by hand, a large description, and what one change costs as the
+//! cloud grows.
+//!
+//! `SLUICE_BENCH_NETWORKS` says how far it grows (default 1,000; each with ten guests); 10,000 takes a while.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use sluice_manager::alloc::{Interval, Pool, PoolClass, PoolName};
+use sluice_manager::store::{Location, Store, Taken, allocations};
+
+use super::Row;
+use crate::manager::Manager;
+use crate::postgres::Postgres;
+
+/// Callers at once.
+const CALLERS: usize = 16;
+/// How long each loop runs.
+const RUN: Duration = Duration::from_secs(5);
+/// Guests of each network.
+const GUESTS: usize = 10;
+/// Networks of one description.
+const AT_ONCE: usize = 1000;
+/// Networks in the small cloud.
+const SMALL: usize = 100;
+/// How often a change is timed.
+const CHANGES: u32 = 30;
+
+/// Measures.
+pub fn run() -> Result<Vec<Row>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut rows = runtime.block_on(pools())?;
+    rows.extend(runtime.block_on(growing())?);
+    Ok(rows)
+}
+
+fn row(case: &str, unit: &str, ours: f64) -> Row {
+    Row {
+        bench: "manager".to_owned(),
+        case: case.to_owned(),
+        unit: unit.to_owned(),
+        ours,
+        rival: None,
+        rival_name: None,
+        ratio: None,
+        budget: None,
+        within: None,
+    }
+}
+
+async fn pools() -> Result<Vec<Row>> {
+    let server = Postgres::start().await?;
+    let rival = by_hand(&server)?;
+    let ours = taken(&server.url().parse()?).await?;
+    let ratio = ours / rival;
+    let beside = Row {
+        rival: Some(rival),
+        rival_name: Some("SKIP LOCKED".to_owned()),
+        ratio: Some(ratio),
+        budget: Some(">= 1 x".to_owned()),
+        within: Some(ratio >= 1.0),
+        ..row("allocations of 16 callers, PostgreSQL", "1/s", ours)
+    };
+    let folder = tempfile::tempdir()?;
+    let file = taken(&folder.path().join("m.db").into()).await?;
+    Ok(vec![beside, row("allocations of 16 callers, a file", "1/s", file)])
+}
+
+/// Allocations a second: each a transaction of its own, as a request's is.
+async fn taken(location: &Location) -> Result<f64> {
+    let store = Store::open(location).await?;
+    let (begun, count) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let callers = (0..CALLERS).map(|caller| {
+        let (store, count) = (store.clone(), Arc::clone(&count));
+        tokio::spawn(async move {
+            let name = PoolName::of_cloud(PoolClass::Control);
+            let pool = Pool::new(Interval::new(1, 1_000_000));
+            while begun.elapsed() < RUN {
+                let number = count.fetch_add(1, Ordering::Relaxed);
+                let owner = format!("o-{caller}-{number}");
+                let taken =
+                    Taken { owner: &owner, purpose: "bench", appliance: None, request: None };
+                let mut transaction = store.begin().await?;
+                allocations::take_any(&mut transaction, &name, &pool, taken).await?;
+                transaction.commit().await?;
+            }
+            Ok::<_, anyhow::Error>(())
+        })
+    });
+    for caller in futures_util::future::join_all(callers).await {
+        caller??;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let rate = count.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+    store.close().await;
+    Ok(rate)
+}
+
+/// The rival: a table of free items, and the statement that everybody writes.
+fn by_hand(server: &Postgres) -> Result<f64> {
+    let setup = "CREATE TABLE pool (id BIGINT PRIMARY KEY, taken BOOLEAN NOT NULL);\n\
+                 INSERT INTO pool SELECT n, false FROM generate_series(1, 1000000) n;\n\
+                 CREATE INDEX pool_free ON pool (id) WHERE NOT taken;\n";
+    let take = "UPDATE pool SET taken = true WHERE id = (SELECT id FROM pool WHERE NOT taken \
+                ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED);\n";
+    pgbench(server, setup, &["-t", "1", "-c", "1"])?;
+    let (seconds, callers) = (RUN.as_secs().to_string(), CALLERS.to_string());
+    let told = pgbench(server, take, &["-T", &seconds, "-c", &callers, "-j", "2"])?;
+    let rate = told.split("tps = ").nth(1).and_then(|text| text.split(' ').next());
+    rate.context("pgbench says no rate")?.parse().context("pgbench's rate")
+}
+
+fn pgbench(server: &Postgres, script: &str, words: &[&str]) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("script.sql");
+    fs::write(&file, script)?;
+    let output = sluice_programs::command("pgbench")?
+        .args(["-n", "-f"])
+        .arg(&file)
+        .args(words)
+        .arg(server.url())
+        .output()?;
+    if !output.status.success() {
+        bail!("pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn networks() -> usize {
+    let asked = env::var("SLUICE_BENCH_NETWORKS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(1000).max(AT_ONCE)
+}
+
+/// Networks `first` to `last` of one zone, with their guests.
+fn description(first: usize, last: usize) -> Value {
+    let name = |number: usize| format!("net{number}");
+    let network = |number: usize| {
+        json!({ "zone": "zone1", "name": name(number), "domain": "d.internal", "egress": "deny",
+                "physical_network": format!("physnet{}", number / 4000) })
+    };
+    let guest = |number: usize, guest: usize| json!({ "network": name(number), "name": format!("vm{guest}") });
+    let physical = |number: usize| json!({ "zone": "zone1", "name": format!("physnet{number}"), "vlans": ["1-4094"] });
+    json!({
+        "zones": [{ "name": "zone1", "resolvers": ["192.0.2.53"], "control_cidr": "100.64.0.0/16" }],
+        "physical_networks": (0..3).map(physical).collect::<Vec<_>>(),
+        "public_ranges": [{ "zone": "zone1", "name": "public1", "physical_network": "physnet0",
+            "gateway": "198.18.0.1", "prefix": 15, "start": "198.18.1.0", "end": "198.19.255.0" }],
+        "networks": (first..last).map(network).collect::<Vec<_>>(),
+        "guests": (first..last).flat_map(|n| (0..GUESTS).map(move |g| guest(n, g))).collect::<Vec<_>>(),
+    })
+}
+
+fn apply(manager: &Manager, folder: &Path, first: usize, last: usize) -> Result<Duration> {
+    let file = folder.join("cloud.toml");
+    fs::write(&file, toml::to_string(&description(first, last))?)?;
+    let begun = Instant::now();
+    manager.done(["apply", file.to_str().context("a path")?, "--yes"])?;
+    Ok(begun.elapsed())
+}
+
+/// Milliseconds of one change: half of them take at most that.
+async fn change(manager: &Manager, http: &reqwest::Client, round: &str) -> Result<f64> {
+    let mut times = Vec::new();
+    for number in 0..CHANGES {
+        let body = json!({ "network": "net7", "name": format!("x{round}{number}") });
+        let call = http.post(format!("{}/v1/guests", manager.url()));
+        let begun = Instant::now();
+        let answer = call.bearer_auth(crate::manager::TOKEN).json(&body).send().await?;
+        if answer.status() != 201 {
+            bail!("{}", answer.text().await?);
+        }
+        times.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().context("no change was timed")
+}
+
+async fn growing() -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir()?;
+    let quiet = ["--certificate-hours", "100"];
+    let manager = Manager::start(folder.path(), "127.0.0.1:0".parse()?, &quiet).await?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    apply(&manager, folder.path(), 0, SMALL)?;
+    let small = change(&manager, &http, "a").await?;
+    let mut first = SMALL;
+    let mut whole = Duration::ZERO;
+    while first < networks() {
+        let last = (first + AT_ONCE).min(networks());
+        let took = apply(&manager, folder.path(), first, last)?;
+        if first == SMALL {
+            whole = took;
+        }
+        first = last;
+    }
+    let large = change(&manager, &http, "b").await?;
+    let memory = memory(&manager)?;
+    manager.kill();
+    let ratio = small / large;
+    let growth = Row {
+        rival: Some(small),
+        rival_name: Some("at 100".to_owned()),
+        ratio: Some(ratio),
+        budget: Some("< 2 x of at 100".to_owned()),
+        within: Some(large < 2.0 * small),
+        ..row(&format!("one change at {} networks", networks()), "ms", large)
+    };
+    let each = format!("a description of up to {AT_ONCE} networks");
+    Ok(vec![
+        row(&each, "s", whole.as_secs_f64()),
+        growth,
+        row(&format!("memory at {} networks", networks()), "MiB", memory),
+    ])
+}
+
+fn memory(manager: &Manager) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", manager.pid()?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 =
+        line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?.parse()?;
+    Ok(kib / 1024.0)
+}

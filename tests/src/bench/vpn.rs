@@ -1,0 +1,236 @@
+//! Tunnels on machines: what passes through ESP against plain forwarding, tunnels set up against the engine alone, L2TP
+//! sessions against Debian's xl2tpd and pppd.
+//!
+//! Everything is measured on the machine that waits for it, by its own clock, and both sides of a pair in turn. Machines are
+//! emulated: ratios say something, absolute figures do not.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sluice_api::types::BlobDigest;
+use sluice_lab::LabBuilder;
+use sluice_lab::spec::{MachineSpec, NicSpec};
+
+use super::Row;
+use crate::cloud::single::Single;
+use crate::cloud::{PUBLIC, Shell as _, TRUNK};
+use crate::faults;
+use crate::tunnels::soon;
+use crate::tunnels::strongswan::{self, Site};
+use crate::tunnels::warrior::{self, MS_CHAP, Warrior};
+
+const BOOT: Duration = Duration::from_mins(5);
+const ROUTER: &str = "198.51.100.10";
+const PEER: &str = "198.51.100.20";
+/// A machine with the daemons of others alone.
+const ALONE: &str = "198.51.100.21";
+const KEY: &str = "a key";
+const PASSWORD: &str = "a password";
+const TRANSFERS: usize = 3;
+const MEBIBYTES: u32 = 16;
+const TUNNELS: u32 = 10;
+const SESSIONS: u32 = 5;
+
+/// Measures all three.
+pub fn run() -> Result<Vec<Row>> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(measure())
+}
+
+async fn measure() -> Result<Vec<Row>> {
+    let single = Single::start("bench-vpn", Single::direct(), machines).await?;
+    single.status(BOOT).await?;
+    for host in ["vm1", "peer", "alone"] {
+        single.lab.ready(host, BOOT).await?;
+    }
+    addresses(&single).await?;
+    configure(&single).await?;
+    let rows = vec![throughput(&single).await?, set_up(&single).await?, sessions(&single).await?];
+    single.lab.down().await?;
+    Ok(rows)
+}
+
+fn machines(lab: LabBuilder) -> LabBuilder {
+    let on = |wire: &str| NicSpec::on(wire.parse().expect("a wire's name"));
+    let guest = on(TRUNK).vlan(100.try_into().expect("a VLAN"));
+    let guest = guest.mac("02:00:0a:01:01:17".parse().expect("a MAC"));
+    lab.machine("vm1", MachineSpec::host().nic(guest))
+        .machine("peer", MachineSpec::host().nic(on(PUBLIC)))
+        .machine("alone", MachineSpec::host().nic(on(PUBLIC)))
+}
+
+async fn addresses(single: &Single) -> Result<()> {
+    for (host, address, more) in [
+        ("vm1", "10.1.1.23", "ip route add default via 10.1.1.1"),
+        ("peer", PEER, "ip addr add 172.16.1.1/24 dev lo"),
+        ("alone", ALONE, "ip addr add 10.1.2.1/24 dev lo"),
+    ] {
+        let line = format!(
+            "ip link set lo up; ip addr add {address}/24 dev eth0; ip link set eth0 up; {more}"
+        );
+        single.lab.done(host, &line).await?;
+    }
+    Ok(())
+}
+
+fn blob(secret: &str) -> Vec<u8> {
+    format!("0123456789abcdef\n{secret}").into_bytes()
+}
+
+async fn configure(single: &Single) -> Result<()> {
+    for secret in [KEY, PASSWORD] {
+        let path = format!("/v1/blobs/{}", BlobDigest::of(&blob(secret)));
+        single.client.raw(Method::PUT, &path, blob(secret), BOOT).await?;
+    }
+    let key = BlobDigest::of(&blob(KEY));
+    let policy = json!({"encryption": "aes256", "hash": "sha256", "group": 14});
+    let vpn: Value = json!({
+        "connections": [{
+            "id": "c-1", "address": ROUTER, "local_networks": ["10.1.1.0/24"], "passive": true,
+            "gateway": {
+                "id": "peer", "address": PEER, "networks": ["172.16.1.0/24"], "psk": key,
+                "ike": policy, "esp": {"encryption": "aes256", "hash": "sha256"},
+            },
+        }],
+        "remote_access": [{
+            "id": "ra-1", "address": ROUTER, "networks": ["net-1"], "psk": key,
+            "range": "10.1.9.1-10.1.9.8",
+            "users": [{"name": "anna", "password": BlobDigest::of(&blob(PASSWORD))}],
+        }],
+    });
+    let mut config = faults::example();
+    config.role.vpn = serde_json::from_value(vpn)?;
+    single.push_and_confirm(&config).await
+}
+
+fn site(router: &str, remote: &str) -> Result<Site> {
+    Ok(Site {
+        address: PEER.parse()?,
+        router: router.parse()?,
+        network: "172.16.1.0/24".to_owned(),
+        remote: remote.to_owned(),
+        version: 2,
+        ike: "aes256-sha256-modp2048".to_owned(),
+        esp: "aes256-sha256".to_owned(),
+        key: KEY.to_owned(),
+    })
+}
+
+/// Nanoseconds that a line takes on a host.
+async fn timed(single: &Single, host: &str, line: &str) -> Result<f64> {
+    let line = format!(
+        "s=$(date +%s%N); ({line}) >/run/timed 2>&1 || (cat /run/timed; exit 1) && e=$(date +%s%N) && echo $((e-s))"
+    );
+    let said = single.lab.within(host, &line, BOOT).await?;
+    let text = said.stdout.trim();
+    text.parse().with_context(|| format!("{host}: {text}{}", said.stderr))
+}
+
+async fn throughput(single: &Single) -> Result<Row> {
+    strongswan::start(&single.lab, "peer").await?;
+    strongswan::load(&single.lab, "peer", &site(ROUTER, "10.1.1.0/24")?.swanctl()).await?;
+    soon(&single.lab, "peer", "swanctl --initiate --child n").await?;
+    let blob = format!("head -c {} /dev/zero >/run/blob", MEBIBYTES << 20);
+    single.lab.done("vm1", &blob).await?;
+    let (mut plain, mut esp) = (f64::MAX, f64::MAX);
+    for _ in 0..TRANSFERS {
+        plain = plain.min(send(single, PEER).await?);
+        esp = esp.min(send(single, "172.16.1.1").await?);
+    }
+    let rate = |nanoseconds: f64| f64::from(MEBIBYTES) * 8.389e9 / nanoseconds;
+    Ok(row("TCP through ESP", "Mbit/s", rate(esp), rate(plain), "plain forwarding"))
+}
+
+async fn send(single: &Single, to: &str) -> Result<f64> {
+    let listen = "(nc -l -p 7000 >/dev/null) >/dev/null 2>&1 </dev/null &";
+    single.lab.done("peer", listen).await?;
+    soon(&single.lab, "peer", "ss -Hltn 'sport = :7000' | grep -q .").await?;
+    timed(single, "vm1", &format!("nc -N -w 60 {to} 7000 </run/blob")).await
+}
+
+/// One end after the other, begun by the same peer.
+async fn set_up(single: &Single) -> Result<Row> {
+    let alone = Site { address: ALONE.parse()?, router: PEER.parse()?, ..site(ROUTER, "")? };
+    let alone = Site { network: "10.1.2.0/24".into(), remote: "172.16.1.0/24".into(), ..alone };
+    strongswan::start(&single.lab, "alone").await?;
+    strongswan::load(&single.lab, "alone", &alone.swanctl()).await?;
+    let ours = tunnels_a_second(single, &site(ROUTER, "10.1.1.0/24")?).await?;
+    let rival = tunnels_a_second(single, &site(ALONE, "10.1.2.0/24")?).await?;
+    Ok(row("tunnels set up, IKEv2, group 14", "1/s", ours, rival, "strongSwan alone"))
+}
+
+async fn tunnels_a_second(single: &Single, site: &Site) -> Result<f64> {
+    strongswan::load(&single.lab, "peer", &site.swanctl()).await?;
+    let one = "swanctl --terminate --ike r >/dev/null 2>&1; swanctl --initiate --child n || exit 1";
+    let line = format!("for i in $(seq {TUNNELS}); do {one}; done");
+    Ok(f64::from(TUNNELS) * 1e9 / timed(single, "peer", &line).await?)
+}
+
+/// The same client calls one server, then the other.
+async fn sessions(single: &Single) -> Result<Row> {
+    server(single).await?;
+    single.lab.done("peer", "swanctl --terminate --ike r >/dev/null 2>&1; true").await?;
+    let ours = sessions_a_second(single, ROUTER).await?;
+    let rival = sessions_a_second(single, ALONE).await?;
+    Ok(row("L2TP sessions in IPsec, MS-CHAPv2", "1/s", ours, rival, "xl2tpd + pppd"))
+}
+
+async fn sessions_a_second(single: &Single, server: &str) -> Result<f64> {
+    let anna = Warrior {
+        router: server.parse()?,
+        key: KEY.to_owned(),
+        user: "anna".to_owned(),
+        password: PASSWORD.to_owned(),
+        method: MS_CHAP,
+    };
+    strongswan::load(&single.lab, "peer", &anna.swanctl()).await?;
+    soon(&single.lab, "peer", "swanctl --initiate --child l").await?;
+    anna.call(&single.lab, "peer").await?;
+    soon(&single.lab, "peer", "ip -4 addr show up dev ppp0 | grep -q peer").await?;
+    warrior::hang_up(&single.lab, "peer").await?;
+    let wait = |line: &str| format!("for w in $(seq 600); do {line} && break; sleep 0.05; done");
+    let up = wait("ip -4 addr show up dev ppp0 2>/dev/null | grep -q peer");
+    let down = wait("! ip link show dev ppp0 >/dev/null 2>&1");
+    let one =
+        format!("echo 'c r' >/run/xl2tpd/control; {up}; echo 'd r' >/run/xl2tpd/control; {down}");
+    let line = format!("for i in $(seq {SESSIONS}); do {one}; done");
+    let took = timed(single, "peer", &line).await?;
+    warrior::forget(&single.lab, "peer").await?;
+    Ok(f64::from(SESSIONS) * 1e9 / took)
+}
+
+/// Debian's server, as its manual sets it up.
+async fn server(single: &Single) -> Result<()> {
+    let transport = format!(
+        "connections {{\n in {{\n  version = 1\n  local_addrs = {ALONE}\n  proposals = aes256-sha256-modp2048\n  \
+         local {{\n   auth = psk\n  }}\n  remote {{\n   auth = psk\n  }}\n  children {{\n   l {{\n    mode = transport\n    \
+         local_ts = dynamic[17/1701]\n    remote_ts = dynamic[17]\n    esp_proposals = aes256-sha256\n   }}\n  }}\n }}\n}}\n\
+         secrets {{\n ike-in {{\n  secret = \"{KEY}\"\n }}\n}}"
+    );
+    strongswan::load(&single.lab, "alone", &transport).await?;
+    let line = format!(
+        "mkdir -p /run/xl2tpd /etc/ppp; printf 'anna * \"{PASSWORD}\" *\\n' >/etc/ppp/chap-secrets; \
+         printf '[global]\\n[lns default]\\nip range = 10.1.8.2-10.1.8.9\\nlocal ip = 10.1.8.1\\nrequire chap = yes\\n\
+         pppoptfile = /run/ppp.options\\nlength bit = yes\\n' >/run/xl2tpd.conf; \
+         printf 'require-mschap-v2\\nnoccp\\nmtu 1400\\nmru 1400\\n' >/run/ppp.options; \
+         (xl2tpd -D -c /run/xl2tpd.conf -p /run/xl2tpd.pid -C /run/xl2tpd/control >/run/xl2tpd.log 2>&1 </dev/null &)"
+    );
+    single.lab.done("alone", &line).await?;
+    soon(&single.lab, "alone", "[ -p /run/xl2tpd/control ]").await
+}
+
+fn row(case: &str, unit: &str, ours: f64, rival: f64, name: &str) -> Row {
+    Row {
+        bench: "vpn".into(),
+        case: case.into(),
+        unit: unit.into(),
+        ours,
+        rival: Some(rival),
+        rival_name: Some(name.into()),
+        ratio: Some(ours / rival),
+        budget: None,
+        within: None,
+    }
+}

@@ -1,0 +1,165 @@
+//! What guests are told, from the manager: NICs, addresses, keys, passwords, options, records.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sluice_api::config::vpn::secret_of_blob;
+use sluice_api::types::BlobDigest;
+
+use super::kinds::{applied, config, done, refused};
+use super::process::{Cloud, first_network};
+
+/// The guest with this address.
+fn guest<'a>(config: &'a Value, network: usize, address: &str) -> &'a Value {
+    let guests = config["role"]["router"]["networks"][network]["guests"].as_array().unwrap();
+    guests.iter().find(|guest| guest["address"] == address).unwrap()
+}
+
+/// Whether the address of `guest` is in the pools of `guests.toml`.
+fn lent(guest: &Value) -> bool {
+    let address: std::net::Ipv4Addr = guest["address"].as_str().unwrap().parse().unwrap();
+    let [.., last] = address.octets();
+    (100..=149).contains(&last) || (200..=219).contains(&last)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nics_addresses_options_pools_and_records_reach_the_router() {
+    let cloud = Cloud::start().await;
+    let config = applied(&cloud, "guests.toml", "r-1").await;
+    let router = &config["role"]["router"];
+    let networks = router["networks"].as_array().unwrap();
+    // in the order of their VLANs, which are as the pool gives them
+    let of = |cidr: &str| networks.iter().position(|network| network["cidr"] == cidr).unwrap();
+    let (front, back) = (of("10.1.1.0/24"), of("10.1.2.0/24"));
+    let dhcp = &networks[front]["dhcp"];
+    assert_eq!(dhcp["options"][0]["code"], 42);
+    assert_eq!(
+        (&dhcp["lease_seconds"], &dhcp["boot"]["file"]),
+        (&json!(3600), &json!("pxelinux.0"))
+    );
+    assert_eq!(
+        networks[back]["dhcp"]["pools"],
+        json!(["10.1.2.100-10.1.2.149", "10.1.2.200-10.1.2.219"])
+    );
+    assert_eq!(networks[back]["dns"]["upstreams"], json!(["192.0.2.60"]));
+    assert_eq!(networks[front]["dns"]["records"].as_array().unwrap().len(), 2);
+    assert_eq!(router["dns"]["forward_zones"][0]["zone"], "corp.example");
+
+    let first = guest(&config, front, "10.1.1.11");
+    assert_eq!(first["secondary_addresses"], json!(["10.1.1.12", "10.1.1.13"]));
+    assert_eq!(first["dhcp"]["options"][0]["value"]["text"], "app-one");
+    assert!(first.get("default_nic").is_none(), "the default: {first}");
+    assert_eq!(first["metadata"]["public_keys"].as_array().unwrap().len(), 1);
+    assert_eq!(first["metadata"]["availability_zone"], "zone1");
+    let second = guest(&config, back, "10.1.2.11");
+    assert_eq!(second["default_nic"], false);
+    assert_eq!(second["metadata"]["instance_id"], first["metadata"]["instance_id"], "one machine");
+
+    // one NIC is the way out, and the other then is not
+    let nics = cloud.get("/v1/guest-nics").await;
+    let nic = nics[0]["id"].as_str().unwrap();
+    done(&cloud, &format!("guest-nic update {nic} --default --secondary-addresses 10.1.2.12"));
+    let changed = self::config(&cloud, "r-1").await;
+    assert_eq!(guest(&changed, front, "10.1.1.11")["default_nic"], false);
+    assert_eq!(guest(&changed, back, "10.1.2.11")["secondary_addresses"], json!(["10.1.2.12"]));
+    for (line, code, words) in [
+        ("guest-nic create --guest app1 --network back".to_owned(), 5, "app1"),
+        ("guest create x --network back --address 10.1.2.12".into(), 5, "10.1.2.12 is taken"),
+        (format!("guest-nic update {nic} --secondary-addresses 10.1.2.11"), 3, "already"),
+        (format!("guest-nic update {nic} --secondary-addresses 10.1.9.1"), 3, "10.1.9.1"),
+        ("network update back --pools 10.1.1.5".into(), 3, "10.1.1.5"),
+        ("dns-record create y --network front --record y.zone1.internal --data {\"cname\":\"away.example\"}".into(), 3, "away.example"),
+        ("keypair delete anna".into(), 5, "guest app1"),
+        ("guest update app1 --keypairs nobody".into(), 4, "nobody"),
+    ] {
+        refused(&cloud, &line, code, words);
+    }
+    // an address that may be lent is given to nobody unless somebody says so
+    for number in 0..5 {
+        done(&cloud, &format!("guest create t{number} --network back"));
+    }
+    let guests =
+        self::config(&cloud, "r-1").await["role"]["router"]["networks"][back]["guests"].clone();
+    assert!(!guests.as_array().unwrap().iter().any(lent), "{guests}");
+    done(&cloud, &format!("guest-nic delete {nic}"));
+    let left = self::config(&cloud, "r-1").await;
+    assert!(guest(&left, front, "10.1.1.11").get("default_nic").is_none(), "the first again");
+    done(&cloud, "dns-record delete www");
+    done(&cloud, "guest delete app1");
+    cloud.stop();
+}
+
+/// What `ssh-keygen -y` makes of a private key: the public one.
+fn public_of(folder: &Path, private: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = folder.join("key");
+    std::fs::write(&file, private).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = sluice_programs::command("ssh-keygen").unwrap();
+    let output = command.arg("-y").arg("-f").arg(&file).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_made_is_shown_once_and_opens_its_guests() {
+    let cloud = Cloud::start().await;
+    done(&cloud, &format!("apply {} --yes", first_network()));
+    let body = json!({ "name": "made" });
+    let create = || cloud.call(Method::POST, "/v1/keypairs", Some("key-1"), &body);
+    let (status, made) = create().await.unwrap();
+    assert_eq!(status, 201, "{made}");
+    let private = made["once"]["kp-1"]["private_key"].as_str().unwrap().to_owned();
+    assert_eq!(public_of(cloud.folder.path(), &private), made["public_key"].as_str().unwrap());
+    // whoever asks again, or for the pair, or reads the store, does not get it
+    let (_, again) = create().await.unwrap();
+    assert_eq!((&again["id"], again.get("once")), (&json!("kp-1"), None));
+    assert!(cloud.get("/v1/keypairs/made").await.get("once").is_none());
+    let line = private.lines().nth(1).unwrap();
+    for file in ["sluice.db", "sluice.db-wal"] {
+        let bytes = std::fs::read(cloud.folder.path().join(file)).unwrap_or_default();
+        let found = bytes.windows(line.len()).any(|window| window == line.as_bytes());
+        assert!(!found, "the private key is in {file}");
+    }
+    let told = cloud.sluice(["keypair", "create", "shown"]);
+    let from = told.out.find("-----BEGIN OPENSSH PRIVATE KEY-----").expect("it is printed");
+    public_of(cloud.folder.path(), &told.out[from..]);
+
+    done(&cloud, "guest update vm1 --keypairs made,shown");
+    let config = config(&cloud, "r-1").await;
+    let guests = config["role"]["router"]["networks"][0]["guests"].as_array().unwrap();
+    let keys = |guest: &Value| guest["metadata"]["public_keys"].as_array().map_or(0, Vec::len);
+    let mut counts: Vec<_> = guests.iter().map(keys).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 2]);
+    done(&cloud, "guest update vm1 --keypairs made");
+    done(&cloud, "keypair delete shown");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_reset_is_shown_once_and_pushed_beside_the_configuration() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let (status, reset) = cloud.post("/v1/guests/vm1/reset-password", json!({})).await;
+    assert_eq!(status, 200, "{reset}");
+    let id = reset["id"].as_str().unwrap();
+    let password = reset["once"][id]["password"].as_str().unwrap();
+    assert_eq!(password.len(), 16);
+    let waited = cloud.sluice(["status", "--wait", "30"]);
+    assert_eq!(waited.code, 0, "{waited:?}\n{}", cloud.log());
+    let config = config(&cloud, "r-1").await;
+    assert!(!config.to_string().contains(password));
+    let guests = config["role"]["router"]["networks"][0]["guests"].as_array().unwrap();
+    let digests: Vec<BlobDigest> = guests
+        .iter()
+        .filter_map(|guest| guest["metadata"]["password"]["blob"].as_str())
+        .map(|digest| digest.parse().unwrap())
+        .collect();
+    assert_eq!(digests.len(), 1);
+    let blob = agent.blob(&digests[0]).expect("it was sent");
+    assert_eq!(secret_of_blob(&blob), Some(password));
+    cloud.stop();
+}

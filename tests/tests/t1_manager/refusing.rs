@@ -1,0 +1,141 @@
+//! What rules cannot be, each told in its own words, and nothing changed by any of it.
+
+use serde_json::{Value, json};
+
+use super::kinds::{config, done, example, refused};
+use super::process::{Cloud, call};
+
+/// A command, its exit code, and words of the reason. `services` and `own` are public addresses of net1, and of these
+/// `services` has forwards and `own` static NAT.
+const MISUSES: &[(&str, i32, &str)] = &[
+    (
+        "firewall-rule create x --public-ip services --protocol tcp --ports 0",
+        2,
+        "ports: port range \"0\": must be a port or two joined by a hyphen, each 1 to 65535",
+    ),
+    (
+        "firewall-rule create x --public-ip services --protocol tcp --ports 90-80",
+        2,
+        "ports: port range \"90-80\": ends before it begins",
+    ),
+    (
+        "firewall-rule create x --public-ip services --protocol tcp --ports 80-65536",
+        2,
+        "ports: port range \"80-65536\": must be",
+    ),
+    (
+        "firewall-rule create x --public-ip services --protocol tcp --sources 10.1.2.3/24",
+        2,
+        "sources[0]: network \"10.1.2.3/24\": ",
+    ),
+    (
+        "firewall-rule create x --public-ip services --protocol tcp --sources 2001:db8::/32",
+        3,
+        "2001:db8::/32 is not an IPv4 network",
+    ),
+    (
+        "port-forward create x --public-ip services --protocol tcp --ports 8081 --guest vm1 --sources 2001:db8::/32",
+        3,
+        "2001:db8::/32 is not an IPv4 network",
+    ),
+    (
+        "port-forward create x --public-ip services --protocol tcp --ports 2200-2300 --guest vm2",
+        5,
+        "2222 is taken by port forward ssh-vm1",
+    ),
+    ("port-forward create x --public-ip services --protocol tcp --ports 80 --guest vm2", 3, "80"),
+    ("static-nat create x --public-ip services --guest vm1", 5, "is used for port forwards"),
+    (
+        "port-forward create x --public-ip own --protocol tcp --ports 80 --guest vm1",
+        5,
+        "is used for static NAT",
+    ),
+    (
+        "port-forward create x --public-ip services --protocol tcp --ports 81 --guest other",
+        4,
+        "there is no guest behind this router called other",
+    ),
+    ("firewall-rule create x --public-ip unknown --protocol all", 4, "no public ip unknown"),
+    ("firewall-rule create x --public-ip services --protocol gre", 2, "must be all, tcp, udp"),
+    ("firewall-rule create x --public-ip services --protocol 256", 2, "must be all, tcp, udp"),
+    ("firewall-rule create x --public-ip services --protocol icmp --icmp-type 256", 2, "icmp_type"),
+];
+
+/// Names that would mean something to a terminal, to nft, or to a shell.
+const NAMES: &[&str] =
+    &["a\u{1b}[31m", "a\nb", "x; flush ruleset", "\"} drop", "$(reboot)", "a/../b", "ä", "-x-", ""];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_misuse_has_its_own_words_and_no_effect() {
+    let cloud = Cloud::start().await;
+    done(&cloud, &format!("apply {} --yes", example("rules.toml")));
+    let second = "network create net2 --zone zone1 --domain net2.internal --egress deny";
+    done(&cloud, second);
+    done(&cloud, "guest create other --network net2");
+    let before = (config(&cloud, "r-1").await, cloud.get("/v1/firewall-rules").await);
+    for (line, code, words) in MISUSES {
+        refused(&cloud, line, *code, words);
+    }
+    for name in NAMES {
+        let words =
+            ["firewall-rule", "create", name, "--public-ip", "services", "--protocol", "all"];
+        let told = cloud.sluice(words);
+        assert_eq!(told.code, 2, "{name:?}: {told:?}");
+        assert!(!told.err.contains('\u{1b}'), "a control character is told as it is: {told:?}");
+        let spec = json!({ "name": name, "public_ip": "services", "protocol": "all" });
+        let (status, problem) = cloud.post("/v1/firewall-rules", spec).await;
+        assert_eq!((status, &problem["field"]), (422, &json!("name")), "{name:?}: {problem}");
+    }
+    let after = (config(&cloud, "r-1").await, cloud.get("/v1/firewall-rules").await);
+    assert_eq!(before, after, "a refusal changed something");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_forwards_of_one_port_at_once_one_is_made() {
+    let cloud = Cloud::start().await;
+    done(&cloud, &format!("apply {} --yes", example("rules.toml")));
+    let (http, address) = (cloud.http(), cloud.manager.address);
+    let calls = (0..50).map(|number| {
+        let http = http.clone();
+        let guest = if number % 2 == 0 { "vm1" } else { "vm2" };
+        let spec = json!({ "name": format!("one-{number}"), "public_ip": "services",
+            "protocol": "tcp", "ports": "2502", "guest": guest });
+        tokio::spawn(async move {
+            let post = reqwest::Method::POST;
+            call(&http, address, post, "/v1/port-forwards", None, &spec).await.unwrap()
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    let mut made = Vec::new();
+    let mut conflicts = Vec::new();
+    for call in calls {
+        let (status, body) = call.await.unwrap();
+        match status {
+            201 => made.push(body),
+            409 => conflicts.push(body),
+            _ => panic!("{status}: {body}"),
+        }
+    }
+    assert_eq!((made.len(), conflicts.len()), (1, 49));
+    let winner = made[0]["name"].as_str().unwrap();
+    for conflict in &conflicts {
+        let message = conflict["message"].as_str().unwrap();
+        let words = format!("2502 is taken by port forward {winner}");
+        assert!(message.contains(&words), "the winner is named: {message}");
+    }
+    let forwards = config(&cloud, "r-1").await["role"]["router"]["port_forwards"].clone();
+    let of_port = |forward: &&Value| forward["ports"] == "2502";
+    assert_eq!(forwards.as_array().unwrap().iter().filter(of_port).count(), 1);
+    done(
+        &cloud,
+        "port-forward create range --public-ip services --protocol tcp --ports 20-30 --guest vm1",
+    );
+    refused(
+        &cloud,
+        "port-forward create within --public-ip services --protocol tcp --ports 25-25 --guest vm2",
+        5,
+        "20-30 is taken by port forward range",
+    );
+    cloud.stop();
+}

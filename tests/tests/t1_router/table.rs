@@ -1,0 +1,335 @@
+//! Who reaches whom, as the guide has it: a table written by hand from its chapters 11.13 to 11.19, on real packets.
+//!
+//! Each row is a connection from one place to another, directly or by a public address of either uplink, once with lists that
+//! allow it and once with lists that deny it. What is looked at: whether it arrives, as whom, and which rule counted it.
+
+use serde_json::{Value, json};
+use sluice_api::RouterDocument;
+use sluice_api::report::UsageReport;
+use sluice_lab::Wait;
+use sluice_lab::netns::{Namespace, Process};
+
+use crate::SOON;
+use crate::policy::{changed, guests_with_addresses};
+use crate::world::World;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// Tier A, no address of its own.
+    Vm1,
+    /// Tier A, with static NAT on the first uplink.
+    Vm2,
+    /// Tier B.
+    Vm3,
+    /// Tier B, with static NAT on the second uplink.
+    Vm3Own,
+    /// A network behind the private gateway.
+    Branch,
+    /// The Internet by the first uplink, and by the second.
+    Inet,
+    Inet2,
+}
+
+use Sender::{Branch, Inet, Inet2, Vm1, Vm2, Vm3, Vm3Own};
+
+/// What, from where, to whom, as whom it is seen when the lists allow it (none: never), and the rule that decides when they
+/// allow and when they deny (none: no list is asked).
+type Row = (
+    &'static str,
+    Sender,
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+    Option<&'static str>,
+);
+
+const A_IN: Option<&str> = Some("acl/acl-a/in");
+const B_IN: Option<&str> = Some("acl/acl-b/in");
+const B_OUT: Option<&str> = Some("acl/acl-b/out");
+const P_IN: Option<&str> = Some("acl/acl-p/in");
+const P_OUT: Option<&str> = Some("acl/acl-p/out");
+/// Inside addresses are not for the outside: what comes from there has been translated, or is lost.
+const UNTRANSLATED: Option<&str> = Some("acl/not-translated");
+
+/// By 11.19.4 what comes into a tier needs an ingress rule of its list, what leaves tier B, whose list has egress rules, needs
+/// one of these, and within a tier no rule is asked. By 11.19.5 the private gateway's list judges both ways. By 11.13 a guest
+/// with static NAT has its public address outside, and nowhere else.
+const TABLE: &[Row] = &[
+    ("own tier", Vm1, "10.1.1.24:8080", Some("10.1.1.23"), None, None),
+    ("other tier", Vm1, "10.1.2.23:8080", Some("10.1.1.23"), B_IN, B_IN),
+    ("other tier, the other way", Vm3, "10.1.1.23:8080", Some("10.1.2.23"), A_IN, B_OUT),
+    ("tier to private network", Vm1, "172.20.0.1:8080", Some("10.1.1.23"), P_IN, P_IN),
+    ("static NAT is for outside", Vm2, "172.20.0.1:8080", Some("10.1.1.24"), P_IN, P_IN),
+    ("private network to tier", Branch, "10.1.1.23:8080", Some("172.20.0.1"), A_IN, P_OUT),
+    ("source NAT, first uplink", Vm1, "192.0.2.80:8080", Some("198.51.100.10"), None, None),
+    ("source NAT, second uplink", Vm3, "192.0.2.90:8080", Some("203.0.113.10"), B_OUT, B_OUT),
+    ("static NAT outwards, first", Vm2, "192.0.2.80:8080", Some("198.51.100.12"), None, None),
+    ("static NAT outwards, second", Vm3Own, "192.0.2.90:8080", Some("203.0.113.12"), B_OUT, B_OUT),
+    ("forward, first uplink", Inet, "198.51.100.11:81", Some("192.0.2.80"), A_IN, A_IN),
+    ("forward, second uplink", Inet2, "203.0.113.11:81", Some("192.0.2.90"), B_IN, B_IN),
+    ("static NAT inwards, first", Inet, "198.51.100.12:8080", Some("192.0.2.80"), A_IN, A_IN),
+    ("static NAT inwards, second", Inet2, "203.0.113.12:8080", Some("192.0.2.90"), B_IN, B_IN),
+    ("forward from its own tier", Vm2, "198.51.100.11:81", Some("10.1.1.1"), None, None),
+    ("forward from another tier", Vm3, "198.51.100.11:81", Some("10.1.2.23"), A_IN, B_OUT),
+    ("forward of the other uplink", Vm1, "203.0.113.11:81", Some("10.1.1.23"), B_IN, B_IN),
+    ("static NAT from its own tier", Vm1, "198.51.100.12:8080", Some("10.1.1.1"), None, None),
+    ("static NAT from another tier", Vm3, "198.51.100.12:8080", Some("10.1.2.23"), A_IN, B_OUT),
+    ("static NAT of the other uplink", Vm1, "203.0.113.12:8080", Some("10.1.1.23"), B_IN, B_IN),
+    (
+        "forward from the private network",
+        Branch,
+        "198.51.100.11:81",
+        Some("172.20.0.1"),
+        A_IN,
+        P_OUT,
+    ),
+    ("the Internet to an inside address", Inet, "10.1.1.23:8080", None, UNTRANSLATED, UNTRANSLATED),
+    ("private network to the Internet", Branch, "192.0.2.80:8080", None, P_OUT, P_OUT),
+    (
+        "the Internet to the private network",
+        Inet,
+        "172.20.0.1:8080",
+        None,
+        UNTRANSLATED,
+        UNTRANSLATED,
+    ),
+    ("a port that leads nowhere", Inet, "198.51.100.11:82", None, None, None),
+    (
+        "IPv6, other tier",
+        Vm1,
+        "[2001:db8:2::23]:8080",
+        Some("2001:db8:1::23"),
+        Some("acl/acl-b/in-v6"),
+        Some("acl/acl-b/in-v6"),
+    ),
+    (
+        "IPv6, the other way",
+        Vm3,
+        "[2001:db8:1::23]:8080",
+        Some("2001:db8:2::23"),
+        Some("acl/acl-a/in-v6"),
+        Some("acl/acl-b/out-v6"),
+    ),
+];
+
+/// Lists whose every rule does `action`; tier A's has no egress rule, so everything may leave it.
+fn lists(action: &str) -> Value {
+    let rule = |id: &str, number: u16, direction: &str, networks: &[&str]| {
+        json!({ "id": id, "number": number, "direction": direction, "action": action,
+                "networks": networks, "traffic": { "all": {} } })
+    };
+    let (v4, v6) = (["0.0.0.0/0"], ["2001:db8::/32"]);
+    json!([
+        { "id": "acl-a", "rules": [rule("in", 10, "ingress", &v4), rule("in-v6", 20, "ingress", &v6)] },
+        { "id": "acl-b", "rules": [
+            rule("in", 10, "ingress", &v4), rule("in-v6", 20, "ingress", &v6),
+            rule("out", 10_010, "egress", &v4), rule("out-v6", 10_020, "egress", &v6),
+        ] },
+        { "id": "acl-p", "rules": [rule("in", 10, "ingress", &v4), rule("out", 20, "egress", &v4)] },
+    ])
+}
+
+fn config(generation: u64, action: &str) -> RouterDocument {
+    changed(generation, |document| {
+        let links = document["links"].as_array_mut().unwrap();
+        let guest0 = links.iter_mut().find(|link| link["name"] == "guest0").unwrap();
+        guest0["addresses"].as_array_mut().unwrap().push(json!("2001:db8:1::1/64"));
+        let nic = |mac: &str| json!({ "nic": { "mac": mac } });
+        links.extend([
+            json!({ "name": "pub1", "role": "public", "attach": nic("02:00:cb:00:71:0a"),
+                "addresses": ["203.0.113.10/24", "203.0.113.11/24", "203.0.113.12/24"] }),
+            json!({ "name": "guest1", "role": "guest", "attach": nic("02:00:0a:01:02:01"),
+                "addresses": ["10.1.2.1/24", "2001:db8:2::1/64"] }),
+            json!({ "name": "priv0", "role": "private", "attach": nic("02:00:ac:10:00:02"),
+                "addresses": ["172.16.0.2/24"] }),
+        ]);
+        let routes = document["routes"].as_array_mut().unwrap();
+        routes
+            .push(json!({ "destination": "172.20.0.0/16", "link": "priv0", "via": "172.16.0.1" }));
+        let router = &mut document["role"]["router"];
+        router["networks"][0]["acl"] = json!("acl-a");
+        router["networks"].as_array_mut().unwrap().push(json!({
+            "id": "net-2", "link": "guest1", "cidr": "10.1.2.0/24", "gateway": "10.1.2.1",
+            "domain": "cs2.cloud.internal", "egress": "allow", "acl": "acl-b",
+            "source_nat": { "link": "pub1", "address": "203.0.113.10" },
+        }));
+        router["vpc"] = json!({ "id": "vpc-1", "cidr": "10.1.0.0/16", "acls": lists(action),
+            "private_gateways": [{ "id": "pg-1", "link": "priv0", "acl": "acl-p" }] });
+        router["uplinks"] = json!([
+            { "link": "pub0", "gateway": "198.51.100.1" },
+            { "link": "pub1", "gateway": "203.0.113.1" },
+        ]);
+        let public = |id: &str, address: &str, link: &str| json!({ "id": id, "address": address, "link": link });
+        router["public_addresses"] = json!([
+            public("ip-1", "198.51.100.11", "pub0"),
+            public("ip-2", "198.51.100.12", "pub0"),
+            public("ip-3", "203.0.113.11", "pub1"),
+            public("ip-4", "203.0.113.12", "pub1"),
+        ]);
+        let forward = |id: &str, public: &str, protocol: &str, network: &str, guest: &str| {
+            json!({ "id": id, "public": public, "protocol": protocol, "ports": "81",
+                    "network": network, "guest": guest, "guest_port": 8080 })
+        };
+        router["port_forwards"] = json!([
+            forward("pf-1", "198.51.100.11", "tcp", "net-1", "10.1.1.23"),
+            forward("pf-2", "203.0.113.11", "tcp", "net-2", "10.1.2.23"),
+            forward("pf-3", "198.51.100.11", "udp", "net-1", "10.1.1.23"),
+        ]);
+        router["static_nat"] = json!([
+            { "id": "sn-1", "public": "198.51.100.12", "network": "net-1", "guest": "10.1.1.24" },
+            { "id": "sn-2", "public": "203.0.113.12", "network": "net-2", "guest": "10.1.2.24" },
+        ]);
+    })
+}
+
+/// Says who asked, over both versions of IP.
+const WEB: &str = r#"
+import http.server, socket
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"seen from {self.client_address[0].removeprefix('::ffff:')}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+Server(("::", 8080), Handler).serve_forever()
+"#;
+
+/// Sends a datagram to a closed port, and says whether an ICMP error about it came back: the kernel tells a socket only of an
+/// error that quotes what the socket itself sent.
+const CLOSED: &str = "\
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(2)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.send(b'x')
+try:
+    s.recv(9)
+except ConnectionRefusedError:
+    print('refused')
+except TimeoutError:
+    print('nothing')
+";
+
+struct Places<'a> {
+    world: &'a World,
+    _servers: Vec<Process>,
+}
+
+impl<'a> Places<'a> {
+    fn new(world: &'a World) -> Self {
+        let set = |ns: &Namespace, line: &str| drop(ns.sh(line).check().unwrap());
+        set(
+            world.guest("vm1"),
+            "ip addr add 2001:db8:1::23/64 dev eth0 nodad; \
+            ip -6 route add default via 2001:db8:1::1",
+        );
+        set(
+            &world.tier,
+            "ip addr add 10.1.2.24/24 dev eth0; ip addr add 2001:db8:2::23/64 dev eth0 nodad; \
+            ip -6 route add default via 2001:db8:2::1",
+        );
+        set(&world.inet, "ip route add 172.20.0.0/16 via 198.51.100.10");
+        let script = world.dir.path().join("both.py");
+        std::fs::write(&script, WEB).unwrap();
+        std::fs::write(world.dir.path().join("closed.py"), CLOSED).unwrap();
+        let hosts = [
+            world.guest("vm1"),
+            world.guest("vm2"),
+            &world.tier,
+            &world.inet,
+            &world.inet2,
+            &world.office,
+        ];
+        let start = |ns: &&Namespace| {
+            let process = ns.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
+            let ready = || ns.sh("curl -s --max-time 1 http://127.0.0.1:8080/").run().unwrap().ok();
+            Wait::until(SOON, "a web server", ready).unwrap();
+            process
+        };
+        let servers = hosts.iter().map(start).collect();
+        Self { world, _servers: servers }
+    }
+
+    /// The machine, and the address that it takes there.
+    fn of(&self, from: Sender) -> (&'a Namespace, &'static str) {
+        let world = self.world;
+        match from {
+            Vm1 => (world.guest("vm1"), "10.1.1.23"),
+            Vm2 => (world.guest("vm2"), "10.1.1.24"),
+            Vm3 => (&world.tier, "10.1.2.23"),
+            Vm3Own => (&world.tier, "10.1.2.24"),
+            Branch => (&world.office, "172.20.0.1"),
+            Inet => (&world.inet, "192.0.2.80"),
+            Inet2 => (&world.inet2, "192.0.2.90"),
+        }
+    }
+
+    /// As whom a server saw it; none when nothing came back.
+    fn ask(&self, from: Sender, to: &str) -> Option<String> {
+        let (ns, address) = self.of(from);
+        let own =
+            if to.starts_with('[') { String::new() } else { format!("--interface {address}") };
+        let output = ns.sh(&format!("curl -s -g --max-time 1 {own} 'http://{to}/'")).run().unwrap();
+        output.stdout.trim().strip_prefix("seen from ").map(str::to_owned).filter(|_| output.ok())
+    }
+
+    fn closed(&self, from: Sender, to: &str, port: u16) -> String {
+        let script = self.world.dir.path().join("closed.py");
+        let words = ["python3".into(), script.display().to_string(), to.into(), port.to_string()];
+        let process = self.of(from).0.spawn(words).unwrap();
+        let said = || process.output().trim().to_owned();
+        Wait::until(SOON, "the datagram's fate", || !said().is_empty()).unwrap();
+        said()
+    }
+
+    fn judged(&self, rule: &str) -> u64 {
+        let report: UsageReport =
+            self.world.call(|client| async move { client.usage().await }).unwrap();
+        let found = report.rules.iter().find(|one| one.rule == rule);
+        found.map_or(0, |one| one.judged.packets)
+    }
+}
+
+#[test]
+fn every_pair_of_places_is_as_the_guide_says() {
+    let world = World::new();
+    world.push_and_confirm(&config(10, "allow"));
+    guests_with_addresses(&world);
+    let places = Places::new(&world);
+    let mut wrong = Vec::new();
+    let mut look = |allowed: bool| {
+        for (what, from, to, seen, allows, denies) in TABLE {
+            let rule = if allowed { allows } else { denies };
+            let before = rule.map(|rule| places.judged(rule));
+            let got = places.ask(*from, to);
+            // what no list is asked about passes whatever they say
+            let wanted = seen.filter(|_| allowed || rule.is_none());
+            if got.as_deref() != wanted {
+                wrong.push(format!("{what} (allowed: {allowed}): {got:?}, not {wanted:?}"));
+            }
+            if let (Some(rule), Some(before)) = (rule, before)
+                && places.judged(rule) == before
+            {
+                wrong.push(format!("{what} (allowed: {allowed}): {rule} counted nothing"));
+            }
+        }
+    };
+    look(true);
+    // errors come back to whoever sent, about what he sent, whatever was translated on the way
+    assert_eq!(places.closed(Inet, "198.51.100.11", 81), "refused", "by a forward");
+    assert_eq!(places.closed(Inet2, "203.0.113.12", 82), "refused", "by static NAT");
+    assert_eq!(places.closed(Vm1, "192.0.2.80", 82), "refused", "by source NAT");
+    assert_eq!(places.closed(Vm3, "192.0.2.90", 82), "refused", "by the second uplink");
+    world.push_and_confirm(&config(11, "deny"));
+    look(false);
+    assert_eq!(places.closed(Inet, "198.51.100.11", 81), "nothing", "what is dropped is silent");
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), {
+        world.router.sh("ip rule; ip route show table all; nft list ruleset").check().unwrap()
+    });
+}

@@ -1,0 +1,190 @@
+//! Snapshots that are the difference to their parent, as qemu-img makes them.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::bench::{Bench, WEB, noise};
+
+fn place(name: &str) -> Value {
+    json!({ "snapshot": { "account": 2, "volume": 7, "name": name } })
+}
+
+fn snapshot(job: &str, name: &str, parent: Option<&str>) -> Value {
+    json!({ "id": job, "what": { "import": { "source": { "url": format!("http://{WEB}/{name}") },
+        "store": "local", "place": place(name), "format": "qcow2", "parent": parent } } })
+}
+
+fn delete(job: &str, name: &str) -> Value {
+    json!({ "id": job, "what": { "delete": { "store": "local", "place": place(name) } } })
+}
+
+fn qemu_img(words: &[&str], folder: &std::path::Path) -> String {
+    let mut command = sluice_programs::command("qemu-img").unwrap();
+    let output = command.args(words).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Three states of a disk where nginx serves them: `s-1` whole, `s-2` and `s-3` differences.
+fn chain(bench: &Bench) {
+    let web = bench.path("web");
+    std::fs::write(web.join("disk"), noise(4 << 20)).unwrap();
+    qemu_img(&["convert", "-f", "raw", "-O", "qcow2", "disk", "s-1"], &web);
+    for (name, parent) in [("s-2", "s-1"), ("s-3", "s-2")] {
+        qemu_img(&["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", parent, name], &web);
+    }
+}
+
+fn object(bench: &Bench, name: &str) -> PathBuf {
+    bench.path("store/snapshots/2/7").join(name)
+}
+
+#[test]
+fn a_chain_comes_in_parent_first_is_read_by_qemu_and_goes_child_first() {
+    let mut bench = Bench::new("chain");
+    chain(&bench);
+    bench.change(|slice| slice["jobs"] = json!([snapshot("j-2", "s-2", Some("s-1"))]));
+    bench.start();
+    let (code, reason) = bench.failed("j-2");
+    assert_eq!(code, "object-not-found", "without its parent: {reason}");
+    for (number, name, parent) in
+        [(11, "s-1", None), (12, "s-2", Some("s-1")), (13, "s-3", Some("s-2"))]
+    {
+        let job = format!("j-{number}");
+        bench.change(|slice| slice["jobs"] = json!([snapshot(&job, name, parent)]));
+        bench.done(&job);
+    }
+    let told = qemu_img(&["check", "-f", "qcow2", "s-3"], &bench.path("store/snapshots/2/7"));
+    assert!(told.contains("No errors"), "{told}");
+    let info = qemu_img(&["info", "--backing-chain", "s-3"], &bench.path("store/snapshots/2/7"));
+    assert_eq!(info.matches("image: ").count(), 3, "{info}");
+    bench.change(|slice| slice["jobs"] = json!([delete("j-21", "s-2")]));
+    let (code, reason) = bench.failed("j-21");
+    assert_eq!(code, "object-has-child", "{reason}");
+    assert!(reason.contains("s-3"), "{reason}");
+    for (number, name) in [(31, "s-3"), (32, "s-2"), (33, "s-1")] {
+        assert!(object(&bench, name).exists());
+        let job = format!("j-{number}");
+        bench.change(|slice| slice["jobs"] = json!([delete(&job, name)]));
+        bench.done(&job);
+        assert!(!object(&bench, name).exists());
+    }
+}
+
+/// What an image says of its backing file has to be what its job says of its parent, and no more.
+#[test]
+fn a_snapshot_that_names_another_file_is_refused() {
+    let mut bench = Bench::new("chain-refused");
+    chain(&bench);
+    let web = bench.path("web");
+    std::fs::create_dir(web.join("elsewhere")).unwrap();
+    std::fs::copy(web.join("s-1"), web.join("elsewhere/s-1")).unwrap();
+    let aside = web.join("elsewhere/s-1");
+    let aside = aside.to_str().unwrap();
+    qemu_img(&["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", aside, "abroad"], &web);
+    qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", "disk", "guessed"], &web);
+    bench.change(|slice| slice["jobs"] = json!([snapshot("j-1", "s-1", None)]));
+    bench.start();
+    bench.done("j-1");
+    let whole = std::fs::read(web.join("s-1")).unwrap();
+    bench.serve("alone", &whole);
+    for (number, name, parent) in [
+        (2, "s-2", None),
+        (3, "s-3", Some("s-1")),
+        (4, "abroad", Some("s-1")),
+        (5, "guessed", Some("s-1")),
+        (6, "alone", Some("s-1")),
+    ] {
+        let job = format!("j-{number}");
+        bench.change(|slice| slice["jobs"] = json!([snapshot(&job, name, parent)]));
+        let (code, reason) = bench.failed(&job);
+        assert_eq!(code, "backing-file", "{name}: {reason}");
+        assert!(!object(&bench, name).exists(), "{name}");
+    }
+}
+
+/// A template of a snapshot: one image, in whatever format hosts want, with qemu-img as judge.
+#[test]
+fn a_snapshot_with_parents_becomes_a_template_of_any_format() {
+    let mut bench = Bench::new("convert");
+    chain(&bench);
+    for (number, name, parent) in [(1, "s-1", None), (2, "s-2", Some("s-1"))] {
+        let job = format!("j-{number}");
+        bench.change(|slice| slice["jobs"] = json!([snapshot(&job, name, parent)]));
+        if number == 1 {
+            bench.start();
+        }
+        bench.done(&job);
+    }
+    let formats = [("qcow2", "qcow2"), ("raw", "raw"), ("vhd", "vpc")];
+    for (number, (format, qemu)) in (10..).zip(formats) {
+        let job = format!("j-{number}");
+        bench.change(|slice| slice["jobs"] = json!([template(&job, number, format)]));
+        let done = bench.done(&job);
+        assert_eq!(done["object"]["image"]["format"], format);
+        assert_eq!(done["object"]["parent"], Value::Null);
+        let file = bench.object(number, &format!("web.{format}"));
+        let file = file.to_str().unwrap();
+        qemu_img(&["compare", "-f", "raw", "-F", qemu, "disk", file], &bench.path("web"));
+        if format == "qcow2" {
+            let told = qemu_img(&["check", "-f", "qcow2", file], &bench.path("web"));
+            assert!(told.contains("No errors"), "{told}");
+        }
+    }
+    bench.change(|slice| slice["jobs"] = json!([template("j-20", 20, "vmdk")]));
+    let (code, reason) = bench.failed("j-20");
+    assert_eq!(code, "conversion", "{reason}");
+}
+
+fn template(job: &str, id: u64, format: &str) -> Value {
+    json!({ "id": job, "what": { "import": { "store": "local", "format": format,
+        "place": { "template": { "account": 2, "id": id, "name": "web" } },
+        "source": { "object": { "store": "local", "place": place("s-2") } } } } })
+}
+
+/// A parent that was changed underneath is found before anything is made of it.
+#[test]
+fn a_flipped_byte_in_a_parent_is_found() {
+    let mut bench = Bench::new("convert-flipped");
+    chain(&bench);
+    for (number, name, parent) in [(1, "s-1", None), (2, "s-2", Some("s-1"))] {
+        let job = format!("j-{number}");
+        bench.change(|slice| slice["jobs"] = json!([snapshot(&job, name, parent)]));
+        if number == 1 {
+            bench.start();
+        }
+        bench.done(&job);
+    }
+    let mut bytes = std::fs::read(object(&bench, "s-1")).unwrap();
+    let last = bytes.len() - 1000;
+    bytes[last] ^= 1;
+    std::fs::write(object(&bench, "s-1"), bytes).unwrap();
+    bench.change(|slice| slice["jobs"] = json!([template("j-3", 10, "raw")]));
+    assert_eq!(bench.failed("j-3").0, "checksum");
+    assert!(!bench.object(10, "web.raw").exists());
+}
+
+/// Killed while it reads and while it writes; what is made is the same.
+#[test]
+fn a_conversion_goes_on_where_it_was_killed() {
+    let mut bench = Bench::new("convert-killed");
+    chain(&bench);
+    bench.change(|slice| slice["jobs"] = json!([snapshot("j-1", "s-1", None)]));
+    bench.start();
+    bench.done("j-1");
+    let mut job = template("j-2", 10, "raw");
+    job["what"]["import"]["source"]["object"]["place"] = place("s-1");
+    bench.change(|slice| slice["jobs"] = json!([job]));
+    for _ in 0..4 {
+        let moves = |job: &Value| job["taken"].as_u64() > Some(0) || job["state"] == "done";
+        if bench.until("j-2", "progress", moves)["state"] == "done" {
+            break;
+        }
+        bench.kill();
+        assert!(!bench.object(10, "web.raw").exists(), "nothing is half-visible");
+        bench.start();
+    }
+    bench.done("j-2");
+    assert!(std::fs::read(bench.object(10, "web.raw")).unwrap() == noise(4 << 20));
+}

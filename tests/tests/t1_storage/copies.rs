@@ -1,0 +1,96 @@
+//! Copies from one store to another.
+
+use serde_json::{Value, json};
+
+use super::bench::{Bench, WEB, import, noise};
+
+fn place(id: u64) -> Value {
+    json!({ "template": { "account": 2, "id": id, "name": "web" } })
+}
+
+fn copy(job: &str, from: u64, to: u64) -> Value {
+    json!({ "id": job, "what": { "import": { "store": "other", "place": place(to),
+        "source": { "object": { "store": "local", "place": place(from) } } } } })
+}
+
+/// With an object of 8 MiB, half of it a hole, on the first of two stores.
+fn ready(name: &str) -> (Bench, Vec<u8>) {
+    let mut bench = Bench::new(name);
+    std::fs::create_dir(bench.path("other")).unwrap();
+    let path = bench.path("other");
+    let mut disk = noise(8 << 20);
+    disk[1 << 20..5 << 20].fill(0);
+    bench.serve("disk", &disk);
+    bench.change(|slice| {
+        slice["stores"].as_array_mut().unwrap().push(json!({ "id": "other", "full_percent": 100,
+            "kind": { "directory": { "path": path } } }));
+        slice["jobs"] = json!([import("j-1", 1, &format!("http://{WEB}/disk"))]);
+    });
+    bench.start();
+    bench.done("j-1");
+    (bench, disk)
+}
+
+fn copied(bench: &Bench, id: u64) -> std::path::PathBuf {
+    bench.path("other").join(format!("template/tmpl/2/{id}/web.raw"))
+}
+
+#[test]
+fn a_copy_is_compared_and_keeps_its_holes() {
+    let (mut bench, disk) = ready("copy");
+    bench.change(|slice| slice["jobs"] = json!([copy("j-2", 1, 2)]));
+    let done = bench.done("j-2");
+    assert!(std::fs::read(copied(&bench, 2)).unwrap() == disk);
+    assert_eq!(done["object"]["origin"]["from"], "local:template/tmpl/2/1/web");
+    let room =
+        std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(copied(&bench, 2)).unwrap());
+    assert!(room * 512 <= 5 << 20, "{} bytes on the disk", room * 512);
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_nothing_of_it_stays() {
+    let (mut bench, mut disk) = ready("copy-flipped");
+    disk[7_000_000] ^= 1;
+    std::fs::write(bench.object(1, "web.raw"), &disk).unwrap();
+    bench.change(|slice| slice["jobs"] = json!([copy("j-2", 1, 2)]));
+    assert_eq!(bench.failed("j-2").0, "checksum");
+    assert!(!copied(&bench, 2).exists());
+    assert!(!bench.path("other/.sluice/parts/s-1/j-2.source").exists());
+}
+
+#[test]
+fn what_is_not_there_is_not_copied() {
+    let (mut bench, _) = ready("copy-none");
+    bench.change(|slice| slice["jobs"] = json!([copy("j-2", 7, 2)]));
+    assert_eq!(bench.failed("j-2").0, "object-not-found");
+}
+
+/// Killed at every checkpoint that it makes.
+#[test]
+fn a_copy_goes_on_where_it_was_killed() {
+    let (mut bench, disk) = ready("copy-killed");
+    bench.change(|slice| slice["jobs"] = json!([copy("j-2", 1, 2)]));
+    let mut kills = 0;
+    for _ in 0..5 {
+        let moves = |job: &Value| job["taken"].as_u64() > Some(0) || job["state"] == "done";
+        if bench.until("j-2", "progress", moves)["state"] == "done" {
+            break;
+        }
+        bench.kill();
+        kills += 1;
+        assert!(!copied(&bench, 2).exists(), "nothing is half-visible");
+        bench.start();
+    }
+    bench.done("j-2");
+    assert!(std::fs::read(copied(&bench, 2)).unwrap() == disk, "after {kills} kills");
+}
+
+/// More than one job may have, whatever the service as a whole lets in.
+#[test]
+fn an_image_larger_than_its_job_allows_is_refused() {
+    let (mut bench, _) = ready("copy-most");
+    let mut job = copy("j-2", 1, 2);
+    job["what"]["import"]["most_bytes"] = (4 << 20).into();
+    bench.change(|slice| slice["jobs"] = json!([job]));
+    assert_eq!(bench.failed("j-2").0, "too-large");
+}

@@ -1,0 +1,85 @@
+//! What happens by the clock: confirmations, reverts, and nothing at all.
+
+use std::time::Duration;
+
+use sluice_api::report::{Answer, ConfirmAnswer, Phase};
+use sluice_sys::kernel::Fault;
+use sluice_tests::faults::{FileFault, World, changed, example};
+
+use crate::{before, expect, push, rested};
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_router_looks_at_nothing_that_grows_with_its_tables() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let operations = running.kernel.operations();
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert_eq!(running.kernel.operations(), operations);
+    // and a setting, which nobody announces, is put right all the same
+    running
+        .kernel
+        .inner()
+        .edit(|seen| seen.sysctls.values_mut().for_each(|it| *it = "7".to_owned()))
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    expect(&running.state(), &[&before.old], "repaired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_proves_something_only_over_a_new_connection_and_in_time() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let connected = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let generation = changed().generation;
+    let within = Some(Duration::from_secs(30));
+    assert!(matches!(push(&running, &changed(), within).await, Answer::Applied { .. }));
+    let old = running.handle.confirm_over(generation, connected).await;
+    assert!(
+        matches!(&old, ConfirmAnswer::Failed { reason } if reason.contains("older")),
+        "{old:?}"
+    );
+    // the last moment is in time, whatever else is due then
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let last = running.handle.confirm(generation).await;
+    assert_eq!(last, ConfirmAnswer::Committed { generation });
+    expect(&running.state(), &[&before.new], "committed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_configuration_that_is_not_confirmed_leaves_nothing() {
+    let before = before().await;
+    let dir = tempfile::tempdir().unwrap();
+    let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
+    let answer = push(&running, &example(), Some(Duration::from_secs(30))).await;
+    assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(rested(&running).await, Phase::Unconfigured);
+    expect(&running.state(), &[&before.empty], "reverted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_confirmed_in_time_reverts_and_may_be_sent_again() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let within = Some(Duration::from_secs(30));
+    assert!(matches!(
+        push(&running, &changed(), within).await,
+        Answer::Applied { confirm_within: Some(30), .. }
+    ));
+    expect(&running.state(), &[&before.new], "pending");
+    assert_eq!(running.handle.status().phase, Phase::AwaitingConfirm);
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(running.handle.status().phase, Phase::AwaitingConfirm);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    rested(&running).await;
+    expect(&running.state(), &[&before.old], "reverted");
+    let generation = changed().generation;
+    let late = running.handle.confirm(generation).await;
+    assert_eq!(late, ConfirmAnswer::NotPending { current: Some(example().generation) });
+    assert!(matches!(push(&running, &changed(), within).await, Answer::Applied { .. }));
+    assert_eq!(running.handle.confirm(generation).await, ConfirmAnswer::Committed { generation });
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    expect(&running.state(), &[&before.new], "confirmed");
+}
