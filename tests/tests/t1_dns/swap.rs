@@ -24,6 +24,8 @@ fn numbered(number: u8) -> Value {
     );
     let mut slice = slice();
     slice["networks"][0] = network("guest0", 1, &json!(hosts));
+    // the load is all of one client, which asks as fast as it is answered
+    slice["settings"] = json!({ "client_rate": 1_000_000 });
     slice
 }
 
