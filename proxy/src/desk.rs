@@ -27,7 +27,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
 }
 
 async fn serve(args: &ServeArgs) -> Result<()> {
-    let mut console = Console::new().map_err(anyhow::Error::msg)?;
+    let mut console = Console::new(None).map_err(anyhow::Error::msg)?;
     let on = |kind| signal(kind).context("cannot listen for signals");
     let (mut reload, mut tell) = (on(SignalKind::hangup())?, on(SignalKind::user_defined1())?);
     let (mut terminate, mut interrupt) =

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use sluice_agent::service::Service;
+use sluice_agent::service::{Service, state_folder};
 use sluice_api::types::Generation;
 use tracing::info;
 
+use crate::appliance::CONSOLE;
 use crate::http::{Door, Kind, Open, Shared, certificates};
 use crate::report::Report;
 use crate::slice::ConsoleSlice;
@@ -25,11 +27,12 @@ pub struct Console {
 }
 
 impl Console {
-    /// A service that serves nobody until its first slice.
+    /// A service that serves nobody until its first slice. By whom grants are used is written down in `folder`, for the
+    /// process after this one; without a folder it is not.
     ///
     /// Errors: the system has no random numbers.
-    pub fn new() -> Result<Self, String> {
-        let shared = Shared::new()?;
+    pub fn new(folder: Option<&Path>) -> Result<Self, String> {
+        let shared = Shared::new(folder)?;
         let door = Door::new(Arc::clone(&shared));
         Ok(Self { shared, door, open: BTreeMap::new() })
     }
@@ -78,6 +81,9 @@ impl Service for Console {
 
 /// Serves until the agent closes the control channel on standard input.
 pub fn run() -> io::Result<()> {
-    let console = Console::new().map_err(io::Error::other)?;
+    let folder = state_folder(CONSOLE);
+    // on a desk's agent there is none
+    let folder = folder.is_dir().then_some(folder.as_path());
+    let console = Console::new(folder).map_err(io::Error::other)?;
     sluice_agent::service::run(move || console)
 }

@@ -46,7 +46,8 @@ impl Appliance for Proxy {
 
     fn service(&self, _: ServiceName) -> ServiceSpec {
         let limits = Limits { open_files: OPEN_FILES, ..Limits::default() };
-        ServiceSpec { limits, ..ServiceSpec::own(USER) }
+        // a folder of its own, where by whom grants are used is written down
+        ServiceSpec { limits, state: true, ..ServiceSpec::own(USER) }
             .with_capabilities([Capability::NetBindService])
     }
 

@@ -17,6 +17,16 @@ impl BrowserId {
     pub fn new() -> Self {
         Self(rand::random())
     }
+
+    /// From its bytes; none when they are not 16.
+    pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl Default for BrowserId {

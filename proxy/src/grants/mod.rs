@@ -2,10 +2,11 @@
 //!
 //! Guarantees: nothing is opened without a grant that is in force at that moment; a session learns of every change of its
 //! grant at once; a grant pinned to its first browser is used by no other; bounds on sessions hold whatever comes at the
-//! same time; of several proxies one takes the first browser, the others know it by its cookie. Known for as long as the
-//! service runs: which grants were taken away, and by whom a grant is used.
+//! same time; of several proxies one takes the first browser, the others know it by its cookie. Which grants were taken away,
+//! and by whom a grant is used, is known until the grant's end, also by the process after this one.
 
 mod browser;
+mod memory;
 mod refusal;
 mod sessions;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,10 +28,8 @@ pub use browser::{BrowserId, Browsers};
 pub use refusal::Refusal;
 pub use sessions::{Closed, Seat, SessionId, Stats};
 
+use memory::Memory;
 use sessions::Sessions;
-
-/// Most grants that were taken away and are remembered, so that their holders are told what happened.
-const MAX_GONE: usize = 10_000;
 
 /// A grant in force, or none any more.
 pub type GrantWatch = watch::Receiver<Option<Arc<Grant>>>;
@@ -45,16 +45,13 @@ pub struct Registry {
 struct State {
     grants: HashMap<ObjectId, Entry>,
     tokens: HashMap<TokenHash, ObjectId>,
-    /// Taken away before their end, by that end.
-    gone: HashMap<TokenHash, u64>,
+    memory: Memory,
     settings: Settings,
 }
 
 struct Entry {
     grant: Arc<Grant>,
     changes: watch::Sender<Option<Arc<Grant>>>,
-    /// The browser that it is pinned to.
-    first: Option<BrowserId>,
 }
 
 /// Who asks, and when.
@@ -74,6 +71,13 @@ pub fn unix_now() -> u64 {
 }
 
 impl Registry {
+    /// Without grants yet; what outlives this process is in `folder`, if there is one.
+    pub fn new(folder: Option<&Path>) -> Self {
+        let this = Self::default();
+        this.state().memory = Memory::open(folder, unix_now());
+        this
+    }
+
     /// Brings the grants of `slice` into force. Sessions of grants that stay as they are notice nothing.
     pub fn apply(&self, slice: &ConsoleSlice) {
         let mut state = self.state();
@@ -84,13 +88,14 @@ impl Registry {
             // another token is another grant, whatever its name: whoever came by the old link must go
             let same = former.get(&grant.id).is_some_and(|it| it.grant.token == grant.token);
             let known = if same { former.remove(&grant.id) } else { None };
+            state.memory.lasts(grant.token, grant.expires, now);
             let entry = known.map_or_else(|| Entry::new(grant), |it| it.changed(grant));
             state.tokens.insert(grant.token, grant.id.clone());
             state.grants.insert(grant.id.clone(), entry);
         }
         for entry in former.into_values() {
             entry.changes.send_replace(None);
-            state.remember(&entry.grant, now);
+            state.memory.took_away(entry.grant.token, entry.grant.expires, now);
         }
         state.settings = slice.settings.clone();
     }
@@ -99,7 +104,7 @@ impl Registry {
     pub fn named_by(&self, token: &str) -> Result<ObjectId, Refusal> {
         let hash = TokenHash::of(token);
         let state = self.state();
-        let gone = state.gone.contains_key(&hash);
+        let gone = state.memory.is_gone(&hash);
         let refusal = if gone { Refusal::Revoked } else { Refusal::Unknown };
         state.tokens.get(&hash).cloned().ok_or(refusal)
     }
@@ -113,9 +118,7 @@ impl Registry {
         new: Option<BrowserId>,
     ) -> Result<(Arc<Grant>, BrowserId), Refusal> {
         let browser = asker.browser.or(new).ok_or(Refusal::NoCookie)?;
-        let mut state = self.state();
-        let entry = state.grants.get_mut(id).ok_or(Refusal::Revoked)?;
-        entry.admit(asker, browser).map(|grant| (grant, browser))
+        self.state().admit(id, asker, browser).map(|grant| (grant, browser))
     }
 
     /// Begins a session for a browser that was admitted.
@@ -126,9 +129,8 @@ impl Registry {
         if settings.draining {
             return Err(Refusal::Draining);
         }
-        let entry = state.grants.get_mut(id).ok_or(Refusal::Revoked)?;
-        let grant = entry.admit(asker, browser)?;
-        let changes = entry.changes.subscribe();
+        let grant = state.admit(id, asker, browser)?;
+        let changes = state.grants.get(id).ok_or(Refusal::Revoked)?.changes.subscribe();
         Sessions::sit(&self.sessions, grant, changes, asker.from, settings)
     }
 
@@ -178,10 +180,40 @@ impl Registry {
 }
 
 impl State {
-    fn remember(&mut self, grant: &Grant, now: u64) {
-        self.gone.retain(|_, expires| *expires > now);
-        if self.gone.len() < MAX_GONE && grant.expires > now {
-            self.gone.insert(grant.token, grant.expires);
+    fn admit(
+        &mut self,
+        id: &ObjectId,
+        asker: Asker,
+        browser: BrowserId,
+    ) -> Result<Arc<Grant>, Refusal> {
+        let grant = Arc::clone(&self.grants.get(id).ok_or(Refusal::Revoked)?.grant);
+        if grant.expires <= asker.now {
+            return Err(Refusal::Expired);
+        }
+        if !covers(&grant.source, asker.from) {
+            return Err(Refusal::Address);
+        }
+        if grant.source == Source::FirstBrowser {
+            self.pinned(&grant, asker, browser)?;
+        }
+        Ok(grant)
+    }
+
+    /// Whether `browser` is the one that the grant is pinned to, which it becomes when it is the first.
+    fn pinned(&mut self, grant: &Grant, asker: Asker, browser: BrowserId) -> Result<(), Refusal> {
+        // which browser is the first is known at one proxy alone
+        match (&asker.browser, grant.taken, &grant.home) {
+            (None, true, _) => return Err(Refusal::OtherBrowser),
+            (None, false, Some(_)) => return Err(Refusal::Elsewhere),
+            _ => {}
+        }
+        match self.memory.first(&grant.token) {
+            Some(first) if first == browser => Ok(()),
+            Some(_) => Err(Refusal::OtherBrowser),
+            None => {
+                self.memory.pin(grant.token, browser, grant.expires, asker.now);
+                Ok(())
+            }
         }
     }
 }
@@ -189,7 +221,7 @@ impl State {
 impl Entry {
     fn new(grant: &Grant) -> Self {
         let grant = Arc::new(grant.clone());
-        Self { changes: watch::Sender::new(Some(Arc::clone(&grant))), grant, first: None }
+        Self { changes: watch::Sender::new(Some(Arc::clone(&grant))), grant }
     }
 
     fn changed(mut self, grant: &Grant) -> Self {
@@ -198,28 +230,6 @@ impl Entry {
             self.changes.send_replace(Some(Arc::clone(&self.grant)));
         }
         self
-    }
-
-    fn admit(&mut self, asker: Asker, browser: BrowserId) -> Result<Arc<Grant>, Refusal> {
-        if self.grant.expires <= asker.now {
-            return Err(Refusal::Expired);
-        }
-        if !covers(&self.grant.source, asker.from) {
-            return Err(Refusal::Address);
-        }
-        if self.grant.source == Source::FirstBrowser {
-            // which browser is the first is known at one proxy alone
-            match (&asker.browser, self.grant.taken, &self.grant.home) {
-                (None, true, _) => return Err(Refusal::OtherBrowser),
-                (None, false, Some(_)) => return Err(Refusal::Elsewhere),
-                _ => {}
-            }
-            let first = *self.first.get_or_insert(browser);
-            if first != browser {
-                return Err(Refusal::OtherBrowser);
-            }
-        }
-        Ok(Arc::clone(&self.grant))
     }
 }
 

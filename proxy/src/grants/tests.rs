@@ -144,3 +144,23 @@ fn places_are_bounded_and_free_again() {
     assert_eq!(sit(&registry, "g-1").err(), Some(Refusal::Draining));
     assert_eq!(registry.running().len(), 1, "who is there stays");
 }
+
+#[test]
+fn the_process_after_this_one_knows_the_first_browser_and_what_was_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let pinned = slice(&[with("g-1", "source", json!("first-browser")), grant("g-2")]);
+    let (first, second) = (BrowserId::new(), BrowserId::new());
+    let admit = |registry: &Registry, known, new| {
+        registry.admit(&id("g-1"), asker(known), new).map(|(_, it)| it)
+    };
+    let registry = Registry::new(Some(folder.path()));
+    registry.apply(&pinned);
+    assert_eq!(admit(&registry, None, Some(first)), Ok(first));
+    registry.apply(&slice(&[with("g-1", "source", json!("first-browser"))]));
+
+    let next = Registry::new(Some(folder.path()));
+    next.apply(&slice(&[with("g-1", "source", json!("first-browser"))]));
+    assert_eq!(admit(&next, None, Some(second)), Err(Refusal::OtherBrowser));
+    assert_eq!(admit(&next, Some(first), None), Ok(first));
+    assert_eq!(next.named_by("g-2"), Err(Refusal::Revoked));
+}

@@ -15,6 +15,7 @@ mod session;
 mod tls;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -48,10 +49,10 @@ pub(crate) struct Peer {
 }
 
 impl Shared {
-    /// Before any slice: answers nobody.
-    pub(crate) fn new() -> Result<Arc<Self>, String> {
+    /// Before any slice: answers nobody. What outlives the process is in `folder`.
+    pub(crate) fn new(folder: Option<&Path>) -> Result<Arc<Self>, String> {
         Ok(Arc::new(Self {
-            registry: Registry::default(),
+            registry: Registry::new(folder),
             names: ArcSwap::from_pointee(Names::default()),
             browsers: ArcSwap::from_pointee(Browsers::new(None)?),
             guesses: Guesses::default(),

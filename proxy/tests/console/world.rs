@@ -51,7 +51,7 @@ impl World {
         drop(free);
         let slice =
             json!({ "listen": [address], "hosts": ["localhost", "127.0.0.1"], "grants": grants });
-        let mut world = Self { console: Console::new().unwrap(), slice, address };
+        let mut world = Self { console: Console::new(None).unwrap(), slice, address };
         world.apply().unwrap();
         world
     }

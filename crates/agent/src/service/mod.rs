@@ -7,6 +7,7 @@
 //! it is one connection, as on a desk, the process ends with that.
 
 mod held;
+mod journal;
 pub mod protocol;
 mod spec;
 
@@ -25,6 +26,7 @@ use tokio::net::{UnixListener, UnixStream};
 use held::Held;
 use protocol::{Configure, FromService, MAX_LINE};
 
+pub use journal::Journal;
 pub use spec::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
 
 /// Bytes taken from the agent at once; slices of thousands of guests are a megabyte.
