@@ -35,6 +35,7 @@ mod tcp;
 mod terms;
 mod udp;
 mod upstream;
+mod wildcard;
 mod wire;
 mod zone;
 

@@ -29,6 +29,7 @@ use super::reply::Transport;
 use super::slice::Settings;
 use super::stored::{Asked, Stored, Vetted};
 use super::upstream::Upstreams;
+use super::wildcard;
 use super::wire::ede;
 
 /// Answers about keys and delegations that are remembered.
@@ -90,6 +91,7 @@ impl Prover {
         let judged = match handle.send(request).next().await {
             Some(Ok(response)) => judge(&response),
             Some(Err(NetError::Dns(DnsError::Nsec { response, proof, .. }))) => {
+                let proof = if wildcard::proved(&response) { Proof::Secure } else { proof };
                 Verdict::of([proof]).map(|verdict| (verdict, *response))
             }
             Some(Err(NetError::Message(text))) if text == UNREACHABLE => return unreachable(),

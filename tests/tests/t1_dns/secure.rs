@@ -151,8 +151,10 @@ fn what_is_signed_is_proved_and_what_does_not_hold_is_not_given() {
     ask("+dnssec www.example.test").expect("RRSIG").expect(" ad;");
     let alias = ask("alias.example.test");
     assert_eq!(alias.expect(" ad;").section("ANSWER").len(), 2);
-    // the validator takes no wildcard's word: nothing is given, which errs on the safe side
-    ask("+dnssec x.wild.example.test").expect("EDE: 6");
+    // names made of a wildcard, with the proof that nothing is closer
+    ask("+dnssec x.wild.example.test").expect("192.0.2.82").expect(" ad;").expect("NSEC");
+    assert_eq!(ask("y.x.wild.example.test").expect(" ad;").section("ANSWER").len(), 1);
+    ask("x.wild.example.test AAAA").expect("status: NOERROR").expect("IN\tSOA");
     ask("missing.example.test").expect("status: NXDOMAIN").expect(" ad;");
     ask("www.example.test AAAA").expect("status: NOERROR").expect("IN\tSOA");
     ask("bad.example.test").expect("status: SERVFAIL").expect("EDE: 6");
