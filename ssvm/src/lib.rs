@@ -7,6 +7,7 @@ pub mod desk;
 pub mod disk;
 pub mod fetch;
 pub mod image;
+mod identity;
 pub mod jobs;
 pub mod pass;
 pub mod serve;

@@ -55,8 +55,7 @@ impl Engine {
     pub fn new(slice: &StorageSlice, disk: Arc<dyn Disk>) -> Result<Self, String> {
         let journal =
             Journal::open(&slice.journal).map_err(|error| super::failure::chain(&error))?;
-        let fetcher = Fetcher::new(slice)?;
-        let settings = Settings { limits: slice.limits.clone(), fetcher };
+        let settings = Settings::of(slice)?;
         let shared = Arc::new(Shared::new(Arc::new(journal), disk, settings));
         Ok(Self { shared, jobs: Mutex::default(), prober: Mutex::default() })
     }
@@ -68,10 +67,10 @@ impl Engine {
 
     /// Brings `slice` into force: its jobs run, others end. An error leaves what was.
     pub async fn apply(&self, slice: &StorageSlice) -> Result<(), String> {
-        let fetcher = Fetcher::new(slice)?;
+        let settings = Settings::of(slice)?;
         let client = store_client(slice)?;
         let records = self.records().map_err(|error| super::failure::chain(&error))?;
-        self.shared.set(Settings { limits: slice.limits.clone(), fetcher });
+        self.shared.set(settings);
         self.shared.stores.set(slice, &client);
         // an old task must be gone before another works on its parts
         let mut old = BTreeMap::new();

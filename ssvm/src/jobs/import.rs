@@ -174,6 +174,7 @@ impl Worker {
                 Source::Upload => "upload".to_owned(),
                 Source::Object { store, place } => format!("{store}:{place}"),
                 Source::InPlace => "in place".to_owned(),
+                Source::Peer(peer) => format!("{} of {}", peer.gift, peer.address),
             },
         }
     }
