@@ -18,7 +18,7 @@ use super::upload::Upload;
 use crate::fetch::Validator;
 use crate::image::Format;
 use crate::pass::Passed;
-use crate::slice::{Job, Source, What};
+use crate::slice::{ImageLayout, Job, Source, What};
 use crate::store::{Manifest, Origin, Store, StoreError};
 
 /// Why a job ends before it is done.
@@ -179,11 +179,11 @@ impl Worker {
         }
     }
 
-    /// The format that the job asks for, and whether it is to have a parent.
-    pub(super) fn asked(&self) -> (Option<Format>, bool) {
+    /// The format that the job asks for, how it is to be laid out, and whether it is to have a parent.
+    pub(super) fn asked(&self) -> (Option<Format>, Option<ImageLayout>, bool) {
         match &self.job.what {
-            What::Import { format, parent, .. } => (*format, parent.is_some()),
-            What::Delete { .. } => (None, false),
+            What::Import { format, layout, parent, .. } => (*format, *layout, parent.is_some()),
+            What::Delete { .. } => (None, None, false),
         }
     }
 
