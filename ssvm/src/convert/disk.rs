@@ -25,8 +25,10 @@ pub(super) struct GuestDisk {
 }
 
 enum Access {
-    /// qcow2 with its parents, and plain sectors.
+    /// qcow2 with its parents.
     Imago(Box<FormatAccess<ImageFile>>),
+    /// Plain sectors.
+    Plain(Box<FormatAccess<ImageFile>>),
     /// What stands in pieces.
     Blocks(Box<Blocks>),
 }
@@ -60,10 +62,17 @@ impl GuestDisk {
         self.size
     }
 
+    /// Whether nothing in it says what is empty.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.access, Access::Plain(_))
+    }
+
     /// Reads at `at`, inside the disk.
     pub(super) fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
         match &self.access {
-            Access::Imago(access) => Handle::current().block_on(access.read(into, at)),
+            Access::Imago(access) | Access::Plain(access) => {
+                Handle::current().block_on(access.read(into, at))
+            }
             Access::Blocks(blocks) => blocks.read(at, into),
         }
     }
@@ -85,7 +94,7 @@ impl GuestDisk {
     pub(super) fn extent(&self, at: u64) -> io::Result<(bool, u64)> {
         let left = self.size - at;
         let access = match &self.access {
-            Access::Imago(access) => access,
+            Access::Imago(access) | Access::Plain(access) => access,
             Access::Blocks(blocks) => return blocks.extent(at),
         };
         let (mapping, length) = Handle::current().block_on(access.get_mapping(at, left))?;
@@ -114,7 +123,7 @@ async fn open(layer: &Layer, below: Option<GuestDisk>) -> io::Result<GuestDisk> 
     match layer.format {
         Format::Qcow2 => {
             let below = match below.map(|below| below.access) {
-                Some(Access::Imago(access)) => Some(*access),
+                Some(Access::Imago(access) | Access::Plain(access)) => Some(*access),
                 Some(Access::Blocks(_)) => return Err(unknown(layer.format)),
                 None => None,
             };
@@ -126,7 +135,7 @@ async fn open(layer: &Layer, below: Option<GuestDisk>) -> io::Result<GuestDisk> 
             let access = FormatAccess::new(Raw::builder(file).open(gate).await?);
             let footer = if layer.format == Format::Vhd { FOOTER } else { 0 };
             let size = length.saturating_sub(footer);
-            Ok(GuestDisk { size, access: Access::Imago(Box::new(access)) })
+            Ok(GuestDisk { size, access: Access::Plain(Box::new(access)) })
         }
         other => Err(unknown(other)),
     }

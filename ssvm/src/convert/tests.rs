@@ -75,14 +75,6 @@ async fn formats_in_pieces_keep_the_disk_and_leave_out_what_is_empty() {
         }
     }
     std::fs::write(path.join("0.raw"), &disk).unwrap();
-    // a qcow2 image has holes wherever the file system is
-    let file = std::fs::File::create(path.join("sparse.raw")).unwrap();
-    for (at, block) in disk.chunks(4096).enumerate() {
-        if block.iter().any(|byte| *byte != 0) {
-            std::os::unix::fs::FileExt::write_all_at(&file, block, at as u64 * 4096).unwrap();
-        }
-    }
-    file.set_len(disk.len() as u64).unwrap();
     let made = [
         (Format::Vhd, Some(ImageLayout::Dynamic), "dynamic"),
         (Format::Vhdx, None, "dynamic"),
@@ -91,7 +83,7 @@ async fn formats_in_pieces_keep_the_disk_and_leave_out_what_is_empty() {
         (Format::Vmdk, Some(ImageLayout::StreamOptimized), "streamOptimized"),
     ];
     for (format, layout, variant) in made {
-        let raw = || vec![layer(path, "sparse.raw", Format::Raw)];
+        let raw = || vec![layer(path, "0.raw", Format::Raw)];
         let image = laid_out(raw(), format, layout).await;
         assert!(image.len() < 16 << 20, "{format} {layout:?}: {} bytes", image.len());
         assert!(image == laid_out(raw(), format, layout).await, "the same every time");

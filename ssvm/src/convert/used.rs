@@ -32,7 +32,9 @@ impl Used {
             let (hole, length) = disk.extent(at)?;
             if !hole {
                 for cluster in at / unit..(at + length).div_ceil(unit) {
-                    set(&mut bits, cluster);
+                    if !disk.is_plain() || holds_any(disk, cluster * unit, unit)? {
+                        set(&mut bits, cluster);
+                    }
                 }
             }
             at += length;
@@ -86,6 +88,23 @@ impl Used {
     pub(super) fn table_rank(&self, table: u64) -> Option<u64> {
         self.tables.binary_search(&table).ok().map(as_u64)
     }
+}
+
+/// Whether anything but zeros stands in a piece: plain sectors do not say it by themselves, and where their file has holes may
+/// change from one attempt to the next.
+fn holds_any(disk: &GuestDisk, at: u64, unit: u64) -> io::Result<bool> {
+    let mut block = [0; 65_536];
+    let (mut at, end) = (at, (at + unit).min(disk.bytes()));
+    while at < end {
+        let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(block.len());
+        let some = block.get_mut(..length).unwrap_or_default();
+        disk.read(at, some)?;
+        if some.iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        at += as_u64(length);
+    }
+    Ok(false)
 }
 
 fn set(bits: &mut [u64], cluster: u64) {

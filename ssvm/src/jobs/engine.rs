@@ -233,9 +233,7 @@ async fn probe(shared: &Shared, entry: &Entry) {
         return;
     }
     let Ok(records) = shared.journal.load() else { return };
-    let kept = move |name: &str| {
-        records.iter().any(|r| name == r.source_part() || name == r.unpacked_part())
-    };
+    let kept = move |name: &str| records.iter().any(|record| record.has(name));
     // a read-only store has none and says so
     let _ = entry.ask(move |store| store.remove_parts(&kept)).await;
 }

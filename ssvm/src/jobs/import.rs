@@ -342,8 +342,8 @@ impl Worker {
 
     async fn remove_parts(&self) {
         let Ok(entry) = self.shared.stores.get(self.job.store()) else { return };
-        let ours = [self.record.source_part(), self.record.unpacked_part()];
-        let others = move |name: &str| !ours.iter().any(|part| part == name);
+        let record = self.record.clone();
+        let others = move |name: &str| !record.has(name);
         let _ = entry.ask(move |store| store.remove_parts(&others)).await;
     }
 

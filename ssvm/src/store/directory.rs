@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sluice_api::types::ObjectId;
 use uuid::Uuid;
 
+use super::bucket::note::SUFFIX;
 use super::error::StoreError;
 use super::manifest::{self, Manifest, is_record};
 use super::mark::{self, Known, Mark, Verdict};
@@ -179,6 +180,12 @@ impl DirectoryStore {
         Ok(self.parts(&self.writable()?).join(name))
     }
 
+    /// Names of all parts of ours.
+    pub(super) fn names_of_parts(&self) -> Result<Vec<String>, StoreError> {
+        let folder = self.parts(&self.writable()?);
+        self.disk.list(&folder).map_err(self.failed("listing its workspace"))
+    }
+
     /// A snapshot that is the difference to the one at `place`.
     fn child(&self, place: &Place) -> Result<Option<Place>, StoreError> {
         let Place::Snapshot { .. } = place else { return Ok(None) };
@@ -259,7 +266,9 @@ impl Store for DirectoryStore {
     fn remove_parts(&self, keep: &dyn Fn(&str) -> bool) -> Result<(), StoreError> {
         let folder = self.parts(&self.writable()?);
         let names = self.disk.list(&folder).map_err(self.failed("listing its workspace"))?;
-        for name in names.iter().filter(|name| !keep(name)) {
+        // what is on its way to an object store is that one's to give up
+        let ours = |name: &&String| !keep(name) && !name.ends_with(SUFFIX);
+        for name in names.iter().filter(ours) {
             self.disk.remove(&folder.join(name)).map_err(self.failed("removing a part"))?;
         }
         Ok(())
