@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::read::ZlibDecoder;
 
-use super::as_u64;
+use super::{MadeUp, as_u64};
 use crate::disk::File;
+use crate::image::Format;
 use crate::image::vhdx::{BLOCK_TABLE, DISK_SIZE, FILE_PARAMETERS, Guid, LOGICAL_SECTOR, METADATA};
 
 const SECTOR: u64 = 512;
@@ -16,6 +17,8 @@ const MIB: u64 = 1 << 20;
 /// Largest piece of a VHD or VHDX (MS-VHDX 2.6.2.1), and of a VMDK, which is unpacked in memory.
 const MOST_PIECE: u64 = 256 * MIB;
 const MOST_GRAIN: u64 = 16 * MIB;
+/// Smallest piece of a VMDK: eight sectors, by its specification.
+const LEAST_GRAIN: u64 = 8 * SECTOR;
 
 /// A disk in pieces of one size.
 pub(super) struct Blocks {
@@ -27,6 +30,8 @@ pub(super) struct Blocks {
     table: Table,
     /// The piece that was unpacked last.
     last: Mutex<Option<(u64, Arc<Vec<u8>>)>>,
+    /// The table of a VMDK that was looked at last, by its sector.
+    looked: Mutex<Option<(u64, Arc<Vec<u8>>)>>,
 }
 
 /// How a piece is found; offsets in bytes.
@@ -77,15 +82,26 @@ fn u64_le(file: &dyn File, at: u64) -> io::Result<u64> {
     Ok(u64::from_le_bytes(bytes(file, at)?))
 }
 
-/// `number * each + base`, which no table of a sound image takes beyond 64 bits.
+/// `number * each + base`, which no table of a sound image takes beyond what a file can have.
 fn offset(base: u64, number: u64, each: u64) -> io::Result<u64> {
     let offset = number.checked_mul(each).and_then(|offset| offset.checked_add(base));
-    offset.ok_or_else(|| malformed("a table of the image leads beyond 64 bits"))
+    let offset = offset.filter(|offset| i64::try_from(*offset).is_ok());
+    offset.ok_or_else(|| malformed("a table of the image leads beyond 63 bits"))
 }
 
 impl Blocks {
+    /// The disk of an image; none: it does not stand in pieces.
+    pub(super) fn of(file: Arc<dyn File>, format: Format) -> io::Result<Option<Self>> {
+        match format {
+            Format::Vhd => Self::vhd(file),
+            Format::Vhdx => Self::vhdx(file).map(Some),
+            Format::Vmdk => Self::vmdk(file).map(Some),
+            Format::Qcow2 | Format::Raw | Format::Ova | Format::Iso => Ok(None),
+        }
+    }
+
     /// A VHD; none when it is a fixed one.
-    pub(super) fn vhd(file: Arc<dyn File>) -> io::Result<Option<Self>> {
+    fn vhd(file: Arc<dyn File>) -> io::Result<Option<Self>> {
         if bytes::<8>(&*file, 0)? != *b"conectix" {
             return Ok(None);
         }
@@ -97,7 +113,7 @@ impl Blocks {
     }
 
     /// A VHDX.
-    pub(super) fn vhdx(file: Arc<dyn File>) -> io::Result<Self> {
+    fn vhdx(file: Arc<dyn File>) -> io::Result<Self> {
         let regions = 192 * 1024;
         let (mut table, mut metadata) = (None, None);
         for number in 0..u32_le(&*file, regions + 8)?.min(2047) {
@@ -123,7 +139,7 @@ impl Blocks {
     }
 
     /// A VMDK in one file.
-    pub(super) fn vmdk(file: Arc<dyn File>) -> io::Result<Self> {
+    fn vmdk(file: Arc<dyn File>) -> io::Result<Self> {
         let flags = u32_le(&*file, 8)?;
         let mut directory = u64_le(&*file, 56)?;
         if directory == u64::MAX {
@@ -141,7 +157,7 @@ impl Blocks {
         let (packed, zeroed) = (flags & (1 << 16) != 0, flags & 4 != 0);
         let directory = offset(0, directory, SECTOR)?;
         let table = Table::Vmdk { directory, entries, packed, zeroed };
-        Self::new(file, size, unit, (SECTOR, MOST_GRAIN), table)
+        Self::new(file, size, unit, (LEAST_GRAIN, MOST_GRAIN), table)
     }
 
     fn new(
@@ -154,7 +170,8 @@ impl Blocks {
         if !unit.is_power_of_two() || !(least..=most).contains(&unit) {
             return Err(malformed("the image's blocks have a strange size"));
         }
-        Ok(Self { file, size, unit, table, last: Mutex::default() })
+        let (last, looked) = (Mutex::default(), Mutex::default());
+        Ok(Self { file, size, unit, table, last, looked })
     }
 
     /// Where the piece `number` is.
@@ -178,7 +195,7 @@ impl Blocks {
                 if table == 0 {
                     return Ok(Piece::Hole);
                 }
-                let sector = u32_le(file, offset(table * SECTOR, number % entries, 4)?)?;
+                let sector = self.entry(table, number % entries, entries)?;
                 Ok(match sector {
                     0 => Piece::Hole,
                     1 if zeroed => Piece::Hole,
@@ -187,6 +204,26 @@ impl Blocks {
                 })
             }
         }
+    }
+
+    /// An entry of the table of a VMDK at a sector.
+    fn entry(&self, sector: u64, index: u64, entries: u64) -> io::Result<u64> {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = looked.as_ref().filter(|(at, _)| *at == sector).map(|(_, table)| table);
+        let table = if let Some(table) = known {
+            Arc::clone(table)
+        } else {
+            let mut table = vec![0; usize::try_from(entries * 4).unwrap_or_default()];
+            if self.file.read_at(sector * SECTOR, &mut table)? < table.len() {
+                return Err(malformed("a grain table lies beyond the end of the VMDK"));
+            }
+            let table = Arc::new(table);
+            *looked = Some((sector, Arc::clone(&table)));
+            table
+        };
+        let (words, _) = table.as_chunks::<4>();
+        let word = usize::try_from(index).ok().and_then(|index| words.get(index));
+        Ok(word.map_or(0, |word| u64::from(u32::from_le_bytes(*word))))
     }
 
     /// Reads at `at`, inside the disk.
@@ -245,6 +282,17 @@ impl Blocks {
     pub(super) fn extent(&self, at: u64) -> io::Result<(bool, u64)> {
         let hole = matches!(self.piece(at / self.unit)?, Piece::Hole);
         Ok((hole, (self.unit - at % self.unit).min(self.size - at)))
+    }
+}
+
+impl MadeUp for Blocks {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn some_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.read(at, into)?;
+        Ok(into.len())
     }
 }
 

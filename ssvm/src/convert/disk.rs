@@ -106,12 +106,9 @@ impl GuestDisk {
 
 /// A disk that stands in pieces; none: it does not.
 fn blocks(layer: &Layer) -> io::Result<Option<Blocks>> {
-    let file = || RealDisk.open(&layer.path);
     match layer.format {
-        Format::Vhd => Blocks::vhd(file()?),
-        Format::Vhdx => Blocks::vhdx(file()?).map(Some),
-        Format::Vmdk => Blocks::vmdk(file()?).map(Some),
-        _ => Ok(None),
+        Format::Qcow2 | Format::Raw => Ok(None),
+        format => Blocks::of(RealDisk.open(&layer.path)?, format),
     }
 }
 

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::disk::File;
 use crate::image::Format;
 use crate::slice::ImageLayout;
+use blocks::Blocks;
 use disk::GuestDisk;
 
 /// Most images of a chain.
@@ -81,6 +82,14 @@ pub fn view(
         Format::Qcow2 => Arc::new(qcow2::Qcow2File::new(disk)?),
         other => return Err(unknown(other)),
     })
+}
+
+/// The disk of an image that keeps it in pieces, read alone; none: the format, or this image, keeps it otherwise.
+///
+/// Errors: its tables cannot be read.
+pub fn in_pieces(file: Arc<dyn File>, format: Format) -> io::Result<Option<Arc<dyn File>>> {
+    let blocks = Blocks::of(file, format)?;
+    Ok(blocks.map(|blocks| Arc::new(blocks) as Arc<dyn File>))
 }
 
 fn unknown(format: Format) -> io::Error {

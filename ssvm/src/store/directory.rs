@@ -22,6 +22,12 @@ use crate::slice::{Place, StoreKind, StoreSlice};
 pub(super) const OURS: &str = ".sluice";
 const PARTS: &str = "parts";
 
+/// The file beside a mount point that says why it could not be mounted.
+pub(crate) fn mount_failure(point: &Path) -> Option<PathBuf> {
+    let name = point.file_name()?.to_str()?;
+    Some(point.with_file_name(format!(".{name}.failure")))
+}
+
 /// One directory.
 pub struct DirectoryStore {
     slice: StoreSlice,
@@ -77,17 +83,26 @@ impl DirectoryStore {
         let state = match self.disk.state(&self.root) {
             Ok(state) => state,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(self.gone("its directory does not exist"));
+                return Err(self.gone(self.unmounted("its directory does not exist")));
             }
             Err(error) => return Err(self.failed("looking at its file system")(error)),
         };
         match self.filesystem {
             Some(wanted) if u64::from(wanted) != state.kind => {
                 let (kind, path) = (state.kind, self.root.display());
-                Err(self
-                    .gone(format!("{path} is a file system of type {kind:#x}, not {wanted:#x}")))
+                let found = format!("{path} is a file system of type {kind:#x}, not {wanted:#x}");
+                Err(self.gone(self.unmounted(&found)))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What was found in place of a file server, with what whoever mounts it said last.
+    fn unmounted(&self, found: &str) -> String {
+        let said = mount_failure(&self.root).and_then(|path| self.disk.read(&path).ok()?);
+        match said {
+            Some(said) => format!("not mounted: {}; {found}", String::from_utf8_lossy(&said)),
+            None => found.to_owned(),
         }
     }
 

@@ -99,7 +99,7 @@ fn start(bench: &Bench, slice: &Value) -> Process {
 #[test]
 fn an_object_goes_from_one_service_to_the_other_over_kills_of_both() {
     let mut two = Two::new("peers");
-    let job = two.take("j-2", 2, GIFT, &two.made.taking.clone());
+    let job = two.take("j-2", 2, GIFT, &two.made.taking);
     // slow enough to be met on its way
     two.bench.change(|slice| {
         slice["jobs"] = json!([job]);
@@ -129,7 +129,7 @@ fn an_object_goes_from_one_service_to_the_other_over_kills_of_both() {
     assert!(room * 512 <= 5 << 20, "{} bytes on the disk", room * 512);
     // the giver goes away and comes back
     two.giver.kill();
-    let again = two.take("j-3", 3, GIFT, &two.made.taking.clone());
+    let again = two.take("j-3", 3, GIFT, &two.made.taking);
     two.bench.change(|slice| slice["jobs"] = json!([again]));
     let waits = two.bench.until("j-3", "that it waits", |job| job["state"] == "retrying");
     assert_eq!(waits["failure"]["code"], "source-broken", "{waits:#}");
@@ -190,14 +190,14 @@ fn a_flipped_byte_is_found_on_the_other_side() {
     let mut bytes = two.disk.clone();
     bytes[7_000_000] ^= 1;
     std::fs::write(two.bench.object(1, "web.raw"), &bytes).unwrap();
-    let job = two.take("j-2", 2, GIFT, &two.made.taking.clone());
+    let job = two.take("j-2", 2, GIFT, &two.made.taking);
     two.bench.change(|slice| slice["jobs"] = json!([job]));
     two.bench.start();
     assert_eq!(two.bench.failed("j-2").0, "checksum");
     assert!(!two.copied(2).exists());
-    let named = Wait::until(BOUND, "the parts to go", || {
+    let empty = Wait::until(BOUND, "the parts to go", || {
         let parts = std::fs::read_dir(two.bench.path("store2/.sluice/parts/s-2"));
         parts.is_ok_and(|mut parts| parts.next().is_none())
     });
-    named.unwrap();
+    empty.unwrap();
 }

@@ -354,13 +354,11 @@ impl Store for BucketStore {
             let forgotten = self.staging.disk().remove(&beside);
             forgotten.map_err(self.failed("removing a note"))?;
         }
-        match compared.map_err(self.failed("comparing what was sent"))? {
-            true => Ok(()),
-            false => {
-                let differs = io::Error::other("what was sent reads back otherwise");
-                Err(self.failed("comparing what was sent")(differs))
-            }
+        if compared.map_err(self.failed("comparing what was sent"))? {
+            return Ok(());
         }
+        let differs = io::Error::other("what was sent reads back otherwise");
+        Err(self.failed("comparing what was sent")(differs))
     }
 
     fn publish(&self, part: &str, manifest: &Manifest) -> Result<(), StoreError> {
