@@ -174,10 +174,9 @@ fn images_in_pieces_that_others_made_are_read() {
             bench.start();
         }
         bench.done(&job);
-        for (to, layout, qemu) in
-            [("raw", None, "raw"), ("vmdk", Some("sparse"), "vmdk"), ("vhdx", None, "vhdx")]
-        {
-            let (id, job) = (number * 100 + to.len() as u64, format!("j-{number}-{to}"));
+        let others = [("raw", None, "raw"), ("vmdk", Some("sparse"), "vmdk"), ("vhdx", None, "vhdx")];
+        for (at, (to, layout, qemu)) in (1..).zip(others) {
+            let (id, job) = (number * 100 + at, format!("j-{number}-{to}"));
             let place = json!({ "template": { "account": 2, "id": number, "name": "web" } });
             let mut copy = template(&job, id, to);
             copy["what"]["import"]["layout"] = layout.into();
