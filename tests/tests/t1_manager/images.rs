@@ -211,7 +211,7 @@ async fn a_copy_from_another_appliance_is_told_to_both_until_it_is_there() {
     assert_eq!((&shown["router"], &shown["peer"]), (&json!("s-2"), &json!("s-1")));
 
     let takes = config(&cloud, "s-2").await["role"]["ssvm"]["jobs"][0]["what"]["import"].clone();
-    assert_eq!(takes["checksum"], format!("sha256:{sha256}"));
+    assert_eq!(takes["checksum"], format!("{{SHA-256}}{sha256}"));
     let peer = &takes["source"]["peer"];
     assert_eq!((&peer["gift"], &peer["address"]), (&json!(id), &json!("10.4.0.20:8443")));
     let gives = ssvm(&cloud).await["peers"].clone();
