@@ -304,7 +304,9 @@ impl Kind for Image {
             "erase" => {
                 image_link::remove(context, ("image", self.id.as_str()), |_| true).await?;
                 self.erased = true;
-                self.let_go().iter().for_each(|peer| context.touch(peer));
+                if let Some(peer) = self.let_go() {
+                    context.touch(&peer);
+                }
                 self.settled = None;
                 shown(self)
             }

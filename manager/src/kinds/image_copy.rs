@@ -93,10 +93,9 @@ async fn compared(
         let reason = format!("{} is of another appliance and stays as it is", original.name);
         return Err(rule::invalid("format", reason));
     }
-    format!("sha256:{digest}").parse().map_err(|error| Error::Corrupt {
-        what: "digest of an image",
-        reason: format!("{error}"),
-    })
+    format!("sha256:{digest}")
+        .parse()
+        .map_err(|error| Error::Corrupt { what: "digest of an image", reason: format!("{error}") })
 }
 
 /// Over the storage network that both are on, else over the public one.

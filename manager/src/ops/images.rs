@@ -22,7 +22,9 @@ pub async fn settle_images(store: &Store, appliance: &ApplianceId) -> Result<boo
     for mut image in context.all::<Image>(&[("router", appliance.as_str())]).await? {
         if image.settle(&reports) {
             // who gave it has nothing more to give
-            image.let_go().iter().for_each(|peer| context.touch(peer));
+            if let Some(peer) = image.let_go() {
+                context.touch(&peer);
+            }
             context.save(&image).await?;
             settled = true;
         }

@@ -206,11 +206,12 @@ mod tests {
     #[test]
     fn the_sum_is_that_of_rfc_1950() {
         assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
-        assert_eq!(adler32(&[0xff; 70_000]), {
-            let (one, two) = [0xff_u64; 70_000]
-                .iter()
-                .fold((1, 0), |(one, two), byte| ((one + byte) % 65_521, (two + one + byte) % 65_521));
-            u32::try_from((two << 16) | one).unwrap()
-        });
+        let many = vec![0xff_u8; 70_000];
+        let sum = |(one, two): (u64, u64), byte: &u8| {
+            let one = (one + u64::from(*byte)) % 65_521;
+            (one, (two + one) % 65_521)
+        };
+        let (one, two) = many.iter().fold((1, 0), sum);
+        assert_eq!(u64::from(adler32(&many)), (two << 16) | one);
     }
 }

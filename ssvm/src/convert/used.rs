@@ -93,7 +93,7 @@ impl Used {
 /// Whether anything but zeros stands in a piece: plain sectors do not say it by themselves, and where their file has holes may
 /// change from one attempt to the next.
 fn holds_any(disk: &GuestDisk, at: u64, unit: u64) -> io::Result<bool> {
-    let mut block = [0; 65_536];
+    let mut block = vec![0; 65_536];
     let (mut at, end) = (at, (at + unit).min(disk.bytes()));
     while at < end {
         let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(block.len());

@@ -136,9 +136,8 @@ async fn give(stream: TcpStream, gifts: Gifts, engine: Arc<Engine>) -> Result<()
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let hello = timeout(HANDSHAKE, hello).await??;
     let name = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-    let found = name.and_then(|name| {
-        gifts.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
-    });
+    let found = name
+        .and_then(|name| gifts.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned());
     let Some(Ready { tls, held }) = found else { return Err("no gift of that name".into()) };
     let stream = timeout(HANDSHAKE, hello.into_stream(tls)).await??;
     let router = Router::new()

@@ -204,7 +204,12 @@ async fn a_copy_from_another_appliance_is_told_to_both_until_it_is_there() {
     let object = json!({ "size": 7, "sha256": sha256, "image": { "format": "qcow2" } });
     let job = json!({ "id": original, "state": "done", "object": object });
     reported(&cloud, "s-1", json!([job])).await;
-    refused(&cloud, &format!("{copy} --format raw"), 3, "format: debian-13 is of another appliance");
+    refused(
+        &cloud,
+        &format!("{copy} --format raw"),
+        3,
+        "format: debian-13 is of another appliance",
+    );
     done(&cloud, copy);
     let shown = asked(&cloud, "image show copy");
     let id = shown["id"].as_str().unwrap();

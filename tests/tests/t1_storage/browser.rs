@@ -145,7 +145,8 @@ fn a_page_shows_how_far_it_is_and_goes_on_after_the_network_was_away() {
 
     // a request that neither moves nor fails is given up
     link.hold(true);
-    let stalled = "document.getElementById('status').textContent.startsWith('Interrupted (no progress)')";
+    let stalled =
+        "document.getElementById('status').textContent.startsWith('Interrupted (no progress)')";
     let noticed = Wait::until(BOUND * 2, "that nothing moves", || tab.soon(stalled));
     noticed.unwrap_or_else(|error| {
         panic!("{error}: {}", tab.value("document.getElementById('status').textContent"))

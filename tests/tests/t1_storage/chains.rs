@@ -174,7 +174,8 @@ fn images_in_pieces_that_others_made_are_read() {
             bench.start();
         }
         bench.done(&job);
-        let others = [("raw", None, "raw"), ("vmdk", Some("sparse"), "vmdk"), ("vhdx", None, "vhdx")];
+        let others =
+            [("raw", None, "raw"), ("vmdk", Some("sparse"), "vmdk"), ("vhdx", None, "vhdx")];
         for (at, (to, layout, qemu)) in (1..).zip(others) {
             let (id, job) = (number * 100 + at, format!("j-{number}-{to}"));
             let place = json!({ "template": { "account": 2, "id": number, "name": "web" } });

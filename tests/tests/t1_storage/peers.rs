@@ -175,7 +175,8 @@ fn who_has_no_certificate_of_the_copy_gets_nothing() {
     let (code, reason) = two.bench.failed("j-4");
     assert!(code.starts_with("source-") && reason.contains("410"), "{code}: {reason}");
     let url = format!("https://{GIVES}/object");
-    let none = two.bench.curl(&["-k", "-o", "/dev/null", "--resolve", "im-7:8443:192.0.2.20", &url]);
+    let none =
+        two.bench.curl(&["-k", "-o", "/dev/null", "--resolve", "im-7:8443:192.0.2.20", &url]);
     assert!(!none.ok(), "{none:?}");
     let named = two.bench.curl(&[
         "-k",

@@ -191,7 +191,9 @@ async fn a_power_cut_is_survived(world: &World, template: &str) {
     // nothing: all had come in when the power was cut, which the report did not say yet
     if fetched == 0 || fetched > total - CHECKPOINT {
         let logs = world.cloud.manager.sluice(["logs", "s-1"]).map(|told| told.out);
-        panic!("{fetched} of {total} bytes were fetched after the cut; before: {before:#}\n{logs:?}");
+        panic!(
+            "{fetched} of {total} bytes were fetched after the cut; before: {before:#}\n{logs:?}"
+        );
     }
     world.say(&format!("{fetched} of {total} bytes were fetched after the cut"));
     assert_eq!(world.sha256(&format!("{TEMPLATES}/3/{SEEDED}.qcow2")).await, *template);

@@ -59,8 +59,7 @@ impl Signer<'_> {
         request: &Unsigned<'_>,
         now: OffsetDateTime,
     ) -> [(&'static str, String); 3] {
-        let day =
-            format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
+        let day = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
         let time = format!("{day}T{:02}{:02}{:02}Z", now.hour(), now.minute(), now.second());
         let body = sha256(request.body);
         let signed = "host;x-amz-content-sha256;x-amz-date";
@@ -94,8 +93,7 @@ mod tests {
     #[test]
     fn the_signature_is_that_of_the_guide() {
         let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
-        let signer =
-            Signer { region: "us-east-1", user: "AKIAIOSFODNN7EXAMPLE", secret: &secret };
+        let signer = Signer { region: "us-east-1", user: "AKIAIOSFODNN7EXAMPLE", secret: &secret };
         let request = Unsigned {
             method: "GET",
             host: "examplebucket.s3.amazonaws.com",

@@ -27,12 +27,12 @@ impl Job {
 
     /// The blob that it names.
     pub const fn blob(&self) -> Option<BlobDigest> {
-        match &self.what {
-            What::Import { source: Source::SecretUrl(digest), .. }
-            | What::Import { source: Source::Peer(PeerSource { identity: digest, .. }), .. } => {
+        let What::Import { source, .. } = &self.what else { return None };
+        match source {
+            Source::SecretUrl(digest) | Source::Peer(PeerSource { identity: digest, .. }) => {
                 Some(*digest)
             }
-            What::Import { .. } | What::Delete { .. } => None,
+            Source::Url(_) | Source::Upload | Source::InPlace | Source::Object { .. } => None,
         }
     }
 
@@ -93,9 +93,7 @@ pub enum What {
 }
 
 /// Layouts of formats that have several.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageLayout {
     /// VHD: the whole disk.
