@@ -70,7 +70,7 @@ async fn formats_in_pieces_keep_the_disk_and_leave_out_what_is_empty() {
     // beyond one table of a VMDK (32 MiB), with an end inside of a piece
     let mut disk = vec![0; (70 << 20) + 1536];
     for (at, byte) in disk.iter_mut().enumerate() {
-        if at < 100_000 || at > 69 << 20 || (33 << 20..34 << 20).contains(&at) {
+        if !(100_000..=69 << 20).contains(&at) || (33 << 20..34 << 20).contains(&at) {
             *byte = (at / 512 + at % 251) as u8;
         }
     }
