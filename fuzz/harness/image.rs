@@ -5,6 +5,11 @@
 
 #![allow(dead_code)] // each target uses one half
 
+use std::io;
+use std::sync::Arc;
+
+use sluice_ssvm::convert::in_pieces;
+use sluice_ssvm::disk::File;
 use sluice_ssvm::image::{Format, Head, Judgement, inspect_as, samples};
 
 /// Longest image.
@@ -57,6 +62,45 @@ pub(crate) fn image(format: Format, recipe: &[u8]) {
     let head = image.get(..image.len() / 2).unwrap_or_default();
     if inspect_as(&Head { bytes: head }, format).is_ok() {
         assert!(whole.is_ok(), "let in by its head, refused as a whole");
+    }
+    converted(format, image);
+}
+
+/// Its disk is read for a conversion, whether it would be let in or not.
+fn converted(format: Format, image: Vec<u8>) {
+    let Ok(Some(disk)) = in_pieces(Arc::new(Memory(image)), format) else { return };
+    let length = disk.length().unwrap_or(0);
+    let mut block = [0; 4096];
+    for at in [0, 65_536, 2 << 20, length / 2, length.saturating_sub(4096)] {
+        let _ = disk.read_at(at, &mut block);
+    }
+}
+
+struct Memory(Vec<u8>);
+
+impl File for Memory {
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let start = usize::try_from(at).unwrap_or(usize::MAX);
+        let from = self.0.get(start..).unwrap_or_default();
+        let length = from.len().min(into.len());
+        into[..length].copy_from_slice(&from[..length]);
+        Ok(length)
+    }
+
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_length(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -115,6 +115,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("gateway-outside", "the gateway is not a host address of its network"),
     ("in-place-store", "a file would be taken over where there are no files"),
     ("invalid-value", "a value breaks the rule of its type"),
+    ("layout-format", "a layout is asked for that is of another format"),
     ("link-role", "a link is used for something that its role does not allow"),
     ("manager-unreachable", "managers are named that no link or route leads to"),
     (
@@ -145,6 +146,7 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     ("own-address", "a next hop or a tunnel's peer is the router itself"),
     ("parent", "an image has a parent that it cannot have"),
+    ("peer-checksum", "what comes from another appliance has no checksum to be compared with"),
     ("port-in-use", "a public port is wanted by two rules"),
     (
         "public-network",

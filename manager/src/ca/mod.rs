@@ -6,6 +6,7 @@
 //! while appliances run: for as long as the older one is kept, both are trusted, and each appliance is met with the one
 //! that it knows. Not here: revocation; short lives stand in for it.
 
+mod copy;
 mod file;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use sluice_api::boot::Identity;
 use sluice_api::types::{ApplianceId, Secret};
 use thiserror::Error;
 use time::OffsetDateTime;
+
+pub use copy::{CopyIdentities, for_copy};
 
 /// How far before now a certificate starts: an appliance's clock may be behind.
 const BACKDATED: Duration = Duration::from_hours(24);
@@ -200,15 +203,7 @@ impl Authority {
     }
 
     fn issue(&self, by: &OneKey, subject: Subject<'_>, life: Duration) -> Result<Issued, CaError> {
-        let what = "a certificate";
-        let key = KeyPair::generate().map_err(failed(what))?;
-        let mut params = CertificateParams::new(subject.names).map_err(failed(what))?;
-        params.distinguished_name.push(DnType::CommonName, subject.name);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![subject.usage];
-        params.use_authority_key_identifier_extension = true;
-        let until = limit(&mut params, life);
-        let certificate = params.signed_by(&key, &by.issuer).map_err(failed(what))?;
+        let (certificate, key, until) = signed(by, subject, life)?;
         let identity = Identity {
             authority: self.certificate(),
             certificate: certificate.pem(),
@@ -224,6 +219,24 @@ struct Subject<'a> {
     names: Vec<String>,
     name: &'a str,
     usage: ExtendedKeyUsagePurpose,
+}
+
+/// A certificate with its key, and when it ends.
+fn signed(
+    by: &OneKey,
+    subject: Subject<'_>,
+    life: Duration,
+) -> Result<(rcgen::Certificate, KeyPair, i64), CaError> {
+    let what = "a certificate";
+    let key = KeyPair::generate().map_err(failed(what))?;
+    let mut params = CertificateParams::new(subject.names).map_err(failed(what))?;
+    params.distinguished_name.push(DnType::CommonName, subject.name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![subject.usage];
+    params.use_authority_key_identifier_extension = true;
+    let until = limit(&mut params, life);
+    let certificate = params.signed_by(&key, &by.issuer).map_err(failed(what))?;
+    Ok((certificate, key, until))
 }
 
 /// What a certificate ends with, and with it an authority in the file.

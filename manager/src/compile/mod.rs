@@ -296,6 +296,16 @@ impl ApplianceModel {
         self.ips.iter().find(|ip| ip.address == address).map(|ip| &ip.link)
     }
 
+    /// The link that has this address: the storage network's, or an uplink.
+    pub fn link_with(&self, address: IpAddr) -> Option<LinkName> {
+        if self.storage_address.is_some_and(|own| own.ip() == address) {
+            let mut carriers = self.carriers.iter();
+            let carrier = carriers.find(|carrier| carrier.purpose == NicPurpose::Storage);
+            return carrier.map(|carrier| carrier.link.clone());
+        }
+        self.ips.iter().find(|ip| IpAddr::V4(ip.address) == address).map(|ip| ip.link.clone())
+    }
+
     /// The public address with this id.
     pub fn ip(&self, id: &ObjectId) -> Option<&PublicIpModel> {
         self.ips.iter().find(|ip| &ip.id == id)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sluice_api::config::SsvmDocument;
-use sluice_api::config::ssvm::{Grant, ImageStore, Listener, Permission};
+use sluice_api::config::ssvm::{Grant, ImageStore, Listener, PeerListener, Permission};
 
 use super::ApplianceModel;
 use crate::error::Error;
@@ -34,12 +34,27 @@ pub(super) async fn add(
         role.limits.object_bytes = role.limits.object_bytes.max(image.most_bytes);
         role.jobs.extend(image.job());
     }
+    let given = [("peer", model.appliance.as_str())];
+    for image in dynamic::load::<image::Image>(conn, &given, ALL).await? {
+        give(model, &mut role.peers, &image);
+    }
     for grant in dynamic::load::<ImageGrant>(conn, &own, ALL).await? {
         let image: image::Image = dynamic::by_id(conn, &grant.image).await?;
         role.grants.extend(grant_of(grant, &image));
     }
     role.listeners = model.certificate.iter().flat_map(|tls| listeners(model, *tls)).collect();
     Ok(())
+}
+
+/// What another appliance is to have, at the address that it was told.
+fn give(model: &ApplianceModel, peers: &mut Vec<PeerListener>, image: &image::Image) {
+    let Some((socket, gift)) = image.gift() else { return };
+    let (address, gifts) = (socket.ip(), vec![gift]);
+    if let Some(peer) = peers.iter_mut().find(|peer| peer.address == address) {
+        peer.gifts.extend(gifts);
+    } else if let Some(link) = model.link_with(address) {
+        peers.push(PeerListener { link, address, port: None, gifts });
+    }
 }
 
 /// None: nobody sends what is there, or fetches what is being removed.

@@ -5,17 +5,19 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sluice_api::config::ssvm::{Job, Place, Source, What};
+use sluice_api::config::ssvm::{ImageLayout, Job, Place, Source, What};
 use sluice_api::types::{
     ApplianceId, BlobDigest, Checksum, ImageFormat, ObjectId, Secret, SourceUrl,
 };
 use utoipa::ToSchema;
 
 use super::fields::Fields;
+use super::image_copy::{self, Copied};
 use super::image_link::{self, DownloadLinkSpec, UploadLinkSpec};
+use super::image_quota;
 use super::image_state::ImageState;
 use super::image_store::{self, ImageStore};
-use super::{Action, Column, Context, Key, Kind, Names, NoPatch, named, of_router, rule};
+use super::{Action, Column, Context, Key, Kind, Names, NoPatch, named, rule};
 use crate::error::Error;
 use crate::store::reports::{self, Reports};
 
@@ -52,6 +54,12 @@ pub struct Image {
     /// From where that is copied.
     #[serde(default)]
     pub copied: Option<Copied>,
+    /// Id of the appliance that it is fetched from.
+    #[serde(default)]
+    pub peer: Option<ApplianceId>,
+    /// How it is laid out.
+    #[serde(default)]
+    pub layout: Option<ImageLayout>,
     /// Id of the snapshot that it is the difference to.
     #[serde(default)]
     pub parent: Option<ObjectId>,
@@ -76,15 +84,6 @@ pub struct Image {
     /// What its appliance last said of it; none: nothing yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<ImageState>,
-}
-
-/// The object that a copy is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Copied {
-    /// Id of its store.
-    pub image_store: ObjectId,
-    /// Where it stands there.
-    pub place: Place,
 }
 
 const fn most_bytes() -> u64 {
@@ -137,8 +136,12 @@ pub struct ImageSpec {
     /// What the bytes as fetched must hash to. Default: not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
-    /// Image of the same appliance that it is a copy of, by name or id: a template of a snapshot, or the same on another
-    /// store.
+    /// How a copy is laid out that is converted: fixed or dynamic VHD, sparse or stream-optimized VMDK. Default: fixed,
+    /// stream-optimized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<ImageLayout>,
+    /// Image that it is a copy of, by name or id: a template of a snapshot, or the same on another store, also of another
+    /// secondary storage VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_of: Option<ObjectId>,
     /// Snapshot of the same volume on the same store that this one is the difference to, by name or id.
@@ -173,6 +176,7 @@ impl Kind for Image {
         Key::to("image_store", "image store"),
         Key::to("copy_of", "image"),
         Key::to("parent", "image"),
+        Key::to("peer", "appliance"),
     ];
     const SCOPE: Option<&'static str> = Some("zone");
     const COLUMNS: &'static [Column] = &[
@@ -205,7 +209,10 @@ impl Kind for Image {
     type Patch = NoPatch;
 
     named!();
-    of_router!();
+
+    async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
+        Ok([self.router.clone()].into_iter().chain(self.peer.clone()).collect())
+    }
 
     async fn create(
         context: &mut Context<'_>,
@@ -233,7 +240,7 @@ impl Kind for Image {
             let reason = format!("image store {} has no files", store.name);
             return Err(rule::invalid("in_place", reason));
         }
-        let most_bytes = allowance(context, &store, &spec).await?;
+        let most_bytes = image_quota::allowance(context, &store, &spec).await?;
         let mut image = Self {
             number: spec.number.unwrap_or(FIRST_NUMBER + own_number(&id)),
             id,
@@ -249,6 +256,8 @@ impl Kind for Image {
             checksum: spec.checksum,
             copy_of: None,
             copied: None,
+            peer: None,
+            layout: spec.layout,
             parent: None,
             parent_name: None,
             in_place: spec.in_place,
@@ -259,8 +268,7 @@ impl Kind for Image {
             observed: None,
         };
         if let Some(name) = source {
-            let original: Self = context.find(Some(&image.zone), &name).await?;
-            image.copies(&original)?;
+            image_copy::copies(context, &mut image, &name).await?;
         }
         if let Some(name) = &spec.parent {
             let parent: Self = context.find(Some(&image.zone), name).await?;
@@ -296,6 +304,9 @@ impl Kind for Image {
             "erase" => {
                 image_link::remove(context, ("image", self.id.as_str()), |_| true).await?;
                 self.erased = true;
+                if let Some(peer) = self.let_go() {
+                    context.touch(&peer);
+                }
                 self.settled = None;
                 shown(self)
             }
@@ -334,45 +345,6 @@ fn shown(image: &Image) -> Result<Value, Error> {
         .map_err(|error| Error::Corrupt { what: "image", reason: error.to_string() })
 }
 
-/// Most bytes that the image may have: what was asked for, within what the store lets one image and one account have.
-///
-/// An image counts with what it was allowed until its size is known.
-async fn allowance(
-    context: &mut Context<'_>,
-    store: &ImageStore,
-    spec: &ImageSpec,
-) -> Result<u64, Error> {
-    let asked = spec.most_bytes.unwrap_or(store.most_bytes);
-    if asked > store.most_bytes || asked == 0 {
-        let reason = format!("must be 1 to {}, as of image store {}", store.most_bytes, store.name);
-        return Err(rule::invalid("most_bytes", reason));
-    }
-    let Some(quota) = store.account_bytes else { return Ok(asked) };
-    let left = quota.saturating_sub(used(context, store, spec.account).await?);
-    if left == 0 || spec.most_bytes.is_some_and(|asked| asked > left) {
-        return Err(Error::Exhausted {
-            pool: format!(
-                "account {}'s {quota} bytes on image store {} ({left} are left)",
-                spec.account, store.name
-            ),
-        });
-    }
-    Ok(asked.min(left))
-}
-
-/// Bytes of an account's images on a store.
-async fn used(context: &mut Context<'_>, store: &ImageStore, account: u64) -> Result<u64, Error> {
-    let reports = reports::all(context.conn).await?;
-    let mut used: u64 = 0;
-    for mut image in context.all::<Image>(&[("image_store", store.id.as_str())]).await? {
-        image.observe(&reports);
-        if image.account == account {
-            used = used.saturating_add(image.counts());
-        }
-    }
-    Ok(used)
-}
-
 fn own_number(id: &ObjectId) -> u64 {
     id.as_str().rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
 }
@@ -389,28 +361,13 @@ impl Image {
     }
 
     /// Bytes that it counts with in its account's bound.
-    fn counts(&self) -> u64 {
+    pub(super) fn counts(&self) -> u64 {
         match &self.observed {
             Some(state) if self.erased && state.state == "done" => 0,
             Some(state) if state.state == "failed" => 0,
             Some(ImageState { size: Some(size), .. }) => *size,
             _ => self.most_bytes,
         }
-    }
-
-    /// Makes it a copy of `original`.
-    fn copies(&mut self, original: &Self) -> Result<(), Error> {
-        if original.router != self.router {
-            let reason = format!("{} is of another appliance", original.name);
-            return Err(rule::invalid("copy_of", reason));
-        }
-        if original.erased {
-            return Err(rule::invalid("copy_of", format!("{} was erased", original.name)));
-        }
-        self.copy_of = Some(original.id.clone());
-        let image_store = original.image_store.clone();
-        self.copied = Some(Copied { image_store, place: original.place() });
-        Ok(())
     }
 
     /// Makes it the difference to `parent`.
@@ -436,6 +393,7 @@ impl Image {
             return Err(Error::Conflict { field: "state", reason });
         }
         self.retries += 1;
+        image_copy::again(context, self).await?;
         shown(self)
     }
 
@@ -478,9 +436,10 @@ impl Image {
                 store,
                 place,
                 format: self.format,
-                checksum: self.checksum.clone(),
+                checksum: self.checksum.clone().or_else(|| self.peer_checksum()),
                 most_bytes: Some(self.most_bytes),
                 parent: self.parent_name.clone(),
+                layout: self.layout,
             }
         };
         Some(Job { id: self.job_id(), what })
@@ -488,8 +447,8 @@ impl Image {
 
     /// From where it comes.
     fn source(&self) -> Source {
-        if let Some(Copied { image_store, place }) = &self.copied {
-            return Source::Object { store: image_store.clone(), place: place.clone() };
+        if let Some(source) = self.copied_from() {
+            return source;
         }
         match (&self.url, self.secret_url) {
             (Some(url), _) => Source::Url(url.clone()),

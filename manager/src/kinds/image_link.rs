@@ -2,11 +2,13 @@
 //!
 //! Guarantees: the token is told in the answer alone; the grant keeps its hash.
 
+use std::net::Ipv4Addr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sluice_api::types::{ObjectId, Secret, TokenHash};
+use sluice_api::types::{ApplianceId, ObjectId, Secret, TokenHash};
 use utoipa::ToSchema;
 
 use super::appliance::{Appliance, object_id};
@@ -146,10 +148,18 @@ async fn host(context: &mut Context<'_>, image: &Image) -> Result<String, Error>
         let reason = format!("{} has no certificate, so it serves nobody", appliance.name);
         return Err(rule::invalid("certificate", reason));
     }
-    let ips = context.all::<PublicIp>(&[("router", id.as_str())]).await?;
+    Ok(public_address(context, &image.router).await?.to_string())
+}
+
+/// The public address of an appliance's own.
+pub(super) async fn public_address(
+    context: &mut Context<'_>,
+    appliance: &ApplianceId,
+) -> Result<Ipv4Addr, Error> {
+    let ips = context.all::<PublicIp>(&[("router", appliance.as_str())]).await?;
     let own = ips.iter().find(|ip| ip.purpose == Purpose::Appliance);
-    own.map(|ip| ip.address.to_string()).ok_or_else(|| Error::Corrupt {
+    own.map(|ip| ip.address).ok_or_else(|| Error::Corrupt {
         what: "appliance",
-        reason: format!("{} has no public address", appliance.name),
+        reason: format!("{appliance} has no public address"),
     })
 }

@@ -21,6 +21,10 @@ pub async fn settle_images(store: &Store, appliance: &ApplianceId) -> Result<boo
     let mut settled = false;
     for mut image in context.all::<Image>(&[("router", appliance.as_str())]).await? {
         if image.settle(&reports) {
+            // who gave it has nothing more to give
+            if let Some(peer) = image.let_go() {
+                context.touch(&peer);
+            }
             context.save(&image).await?;
             settled = true;
         }

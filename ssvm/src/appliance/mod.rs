@@ -125,6 +125,10 @@ impl Appliance for Ssvm {
         BTreeMap::from([(STORAGE, ServiceSlice::of(&slice))])
     }
 
+    fn capabilities(&self) -> Vec<&'static str> {
+        vec!["image-layouts", "image-peers"]
+    }
+
     fn service(&self, _: ServiceName) -> ServiceSpec {
         // uploads and downloads are served on ports 80 and 443
         let mut spec = ServiceSpec::own(USER).with_capabilities([Capability::NetBindService]);

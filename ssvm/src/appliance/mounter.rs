@@ -15,6 +15,7 @@ use sluice_api::types::ObjectId;
 use sluice_sys::mounts::{self, NfsMount};
 
 use super::{Folders, USER};
+use crate::store::mount_failure;
 
 /// Between two attempts at what could not be mounted.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -96,14 +97,31 @@ impl State {
             Ok(()) => {
                 tracing::info!(store = %id, source = export.source(), "store mounted");
                 self.failed.remove(&id);
+                self.tell(&id, None);
                 self.mounted.insert(id, export);
             }
             Err(error) => {
                 let text = error.to_string();
+                self.tell(&id, Some(&text));
                 if self.failed.insert(id.clone(), text.clone()).as_ref() != Some(&text) {
                     tracing::error!(store = %id, source = export.source(), %error, "store not mounted");
                 }
             }
+        }
+    }
+
+    /// Says beside the mount point why nothing is there: the service reports it.
+    fn tell(&self, id: &ObjectId, reason: Option<&str>) {
+        let Some(path) = mount_failure(&self.folders.mount_point(id)) else { return };
+        let told = match reason {
+            Some(reason) => std::fs::write(path, reason),
+            None => std::fs::remove_file(path),
+        };
+        match told {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(store = %id, %error, "what became of a mount is not told");
+            }
+            _ => {}
         }
     }
 

@@ -7,13 +7,17 @@ use std::net::SocketAddr;
 
 use sluice_agent::Blobs;
 use sluice_api::config::SsvmDocument;
-use sluice_api::config::ssvm::{ImageStore, Job, Listener, Source, StoreKind as Kind, What};
+use sluice_api::config::ssvm::{
+    Gift, ImageStore, Job, Listener, PeerListener, Source, StoreKind as Kind, What,
+};
 use sluice_api::config::vpn::secret_of_blob;
 use sluice_api::types::{BlobDigest, Secret, SourceUrl};
 use sluice_sys::filesystem::NFS;
 
 use super::Folders;
-use crate::slice::{BucketService, Listen, StorageSlice, StoreKind, StoreSlice};
+use crate::slice::{
+    BucketService, GiftSlice, Listen, OwnIdentity, PeerListen, StorageSlice, StoreKind, StoreSlice,
+};
 
 /// The slice of the storage service.
 pub fn slice(config: &SsvmDocument, blobs: &Blobs, folders: &Folders) -> StorageSlice {
@@ -27,6 +31,8 @@ pub fn slice(config: &SsvmDocument, blobs: &Blobs, folders: &Folders) -> Storage
         jobs: role.jobs.iter().filter_map(|job| of_job(job, blobs)).collect(),
         grants: role.grants.clone(),
         listen: role.listeners.iter().filter_map(|one| of_listener(one, blobs)).collect(),
+        peers: role.peers.iter().map(|peer| of_peer(peer, blobs)).collect(),
+        identities: role.jobs.iter().filter_map(|job| identity(job, blobs)).collect(),
         limits: role.limits.clone(),
         fetch: role.fetch.clone(),
         resolvers: role.resolvers.clone(),
@@ -110,6 +116,22 @@ fn of_listener(listener: &Listener, blobs: &Blobs) -> Option<Listen> {
         None => None,
     };
     Some(Listen { address, tls })
+}
+
+/// What can be given there; a gift whose identity is missing cannot.
+fn of_peer(peer: &PeerListener, blobs: &Blobs) -> PeerListen {
+    let gift = |gift: &Gift| {
+        let identity = secret(blobs, &gift.identity)?;
+        let Gift { id, expires, store, place, .. } = gift.clone();
+        Some(GiftSlice { id, identity, expires, store, place })
+    };
+    PeerListen { address: peer.socket(), gifts: peer.gifts.iter().filter_map(gift).collect() }
+}
+
+/// What a job shows to another appliance.
+fn identity(job: &Job, blobs: &Blobs) -> Option<OwnIdentity> {
+    let What::Import { source: Source::Peer(peer), .. } = &job.what else { return None };
+    Some(OwnIdentity { digest: peer.identity, pem: secret(blobs, &peer.identity)? })
 }
 
 fn secret(blobs: &Blobs, digest: &BlobDigest) -> Option<Secret> {

@@ -4,12 +4,19 @@
 //! the same pass; only the files that the caller names are opened, each as the format that the caller says; nothing that
 //! stands in an image names another file. No other program is started.
 //!
-//! Read are qcow2 with its parents, raw, and fixed VHD; written are qcow2, raw and fixed VHD. Rejected: qemu-img, which would
+//! Read are qcow2 with its parents, raw, VHD, VHDX and VMDK in one file; written are the same, VHD and VMDK in the layout that
+//! is asked for. Rejected: qemu-img, which would
 //! parse what tenants sent in a language without bounds, and needs a sandbox of its own.
 
+mod blocks;
 mod disk;
+mod dynamic;
 mod qcow2;
+mod stream;
+mod used;
 mod vhd;
+mod vhdx;
+mod vmdk;
 
 use std::io;
 use std::path::PathBuf;
@@ -17,6 +24,8 @@ use std::sync::Arc;
 
 use crate::disk::File;
 use crate::image::Format;
+use crate::slice::ImageLayout;
+use blocks::Blocks;
 use disk::GuestDisk;
 
 /// Most images of a chain.
@@ -33,21 +42,54 @@ pub struct Layer {
 
 /// Whether `format` can be read, or written.
 pub const fn is_known(format: Format) -> bool {
-    matches!(format, Format::Qcow2 | Format::Raw | Format::Vhd)
+    match format {
+        Format::Qcow2 | Format::Raw | Format::Vhd | Format::Vhdx | Format::Vmdk => true,
+        Format::Ova | Format::Iso => false,
+    }
 }
 
-/// The disk of `layers`, the object first and then its parents, as an image of `format`. Blocks, and has to be called where
+/// What an image says of itself that is laid out so ([`Inspection::variant`](crate::image::Inspection)).
+pub const fn variant(layout: ImageLayout) -> &'static str {
+    match layout {
+        ImageLayout::Fixed => "fixed",
+        ImageLayout::Dynamic => "dynamic",
+        ImageLayout::Sparse => "monolithicSparse",
+        ImageLayout::StreamOptimized => "streamOptimized",
+    }
+}
+
+/// The disk of `layers`, the object first and then its parents, as an image of `format` in this `layout`. Blocks, and has to be called where
 /// that and a runtime are at hand; so has every read of what it returns.
 ///
 /// Errors: an image cannot be read, or one of the formats is not known here.
-pub fn view(layers: &[Layer], format: Format) -> io::Result<Arc<dyn File>> {
+pub fn view(
+    layers: &[Layer],
+    format: Format,
+    layout: Option<ImageLayout>,
+) -> io::Result<Arc<dyn File>> {
     let disk = GuestDisk::open(layers)?;
     Ok(match format {
         Format::Raw => Arc::new(disk),
+        Format::Vhd if layout == Some(ImageLayout::Dynamic) => {
+            Arc::new(dynamic::DynamicVhd::new(disk)?)
+        }
         Format::Vhd => Arc::new(vhd::FixedVhd::new(disk)),
+        Format::Vhdx => Arc::new(vhdx::Vhdx::new(disk)?),
+        Format::Vmdk if layout == Some(ImageLayout::Sparse) => {
+            Arc::new(vmdk::SparseVmdk::new(disk)?)
+        }
+        Format::Vmdk => Arc::new(stream::StreamVmdk::new(disk)?),
         Format::Qcow2 => Arc::new(qcow2::Qcow2File::new(disk)?),
         other => return Err(unknown(other)),
     })
+}
+
+/// The disk of an image that keeps it in pieces, read alone; none: the format, or this image, keeps it otherwise.
+///
+/// Errors: its tables cannot be read.
+pub fn in_pieces(file: Arc<dyn File>, format: Format) -> io::Result<Option<Arc<dyn File>>> {
+    let blocks = Blocks::of(file, format)?;
+    Ok(blocks.map(|blocks| Arc::new(blocks) as Arc<dyn File>))
 }
 
 fn unknown(format: Format) -> io::Error {
@@ -109,6 +151,13 @@ fn copy(from: &[u8], start: u64, at: u64, into: &mut [u8]) -> usize {
     if let (Some(to), Some(from)) = (into.get_mut(..length), from.get(..length)) {
         to.copy_from_slice(from);
     }
+    length
+}
+
+/// Fills the start of `into` with `byte`, at most `most` of it; returns how much.
+fn filled(byte: u8, most: u64, into: &mut [u8]) -> usize {
+    let length = into.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    into.get_mut(..length).unwrap_or_default().fill(byte);
     length
 }
 

@@ -4,6 +4,7 @@
 use std::io;
 
 use super::disk::GuestDisk;
+use super::used::Used;
 use super::{MadeUp, as_u64, copy};
 
 const BITS: u32 = 16;
@@ -15,8 +16,6 @@ const ENTRIES: u64 = CLUSTER / 8;
 const COUNTS: u64 = CLUSTER / 2;
 /// A cluster that is used once.
 const COPIED: u64 = 1 << 63;
-/// Largest disk: what its bitmap costs is bounded so.
-const MOST: u64 = 64 << 40;
 
 /// The file.
 pub(super) struct Qcow2File {
@@ -42,10 +41,7 @@ struct Layout {
 
 impl Qcow2File {
     pub(super) fn new(disk: GuestDisk) -> io::Result<Self> {
-        if disk.bytes() > MOST {
-            return Err(io::Error::other("the disk is larger than 64 TiB"));
-        }
-        let used = Used::of(&disk)?;
+        let used = Used::of(&disk, CLUSTER, ENTRIES)?;
         let layout = Layout::of(disk.bytes(), &used);
         Ok(Self { disk, used, layout })
     }
@@ -92,16 +88,7 @@ impl Qcow2File {
     /// Bytes of the disk from one cluster that holds something; beyond its end zeros.
     fn data(&self, number: u64, skip: u64, into: &mut [u8]) -> io::Result<usize> {
         let cluster = self.used.nth(number - self.layout.data).ok_or(io::ErrorKind::NotFound)?;
-        let (at, end) = (cluster * CLUSTER + skip, (cluster + 1) * CLUSTER);
-        let length = into.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        let there = self.disk.bytes().saturating_sub(at).min(as_u64(length));
-        let there = usize::try_from(there).unwrap_or(length);
-        let (bytes, beyond) = into.get_mut(..length).unwrap_or_default().split_at_mut(there);
-        if !bytes.is_empty() {
-            self.disk.read(at, bytes)?;
-        }
-        beyond.fill(0);
-        Ok(length)
+        self.disk.padded(cluster * CLUSTER + skip, CLUSTER - skip, into)
     }
 }
 
@@ -163,105 +150,14 @@ fn header(size: u64, layout: &Layout) -> Vec<u8> {
     bytes
 }
 
-/// Which clusters of a disk hold anything: a bit each, with sums by which one is found from its number and the other way round.
-struct Used {
-    bits: Vec<u64>,
-    /// How many bits are set before each word.
-    before: Vec<u64>,
-    count: u64,
-    /// L2 tables that have any, by their number; sorted.
-    tables: Vec<u64>,
-}
-
-impl Used {
-    fn of(disk: &GuestDisk) -> io::Result<Self> {
-        let clusters = disk.bytes().div_ceil(CLUSTER);
-        let words = usize::try_from(clusters.div_ceil(64)).map_err(io::Error::other)?;
-        let mut bits = vec![0_u64; words];
-        let mut at = 0;
-        while at < disk.bytes() {
-            let (hole, length) = disk.extent(at)?;
-            if !hole {
-                for cluster in at / CLUSTER..(at + length).div_ceil(CLUSTER) {
-                    set(&mut bits, cluster);
-                }
-            }
-            at += length;
-        }
-        Ok(Self::summed(bits))
-    }
-
-    fn summed(bits: Vec<u64>) -> Self {
-        let (mut count, mut before) = (0, Vec::with_capacity(bits.len()));
-        let mut tables: Vec<u64> = Vec::new();
-        for (index, word) in bits.iter().enumerate() {
-            before.push(count);
-            count += u64::from(word.count_ones());
-            let table = as_u64(index) * 64 / ENTRIES;
-            if *word != 0 && tables.last() != Some(&table) {
-                tables.push(table);
-            }
-        }
-        Self { bits, before, count, tables }
-    }
-
-    /// The number of `cluster` among those that hold anything, if it does.
-    fn rank(&self, cluster: u64) -> Option<u64> {
-        let index = usize::try_from(cluster / 64).ok()?;
-        let (word, bit) = (*self.bits.get(index)?, cluster % 64);
-        let below = (word & ((1 << bit) - 1)).count_ones();
-        (word >> bit & 1 == 1).then_some(self.before.get(index)? + u64::from(below))
-    }
-
-    /// The cluster with this number.
-    fn nth(&self, rank: u64) -> Option<u64> {
-        let index = self.before.partition_point(|before| *before <= rank).checked_sub(1)?;
-        let (mut word, mut left) = (*self.bits.get(index)?, rank - self.before.get(index)?);
-        while left > 0 {
-            word &= word.checked_sub(1)?;
-            left -= 1;
-        }
-        (word != 0).then(|| as_u64(index) * 64 + u64::from(word.trailing_zeros()))
-    }
-
-    /// The number of an L2 table among those that are there.
-    fn table_rank(&self, table: u64) -> Option<u64> {
-        self.tables.binary_search(&table).ok().map(as_u64)
-    }
-}
-
-fn set(bits: &mut [u64], cluster: u64) {
-    let index = usize::try_from(cluster / 64).unwrap_or(usize::MAX);
-    if let Some(word) = bits.get_mut(index) {
-        *word |= 1 << (cluster % 64);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_and_its_number_find_each_other() {
-        let mut bits = vec![0; 300];
-        let clusters = [0, 1, 63, 64, 700, 8191, 8192, 19_199];
-        for cluster in clusters {
-            set(&mut bits, cluster);
-        }
-        let used = Used::summed(bits);
-        assert_eq!(used.tables, [0, 1, 2]);
-        for (rank, cluster) in clusters.into_iter().enumerate() {
-            assert_eq!(used.rank(cluster), Some(rank as u64), "{cluster}");
-            assert_eq!(used.nth(rank as u64), Some(cluster), "{rank}");
-        }
-        assert_eq!(used.rank(2), None);
-        assert_eq!(used.nth(clusters.len() as u64), None);
-    }
-
-    #[test]
     fn refcounts_cover_themselves() {
         for count in [0, 1, 32_000, 32_766, 32_767, 32_768, 40_000_000] {
-            let used = Used { bits: Vec::new(), before: Vec::new(), count, tables: vec![0; 7] };
+            let used = Used::made_up(count, vec![0; 7]);
             let layout = Layout::of(1 << 40, &used);
             assert!(layout.count_blocks * COUNTS >= layout.end, "{count}: {layout:?}");
             assert!(layout.count_tables * ENTRIES >= layout.count_blocks, "{count}: {layout:?}");

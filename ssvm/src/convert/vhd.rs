@@ -7,8 +7,11 @@ use super::{MadeUp, copy};
 
 const FOOTER: usize = 512;
 const FOOTER_LENGTH: u64 = 512;
-/// Fixed.
-const KIND: u32 = 2;
+/// Kinds of disk.
+const FIXED: u32 = 2;
+pub(super) const DYNAMIC: u32 = 3;
+/// Where the header is that a fixed one has not.
+const NO_HEADER: u64 = u64::MAX;
 
 /// The file.
 pub(super) struct FixedVhd {
@@ -18,7 +21,7 @@ pub(super) struct FixedVhd {
 
 impl FixedVhd {
     pub(super) fn new(disk: GuestDisk) -> Self {
-        let footer = footer(disk.bytes());
+        let footer = footer(disk.bytes(), FIXED, NO_HEADER);
         Self { disk, footer }
     }
 }
@@ -41,12 +44,12 @@ impl MadeUp for FixedVhd {
 }
 
 /// The same for the same size: neither a time nor a random id stands in it.
-fn footer(size: u64) -> Vec<u8> {
+pub(super) fn footer(size: u64, kind: u32, header: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(FOOTER);
     bytes.extend(b"conectix");
     bytes.extend(2_u32.to_be_bytes()); // features: none but the bit that is always set
     bytes.extend(0x1_0000_u32.to_be_bytes()); // version 1.0
-    bytes.extend(u64::MAX.to_be_bytes()); // no header follows
+    bytes.extend(header.to_be_bytes());
     bytes.extend([0; 4]); // time
     // XenServer's: of its images the size stands in the footer, of strangers' readers take that of the geometry
     bytes.extend(b"tap\0");
@@ -55,16 +58,21 @@ fn footer(size: u64) -> Vec<u8> {
     bytes.extend(size.to_be_bytes()); // as made
     bytes.extend(size.to_be_bytes()); // as it is
     bytes.extend(geometry(size));
-    bytes.extend(KIND.to_be_bytes());
+    bytes.extend(kind.to_be_bytes());
     let sum_at = bytes.len();
     bytes.extend([0; 4]);
     bytes.extend(id(size));
     bytes.resize(FOOTER, 0);
+    sum_up(&mut bytes, sum_at);
+    bytes
+}
+
+/// Puts the checksum of `bytes` at `at`, where zeros stand.
+pub(super) fn sum_up(bytes: &mut [u8], at: usize) {
     let sum = bytes.iter().fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
-    if let Some(field) = bytes.get_mut(sum_at..sum_at + 4) {
+    if let Some(field) = bytes.get_mut(at..at + 4) {
         field.copy_from_slice(&(!sum).to_be_bytes());
     }
-    bytes
 }
 
 /// Sixteen bytes that are not all zero.

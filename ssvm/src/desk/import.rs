@@ -90,6 +90,7 @@ impl ImportArgs {
             checksum: self.checksum.clone(),
             most_bytes: None,
             parent: None,
+            layout: None,
         };
         let mut fetch = FetchPolicy { allowed: self.allowed.clone(), ..FetchPolicy::default() };
         fetch.ports.extend(&self.ports);
@@ -105,6 +106,8 @@ impl ImportArgs {
             jobs: vec![Job { id, what }],
             grants: Vec::new(),
             listen: Vec::new(),
+            peers: Vec::new(),
+            identities: Vec::new(),
             limits: Limits::default(),
             fetch,
             resolvers: Vec::new(),

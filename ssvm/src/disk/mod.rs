@@ -35,7 +35,7 @@ pub trait File: Send + Sync {
 
 /// A file system.
 pub trait Disk: Send + Sync {
-    /// Opens for reading and writing; makes the file if it is not there.
+    /// Opens for reading and writing; makes the file if it is not there, and then its name is durable.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
     /// Opens for reading.

@@ -58,8 +58,17 @@ impl File for RealFile {
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        options.read(true).write(true).truncate(false).mode(FILE_MODE);
+        let file = match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = options.create(true).open(path)?;
+                // what is written into it later is of no use without its name
+                sync_parent(path)?;
+                file
+            }
+            other => other?,
+        };
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {

@@ -83,6 +83,11 @@ impl Fetcher {
         Ok(Self { client, addresses, policy: Arc::new(policy.clone()) })
     }
 
+    /// Another one, which speaks by `client` under `policy`.
+    pub(super) fn speaking_by(&self, client: Client, policy: FetchPolicy) -> Self {
+        Self { client, addresses: Arc::clone(&self.addresses), policy: Arc::new(policy) }
+    }
+
     /// Its policy.
     pub fn policy(&self) -> &FetchPolicy {
         &self.policy

@@ -20,7 +20,7 @@ mod refusal;
 pub mod samples;
 mod tar;
 mod vhd;
-mod vhdx;
+pub(crate) mod vhdx;
 mod vmdk;
 mod vmdk_descriptor;
 

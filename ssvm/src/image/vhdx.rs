@@ -14,28 +14,28 @@ const TABLE: u64 = 64 * KIB;
 const ENTRIES: usize = 2047;
 
 /// A GUID as it stands in the file: its first three groups are little-endian.
-pub(super) type Guid = [u8; 16];
+pub(crate) type Guid = [u8; 16];
 
 const fn guid(first: u32, second: u16, third: u16, rest: [u8; 8]) -> Guid {
     let (a, b, c, r) = (first.to_le_bytes(), second.to_le_bytes(), third.to_le_bytes(), rest);
     [a[0], a[1], a[2], a[3], b[0], b[1], c[0], c[1], r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]]
 }
 
-pub(super) const BLOCK_TABLE: Guid =
+pub(crate) const BLOCK_TABLE: Guid =
     guid(0x2dc2_7766, 0xf623, 0x4200, [0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08]);
-pub(super) const METADATA: Guid =
+pub(crate) const METADATA: Guid =
     guid(0x8b7c_a206, 0x4790, 0x4b9a, [0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e]);
-pub(super) const FILE_PARAMETERS: Guid =
+pub(crate) const FILE_PARAMETERS: Guid =
     guid(0xcaa1_6737, 0xfa36, 0x4d43, [0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b]);
-pub(super) const DISK_SIZE: Guid =
+pub(crate) const DISK_SIZE: Guid =
     guid(0x2fa5_4224, 0xcd1b, 0x4876, [0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8]);
-const DISK_ID: Guid =
+pub(crate) const DISK_ID: Guid =
     guid(0xbeca_12ab, 0xb2e6, 0x4523, [0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46]);
-const LOGICAL_SECTOR: Guid =
+pub(crate) const LOGICAL_SECTOR: Guid =
     guid(0x8141_bf1d, 0xa96f, 0x4709, [0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f]);
-const PHYSICAL_SECTOR: Guid =
+pub(crate) const PHYSICAL_SECTOR: Guid =
     guid(0xcda3_48c7, 0x445d, 0x4471, [0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56]);
-pub(super) const PARENT_LOCATOR: Guid =
+pub(crate) const PARENT_LOCATOR: Guid =
     guid(0xa8d3_5f2d, 0xb30b, 0x454d, [0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c]);
 
 pub(super) fn inspect(image: &dyn Bytes) -> Result<Inspection, Judgement> {
@@ -149,7 +149,7 @@ fn sums_up(block: &Block) -> bool {
 }
 
 /// Bit by bit: 136 KiB an image are not worth a table.
-pub(super) fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
+pub(crate) fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
     let one = |sum: u32, byte: u8| {
         (0..8).fold(sum ^ u32::from(byte), |sum, _| {
             (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg())

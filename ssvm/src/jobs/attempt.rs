@@ -14,7 +14,7 @@ use super::reading::Reading;
 use super::record::{Record, State};
 use super::report::Phase;
 use crate::checksum::Checksum;
-use crate::fetch::{Address, Download, FetchError, Validator};
+use crate::fetch::{Address, Download, FetchError, Validator, peer_address};
 use crate::image::Wanted;
 use crate::pass::{self, Durable, Feed, PassError, Passed, Plan, Restart, Terms};
 use crate::slice::{Job, Limits, Source, SourceUrl, What};
@@ -64,6 +64,7 @@ impl<'a> Attempt<'a> {
         let State::Fetching { taken, restart, marks } = worker.record.state.clone() else {
             return Err(Trouble::End(End::Stopped));
         };
+        tracing::info!(job = %worker.job.id, taken, "job goes on at this byte");
         let joined = taken > 0 && !marks.as_ref().is_some_and(Validator::tells);
         let (inflow, checksum) = inflow(worker, source, taken, marks).await?;
         let plan = Plan { checksum, ..plan(worker, workspace, taken, restart) };
@@ -299,6 +300,19 @@ async fn inflow(
             }
             let checksum = checksum.or_else(|| reading.sha256());
             Ok((Inflow::Object(reading), checksum))
+        }
+        Source::Peer(peer) => {
+            let settings = worker.shared.settings();
+            let refused = |reason| {
+                let code = "peer-identity".to_owned();
+                Trouble::End(End::Failed(Failure { code, reason, retry: false }))
+            };
+            let fetcher = settings.of_peer(peer).map_err(refused)?;
+            let url = peer_address(peer).map_err(refused)?;
+            let most = settings.limits.object_bytes;
+            // the checksum that it must have is its record's
+            let download = Download::new(fetcher, url, taken, marks, most, true);
+            Ok((Inflow::Download(Box::new(download)), checksum))
         }
         // what is in a blob was put in its place before; what is in place is not fetched
         Source::Upload | Source::SecretUrl(_) | Source::InPlace => Ok((Inflow::Nowhere, checksum)),

@@ -55,8 +55,7 @@ impl Engine {
     pub fn new(slice: &StorageSlice, disk: Arc<dyn Disk>) -> Result<Self, String> {
         let journal =
             Journal::open(&slice.journal).map_err(|error| super::failure::chain(&error))?;
-        let fetcher = Fetcher::new(slice)?;
-        let settings = Settings { limits: slice.limits.clone(), fetcher };
+        let settings = Settings::of(slice)?;
         let shared = Arc::new(Shared::new(Arc::new(journal), disk, settings));
         Ok(Self { shared, jobs: Mutex::default(), prober: Mutex::default() })
     }
@@ -68,10 +67,10 @@ impl Engine {
 
     /// Brings `slice` into force: its jobs run, others end. An error leaves what was.
     pub async fn apply(&self, slice: &StorageSlice) -> Result<(), String> {
-        let fetcher = Fetcher::new(slice)?;
+        let settings = Settings::of(slice)?;
         let client = store_client(slice)?;
         let records = self.records().map_err(|error| super::failure::chain(&error))?;
-        self.shared.set(Settings { limits: slice.limits.clone(), fetcher });
+        self.shared.set(settings);
         self.shared.stores.set(slice, &client);
         // an old task must be gone before another works on its parts
         let mut old = BTreeMap::new();
@@ -234,9 +233,7 @@ async fn probe(shared: &Shared, entry: &Entry) {
         return;
     }
     let Ok(records) = shared.journal.load() else { return };
-    let kept = move |name: &str| {
-        records.iter().any(|r| name == r.source_part() || name == r.unpacked_part())
-    };
+    let kept = move |name: &str| records.iter().any(|record| record.has(name));
     // a read-only store has none and says so
     let _ = entry.ask(move |store| store.remove_parts(&kept)).await;
 }

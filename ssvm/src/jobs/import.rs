@@ -18,7 +18,7 @@ use super::upload::Upload;
 use crate::fetch::Validator;
 use crate::image::Format;
 use crate::pass::Passed;
-use crate::slice::{Job, Source, What};
+use crate::slice::{ImageLayout, Job, Source, What};
 use crate::store::{Manifest, Origin, Store, StoreError};
 
 /// Why a job ends before it is done.
@@ -174,15 +174,16 @@ impl Worker {
                 Source::Upload => "upload".to_owned(),
                 Source::Object { store, place } => format!("{store}:{place}"),
                 Source::InPlace => "in place".to_owned(),
+                Source::Peer(peer) => format!("{} of {}", peer.gift, peer.address),
             },
         }
     }
 
-    /// The format that the job asks for, and whether it is to have a parent.
-    pub(super) fn asked(&self) -> (Option<Format>, bool) {
+    /// The format that the job asks for, how it is to be laid out, and whether it is to have a parent.
+    pub(super) fn asked(&self) -> (Option<Format>, Option<ImageLayout>, bool) {
         match &self.job.what {
-            What::Import { format, parent, .. } => (*format, parent.is_some()),
-            What::Delete { .. } => (None, false),
+            What::Import { format, layout, parent, .. } => (*format, *layout, parent.is_some()),
+            What::Delete { .. } => (None, None, false),
         }
     }
 
@@ -341,8 +342,8 @@ impl Worker {
 
     async fn remove_parts(&self) {
         let Ok(entry) = self.shared.stores.get(self.job.store()) else { return };
-        let ours = [self.record.source_part(), self.record.unpacked_part()];
-        let others = move |name: &str| !ours.iter().any(|part| part == name);
+        let record = self.record.clone();
+        let others = move |name: &str| !record.has(name);
         let _ = entry.ask(move |store| store.remove_parts(&others)).await;
     }
 

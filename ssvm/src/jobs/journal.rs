@@ -39,6 +39,9 @@ impl Journal {
         for folder in [&journal.jobs, &journal.stores] {
             std::fs::create_dir_all(folder).map_err(failed("making its folder"))?;
         }
+        // their names are durable before anything is written into them
+        let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(failed("making its folder"))?;
         Ok(journal)
     }
 

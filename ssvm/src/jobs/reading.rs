@@ -13,11 +13,11 @@ use super::failure::Failure;
 use super::import::{End, Worker, stopped};
 use super::stores::Entry;
 use crate::checksum::Checksum;
-use crate::convert;
+use crate::convert::{self, variant};
 use crate::disk::File;
 use crate::fetch::Validator;
 use crate::image::Format;
-use crate::slice::Place;
+use crate::slice::{ImageLayout, Place};
 use crate::store::{Opened, Store, StoreError};
 
 /// Bytes read at once.
@@ -49,17 +49,17 @@ impl Reading {
         let entry = entry(worker, store)?;
         let opened = entry.ask(move |store| store.open(&wanted)).await;
         let Opened { manifest, file, .. } = opened.map_err(|error| of_store(&error))?;
-        let (asked, keeps_parent) = worker.asked();
+        let (asked, layout, keeps_parent) = worker.asked();
         let format = asked.unwrap_or(manifest.format());
-        if format != manifest.format() || manifest.parent.is_some() && !keeps_parent {
+        let laid_out = layout.is_none_or(|layout| variant(layout) == manifest.image.variant);
+        let becomes_whole = manifest.parent.is_some() && !keeps_parent;
+        if format != manifest.format() || !laid_out || becomes_whole {
             if let Some(unknown) =
                 [format, manifest.format()].into_iter().find(|format| !convert::is_known(*format))
             {
-                let (code, reason) =
-                    ("conversion".to_owned(), format!("{unknown} is not converted"));
-                return Err(Trouble::End(End::Failed(Failure { code, reason, retry: false })));
+                return Err(not_converted(format!("{unknown} is not converted")));
             }
-            return Self::converted(worker, store, place, at, format).await;
+            return Self::converted(worker, store, place, at, (format, layout)).await;
         }
         Ok(Self {
             store: store.clone(),
@@ -77,23 +77,29 @@ impl Reading {
         store: &ObjectId,
         place: &Place,
         at: u64,
-        format: Format,
+        (format, layout): (Format, Option<ImageLayout>),
     ) -> Result<Self, Trouble> {
         let (id, wanted, stop) = (store.clone(), place.clone(), worker.stop.clone());
         let work = move |store: &dyn Store| {
             let layers = store.layers(&wanted, &|_| !*stop.borrow())?;
             let what = "converting an object";
-            let io = |source| StoreError::Io { store: id.clone(), what, source };
-            let file = convert::view(&layers.files, format).map_err(io)?;
-            let size = file.length().map_err(io)?;
-            Ok((layers.manifest, file, size))
+            let made = convert::view(&layers.files, format, layout)
+                .and_then(|file| Ok((file.length()?, file)));
+            match made {
+                // what an image is does not change by another attempt
+                Err(error) if is_final(&error) => Ok((layers.manifest, Err(error.to_string()))),
+                Err(source) => Err(StoreError::Io { store: id.clone(), what, source }),
+                Ok(made) => Ok((layers.manifest, Ok(made))),
+            }
         };
         let entry = entry(worker, store)?;
-        let (manifest, file, size) = tokio::select! {
+        let (manifest, made) = tokio::select! {
             made = entry.work("converting an object", work) => made.map_err(|e| of_store(&e))?,
             () = stopped(&mut worker.stop) => return Err(Trouble::End(End::Stopped)),
         };
-        let mark = format!("\"{}-{format}\"", manifest.sha256);
+        let (size, file) = made.map_err(not_converted)?;
+        let laid_out = layout.map_or("", variant);
+        let mark = format!("\"{}-{format}{laid_out}\"", manifest.sha256);
         Ok(Self { store: store.clone(), file, size, sha256: None, mark, at })
     }
 
@@ -135,6 +141,9 @@ impl Reading {
     /// A store that fails may come back; an object that is not what its record says does not.
     fn trouble(&self, source: io::Error) -> Trouble {
         let damaged = source.kind() == io::ErrorKind::InvalidData;
+        if damaged && self.sha256.is_none() {
+            return not_converted(source.to_string());
+        }
         let (store, what) = (self.store.clone(), "reading an object");
         let failure = Failure::from(&StoreError::Io { store, what, source });
         if damaged {
@@ -143,6 +152,16 @@ impl Reading {
         }
         Trouble::Store(failure)
     }
+}
+
+/// Whether no other attempt can help.
+fn is_final(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Unsupported)
+}
+
+fn not_converted(reason: String) -> Trouble {
+    let code = "conversion".to_owned();
+    Trouble::End(End::Failed(Failure { code, reason, retry: false }))
 }
 
 fn entry(worker: &Worker, store: &ObjectId) -> Result<Arc<Entry>, Trouble> {

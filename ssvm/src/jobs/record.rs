@@ -74,6 +74,15 @@ impl Record {
         format!("{}.source", self.id)
     }
 
+    /// Whether a file of this name is of the job: a part, or the note of what is on its way to an object store.
+    pub(super) fn has(&self, name: &str) -> bool {
+        name == self.source_part() || name == self.unpacked_part() || name == self.note()
+    }
+
+    fn note(&self) -> String {
+        format!("{}.upload", self.id)
+    }
+
     /// File name of the part that they are unpacked to.
     pub(super) fn unpacked_part(&self) -> String {
         format!("{}.unpacked", self.id)

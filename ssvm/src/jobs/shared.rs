@@ -8,7 +8,7 @@ use super::journal::Journal;
 use super::stores::Stores;
 use crate::disk::Disk;
 use crate::fetch::Fetcher;
-use crate::slice::Limits;
+use crate::slice::{Limits, OwnIdentity, PeerSource, StorageSlice};
 
 /// Most jobs at work, whatever the limits say.
 const MOST_TURNS: usize = 64;
@@ -18,6 +18,26 @@ const MOST_TURNS: usize = 64;
 pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) fetcher: Fetcher,
+    pub(super) identities: Vec<OwnIdentity>,
+}
+
+impl Settings {
+    /// Those of `slice`.
+    ///
+    /// Errors: nothing can be fetched as it says.
+    pub(super) fn of(slice: &StorageSlice) -> Result<Self, String> {
+        let (limits, identities) = (slice.limits.clone(), slice.identities.clone());
+        Ok(Self { limits, fetcher: Fetcher::new(slice)?, identities })
+    }
+
+    /// What fetches from another appliance.
+    ///
+    /// Errors: what is to be shown there is missing or cannot be used.
+    pub(super) fn of_peer(&self, peer: &PeerSource) -> Result<Fetcher, String> {
+        let own = self.identities.iter().find(|own| own.digest == peer.identity);
+        let own = own.ok_or_else(|| format!("there is no identity {}", peer.identity))?;
+        self.fetcher.of_peer(peer, &own.pem)
+    }
 }
 
 pub(super) struct Shared {

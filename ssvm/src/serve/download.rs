@@ -21,6 +21,7 @@ use super::grants::Held;
 use super::meter::Meter;
 use super::range::{Asked, asked};
 use crate::disk::File;
+use crate::jobs::Engine;
 use crate::slice::Permission;
 use crate::store::{Manifest, Opened, StoreError};
 
@@ -47,6 +48,16 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Answer> {
     let held = desk.grants.to_download(&token)?;
+    object(&desk.engine, held, &method, &headers).await
+}
+
+/// The object of a grant, as far as it is asked for.
+pub(super) async fn object(
+    engine: &Engine,
+    held: Held,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Answer> {
     let Permission::Download {
         store,
         place,
@@ -59,25 +70,25 @@ pub(super) async fn get(
         return Err(Answer::nothing_here());
     };
     if let Some(seconds) = redirect_seconds {
-        let address = desk.engine.address(&store, place, seconds).await;
+        let address = engine.address(&store, place, seconds).await;
         let address = address.map_err(|error| refused(&error))?;
         return onward(&held, most_downloads, &address);
     }
-    let opened = desk.engine.open(&store, place).await.map_err(|error| refused(&error))?;
+    let opened = engine.open(&store, place).await.map_err(|error| refused(&error))?;
     let tag = etag(&opened.manifest);
-    if header(&headers, &IF_NONE_MATCH).is_some_and(|tags| tags.contains(&tag)) {
+    if header(headers, &IF_NONE_MATCH).is_some_and(|tags| tags.contains(&tag)) {
         return build(Response::builder().status(304).header(ETAG, tag), Body::empty());
     }
     // a range of what the client has of another object is of no use to it
-    let same = header(&headers, &IF_RANGE).is_none_or(|mark| mark == tag);
-    let range = header(&headers, &RANGE).filter(|_| same);
+    let same = header(headers, &IF_RANGE).is_none_or(|mark| mark == tag);
+    let range = header(headers, &RANGE).filter(|_| same);
     let size = opened.manifest.size;
     let (status, first, length) = match asked(range, size) {
         Asked::Whole => (StatusCode::OK, 0, size),
         Asked::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         Asked::Beyond => return unsatisfied(size),
     };
-    let reads = method != Method::HEAD;
+    let reads = *method != Method::HEAD;
     if reads && first == 0 && !held.meter.begin(most_downloads) {
         return Err(Answer::new(410, "downloads-used-up", "the grant's downloads are used up"));
     }

@@ -18,6 +18,16 @@ pub(super) struct Held {
     pub(super) meter: Arc<Meter>,
 }
 
+impl Held {
+    /// It has not ended yet.
+    pub(super) fn still_runs(&self) -> Result<(), Answer> {
+        if self.grant.expires <= now() {
+            return Err(Answer::new(410, "grant-expired", "the grant has ended"));
+        }
+        Ok(())
+    }
+}
+
 /// The grants of the configuration.
 #[derive(Default)]
 pub(super) struct Grants(RwLock<HashMap<TokenHash, Held>>);
@@ -39,9 +49,7 @@ impl Grants {
     fn find(&self, token: &str) -> Result<Held, Answer> {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = held.get(&TokenHash::of(token)).cloned().ok_or_else(Answer::nothing_here)?;
-        if found.grant.expires <= now() {
-            return Err(Answer::new(410, "grant-expired", "the grant has ended"));
-        }
+        found.still_runs()?;
         Ok(found)
     }
 

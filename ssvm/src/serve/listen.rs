@@ -21,12 +21,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::grants::Grants;
+use super::peers::Peers;
 use super::{Desk, router};
 use crate::jobs::Engine;
 use crate::slice::{Listen, StorageSlice};
 
 /// Longest TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest wait for a request's head, also between two requests.
 const HEAD: Duration = Duration::from_secs(30);
 /// Most header lines, and most bytes of them.
@@ -42,6 +43,7 @@ type Acceptor = Arc<RwLock<Option<TlsAcceptor>>>;
 pub struct Server {
     desk: Desk,
     open: Mutex<BTreeMap<SocketAddr, Door>>,
+    peers: Peers,
 }
 
 struct Door {
@@ -60,7 +62,7 @@ impl Server {
     /// A server that listens nowhere yet and answers from `engine`.
     pub fn new(engine: Arc<Engine>) -> Self {
         let desk = Desk { engine, grants: Arc::new(Grants::default()) };
-        Self { desk, open: Mutex::default() }
+        Self { desk, open: Mutex::default(), peers: Peers::default() }
     }
 
     /// Brings grants and listeners of `slice` into force: when this returns, its sockets are open. An error leaves what was.
@@ -78,6 +80,7 @@ impl Server {
                 fresh.insert(*address, (listener, acceptor.clone()));
             }
         }
+        self.peers.apply(slice, &self.desk.engine).await?;
         self.desk.grants.set(&slice.grants);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|address, _| wanted.iter().any(|(other, _)| other == address));
@@ -114,8 +117,13 @@ impl Server {
         let local = listener.local_addr()?;
         let acceptor: Acceptor = Arc::new(RwLock::new(acceptor));
         let slots = Arc::new(Semaphore::new(usize::from(connections.max(1))));
-        let accepts = accept(listener, Arc::clone(&acceptor), slots, router(self.desk.clone()));
-        Ok(Door { local, acceptor, task: tokio::spawn(accepts) })
+        let (router, current) = (router(self.desk.clone()), Arc::clone(&acceptor));
+        let serves = move |stream| {
+            let acceptor = current.read().unwrap_or_else(PoisonError::into_inner).clone();
+            serve(stream, acceptor, router.clone())
+        };
+        let task = tokio::spawn(accept(listener, slots, serves));
+        Ok(Door { local, acceptor, task })
     }
 }
 
@@ -140,15 +148,21 @@ fn configured(tls: &Secret) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(listener: TcpListener, acceptor: Acceptor, slots: Arc<Semaphore>, router: Router) {
+/// Has every connection served, as many at a time as there are `slots`.
+pub(super) async fn accept<F>(
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+    serve: impl Fn(TcpStream) -> F,
+) where
+    F: Future<Output = Result<(), Ended>> + Send + 'static,
+{
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let acceptor = acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
-                let router = router.clone();
+                let served = serve(stream);
                 tokio::spawn(async move {
-                    if let Err(error) = serve(stream, acceptor, router).await {
+                    if let Err(error) = served.await {
                         tracing::debug!(%peer, %error, "connection ended");
                     }
                     drop(slot);
@@ -162,7 +176,7 @@ async fn accept(listener: TcpListener, acceptor: Acceptor, slots: Arc<Semaphore>
     }
 }
 
-type Ended = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Ended = Box<dyn std::error::Error + Send + Sync>;
 
 async fn serve(
     stream: TcpStream,
@@ -179,7 +193,8 @@ async fn serve(
     }
 }
 
-async fn answer(
+/// Answers what is asked on a connection from `router`.
+pub(super) async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
 ) -> Result<(), Ended> {

@@ -10,6 +10,7 @@ mod grants;
 mod listen;
 mod meter;
 mod page;
+mod peers;
 mod range;
 mod tus;
 

@@ -10,11 +10,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sluice_api::types::{ObjectId, Secret};
+use sluice_api::types::{BlobDigest, ObjectId, Secret};
 
 pub use check::check;
 pub use sluice_api::config::ssvm::{
-    FetchPolicy, Grant, Job, Limits, Permission, Place, Source, What,
+    FetchPolicy, Grant, ImageLayout, Job, Limits, PeerSource, Permission, Place, Source, What,
 };
 pub use sluice_api::types::{SourceUrl, TokenHash};
 pub use store::{BucketService, StoreKind, StoreSlice};
@@ -39,6 +39,12 @@ pub struct StorageSlice {
     /// Where uploads and downloads are served. Default: nowhere.
     #[serde(default)]
     pub listen: Vec<Listen>,
+    /// Where objects are given to other appliances. Default: nowhere.
+    #[serde(default)]
+    pub peers: Vec<PeerListen>,
+    /// What jobs show to other appliances, by digest. Default: nothing.
+    #[serde(default)]
+    pub identities: Vec<OwnIdentity>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -54,6 +60,42 @@ pub struct StorageSlice {
     /// Further authorities that servers' certificates may be of, PEM. Default: those of the machine alone.
     #[serde(default)]
     pub authorities: String,
+}
+
+/// An address to give objects at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerListen {
+    /// Address and TCP port.
+    pub address: SocketAddr,
+    /// What is given.
+    pub gifts: Vec<GiftSlice>,
+}
+
+/// An object for one other appliance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GiftSlice {
+    /// The name that its certificate is for.
+    pub id: ObjectId,
+    /// Our certificate, its authority's, and our private key, PEM.
+    pub identity: Secret,
+    /// When it ends, in seconds since 1970-01-01 UTC.
+    pub expires: u64,
+    /// The store that the object is on.
+    pub store: ObjectId,
+    /// Where.
+    pub place: Place,
+}
+
+/// What a job shows to another appliance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnIdentity {
+    /// As jobs name it.
+    pub digest: BlobDigest,
+    /// Our certificate, its authority's, and our private key, PEM.
+    pub pem: Secret,
 }
 
 /// An address to serve uploads and downloads on.

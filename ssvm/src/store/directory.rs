@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sluice_api::types::ObjectId;
 use uuid::Uuid;
 
+use super::bucket::note::SUFFIX;
 use super::error::StoreError;
 use super::manifest::{self, Manifest, is_record};
 use super::mark::{self, Known, Mark, Verdict};
@@ -20,6 +21,12 @@ use crate::slice::{Place, StoreKind, StoreSlice};
 /// What is ours on a store and no object.
 pub(super) const OURS: &str = ".sluice";
 const PARTS: &str = "parts";
+
+/// The file beside a mount point that says why it could not be mounted.
+pub(crate) fn mount_failure(point: &Path) -> Option<PathBuf> {
+    let name = point.file_name()?.to_str()?;
+    Some(point.with_file_name(format!(".{name}.failure")))
+}
 
 /// One directory.
 pub struct DirectoryStore {
@@ -76,17 +83,26 @@ impl DirectoryStore {
         let state = match self.disk.state(&self.root) {
             Ok(state) => state,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(self.gone("its directory does not exist"));
+                return Err(self.gone(self.unmounted("its directory does not exist")));
             }
             Err(error) => return Err(self.failed("looking at its file system")(error)),
         };
         match self.filesystem {
             Some(wanted) if u64::from(wanted) != state.kind => {
                 let (kind, path) = (state.kind, self.root.display());
-                Err(self
-                    .gone(format!("{path} is a file system of type {kind:#x}, not {wanted:#x}")))
+                let found = format!("{path} is a file system of type {kind:#x}, not {wanted:#x}");
+                Err(self.gone(self.unmounted(&found)))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What was found in place of a file server, with what whoever mounts it said last.
+    fn unmounted(&self, found: &str) -> String {
+        let said = mount_failure(&self.root).and_then(|path| self.disk.read(&path).ok()?);
+        match said {
+            Some(said) => format!("not mounted: {}; {found}", String::from_utf8_lossy(&said)),
+            None => found.to_owned(),
         }
     }
 
@@ -179,6 +195,12 @@ impl DirectoryStore {
         Ok(self.parts(&self.writable()?).join(name))
     }
 
+    /// Names of all parts of ours.
+    pub(super) fn names_of_parts(&self) -> Result<Vec<String>, StoreError> {
+        let folder = self.parts(&self.writable()?);
+        self.disk.list(&folder).map_err(self.failed("listing its workspace"))
+    }
+
     /// A snapshot that is the difference to the one at `place`.
     fn child(&self, place: &Place) -> Result<Option<Place>, StoreError> {
         let Place::Snapshot { .. } = place else { return Ok(None) };
@@ -259,7 +281,9 @@ impl Store for DirectoryStore {
     fn remove_parts(&self, keep: &dyn Fn(&str) -> bool) -> Result<(), StoreError> {
         let folder = self.parts(&self.writable()?);
         let names = self.disk.list(&folder).map_err(self.failed("listing its workspace"))?;
-        for name in names.iter().filter(|name| !keep(name)) {
+        // what is on its way to an object store is that one's to give up
+        let ours = |name: &&String| !keep(name) && !name.ends_with(SUFFIX);
+        for name in names.iter().filter(ours) {
             self.disk.remove(&folder.join(name)).map_err(self.failed("removing a part"))?;
         }
         Ok(())

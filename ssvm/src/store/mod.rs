@@ -15,6 +15,7 @@ mod properties;
 
 pub use bucket::BucketStore;
 pub use directory::DirectoryStore;
+pub(crate) use directory::mount_failure;
 pub use error::StoreError;
 pub use manifest::{Manifest, Origin};
 pub use mark::Known;

@@ -202,6 +202,20 @@ fn a_wrong_file_system_is_refused_by_its_type() {
     assert_eq!(std::fs::read_dir(world.path()).unwrap().count(), 0);
 }
 
+/// Each with its own reason: wrong path, no permission, no route, no such version.
+#[test]
+fn a_server_that_could_not_be_mounted_is_broken_with_the_reason() {
+    let world = World::new();
+    std::fs::create_dir(world.path()).unwrap();
+    let mut nfs = slice(&world.path());
+    nfs.kind = StoreKind::Directory { path: world.path(), filesystem: Some(0x6969) };
+    let store = world.on(Arc::new(RealDisk), nfs);
+    assert!(!gone(store.probe()).contains("not mounted"));
+    let beside = mount_failure(&world.path()).unwrap();
+    std::fs::write(beside, "mounting 10.4.0.10:/export: Permission denied").unwrap();
+    assert!(gone(store.probe()).contains("not mounted: mounting 10.4.0.10:/export: Permission"));
+}
+
 #[test]
 fn a_read_only_store_is_read_and_nothing_else() {
     let world = World::new();

@@ -33,7 +33,7 @@ error_log stderr; pid /run/nginx.pid; user root; worker_processes 1;
 events { worker_connections 64; }
 http {
   access_log off; default_type application/octet-stream; root /srv;
-  server { listen 198.51.100.1:80; location /slow/ { alias /srv/; limit_rate 1m; } }
+  server { listen 198.51.100.1:80; location /slow/ { alias /srv/; limit_rate 256k; } }
 }
 END
 nginx -c /run/nginx.conf";
@@ -65,7 +65,7 @@ pub fn url(file: &str) -> String {
     format!("http://198.51.100.1/{file}")
 }
 
-/// The same at one MiB a second on each connection.
+/// The same at a quarter of a MiB a second on each connection: the manager, which asks every five seconds, sees it under way.
 pub fn slow_url(file: &str) -> String {
     format!("http://198.51.100.1/slow/{file}")
 }

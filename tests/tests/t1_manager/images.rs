@@ -1,7 +1,11 @@
 //! Images: object stores, copies, chains, links, bounds, and what becomes of the configuration.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use sluice_api::types::TokenHash;
+use sluice_manager::ops::settle_images;
+use sluice_manager::store::reports;
 
 use super::kinds::{PEM, applied, config, done, refused};
 use super::process::Cloud;
@@ -173,5 +177,67 @@ async fn an_account_has_no_more_than_its_bound() {
     let jobs = ssvm(&cloud).await["jobs"].clone();
     let last = jobs.as_array().unwrap().last().unwrap().clone();
     assert_eq!(last["what"]["import"]["most_bytes"], 1000);
+    cloud.stop();
+}
+
+/// What the storage service of `appliance` said of its jobs, as a look at it would have written it.
+async fn reported(cloud: &Cloud, appliance: &str, jobs: Value) {
+    let store = cloud.store().await;
+    let mut transaction = store.begin().await.unwrap();
+    let services = BTreeMap::from([("storage".to_owned(), json!({ "jobs": jobs, "stores": [] }))]);
+    reports::write(&mut transaction, appliance, &services, i64::MAX / 2).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_from_another_appliance_is_told_to_both_until_it_is_there() {
+    let cloud = cloud().await;
+    done(
+        &cloud,
+        "appliance create storage2 --zone zone1 --role ssvm --storage-network storage --storage-address 10.4.0.21/24",
+    );
+    done(&cloud, "image-store create there --zone zone1 --router storage2");
+    let copy = "image create copy --image-store there --copy-of debian-13";
+    refused(&cloud, copy, 3, "copy_of: debian-13 is not there yet");
+    let original = asked(&cloud, "image show debian-13")["id"].as_str().unwrap().to_owned();
+    let sha256 = "5".repeat(64);
+    let object = json!({ "size": 7, "sha256": sha256, "image": { "format": "qcow2" } });
+    let job = json!({ "id": original, "state": "done", "object": object });
+    reported(&cloud, "s-1", json!([job])).await;
+    refused(
+        &cloud,
+        &format!("{copy} --format raw"),
+        3,
+        "format: debian-13 is of another appliance",
+    );
+    done(&cloud, copy);
+    let shown = asked(&cloud, "image show copy");
+    let id = shown["id"].as_str().unwrap();
+    assert_eq!((&shown["router"], &shown["peer"]), (&json!("s-2"), &json!("s-1")));
+
+    let takes = config(&cloud, "s-2").await["role"]["ssvm"]["jobs"][0]["what"]["import"].clone();
+    assert_eq!(takes["checksum"], format!("{{SHA-256}}{sha256}"));
+    let peer = &takes["source"]["peer"];
+    assert_eq!((&peer["gift"], &peer["address"]), (&json!(id), &json!("10.4.0.20:8443")));
+    let gives = ssvm(&cloud).await["peers"].clone();
+    let gift = &gives[0]["gifts"][0];
+    assert_eq!((&gives[0]["address"], &gift["id"]), (&json!("10.4.0.20"), &json!(id)));
+    assert_eq!(gift["place"]["template"]["name"], "debian-13");
+    assert_ne!(gift["identity"], peer["identity"]);
+    refused(&cloud, "image delete debian-13", 5, "image copy");
+
+    // a failure is tried again with other certificates
+    let failed = json!({ "id": id, "state": "failed", "failure": { "code": "source-broken" } });
+    reported(&cloud, "s-2", json!([failed])).await;
+    done(&cloud, "image retry copy");
+    assert_ne!(ssvm(&cloud).await["peers"][0]["gifts"][0]["identity"], gift["identity"]);
+
+    // once it is there, nothing is given any more
+    let job = format!("{id}-1");
+    reported(&cloud, "s-2", json!([{ "id": job, "state": "done", "object": object }])).await;
+    let settled = settle_images(&cloud.store().await, &"s-2".parse().unwrap()).await;
+    assert!(settled.unwrap());
+    assert_eq!(ssvm(&cloud).await.get("peers"), None);
+    assert_eq!(asked(&cloud, "image show copy")["peer"], Value::Null);
     cloud.stop();
 }

@@ -88,8 +88,18 @@ impl Bench {
             root = root.display(),
             own = own.display(),
         );
+        std::fs::write(self.path("nginx/nginx.conf"), text).unwrap();
+        self.start_web();
+    }
+
+    /// Its web server goes away.
+    pub(crate) fn stop_web(&mut self) {
+        self.web.take().expect("it was there").kill();
+    }
+
+    /// And comes back, or is there for the first time.
+    pub(crate) fn start_web(&mut self) {
         let file = self.path("nginx/nginx.conf");
-        std::fs::write(&file, text).unwrap();
         let words = ["nginx".as_ref(), "-c".as_ref(), file.as_os_str()];
         self.web = Some(self.ns.spawn(words).unwrap());
         let up = || self.ns.sh(&format!("nc -z {WEB} 84")).run().is_ok_and(|output| output.ok());
@@ -101,6 +111,11 @@ impl Bench {
     /// What nginx was asked for.
     pub(crate) fn access(&self) -> String {
         std::fs::read_to_string(self.path("nginx/access.log")).unwrap()
+    }
+
+    /// What the service is told.
+    pub(crate) fn slice(&self) -> &Value {
+        &self.slice
     }
 
     /// Changes the slice; a running service takes it up.

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 use sluice_ssvm::slice::TokenHash;
 
-use super::bench::{Bench, HERE, WEB, import, noise};
+use super::bench::{BOUND, Bench, HERE, WEB, import, noise};
 use super::swift::{CONTAINER, KEY, SWIFT, Swift, TEMP_URL_KEY, USER};
 
 const TOKEN: &str = "a-token-that-nobody-guesses";
 /// Larger than one piece of an object, so that it is sent in several.
 const LARGE: usize = 20 << 20;
+/// Several pieces of an object, so that one is met on its way.
+const LARGEST: usize = 60 << 20;
 
 fn s3() -> Value {
     json!({ "s3": { "endpoint": SWIFT, "region": "us-east-1", "bucket": CONTAINER,
@@ -175,6 +177,71 @@ fn an_object_store_that_goes_away_is_waited_for_over_a_kill() {
     swift.fetch(&bench, "template/tmpl/2/1/web/web.raw", &file);
     assert!(std::fs::read(&file).unwrap() == disk);
     assert_eq!(bench.parts(), Vec::<String>::new());
+}
+
+/// What is on its way, as the note beside the part says: what the server calls it, and how many pieces went.
+fn on_its_way(bench: &Bench, job: &str) -> Option<(String, usize)> {
+    let bytes = std::fs::read(bench.path(&format!("store/.sluice/parts/s-1/{job}.upload"))).ok()?;
+    let note: Value = serde_json::from_slice(&bytes).unwrap();
+    let upload = note["upload"].as_str().unwrap().to_owned();
+    Some((upload, note["parts"].as_array().unwrap().len()))
+}
+
+/// Kills the service when the first pieces of `job` went; returns what was on its way.
+fn killed_while_it_sends(bench: &mut Bench, job: &str) -> (String, usize) {
+    let sends = sluice_lab::Wait::until(BOUND, "a piece", || {
+        on_its_way(bench, job).is_some_and(|(_, pieces)| pieces > 0)
+    });
+    sends.unwrap_or_else(|error| panic!("{error}: {}", bench.log()));
+    bench.kill();
+    on_its_way(bench, job).expect("killed before it was all there")
+}
+
+/// By either protocol: a process that is killed while it sends goes on at the piece that it was at; a job that is taken away
+/// leaves nothing in the bucket.
+#[test]
+fn what_was_sent_is_not_sent_again_and_what_is_not_wanted_any_more_is_given_up() {
+    let mut bench = with("pieces", &s3(), 0);
+    let swift = Swift::start(&bench);
+    let disk = noise(LARGEST);
+    bench.serve("disk", &disk);
+    let url = format!("http://{WEB}/disk");
+    for (id, service) in [(1, s3()), (2, self::swift())] {
+        let (job, other) = (format!("j-{id}1"), format!("j-{id}2"));
+        bench.change(|slice| {
+            slice["stores"][1]["kind"]["bucket"]["service"] = service;
+            slice["jobs"] = json!([far(import(&job, id, &url))]);
+        });
+        bench.start();
+        let (upload, pieces) = killed_while_it_sends(&mut bench, &job);
+        bench.start();
+        let said = format!("pieces={pieces}");
+        bench.done(&job);
+        let log = bench.log();
+        let goes_on = log.lines().find(|line| line.contains("sending goes on"));
+        assert!(goes_on.is_some_and(|line| line.contains(&said)), "{upload}, {pieces}: {log}");
+        let file = bench.path("fetched");
+        swift.fetch(&bench, &format!("template/tmpl/2/{id}/web/web.raw"), &file);
+        assert!(std::fs::read(&file).unwrap() == disk);
+        assert_eq!(on_its_way(&bench, &job), None);
+        // another one is taken away in the middle
+        bench.change(|slice| slice["jobs"] = json!([far(import(&other, id + 10, &url))]));
+        killed_while_it_sends(&mut bench, &other);
+        bench.change(|slice| slice["jobs"] = json!([]));
+        bench.start();
+        let gone = || on_its_way(&bench, &other).is_none();
+        sluice_lab::Wait::until(BOUND, "that it is given up", gone).unwrap();
+        let left = swift.everything(&bench);
+        let of_other = format!("/{}/web/", id + 10);
+        assert!(left.iter().all(|name| !name.contains(&of_other)), "{left:#?}");
+        // and what is deleted leaves no pieces either
+        let job = format!("j-{id}3");
+        bench.change(|slice| slice["jobs"] = json!([delete(&job, id)]));
+        bench.done(&job);
+        let left = swift.everything(&bench);
+        assert!(left.iter().all(|name| !name.contains("template/")), "{left:#?}");
+        bench.kill();
+    }
 }
 
 /// One byte flipped in the bucket is found by whoever copies it or reads all of it.

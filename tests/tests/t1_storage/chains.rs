@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, WEB, noise};
+use super::bench::{Bench, WEB, import, noise};
 
 fn place(name: &str) -> Value {
     json!({ "snapshot": { "account": 2, "volume": 7, "name": name } })
@@ -117,24 +117,79 @@ fn a_snapshot_with_parents_becomes_a_template_of_any_format() {
         }
         bench.done(&job);
     }
-    let formats = [("qcow2", "qcow2"), ("raw", "raw"), ("vhd", "vpc")];
-    for (number, (format, qemu)) in (10..).zip(formats) {
+    let formats = [
+        ("qcow2", None, "qcow2"),
+        ("raw", None, "raw"),
+        ("vhd", None, "vpc"),
+        ("vhd", Some("dynamic"), "vpc"),
+        ("vhdx", None, "vhdx"),
+        ("vmdk", None, "vmdk"),
+        ("vmdk", Some("sparse"), "vmdk"),
+    ];
+    for (number, (format, layout, qemu)) in (10..).zip(formats) {
         let job = format!("j-{number}");
-        bench.change(|slice| slice["jobs"] = json!([template(&job, number, format)]));
+        let mut asked = template(&job, number, format);
+        asked["what"]["import"]["layout"] = layout.into();
+        bench.change(|slice| slice["jobs"] = json!([asked]));
         let done = bench.done(&job);
         assert_eq!(done["object"]["image"]["format"], format);
         assert_eq!(done["object"]["parent"], Value::Null);
         let file = bench.object(number, &format!("web.{format}"));
         let file = file.to_str().unwrap();
         qemu_img(&["compare", "-f", "raw", "-F", qemu, "disk", file], &bench.path("web"));
-        if format == "qcow2" {
-            let told = qemu_img(&["check", "-f", "qcow2", file], &bench.path("web"));
+        // of VHD it has none
+        if matches!(format, "qcow2" | "vhdx" | "vmdk") {
+            let told = qemu_img(&["check", "-f", format, file], &bench.path("web"));
             assert!(told.contains("No errors"), "{told}");
         }
     }
-    bench.change(|slice| slice["jobs"] = json!([template("j-20", 20, "vmdk")]));
+    bench.change(|slice| slice["jobs"] = json!([template("j-20", 20, "ova")]));
     let (code, reason) = bench.failed("j-20");
     assert_eq!(code, "conversion", "{reason}");
+}
+
+/// What other programs write: qemu-img's images of every format, each made one of every other by us.
+#[test]
+fn images_in_pieces_that_others_made_are_read() {
+    let mut bench = Bench::new("convert-others");
+    let web = bench.path("web");
+    let mut disk = noise(40 << 20);
+    disk[3 << 20..37 << 20].fill(0);
+    std::fs::write(web.join("disk"), &disk).unwrap();
+    let made = [
+        ("vhd", "vpc", "subformat=dynamic,force_size=on"),
+        ("vhdx", "vhdx", "subformat=dynamic"),
+        ("vmdk", "vmdk", "subformat=monolithicSparse"),
+        ("vmdk", "vmdk", "subformat=streamOptimized"),
+    ];
+    for (number, (format, qemu, options)) in (1_u64..).zip(made) {
+        let name = format!("from-{number}");
+        let words = ["convert", "-f", "raw", "-O", qemu, "-o", options, "disk", &name];
+        qemu_img(&words, &web);
+        let job = format!("j-{number}1");
+        let mut whole = import(&job, number, &format!("http://{WEB}/{name}"));
+        whole["what"]["import"]["format"] = format.into();
+        bench.change(|slice| slice["jobs"] = json!([whole]));
+        if number == 1 {
+            bench.start();
+        }
+        bench.done(&job);
+        let others =
+            [("raw", None, "raw"), ("vmdk", Some("sparse"), "vmdk"), ("vhdx", None, "vhdx")];
+        for (at, (to, layout, qemu)) in (1..).zip(others) {
+            let (id, job) = (number * 100 + at, format!("j-{number}-{to}"));
+            let place = json!({ "template": { "account": 2, "id": number, "name": "web" } });
+            let mut copy = template(&job, id, to);
+            copy["what"]["import"]["layout"] = layout.into();
+            copy["what"]["import"]["source"]["object"]["place"] = place;
+            copy["what"]["import"]["place"]["template"]["name"] = to.into();
+            bench.change(|slice| slice["jobs"] = json!([copy]));
+            bench.done(&job);
+            let file = bench.object(id, &format!("{to}.{to}"));
+            let file = file.to_str().unwrap();
+            qemu_img(&["compare", "-f", "raw", "-F", qemu, "disk", file], &web);
+        }
+    }
 }
 
 fn template(job: &str, id: u64, format: &str) -> Value {

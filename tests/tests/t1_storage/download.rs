@@ -65,6 +65,36 @@ fn curl_fetches_the_whole_and_goes_on_with_ranges() {
     assert_eq!(status(&bench, &["-X", "DELETE", &url]), "405");
 }
 
+/// What is fetched by a link comes in again unchanged, as the format that its name says; as another one it does not.
+#[test]
+fn what_was_fetched_by_a_link_is_registered_again_as_it_is_named() {
+    let mut bench = Bench::new("again");
+    let web = bench.path("web");
+    std::fs::write(web.join("disk"), noise(2 << 20)).unwrap();
+    let mut convert = sluice_programs::command("qemu-img").unwrap();
+    let words = ["convert", "-f", "raw", "-O", "qcow2", "disk", "first"];
+    assert!(convert.args(words).current_dir(&web).status().unwrap().success());
+    bench.change(|slice| {
+        slice["jobs"] = json!([import("j-1", 1, &format!("http://{WEB}/first"))]);
+        slice["grants"] = json!([grant("g-1", "t-1", |_| ())]);
+    });
+    bench.start();
+    let first = bench.done("j-1")["object"].clone();
+    let link = format!("http://{HERE}/download/t-1");
+    let folder = bench.path("web");
+    let said = bench.curl(&["-f", "-O", "-J", "--output-dir", folder.to_str().unwrap(), &link]);
+    assert!(said.ok(), "{said:?}");
+    assert!(folder.join("web.qcow2").exists(), "the name says the format that it has");
+    let url = format!("http://{WEB}/web.qcow2");
+    let (mut again, mut other) = (import("j-2", 2, &url), import("j-3", 3, &url));
+    again["what"]["import"]["format"] = "qcow2".into();
+    other["what"]["import"]["format"] = "raw".into();
+    bench.change(|slice| slice["jobs"] = json!([again, other]));
+    assert_eq!(bench.done("j-2")["object"]["sha256"], first["sha256"]);
+    let (code, reason) = bench.failed("j-3");
+    assert!(code == "format-mismatch" && reason.contains("found qcow2"), "{code}: {reason}");
+}
+
 #[test]
 fn links_end_and_are_counted_and_tell_nothing_to_others() {
     let twice = grant("g-1", "t-1", |grant| {

@@ -73,6 +73,39 @@ fn interrupted(name: &str, packed: bool) {
     assert!(sent <= most, "{sent} bytes were sent for {length}, at most {most} expected");
 }
 
+/// As after a power cut: the service is up before its store is mounted, and its web server is still starting. Neither is a
+/// reason to begin anew.
+#[test]
+fn what_was_kept_outlives_a_store_and_a_server_that_come_back_later() {
+    let mut bench = Bench::new("kill-before-mount");
+    let disk = noise(8 << 20);
+    bench.serve("disk", &disk);
+    let job = import("j-1", 1, &format!("http://{WEB}:82/disk"));
+    bench.change(|slice| slice["jobs"] = vec![job].into());
+    bench.start();
+    bench.until("j-1", "some progress", |job| taken(job) >= 3 << 20);
+    bench.kill();
+    let kept = durable(&bench);
+    assert!(kept > 0);
+    let (store, away) = (bench.path("store"), bench.path("away"));
+    std::fs::rename(&store, &away).unwrap();
+    bench.stop_web();
+    bench.start();
+    let waits = bench.until("j-1", "that it waits", |job| job["state"] == "retrying");
+    assert_eq!(waits["failure"]["code"], "store-gone", "{waits:#}");
+    assert_eq!(durable(&bench), kept, "nothing is forgotten meanwhile");
+    std::fs::rename(&away, &store).unwrap();
+    let source = |job: &Value| {
+        job["failure"]["code"].as_str().is_some_and(|code| code.starts_with("source-"))
+    };
+    bench.until("j-1", "that it waits for the server", source);
+    bench.start_web();
+    let done = bench.done("j-1");
+    let fetched = done["fetched"].as_u64().unwrap();
+    assert_eq!(fetched, disk.len() as u64 - kept, "what is behind the checkpoint, once");
+    assert!(std::fs::read(bench.object(1, "web.raw")).unwrap() == disk);
+}
+
 /// `... "GET ..." STATUS BYTES ...` of nginx's log.
 fn sent_bytes(line: &str) -> Option<u64> {
     line.split('"').nth(2)?.split_whitespace().nth(1)?.parse().ok()

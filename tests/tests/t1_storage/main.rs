@@ -25,6 +25,7 @@ mod formats;
 mod hostile;
 mod kill;
 mod network;
+mod peers;
 mod server;
 mod swift;
 mod upload;

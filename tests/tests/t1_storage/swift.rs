@@ -77,6 +77,16 @@ impl Swift {
         said.stdout.lines().map(str::to_owned).collect()
     }
 
+    /// The same with the pieces of what came by S3, which are in a container of their own.
+    pub(crate) fn everything(&self, bench: &Bench) -> Vec<String> {
+        let token = self.token(bench);
+        let url = format!("{SWIFT}/v1/AUTH_test/{CONTAINER}+segments");
+        let said = bench.curl(&["-H", &token, &url]);
+        assert!(said.ok(), "{said:?}");
+        let pieces = said.stdout.lines().filter(|line| line.contains('/')).map(str::to_owned);
+        self.names(bench).into_iter().chain(pieces).collect()
+    }
+
     /// An object of the container into a file.
     pub(crate) fn fetch(&self, bench: &Bench, name: &str, to: &Path) {
         let token = self.token(bench);

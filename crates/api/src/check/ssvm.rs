@@ -23,6 +23,7 @@ impl SsvmConfig {
         jobs(scope, self);
         grants(scope, self);
         listeners(scope, self);
+        peers(scope, self);
     }
 }
 
@@ -70,6 +71,16 @@ fn import(scope: &mut Scope<'_>, config: &SsvmConfig, path: &str, job: &Job) {
     if in_place && store(config, job.store()).is_some_and(|store| store.kind.staging().is_some()) {
         let reason = format!("{} is an object store; take over what is on files", job.store());
         scope.error(format!("{path}.source"), "in-place-store", reason);
+    }
+    if let What::Import { source: Source::Peer(_), checksum: None, .. } = &job.what {
+        let reason = "what comes from another appliance is compared: the checksum must be given";
+        scope.error(format!("{path}.checksum"), "peer-checksum", reason);
+    }
+    if let What::Import { layout: Some(layout), format, .. } = &job.what
+        && *format != Some(layout.format())
+    {
+        let reason = format!("is a layout of {}, which must be the format", layout.format());
+        scope.error(format!("{path}.layout"), "layout-format", reason);
     }
     if let What::Import { parent: Some(parent), place, .. } = &job.what {
         let reason = match place {
@@ -133,6 +144,41 @@ fn grants(scope: &mut Scope<'_>, config: &SsvmConfig) {
 
 fn awaits_upload(job: &Job) -> bool {
     matches!(job.what, What::Import { source: Source::Upload, .. })
+}
+
+/// Objects are given at addresses of our own, each under a name of its own.
+fn peers(scope: &mut Scope<'_>, config: &SsvmConfig) {
+    if config.peers.is_empty() {
+        return;
+    }
+    let names = config.peers.iter().enumerate().flat_map(|(at, peer)| {
+        let each = peer.gifts.iter().enumerate();
+        each.map(move |(number, gift)| (&gift.id, format!("peers[{at}].gifts[{number}].id")))
+    });
+    scope.unique("id", "duplicate-id", names);
+    let of_listeners = config.listeners.iter().enumerate().map(|(at, one)| {
+        (std::net::SocketAddr::new(one.address, one.port()), format!("listeners[{at}]"))
+    });
+    let of_peers = config.peers.iter().enumerate();
+    let of_peers = of_peers.map(|(at, peer)| (peer.socket(), format!("peers[{at}]")));
+    scope.unique("socket", "duplicate-id", of_listeners.chain(of_peers));
+    for (at, peer) in config.peers.iter().enumerate() {
+        let path = format!("peers[{at}]");
+        for (number, gift) in peer.gifts.iter().enumerate() {
+            if store(config, &gift.store).is_none() {
+                unknown_store(scope, format!("{path}.gifts[{number}].store"), &gift.store);
+            }
+        }
+        let Some(link) = scope.link(&peer.link, &format!("{path}.link")) else { continue };
+        if matches!(link.role, LinkRole::Control | LinkRole::Trunk) {
+            let reason = format!("no other appliance comes to link {}", link.name);
+            scope.error(format!("{path}.link"), "link-role", reason);
+        }
+        if !link.addresses.iter().any(|own| own.ip() == peer.address) {
+            let reason = format!("{} is not an address of link {}", peer.address, link.name);
+            scope.error(format!("{path}.address"), "not-own-address", reason);
+        }
+    }
 }
 
 fn listeners(scope: &mut Scope<'_>, config: &SsvmConfig) {

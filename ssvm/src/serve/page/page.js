@@ -3,6 +3,8 @@
 
 const PIECE = 8 * 1024 * 1024;
 const LONGEST_PAUSE = 15000;
+// a request of which nothing moved for so long has lost its connection, whatever the browser believes
+const NO_PROGRESS = 20000;
 const token = location.hash.slice(1);
 const element = (id) => document.getElementById(id);
 let paused = false;
@@ -37,11 +39,29 @@ function send(method, url, headers, body, progress) {
     for (const [name, value] of Object.entries(headers)) {
       request.setRequestHeader(name, value);
     }
-    request.upload.onprogress = (event) => progress && progress(event.loaded);
-    request.onload = (event) => resolve(event.target);
-    request.onerror = () => reject(new Error("no connection"));
-    request.onabort = () => reject(new Error("paused"));
-    request.send(body);
+    const own = request;
+    let stalled = false;
+    let timer = 0;
+    const moves = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        stalled = true;
+        own.abort();
+      }, NO_PROGRESS);
+    };
+    own.upload.onprogress = (event) => {
+      moves();
+      if (progress) {
+        progress(event.loaded);
+      }
+    };
+    own.onprogress = moves;
+    own.onload = () => resolve(own);
+    own.onerror = () => reject(new Error("no connection"));
+    own.onabort = () => reject(new Error(stalled ? "no progress" : "paused"));
+    own.onloadend = () => clearTimeout(timer);
+    moves();
+    own.send(body);
   });
 }
 

@@ -7,7 +7,10 @@
 
 mod cache;
 mod file;
+pub(super) mod note;
+mod pieces;
 mod remote;
+mod signed;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +32,8 @@ use crate::disk::File;
 use crate::slice::{Place, StoreKind, StoreSlice};
 use cache::Cache;
 use file::{RemoteFile, State, Stays};
-use remote::{Remote, Sending};
+use note::{Note, SUFFIX};
+use remote::Remote;
 
 /// Bytes read, sent and compared at once.
 const BLOCK: u64 = 1 << 20;
@@ -181,25 +185,77 @@ impl BucketStore {
         Ok(None)
     }
 
-    /// Sends the file and closes it.
+    /// Sends the file piece by piece, from the one on that the note at `beside` says, and has them joined.
     fn send_all(
         &self,
         file: &dyn File,
         manifest: &Manifest,
+        beside: &Path,
         sent: &dyn Fn(u64) -> bool,
     ) -> io::Result<()> {
-        let mut sending = wait(self.remote.send(&data_key(manifest), manifest.size))?;
-        match feed(&mut sending, file, manifest.size, sent) {
-            Ok(()) => wait(sending.close()),
-            Err(error) => {
-                wait(sending.abort());
-                Err(error)
+        let (disk, key) = (self.staging.disk(), data_key(manifest));
+        let mut note = self.note(manifest, &key, beside)?;
+        // they were joined, and only that was not told any more
+        if note.next().is_none() && wait(self.remote.length(&key))? == Some(manifest.size) {
+            return Ok(());
+        }
+        while let Some((at, length)) = note.next() {
+            let bytes = piece_of(file, at, length)?;
+            let Some(tag) = wait(self.remote.piece(&note, bytes))? else {
+                return Err(self.lost(beside));
+            };
+            note.parts.push(tag);
+            note.keep(&*disk, beside)?;
+            if !sent(at + length) {
+                return Err(stopped());
             }
         }
+        if wait(self.remote.join(&note))? { Ok(()) } else { Err(self.lost(beside)) }
     }
 
-    /// What the bucket has now is what was to be sent.
-    fn compare(&self, manifest: &Manifest, go_on: &dyn Fn(u64) -> bool) -> io::Result<()> {
+    /// What is known of the object on its way, or the beginning of it.
+    fn note(&self, manifest: &Manifest, key: &str, beside: &Path) -> io::Result<Note> {
+        let disk = self.staging.disk();
+        match Note::read(&*disk, beside)? {
+            Some(note) if note.is_of(&self.slice.id, key, manifest) => {
+                let (pieces, store) = (note.parts.len(), &self.slice.id);
+                tracing::info!(%store, key, pieces, "sending goes on behind these pieces");
+                return Ok(note);
+            }
+            Some(other) if other.store == self.slice.id => wait(self.remote.give_up(&other))?,
+            _ => {}
+        }
+        let upload = wait(self.remote.begin(key))?;
+        let note = Note::begin(&self.slice.id, key, manifest, upload);
+        note.keep(&*disk, beside)?;
+        Ok(note)
+    }
+
+    /// The server has forgotten what was sent: another attempt begins anew.
+    fn lost(&self, beside: &Path) -> io::Error {
+        let forgotten = self.staging.disk().remove(beside);
+        forgotten.err().unwrap_or_else(|| io::Error::other("the server lost what was sent so far"))
+    }
+
+    /// Gives up what is on its way by the note at `beside`, unless it belongs to another store; an object that nobody has a
+    /// record of goes with it.
+    fn abandon(&self, beside: &Path) -> Result<(), StoreError> {
+        let disk = self.staging.disk();
+        let note = Note::read(&*disk, beside).map_err(self.failed("reading a note"))?;
+        if note.as_ref().is_some_and(|note| note.store != self.slice.id) {
+            return Ok(());
+        }
+        if let Some(note) = note {
+            wait(self.remote.give_up(&note)).map_err(self.failed("giving an upload up"))?;
+            if self.record(&note.place)?.is_none() {
+                wait(self.remote.remove(&note.key)).map_err(self.failed("removing an object"))?;
+            }
+        }
+        disk.remove(beside).map_err(self.failed("removing a note"))
+    }
+
+    /// Whether what the bucket has now is what was to be sent.
+    fn compare(&self, manifest: &Manifest, go_on: &dyn Fn(u64) -> bool) -> io::Result<bool> {
         let (key, mut hasher) = (data_key(manifest), Hasher::new(HashFunction::Sha256));
         let mut at = 0;
         while at < manifest.size {
@@ -215,10 +271,7 @@ impl BucketStore {
             }
         }
         let found = Checksum::of(HashFunction::Sha256, &hasher.bytes());
-        if found.hex() == manifest.sha256 {
-            return Ok(());
-        }
-        Err(io::Error::other("what was sent reads back otherwise"))
+        Ok(found.hex() == manifest.sha256)
     }
 }
 
@@ -243,26 +296,13 @@ fn stopped() -> io::Error {
     io::Error::other("it is no longer wanted")
 }
 
-fn feed(
-    sending: &mut Sending,
-    file: &dyn File,
-    size: u64,
-    sent: &dyn Fn(u64) -> bool,
-) -> io::Result<()> {
-    let mut at = 0;
-    while at < size {
-        let length = usize::try_from((size - at).min(BLOCK)).map_err(io::Error::other)?;
-        let mut block = vec![0; length];
-        if file.read_at(at, &mut block)? < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        wait(sending.write(Bytes::from(block)))?;
-        at += length as u64;
-        if !sent(at) {
-            return Err(stopped());
-        }
+/// A piece of a file.
+fn piece_of(file: &dyn File, at: u64, length: u64) -> io::Result<Bytes> {
+    let mut piece = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    if file.read_at(at, &mut piece)? < piece.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(())
+    Ok(piece.into())
 }
 
 impl Store for BucketStore {
@@ -286,6 +326,10 @@ impl Store for BucketStore {
     }
 
     fn remove_parts(&self, keep: &dyn Fn(&str) -> bool) -> Result<(), StoreError> {
+        let notes = self.staging.names_of_parts()?;
+        for name in notes.iter().filter(|name| name.ends_with(SUFFIX) && !keep(name)) {
+            self.abandon(&self.staging.part(name)?)?;
+        }
         self.staging.remove_parts(keep)
     }
 
@@ -301,8 +345,20 @@ impl Store for BucketStore {
         }
         let file = self.staging.disk().open(&self.staging.part(part)?);
         let file = file.map_err(self.failed("reading the part"))?;
-        self.send_all(&*file, manifest, sent).map_err(self.failed("sending an object"))?;
-        self.compare(manifest, sent).map_err(self.failed("comparing what was sent"))
+        let beside = self.staging.part(&note::name(part))?;
+        let all = self.send_all(&*file, manifest, &beside, sent);
+        all.map_err(self.failed("sending an object"))?;
+        let compared = self.compare(manifest, sent);
+        // what reads back otherwise is sent anew
+        if compared.is_ok() {
+            let forgotten = self.staging.disk().remove(&beside);
+            forgotten.map_err(self.failed("removing a note"))?;
+        }
+        if compared.map_err(self.failed("comparing what was sent"))? {
+            return Ok(());
+        }
+        let differs = io::Error::other("what was sent reads back otherwise");
+        Err(self.failed("comparing what was sent")(differs))
     }
 
     fn publish(&self, part: &str, manifest: &Manifest) -> Result<(), StoreError> {
@@ -365,7 +421,8 @@ impl Store for BucketStore {
         for key in [data_key(&manifest), key(place, &place.manifest())] {
             wait(self.remote.remove(&key)).map_err(self.failed("deleting an object"))?;
         }
-        Ok(())
+        let pieces = wait(self.remote.drop_pieces(&data_key(&manifest)));
+        pieces.map_err(self.failed("deleting an object's pieces"))
     }
 
     fn address(&self, place: &Place, seconds: u32) -> Result<String, StoreError> {

@@ -17,13 +17,9 @@ use tokio::time::timeout;
 use crate::slice::BucketService;
 
 /// How long one call may take; none moves more than a piece of an object.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a server may take to join the pieces of an object.
-const JOINING: Duration = Duration::from_mins(5);
-/// Smallest piece that an object is sent in, in bytes.
-const PIECE: u64 = 8 << 20;
-/// Most pieces: some servers take a thousand.
-const MOST_PIECES: u64 = 900;
+pub(super) const JOINING: Duration = Duration::from_mins(5);
 
 /// A bucket.
 pub(super) struct Remote {
@@ -31,16 +27,41 @@ pub(super) struct Remote {
     client: Client,
     /// How it is spoken to; none: not yet, or not any more.
     operator: Mutex<Option<Operator>>,
-}
-
-/// An object on its way out.
-pub(super) struct Sending {
-    writer: opendal::Writer,
+    /// Where the account of Swift is, and a token for it; none: not yet, or not any more.
+    account: Mutex<Option<(String, String)>>,
 }
 
 impl Remote {
     pub(super) fn new(service: BucketService, client: Client) -> Self {
-        Self { service, client, operator: Mutex::default() }
+        Self { service, client, operator: Mutex::default(), account: Mutex::default() }
+    }
+
+    /// What it is.
+    pub(super) const fn service(&self) -> &BucketService {
+        &self.service
+    }
+
+    /// How it is spoken to.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where the account of Swift is, and a token for it.
+    pub(super) async fn account(&self) -> io::Result<(String, String)> {
+        let mut kept = self.account.lock().await;
+        if let Some(account) = &*kept {
+            return Ok(account.clone());
+        }
+        let BucketService::Swift { endpoint, user, secret, .. } = &self.service else {
+            return Err(io::Error::other("there are no accounts but those of Swift"));
+        };
+        let account = bounded(PATIENCE, self.token(endpoint, user.as_str(), secret)).await??;
+        Ok(kept.insert(account).clone())
+    }
+
+    /// The token has ended.
+    pub(super) async fn forget_account(&self) {
+        *self.account.lock().await = None;
     }
 
     /// A small object, whole; none when it is not there.
@@ -78,15 +99,6 @@ impl Remote {
         let call = async |operator: Operator| operator.list_with(folder).recursive(true).await;
         let entries = self.call(call).await?.unwrap_or_default();
         Ok(entries.into_iter().map(|entry| entry.path().to_owned()).collect())
-    }
-
-    /// Begins an object of `size` bytes.
-    pub(super) async fn send(&self, key: &str, size: u64) -> io::Result<Sending> {
-        let piece = size.div_ceil(MOST_PIECES).next_multiple_of(1 << 20).max(PIECE);
-        let piece = usize::try_from(piece).map_err(io::Error::other)?;
-        let call = async |operator: Operator| operator.writer_with(key).chunk(piece).await;
-        let writer = self.call(call).await?.ok_or_else(no_bucket)?;
-        Ok(Sending { writer })
     }
 
     /// An address of the object itself that is good for `seconds`.
@@ -177,26 +189,8 @@ impl Remote {
     }
 }
 
-impl Sending {
-    /// The next bytes.
-    pub(super) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        bounded(PATIENCE, self.writer.write(bytes)).await?.map_err(|error| plain(&error))
-    }
-
-    /// There are no more: from now on the object is there.
-    pub(super) async fn close(mut self) -> io::Result<()> {
-        let closed = bounded(JOINING, self.writer.close()).await?;
-        closed.map(drop).map_err(|error| plain(&error))
-    }
-
-    /// Nothing of it is to stay.
-    pub(super) async fn abort(mut self) {
-        // what cannot be removed now is left to the store's own rules for unfinished uploads
-        let _ = bounded(PATIENCE, self.writer.abort()).await;
-    }
-}
-
-async fn bounded<T>(patience: Duration, call: impl Future<Output = T>) -> io::Result<T> {
+/// What `call` says in time.
+pub(super) async fn bounded<T>(patience: Duration, call: impl Future<Output = T>) -> io::Result<T> {
     let late = |_| io::Error::other(format!("no answer within {} s", patience.as_secs()));
     timeout(patience, call).await.map_err(late)
 }

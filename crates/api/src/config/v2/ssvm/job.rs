@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::peer::PeerSource;
 use super::place::Place;
 use crate::types::{BlobDigest, Checksum, ImageFormat, ObjectId, SourceUrl};
 
@@ -26,9 +27,12 @@ impl Job {
 
     /// The blob that it names.
     pub const fn blob(&self) -> Option<BlobDigest> {
-        match &self.what {
-            What::Import { source: Source::SecretUrl(digest), .. } => Some(*digest),
-            What::Import { .. } | What::Delete { .. } => None,
+        let What::Import { source, .. } = &self.what else { return None };
+        match source {
+            Source::SecretUrl(digest) | Source::Peer(PeerSource { identity: digest, .. }) => {
+                Some(*digest)
+            }
+            Source::Url(_) | Source::Upload | Source::InPlace | Source::Object { .. } => None,
         }
     }
 
@@ -74,6 +78,10 @@ pub enum What {
         /// a backing file is refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<ObjectId>,
+        /// How an object is laid out that is converted to a format with several layouts. Default: VHD fixed, VMDK
+        /// stream-optimized.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layout: Option<ImageLayout>,
     },
     /// Remove an object and everything that belongs to it.
     Delete {
@@ -82,6 +90,30 @@ pub enum What {
         /// Where.
         place: Place,
     },
+}
+
+/// Layouts of formats that have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageLayout {
+    /// VHD: the whole disk.
+    Fixed,
+    /// VHD: the blocks that have anything.
+    Dynamic,
+    /// VMDK: `monolithicSparse`, for hosts that write to it.
+    Sparse,
+    /// VMDK: `streamOptimized`, for import into `vSphere` and for OVA.
+    StreamOptimized,
+}
+
+impl ImageLayout {
+    /// The format that has it.
+    pub const fn format(self) -> ImageFormat {
+        match self {
+            Self::Fixed | Self::Dynamic => ImageFormat::Vhd,
+            Self::Sparse | Self::StreamOptimized => ImageFormat::Vmdk,
+        }
+    }
 }
 
 /// Where an image comes from.
@@ -98,8 +130,10 @@ pub enum Source {
     /// Nowhere: the file stands at the place already, as `CloudStack` put it there. It is judged and hashed where it is, and
     /// gets a record of ours. Not on object stores.
     InPlace,
+    /// An object of another secondary storage VM, as it stands there; the job's `checksum` has to be that of its record.
+    Peer(PeerSource),
     /// Another object: its bytes are compared with its record while they are copied. When the job says another format, or the
-    /// object is a snapshot with a parent and the job names none, its disk is laid out anew: qcow2, raw and fixed VHD.
+    /// object is a snapshot with a parent and the job names none, its disk is laid out anew: qcow2, raw, VHD, VHDX and VMDK.
     Object {
         /// The store that it is on.
         store: ObjectId,

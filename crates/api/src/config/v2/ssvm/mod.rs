@@ -5,6 +5,7 @@ mod grant;
 mod job;
 mod limits;
 mod listen;
+mod peer;
 mod place;
 mod store;
 
@@ -18,9 +19,10 @@ use crate::types::BlobDigest;
 
 pub use fetch::FetchPolicy;
 pub use grant::{Grant, Permission};
-pub use job::{Job, Source, What};
+pub use job::{ImageLayout, Job, Source, What};
 pub use limits::Limits;
 pub use listen::Listener;
+pub use peer::{Gift, PeerListener, PeerSource};
 pub use place::{Place, PlaceError};
 pub use store::{ImageStore, NfsVersion, Staging, StoreKind};
 
@@ -46,6 +48,9 @@ pub struct SsvmConfig {
     /// Where uploads and downloads are served. Default: nowhere.
     #[serde(default)]
     pub listeners: Vec<Listener>,
+    /// Where objects are given to other secondary storage VMs. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerListener>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -61,6 +66,7 @@ impl SsvmConfig {
         let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls);
         let of_fetch = self.fetch.proxy.into_iter().chain(self.fetch.authorities);
         let of_stores = self.stores.iter().flat_map(|store| store.kind.blobs());
-        of_jobs.chain(of_listeners).chain(of_fetch).chain(of_stores).collect()
+        let of_gifts = self.peers.iter().flat_map(|peer| &peer.gifts).map(|gift| gift.identity);
+        of_jobs.chain(of_gifts).chain(of_listeners).chain(of_fetch).chain(of_stores).collect()
     }
 }

@@ -1,0 +1,2 @@
+-- the appliance that an image is fetched from
+ALTER TABLE images ADD COLUMN peer TEXT REFERENCES appliances (id);
