@@ -37,7 +37,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     let vpn = &config.role.vpn;
     if !vpn.connections.is_empty() || !vpn.remote_access.is_empty() {
         daemons(&mut fragment, vpn);
-        kept_sources(&mut fragment);
+        kept_sources(&mut fragment, vpn);
     }
     if !vpn.connections.is_empty() {
         sites(&mut fragment, config);
@@ -89,9 +89,18 @@ fn daemons(fragment: &mut Fragment<Slot>, vpn: &VpnConfig) {
     fragment.set(open, Set::of([SetType::Ipv4]).with(addresses.map(|a| [a.into()].into())));
 }
 
-/// What goes into a tunnel keeps its source: the policies that choose the tunnel go by it.
-fn kept_sources(fragment: &mut Fragment<Slot>) {
-    fragment.rules(Slot::SourceKept, [accept("vpn/keep-source", [ipsec(IpsecWay::Out)])]);
+/// What goes into a tunnel keeps its source: the policies that choose the tunnel go by it. So does the tunnel's own packet
+/// around it, which for the kernel came in by the guest's link as well, and for which source NAT is not meant.
+fn kept_sources(fragment: &mut Fragment<Slot>, vpn: &VpnConfig) {
+    let ends = Ident::fixed("vpn-ends");
+    let own = Expr::In(vec![Key::SourceV4], ends.clone());
+    fragment.rules(
+        Slot::SourceKept,
+        [accept("vpn/keep-source", [ipsec(IpsecWay::Out)]), accept("vpn/keep-end", [own])],
+    );
+    let addresses = vpn.connections.iter().map(|connection| connection.address);
+    let addresses = addresses.chain(vpn.remote_access.iter().map(|access| access.address));
+    fragment.set(ends, Set::of([SetType::Ipv4]).with(addresses.map(|a| [a.into()].into())));
 }
 
 /// Networks behind peers.
