@@ -14,8 +14,10 @@ use crate::stamp::Stamp;
 use crate::tree::Tree;
 use crate::{Flavour, Ike, Options, golden, initrd, squashfs, tool};
 
-/// The serial line last, so that it is the one PID 1's own output would go to if all else failed.
-pub const KERNEL_OPTIONS: &str = "console=tty0 console=ttyS0,115200n8 quiet loglevel=4 panic=10";
+/// The serial line last, so that it is the one PID 1's own output would go to if all else failed. No trial of the timer: on
+/// a busy host the kernel may take a late tick for a broken timer and stop.
+pub const KERNEL_OPTIONS: &str =
+    "console=tty0 console=ttyS0,115200n8 quiet loglevel=4 panic=10 no_timer_check";
 
 /// The files of a built template.
 #[derive(Clone, Debug, PartialEq, Eq)]

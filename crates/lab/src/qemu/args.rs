@@ -103,10 +103,15 @@ fn firmware(line: &mut Line, plan: &Plan<'_>) {
 /// What the test host's image needs on its kernel's command line.
 const HOST_WORDS: &str = "sluice.root=sluice-host sluice.overlay sluice.data=none";
 
+/// A busy host can starve the kernel's trial of its timer, which then stops with "IO-APIC + timer doesn't work"; images of
+/// clouds leave the trial out for that.
+const TIMER_WORD: &str = "no_timer_check";
+
 fn kernel_words(plan: &Plan<'_>) -> String {
     // the last one is where programs write
     let screen = plan.spec.vnc.map(|_| "console=tty0".to_owned());
-    let mut words: Vec<_> = screen.into_iter().chain(["console=ttyS0".to_owned()]).collect();
+    let mut words: Vec<_> =
+        screen.into_iter().chain(["console=ttyS0".to_owned(), TIMER_WORD.to_owned()]).collect();
     if plan.spec.kind == MachineKind::Host && plan.spec.has_root() {
         words.extend([HOST_WORDS.to_owned(), format!("sluice.hostname={}", plan.name)]);
     }
