@@ -19,8 +19,6 @@ use sluice_tests::{faults, image};
 pub(crate) const BOOT: Duration = Duration::from_mins(5);
 /// The router's public address.
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-/// Another, for port forwards.
-const FURTHER: &str = "198.51.100.12";
 /// The guest behind it.
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 23);
 
@@ -117,17 +115,17 @@ impl World {
         self.again().await;
     }
 
-    /// So many ports of a further public address lead to the guest, and no others.
+    /// So many ports of the public address lead to the guest, and no others.
     pub(crate) async fn forwards(&mut self, count: u16) {
         let forward = |number: u16| {
             let forward = json!({
-                "id": format!("pf-{number}"), "public": FURTHER, "protocol": "tcp",
+                "id": format!("pf-{number}"), "public": ROUTER, "protocol": "tcp",
                 "ports": (20_000 + number).to_string(), "network": "net-1", "guest": GUEST,
             });
             serde_json::from_value(forward).unwrap()
         };
-        let further = json!([{"id": "ip-1", "address": FURTHER, "link": "pub0"}]);
-        self.config.role.public_addresses = serde_json::from_value(further).unwrap();
+        let public = json!([{"id": "ip-1", "address": ROUTER, "link": "pub0"}]);
+        self.config.role.public_addresses = serde_json::from_value(public).unwrap();
         self.config.role.port_forwards = (1..=count).map(forward).collect();
         self.again().await;
     }
