@@ -200,9 +200,11 @@ fn joined(proposals: &[Proposal]) -> String {
     proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// The daemon's own settings: nothing but the connections that are loaded by name, IKEv1 allowed, several peers of one id.
+/// The daemon's own settings: nothing but the connections that are loaded by name, IKEv1 allowed, several peers of one id. No
+/// records for the kernel's audit: pluto may not write them, and aborts at the first one that fails, which is when a peer has
+/// proved itself.
 pub fn setup() -> &'static str {
-    "config setup\n\tikev1-policy=accept\n\tuniqueids=no\n"
+    "config setup\n\tikev1-policy=accept\n\tuniqueids=no\n\taudit-log=no\n"
 }
 
 #[cfg(test)]

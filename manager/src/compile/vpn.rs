@@ -21,6 +21,7 @@ pub(super) async fn add(
     for access in dynamic::load::<remote_access::RemoteAccess>(conn, &own, ALL).await? {
         let networks = networks(model, &access.public_ip).into_iter().map(|n| n.0).collect();
         let users = users(conn, &access.id).await?;
+        config.role.vpn.allow_obsolete |= access.allow_obsolete;
         let access = access_of(model, access, networks, users)?;
         // a VPC without tiers has nothing to come into yet
         config.role.vpn.remote_access.extend(Some(access).filter(|it| !it.networks.is_empty()));

@@ -26,6 +26,9 @@ pub struct RemoteAccess {
     pub range: ClientRange,
     /// May clients reach the Internet through the tunnel?
     pub internet: TunnelInternet,
+    /// May clients come in by obsolete algorithms?
+    #[serde(default)]
+    pub allow_obsolete: bool,
     /// Digest of the pre-shared key.
     pub psk: BlobDigest,
 }
@@ -43,6 +46,10 @@ pub struct RemoteAccessSpec {
     /// May clients reach the Internet through the tunnel? Default: deny.
     #[serde(default)]
     pub internet: TunnelInternet,
+    /// May clients come in by algorithms that can be broken today or soon? The clients of Android offer nothing else. It then
+    /// goes for all tunnels of the router, and is a warning. Default: no.
+    #[serde(default)]
+    pub allow_obsolete: bool,
     /// The pre-shared key of all clients. Required when it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
@@ -58,6 +65,9 @@ pub struct RemoteAccessPatch {
     /// New way to the Internet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internet: Option<TunnelInternet>,
+    /// Allow obsolete algorithms, or no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_obsolete: Option<bool>,
     /// New pre-shared key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
@@ -101,10 +111,10 @@ impl Kind for RemoteAccess {
             let reason = format!("{} has remote access {} already", ip.address, other.name);
             return Err(Error::Conflict { field: "public_ip", reason });
         }
-        let (range, internet) = (spec.range, spec.internet);
+        let (range, internet, allow_obsolete) = (spec.range, spec.internet, spec.allow_obsolete);
         let psk = context.keep_required("psk", spec.psk.as_ref()).await?;
         let (name, zone, public_ip) = (spec.name, ip.zone, ip.id);
-        Ok(Self { id, name, zone, router, public_ip, range, internet, psk })
+        Ok(Self { id, name, zone, router, public_ip, range, internet, allow_obsolete, psk })
     }
 
     async fn update(
@@ -114,6 +124,7 @@ impl Kind for RemoteAccess {
     ) -> Result<(), Error> {
         self.range = patch.range.unwrap_or(self.range);
         self.internet = patch.internet.unwrap_or(self.internet);
+        self.allow_obsolete = patch.allow_obsolete.unwrap_or(self.allow_obsolete);
         if let Some(psk) = &patch.psk {
             self.psk = context.keep_secret("psk", psk).await?;
         }

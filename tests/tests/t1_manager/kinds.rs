@@ -265,10 +265,13 @@ async fn balancers_and_tunnels_reach_the_router() {
     assert_eq!(connection["gateway"]["networks"], json!(["10.77.0.0/16"]));
     done(&cloud, "vpn-connection reset branch");
     done(&cloud, "vpn-user disconnect anna");
+    assert_eq!(vpn["allow_obsolete"], false, "not unless it is asked for");
+    done(&cloud, "remote-access update staff --allow-obsolete true");
     let router = config(&cloud, "r-1").await["role"]["router"].clone();
     assert_eq!(router["balancers"][0]["members"][1]["drain"], true);
     assert_eq!(router["vpn"]["connections"][0]["resets"], 1);
     assert_eq!(router["vpn"]["remote_access"][0]["users"][0]["disconnects"], 1);
+    assert_eq!(router["vpn"]["allow_obsolete"], true);
     for (line, code, words) in [
         (
             "remote-access create two --public-ip vpn --range 10.8.8.1-10.8.8.9",

@@ -124,6 +124,8 @@ impl World {
             });
             serde_json::from_value(forward).unwrap()
         };
+        let public = json!([{"id": "ip-1", "address": ROUTER, "link": "pub0"}]);
+        self.config.role.public_addresses = serde_json::from_value(public).unwrap();
         self.config.role.port_forwards = (1..=count).map(forward).collect();
         self.again().await;
     }

@@ -4,6 +4,8 @@
 //! one and reads their state from the security associations, never from traffic. [`keeper`] decides what is to be begun
 //! again. Why two engines: docs/vpn.md, "Engines".
 
+#[cfg(test)]
+mod clients;
 mod connection;
 pub mod keeper;
 mod libreswan;

@@ -114,6 +114,8 @@ struct Session {
     since: Duration,
     link: Link,
     up: Option<Opened>,
+    /// Who it was when it was up, for what is said once the link is down again.
+    user: Option<String>,
 }
 
 /// All of remote access.
@@ -303,7 +305,8 @@ impl Server {
         let Some(access) = self.accesses.get(&peer.local) else { return };
         let link = Link::new(access.settings(&self.host), now, self.seeds.fork());
         let local = peer.local;
-        self.sessions.insert(key, Session { local, peer, host, since: now, link, up: None });
+        self.sessions
+            .insert(key, Session { local, peer, host, since: now, link, up: None, user: None });
     }
 
     /// A call is over: everything that it had is free again.
@@ -311,13 +314,12 @@ impl Server {
         if let Some(session) = self.sessions.remove(&key) {
             if session.up.is_some() {
                 self.out.push(Action::LinkDown { key });
-            } else {
-                self.counts.failed += u64::from(session.link.user().is_none());
             }
+            self.counts.failed += u64::from(session.user.is_none());
             if let Some(access) = self.accesses.get_mut(&session.local) {
                 access.release(key);
             }
-            let user = session.link.user().unwrap_or("nobody");
+            let user = session.user.as_deref().unwrap_or("nobody");
             tracing::info!(%key, user, reason, "vpn session down");
         }
         self.out.push(Action::SessionDown { key });
@@ -336,6 +338,7 @@ impl Server {
                             client = %session.peer, "vpn session up"
                         );
                         self.counts.opened += 1;
+                        session.user = Some(opened.user.clone());
                         session.up = Some(opened.clone());
                         let told = told(self.accesses.get(&session.local), &opened);
                         self.out.push(Action::LinkUp { key: *key, opened, told });

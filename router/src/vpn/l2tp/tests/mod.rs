@@ -5,6 +5,7 @@
 mod attributes;
 mod calls;
 pub(in crate::vpn) mod client;
+mod clients;
 mod datagrams;
 mod hostile;
 mod lossy;

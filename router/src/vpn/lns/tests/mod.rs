@@ -44,6 +44,7 @@ fn a_removed_user_is_cut_off_at_once_and_the_others_stay() {
     assert_eq!(world.users(), ["bob 10.1.2.3"], "no second passes");
     world.run(5);
     assert!(!world.clients[0].ppp.is_up() && world.clients[1].ppp.is_up());
+    assert_eq!(world.server.counts().failed, 0, "she was up");
     world.call(3, &MS, "anna", "correct horse");
     world.run(5);
     assert_eq!(world.users(), ["bob 10.1.2.3"]);
