@@ -332,4 +332,4 @@ async fn whatever_is_asked_is_answered_and_changes_nothing_by_halves() {
 }
 
 /// How often each operation is asked.
-const CASES: usize = 3;
+const CASES: usize = 5;

@@ -20,21 +20,22 @@ fn settings(source: &str) -> String {
          ssh_deletekeys: false\nssh_genkeytypes: []\n\
          cloud_init_modules: [write_files, set_hostname, users_groups, ssh]\n\
          cloud_config_modules: [set_passwords]\ncloud_final_modules: []\n\
-         system_info: {{ distro: debian, default_user: {{ name: debian, lock_passwd: false, shell: /bin/bash }} }}\n"
+         system_info: {{ distro: debian, network: {{ dhcp_client_priority: [dhclient] }}, default_user: {{ name: debian, lock_passwd: false, shell: /bin/bash }} }}\n"
     )
 }
 
-/// Runs the two stages that a service manager would.
+/// Runs the two stages that a service manager would. The lease has the name that Debian's ifupdown gives it.
 async fn set_up(world: &World, guest: &str, source: &str) {
     let settings = settings(source);
     let line = format!(
         "mkdir -p /etc/cloud /etc/ssh /home && rm -f /etc/cloud/cloud.cfg.d/* && cat > /etc/cloud/cloud.cfg <<'END'\n\
          {settings}END\n\
          mkdir -p /etc/ssl/certs && cat /usr/share/ca-certificates/mozilla/*.crt > /etc/ssl/certs/ca-certificates.crt\n\
+         cp /var/lib/dhcp/dhclient.leases /var/lib/dhcp/dhclient.eth0.leases\n\
          touch /etc/shadow /etc/gshadow /etc/ssh/sshd_config && chmod 600 /etc/shadow\n\
          (cloud-init init && cloud-init modules --mode=config) > /run/ci 2>&1; \
-         grep -q 'datasource DataSource{source}' /run/ci /var/log/cloud-init.log || \
-         {{ tail -n 40 /run/ci /var/log/cloud-init.log; false; }}"
+         grep -q 'datasource DataSource{source}' /run/ci /var/log/cloud-init.log && id debian || \
+         {{ grep -nE 'WARN|ERROR|rror:|SUCCESS|FAIL' /run/ci; tail -n 40 /run/ci; false; }}"
     );
     let output = world.lab.within(guest, &line, SLOW).await.unwrap();
     assert!(output.ok(), "{guest}: {}{}", output.stdout, output.stderr);
