@@ -73,7 +73,14 @@ pub(crate) async fn sets_guests_up(world: &World) {
         assert!(keys.contains(&key), "{guest}: {keys}");
         assert_eq!(world.lab.done(guest, "cat /run/told").await.unwrap(), "by its owner");
     }
-    assert!(has_password(world, "vm1", password).await, "the password is the one that was shown");
+    if !has_password(world, "vm1", password).await {
+        let said = world
+            .lab
+            .sh("vm1", "grep -niE 'passw|wget|WARN|ERROR' /run/ci; cat /etc/shadow")
+            .await
+            .unwrap();
+        panic!("the password is not the one that was shown, {password}: {}", said.stdout);
+    }
     // given once
     let line = "curl -sf --noproxy '*' -H 'DomU_Request: send_my_password' http://10.1.1.1:8080/";
     assert_eq!(world.lab.done("vm1", line).await.unwrap().trim(), "saved_password");

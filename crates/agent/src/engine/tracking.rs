@@ -27,9 +27,13 @@ pub(super) struct Tracking {
 
 /// What is wrong with the table, given what was seen of it before.
 fn judge(before: Option<&TrackingCounts>, now: &TrackingCounts) -> Option<String> {
-    let lost = |of: fn(&TrackingCounts) -> u64| before.is_some_and(|before| of(now) > of(before));
+    let more = |of: fn(&TrackingCounts) -> u64| {
+        before.map_or(0, |before| of(now).saturating_sub(of(before)))
+    };
     let limit = now.limit;
-    if lost(|counts| counts.dropped) || lost(|counts| counts.early_dropped) {
+    // two connections that clash are counted as not entered, and as dropped as well, however much room there is
+    let for_want_of_room = more(|counts| counts.dropped) > more(|counts| counts.insert_failed);
+    if for_want_of_room || more(|counts| counts.early_dropped) > 0 {
         return Some(format!(
             "the table of connections is full: of {limit}, some had to go before their time or were refused"
         ));
@@ -83,5 +87,10 @@ mod tests {
         assert_eq!(judge(Some(&counts(10, 7)), &counts(10, 7)), None);
         assert!(judge(Some(&counts(10, 7)), &counts(10, 8)).unwrap().contains("before their time"));
         assert_eq!(judge(None, &TrackingCounts::default()), None);
+        // a clash is no lack of room
+        let dropped =
+            |dropped, insert_failed| TrackingCounts { dropped, insert_failed, ..counts(10, 0) };
+        assert_eq!(judge(Some(&counts(10, 0)), &dropped(21, 21)), None);
+        assert!(judge(Some(&dropped(21, 21)), &dropped(22, 21)).unwrap().contains("refused"));
     }
 }
