@@ -24,7 +24,8 @@ fn settings(source: &str) -> String {
     )
 }
 
-/// Runs the two stages that a service manager would. The lease has the name that Debian's ifupdown gives it.
+/// Runs the two stages that a service manager would. The lease has the name that Debian's ifupdown gives it,
+/// and what Debian's set-up writes for PAM is written here.
 async fn set_up(world: &World, guest: &str, source: &str) {
     let settings = settings(source);
     let line = format!(
@@ -32,6 +33,7 @@ async fn set_up(world: &World, guest: &str, source: &str) {
          {settings}END\n\
          mkdir -p /etc/ssl/certs && cat /usr/share/ca-certificates/mozilla/*.crt > /etc/ssl/certs/ca-certificates.crt\n\
          cp /var/lib/dhcp/dhclient.leases /var/lib/dhcp/dhclient.eth0.leases\n\
+         for it in auth account password session; do echo \"$it required pam_unix.so\" > /etc/pam.d/common-$it; done\n\
          touch /etc/shadow /etc/gshadow /etc/ssh/sshd_config && chmod 600 /etc/shadow\n\
          (cloud-init init && cloud-init modules --mode=config) > /run/ci 2>&1; \
          grep -q 'datasource DataSource{source}' /run/ci /var/log/cloud-init.log && id debian || \

@@ -63,9 +63,7 @@ async fn rules_of_one_network_are_kept_in_packets() {
     world.leases().await;
     rules::a_guest_is_told_what_its_owner_wants(&world).await;
     rules::a_clock_that_is_years_behind_was_put_right(&world);
-    if std::env::var_os("SLUICE_FULL").is_some() {
-        cloud_init::sets_guests_up(&world).await;
-    }
+    cloud_init::sets_guests_up(&world).await;
     rules::a_forwarded_port_is_for_whom_the_firewall_names(&world).await;
     rules::connections_are_balanced(&world).await;
     rules::a_certificate_is_swapped(&world).await;
