@@ -1,10 +1,11 @@
 //! `sluice-router service lb`: the service under the agent, without privilege.
 //!
 //! Guarantees: a generation is in force when every address is listened on; a newer process takes over from one that
-//! runs ([`super::handover`]). Needs CAP_NET_BIND_SERVICE alone.
+//! runs ([`super::handover`]), and one that comes after a crash goes on with the sockets that the agent kept. Needs CAP_NET_BIND_SERVICE alone.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use sluice_agent::service::Service;
@@ -49,6 +50,11 @@ impl Service for LbService {
     fn report(&self) -> serde_json::Value {
         serde_json::to_value(self.look()).unwrap_or_default()
     }
+
+    fn listening(&self) -> Vec<OwnedFd> {
+        // one that hands over has nothing that would be its own after a crash
+        self.server.try_lock().map(|server| server.copies()).unwrap_or_default()
+    }
 }
 
 /// The process ends when another one has taken over and the last connection has ended.
@@ -61,11 +67,16 @@ async fn hand_over(open: Open, server: Arc<Mutex<Server>>) {
 }
 
 /// Serves until the agent closes the control channel on standard input, or another process has taken over.
+///
+/// Errors: standard input is no socket, or there is no room for threads.
 pub fn run() -> io::Result<()> {
+    // first of all: they are known by their numbers
+    let kept = sluice_agent::service::kept();
     sluice_sys::process::raise_open_files()?;
     let mut server = Server::start(0)?;
     let door = Door::new(SERVICE);
     server.inherit(door.knock());
+    server.find(kept);
     let server = Arc::new(Mutex::new(server));
     sluice_agent::service::run(move || LbService { server, door: Some(door) })
 }

@@ -24,7 +24,7 @@ use std::process::Stdio;
 use seccompiler::BpfProgram;
 
 pub use capability::Capability;
-pub use handed::{Handed, handed_over};
+pub use handed::{Handed, handed_over, take_handed};
 pub use limits::{Limits, outlive_others, peaks};
 pub use seccomp::Profile;
 pub use tie::Watched;
