@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sluice_api::types::Generation;
@@ -66,6 +67,12 @@ pub trait Service {
     fn listening(&self) -> Vec<OwnedFd> {
         Vec::new()
     }
+
+    /// Comes true when it has nothing to do any more, such as after its last connection when another process has taken
+    /// over; the process ends then. Default: never.
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// The log of a service goes to the agent, which adds the time. Lines are lost while there is no agent and the pipe is full,
@@ -76,8 +83,8 @@ pub fn log() {
     log.log_internal_errors(false).init();
 }
 
-/// Runs `service` for one agent after the other; over a channel that is connected already, until that is closed. Call it
-/// from a binary's `service NAME` command.
+/// Runs `service` for one agent after the other, until it has [`Service::ended`]; over a channel that is connected already,
+/// until that is closed at the latest. Call it from a binary's `service NAME` command.
 ///
 /// Errors: standard input is not a socket, or no runtime can be made.
 pub fn run<S: Service>(make: impl FnOnce() -> S) -> io::Result<()> {
@@ -85,11 +92,19 @@ pub fn run<S: Service>(make: impl FnOnce() -> S) -> io::Result<()> {
     runtime.block_on(async {
         let control = socket2::Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
         control.set_nonblocking(true)?;
-        if control.is_listener()? {
-            let keeper = take_handed(keeper::KEEPER).pop();
-            outlive(UnixListener::from_std(control.into())?, asked_at(keeper)?, make()).await
-        } else {
-            serve(UnixStream::from_std(control.into())?, make()).await
+        let service = make();
+        let ended = service.ended();
+        let served = async {
+            if control.is_listener()? {
+                let keeper = take_handed(keeper::KEEPER).pop();
+                outlive(UnixListener::from_std(control.into())?, asked_at(keeper)?, service).await
+            } else {
+                serve(UnixStream::from_std(control.into())?, service).await
+            }
+        };
+        tokio::select! {
+            served = served => served,
+            () = ended => Ok(()),
         }
     })
 }
