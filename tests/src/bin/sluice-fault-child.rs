@@ -17,8 +17,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["service", "lb"] => done(sluice_router::lb::service::run()),
         ["takeover", course @ ..] => match Course::read(course) {
-            // nothing is dropped: that would dismiss the service
-            Some(course) => std::process::exit(i32::from(run(takeover::run(course)).is_err())),
+            Some(course) => done(run(takeover::run(course))),
             None => ExitCode::from(2),
         },
         [dir, which, kind, number] => run(faulty(dir, which, kind, number)),
@@ -32,8 +31,14 @@ fn run<T>(task: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(task)
 }
 
-fn done(outcome: std::io::Result<()>) -> ExitCode {
-    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn done<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn faulty(dir: &str, which: &str, kind: &str, number: &str) -> ExitCode {

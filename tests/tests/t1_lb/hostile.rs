@@ -210,8 +210,10 @@ async fn connected(at: SocketAddr, number: usize) -> std::io::Result<TcpStream> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_connections_than_a_rule_takes_wait_and_harm_no_other() {
-    sluice_sys::process::raise_open_files().unwrap();
+    let files = sluice_sys::process::raise_open_files().unwrap();
     let (limit, all) = offered();
+    let needed = u64::try_from(all.max(2 * limit)).unwrap() + 500;
+    assert!(files >= needed, "this needs {needed} open files, and {files} are allowed");
     let (echo, origin) = (Origin::echo("e").await, Origin::http("m1").await);
     let (at, elsewhere) = (free(), free());
     let mut rules = [rule(at, "tcp", &[echo.at]), rule(elsewhere, "http", &[origin.at])];

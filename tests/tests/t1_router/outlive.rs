@@ -146,8 +146,7 @@ impl Knocks {
         let counts = world.dir.path().join(format!("knocks-{port}"));
         let script = script(world, "knock.py", KNOCK);
         let port = port.to_string();
-        let words =
-            ["python3".as_ref(), script.as_os_str(), counts.as_os_str(), port.as_ref()];
+        let words = ["python3".as_ref(), script.as_os_str(), counts.as_os_str(), port.as_ref()];
         Self { _process: world.inet.spawn(words).unwrap(), counts }
     }
 
@@ -366,7 +365,7 @@ fn a_balancer_that_crashes_refuses_nobody_and_a_rule_that_is_gone_listens_no_mor
     }
     // what the agent keeps of a port does not listen on when its rule is gone
     let listening = |port: u16| {
-        let line = format!("ss -Hltn sport = {port} | grep -q .");
+        let line = format!("ss -Hltn src 198.51.100.11:{port} | grep -q .");
         world.router.sh(&line).run().unwrap().ok()
     };
     world.push_and_confirm(&balanced_at(11, &[80]));

@@ -58,7 +58,8 @@ impl World {
 
     /// A client that is served.
     fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.at).expect("nobody is refused");
+        let stream = TcpStream::connect(self.at)
+            .unwrap_or_else(|error| panic!("somebody is refused: {error}"));
         stream.set_read_timeout(Some(SOON)).unwrap();
         let mut client = Client(stream);
         client.goes_on("a new one");

@@ -140,7 +140,10 @@ impl Kept {
 
     /// The names of those of `name` that were set aside.
     pub(super) fn aside(&self, name: &str) -> Vec<String> {
-        self.names().into_iter().filter(|known| service_of(known) == name && known != name).collect()
+        self.names()
+            .into_iter()
+            .filter(|known| service_of(known) == name && known != name)
+            .collect()
     }
 }
 
