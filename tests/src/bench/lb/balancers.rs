@@ -21,10 +21,11 @@ const CONNECTIONS: u64 = 100_000;
 /// Descriptors of a process that are no connections'.
 const OTHER_FILES: u64 = 500;
 
-/// As many connections as a process with two descriptors for each can have, at most `wanted`.
+/// As many connections as a process can have, at most `wanted`: two descriptors for each, and HAProxy reserves half a one
+/// more for pipes.
 pub(super) fn connections(wanted: u64) -> Result<u64> {
     let files = sluice_sys::process::raise_open_files().context("cannot have more open files")?;
-    Ok(wanted.min(files.saturating_sub(OTHER_FILES) / 2))
+    Ok(wanted.min(files.saturating_sub(OTHER_FILES) / 5 * 2))
 }
 
 /// Which balancer.
