@@ -141,6 +141,6 @@ impl Appliance for Router {
 /// Two descriptors for each connection, and pipes; the memory is bounded by the rules' limits of connections.
 fn balancing() -> ServiceSpec {
     let limits = Limits { open_files: 262_144, ..Limits::default() };
-    ServiceSpec { limits, ..ServiceSpec::own(LB_USER) }
+    ServiceSpec { limits, hands_over: true, ..ServiceSpec::own(LB_USER) }
         .with_capabilities(vec![Capability::NetBindService])
 }

@@ -10,6 +10,7 @@ pub mod faults;
 pub mod manager;
 pub mod postgres;
 pub mod storage;
+pub mod takeover;
 pub mod tunnels;
 
 use std::path::PathBuf;

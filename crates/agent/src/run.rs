@@ -99,6 +99,9 @@ async fn serve<A: Appliance>(
         tracing::warn!(%error, "the kernel may end the agent before its services for want of memory");
     }
     info!(appliance = %boot.appliance, role = boot.role.as_str(), "agent started");
+    if let Err(error) = sluice_sys::process::raise_open_files() {
+        tracing::warn!(%error, "few sockets of services can be kept over their crash");
+    }
     let kernel = RealKernel::with_nft(NftProgram(options.nft.clone()));
     let kernel = kernel.context("cannot open the kernel")?;
     let handle = Handle::start(Parts {

@@ -55,11 +55,6 @@ pub fn receive(socket: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
     Ok(all)
 }
 
-/// Ends `socket` for whoever reads from it, in this process as well.
-pub fn hang_up(socket: &impl AsFd) -> io::Result<()> {
-    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
-}
-
 /// The user of the process at the other end.
 pub fn peer_user(socket: &impl AsFd) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())

@@ -5,7 +5,7 @@
 //! router does not have yet can be listened on (IP_FREEBIND).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +70,13 @@ impl Listening {
     /// The socket, for another process.
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// Nobody is accepted here any more, by whatever process has a copy: the agent keeps one.
+    pub(super) fn shut(&self) {
+        if let Err(error) = self.socket.shutdown(Shutdown::Both) {
+            warn!(%error, "a port that no rule has any more may still accept");
+        }
     }
 
     /// What comes from now on is `rule`'s.

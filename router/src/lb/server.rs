@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
@@ -41,6 +42,8 @@ pub struct Server {
     checks: BTreeMap<(ObjectId, u64, SocketAddr), Checked>,
     /// What a process before this one left, until the first slice is in force.
     inheritance: Option<Inheritance>,
+    /// Sockets of a process that ended, until the first slice is in force.
+    found: BTreeMap<SocketAddr, OwnedFd>,
     /// That process, which may still have connections.
     former: Option<Former>,
     /// Another process accepts in place of this one.
@@ -82,13 +85,28 @@ impl Server {
         let number = if workers == 0 { processors.min(MAX_WORKERS) } else { workers };
         let workers = (0..number).map(Worker::start).collect::<io::Result<_>>()?;
         let (rules, listening, checks) = Default::default();
-        let (inheritance, former, retired) = Default::default();
-        Ok(Self { workers, rules, listening, checks, inheritance, former, retired })
+        let (inheritance, found, former, retired) = Default::default();
+        Ok(Self { workers, rules, listening, checks, inheritance, found, former, retired })
     }
 
     /// The first slice goes on from what another process left.
     pub(super) fn inherit(&mut self, inheritance: Option<Inheritance>) {
         self.inheritance = inheritance;
+    }
+
+    /// The first slice goes on with these sockets, where connections have been queueing since the process before ended.
+    pub(super) fn find(&mut self, sockets: Vec<OwnedFd>) {
+        let each = sockets.into_iter().filter_map(|socket| {
+            let at = socket2::SockRef::from(&socket).local_addr().ok()?.as_socket()?;
+            Some((at, socket))
+        });
+        self.found = each.collect();
+    }
+
+    /// Copies of what is listened on.
+    pub(super) fn copies(&self) -> Vec<OwnedFd> {
+        let open = self.listening.values();
+        open.filter_map(|open| open.listening.as_fd().try_clone_to_owned().ok()).collect()
     }
 
     /// Brings `slice` into force.
@@ -110,6 +128,8 @@ impl Server {
             }
         }
         self.commit(rules, opened).await;
+        // where no rule listens any more nobody may wait
+        self.found.clear();
         self.tell_former(slice);
         info!(rules = self.rules.len(), "load balancing in force");
         Ok(())
@@ -217,7 +237,8 @@ impl Server {
 
     fn listen(&self, address: SocketAddr, rule: &Arc<Rule>) -> io::Result<Listening> {
         let left = self.inheritance.as_ref().and_then(|left| left.socket(&address));
-        match left {
+        let found = || self.found.get(&address).map(OwnedFd::try_clone);
+        match left.or_else(found) {
             Some(socket) => Ok(Listening::adopt(socket?, Arc::clone(rule))),
             None => Listening::open(address, Arc::clone(rule)),
         }
@@ -264,6 +285,9 @@ impl Server {
                 task.abort();
                 // it ends by the abort, which is no error here
                 let _aborted = task.await;
+            }
+            if !self.retired {
+                open.listening.shut();
             }
         }
     }

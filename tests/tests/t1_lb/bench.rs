@@ -115,7 +115,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn to(at: SocketAddr) -> Self {
-        let stream = timeout(BOUND, TcpStream::connect(at)).await.unwrap().unwrap();
+        Self::over(timeout(BOUND, TcpStream::connect(at)).await.unwrap().unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         Self { stream, read: Vec::new() }
     }
 

@@ -15,20 +15,27 @@ use crate::live::{Tally, long, requests, short};
 use crate::origin::Origin;
 use crate::service::Agent;
 
-/// `sluice-router lb --hand-over`.
-struct Desk {
+/// `sluice-router lb`.
+pub(crate) struct Desk {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
     _slice: tempfile::NamedTempFile,
 }
 
 impl Desk {
+    /// One that takes over from the one before it.
     fn start(slice: &Value) -> Self {
+        Self::with(slice, &["--hand-over"])
+    }
+
+    /// One with these arguments.
+    pub(crate) fn with(slice: &Value, arguments: &[&str]) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), slice.to_string()).unwrap();
         let mut child = tokio::process::Command::new(sluice_tests::bin("sluice-router"))
-            .args(["lb", "--hand-over", "--workers", "2", "--slice"])
+            .args(["lb", "--workers", "2", "--slice"])
             .arg(file.path())
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
@@ -39,11 +46,19 @@ impl Desk {
     }
 
     /// Its report, once it has its configuration; `None` when it has ended.
-    async fn report(&mut self) -> Option<Value> {
+    pub(crate) async fn report(&mut self) -> Option<Value> {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()?).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
         let line = timeout(BOUND, self.said.next_line()).await.expect("a report in time");
         line.unwrap().map(|line| serde_json::from_str(&line).unwrap())
+    }
+
+    /// The most memory that it had so far, in bytes.
+    pub(crate) fn peak(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
     async fn ended(mut self) {
@@ -53,7 +68,7 @@ impl Desk {
 }
 
 /// Until something listens there.
-async fn listened(at: SocketAddr) {
+pub(crate) async fn listened(at: SocketAddr) {
     let wait = async {
         while tokio::net::TcpStream::connect(at).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

@@ -81,6 +81,16 @@ fn changed(members: &[SocketAddr], number: usize) -> Value {
     json!(list)
 }
 
+/// Waits without a pause for what comes many times a second.
+async fn until_quick(condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BOUND, wait).await.expect("clients are served");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_changes_reset_and_refuse_nobody() {
     let mut echoes = Vec::new();
@@ -115,6 +125,9 @@ async fn member_changes_reset_and_refuse_nobody() {
         let now = bench.report().rules.iter().map(|rule| rule.counts.sessions).sum();
         assert!(now >= sessions, "counters never go back");
         sessions = now;
+        // each change meets clients
+        let before = tally.served.load(Ordering::Relaxed);
+        until_quick(|| tally.served.load(Ordering::Relaxed) >= before + 2).await;
         while let Some(ended) = crowd.try_join_next() {
             ended.expect("a client was harmed");
         }
@@ -122,7 +135,8 @@ async fn member_changes_reset_and_refuse_nobody() {
     tally.stop.store(true, Ordering::Relaxed);
     tokio::time::timeout(BOUND, crowd.join_all()).await.expect("all clients end");
     let served = tally.served.load(Ordering::Relaxed);
-    assert!(served > 200, "the clients did something meanwhile: {served}");
+    let expected = 2 * u64::try_from(changes()).unwrap();
+    assert!(served >= expected, "the clients did something meanwhile: {served}");
     for rule in bench.report().rules {
         let harm = [rule.counts.no_member, rule.counts.response_errors, rule.counts.client_aborts];
         assert_eq!(harm, [0, 0, 0], "{}", rule.id);

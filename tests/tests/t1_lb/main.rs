@@ -17,5 +17,6 @@ mod http;
 mod live;
 mod origin;
 mod service;
+mod sticky;
 mod tcp;
 mod tls;

@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use sluice_api::types::{BlobDigest, SecretBytes};
 
-use crate::bench::{Bench, free, rule};
+use crate::bench::{Bench, free, rule, until};
 use crate::origin::Origin;
 
 /// A certificate for `names` with its key in PEM, made by openssl.
@@ -131,8 +131,7 @@ async fn a_certificate_changes_and_open_connections_stay() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    crate::bench::until(|| secure.bench.report().rules[0].counts.requests == 1, "one request")
-        .await;
+    until(|| secure.bench.report().rules[0].counts.requests == 1, "one request").await;
     secure.use_certificates(&[&certificate(&["new.example"], EC)]).await.unwrap();
     assert!(secure.names("x").await.contains("DNS:new.example"));
     let mut stdin = open.stdin.take().unwrap();
@@ -179,4 +178,20 @@ async fn the_oldest_version_is_as_configured() {
     assert!(!secure.curl("a.example", &old).await.status.success());
     assert!(secure.curl("a.example", &[]).await.status.success());
     assert!(secure.bench.report().rules[0].counts.request_errors >= 1);
+}
+
+#[tokio::test]
+async fn checks_over_https_take_any_certificate_and_nothing_but_tls() {
+    let secure = Secure::with("http", &[&certificate(&["member.example.net"], EC)]).await;
+    let plain = Origin::http("plain").await;
+    let mut checked = rule(free(), "tcp", &[secure.at, plain.at]);
+    checked["health"]["check"] = json!({ "https": { "host": "www.example.net" } });
+    let bench = Bench::with(checked).await;
+    let members = || bench.report().rules[0].members.clone();
+    let seen = || members().iter().all(|member| member.health.checks >= 2);
+    until(seen, "two checks of each").await;
+    let [well, ill] = [0, 1].map(|number| members()[number].clone());
+    assert!(well.up && well.health.trouble.is_none(), "{well:?}");
+    let trouble = ill.health.trouble.unwrap_or_default();
+    assert!(!ill.up && trouble.starts_with("TLS: "), "{trouble}");
 }

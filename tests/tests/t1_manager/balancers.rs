@@ -240,7 +240,13 @@ async fn live_state_is_told_with_the_effective_set() {
     assert!(lines[1].starts_with("lb-1,FRONTEND,,,1,"), "{csv:?}");
     let at = cloud.manager.address;
     let url = format!("http://{at}/v1/appliances/r-1/reports/lb/page");
-    let page = cloud.http().get(url).bearer_auth(sluice_tests::manager::TOKEN);
+    // nobody sees it who has no token, and no password opens it
+    for (user, password) in [("admin1", Some("AdMiN123")), ("admin", Some("admin")), ("", None)] {
+        let asked = cloud.http().get(&url).basic_auth(user, password).send().await.unwrap();
+        assert_eq!(asked.status(), 401, "{user}");
+    }
+    assert_eq!(cloud.http().get(&url).send().await.unwrap().status(), 401);
+    let page = cloud.http().get(&url).bearer_auth(sluice_tests::manager::TOKEN);
     let page = page.send().await.unwrap();
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let page = page.text().await.unwrap();

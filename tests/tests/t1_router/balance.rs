@@ -74,6 +74,7 @@ fn isolated(generation: u64, balancers: &Value) -> RouterDocument {
             { "id": "fw-1", "public": "198.51.100.11", "sources": ["198.51.100.0/24"],
               "traffic": { "tcp": { "ports": "80" } } },
             { "id": "fw-2", "public": "198.51.100.11", "traffic": { "udp": { "ports": "5300" } } },
+            { "id": "fw-3", "public": "198.51.100.11", "traffic": { "tcp": { "ports": "5300" } } },
         ]);
         router["balancers"] = balancers.clone();
     })
@@ -101,13 +102,15 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
                          "members": members(8080), "health": health() });
     let datagrams = json!({ "id": "datagrams", "address": "198.51.100.11", "port": 5300,
                             "mode": "udp", "members": members(5300) });
+    let streams = json!({ "id": "streams", "address": "198.51.100.11", "port": 5300,
+                          "mode": "tcp", "members": members(8080) });
     world.push_and_confirm(&isolated(10, &json!([])));
     guests_with_addresses(&world);
     let (vm1, vm2, inet) = (world.guest("vm1"), world.guest("vm2"), &world.inet);
     let mut servers = vec![server(&world, vm1, "m1"), server(&world, vm2, "m2")];
     assert_eq!(page(inet, "", "198.51.100.11"), None, "nothing is balanced yet");
 
-    world.push_and_confirm(&isolated(11, &json!([web, inside, datagrams])));
+    world.push_and_confirm(&isolated(11, &json!([web, inside, datagrams, streams])));
     let seen = Wait::until(SOON, "both members to be well", || healthy(&world) == Some(2));
     assert!(seen.is_ok(), "{:#?}", world.status().services);
     let told = |name: &str| Some(format!("{name} for 198.51.100.1"));
@@ -126,6 +129,10 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
     assert!(pages.iter().any(|it| it.starts_with("m2")), "{pages:?}");
     let heard = [(); 4].map(|()| datagram(inet, "198.51.100.11").unwrap_or_default());
     assert!(heard.contains(&"m1".to_owned()) && heard.contains(&"m2".to_owned()), "{heard:?}");
+    // TCP to the port of the datagrams; it tells members nothing of the client
+    let pages = [(); 4].map(|()| page(inet, "", "198.51.100.11:5300").unwrap_or_default());
+    assert!(pages.iter().any(|it| it.starts_with("m1")), "{pages:?}");
+    assert!(pages.iter().any(|it| it.starts_with("m2")), "{pages:?}");
 
     servers.remove(0).kill();
     let seen = Wait::until(SOON, "the dead member to be seen", || healthy(&world) == Some(1));

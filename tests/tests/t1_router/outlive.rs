@@ -56,19 +56,49 @@ while True:
     threading.Thread(target=feed, args=(server.accept()[0],)).start()
 ";
 
+/// Connects to a port of the balancer on and on, each time until a byte comes, and writes how often that was so, how often
+/// it was refused, and how often a connection ended before.
+const KNOCK: &str = r#"
+import os, socket, sys, time
+out, port = sys.argv[1], int(sys.argv[2])
+served = refused = cut = 0
+while True:
+    try:
+        with socket.create_connection(("198.51.100.11", port), 20) as s:
+            if s.recv(1):
+                served += 1
+            else:
+                cut += 1
+    except ConnectionRefusedError:
+        refused += 1
+    except OSError:
+        cut += 1
+    with open(out + ".new", "w") as file:
+        file.write(f"{served} {refused} {cut}")
+    os.rename(out + ".new", out)
+    time.sleep(0.005)
+"#;
+
 /// A router with a balancer in front of vm2, or without.
 fn balanced(generation: u64, with: bool) -> RouterDocument {
+    balanced_at(generation, if with { &[80] } else { &[] })
+}
+
+/// A router with balancers in front of vm2 at these ports.
+fn balanced_at(generation: u64, ports: &[u16]) -> RouterDocument {
     changed(generation, |document| {
         let router = &mut document["role"]["router"];
         router["firewall"] = json!([
-            { "id": "fw-1", "public": "198.51.100.11", "traffic": { "tcp": { "ports": "80" } } },
+            { "id": "fw-1", "public": "198.51.100.11", "traffic": { "tcp": { "ports": "80-81" } } },
         ]);
-        if with {
-            router["balancers"] = json!([{
-                "id": "stream", "address": "198.51.100.11", "port": 80, "mode": "tcp",
+        let rule = |port: &u16| {
+            json!({
+                "id": format!("stream-{port}"), "address": "198.51.100.11", "port": port,
+                "mode": "tcp",
                 "members": [{ "id": "m2", "address": "10.1.1.24", "port": 8090 }],
-            }]);
-        }
+            })
+        };
+        router["balancers"] = ports.iter().map(rule).collect();
     })
 }
 
@@ -102,6 +132,34 @@ impl Load {
     fn goes_on(&self) {
         let (before, _) = self.counts();
         Wait::until(SOON, "more leases", || self.counts().0 > before + 50).unwrap();
+    }
+}
+
+/// Connections to the balancer, one after the other.
+struct Knocks {
+    _process: Process,
+    counts: PathBuf,
+}
+
+impl Knocks {
+    fn start(world: &World, port: u16) -> Self {
+        let counts = world.dir.path().join(format!("knocks-{port}"));
+        let script = script(world, "knock.py", KNOCK);
+        let port = port.to_string();
+        let words = ["python3".as_ref(), script.as_os_str(), counts.as_os_str(), port.as_ref()];
+        Self { _process: world.inet.spawn(words).unwrap(), counts }
+    }
+
+    /// Connections served, refused, and ended before a byte came.
+    fn counts(&self) -> [u64; 3] {
+        let text = std::fs::read_to_string(&self.counts).unwrap_or_default();
+        let mut words = text.split(' ').map(|word| word.parse().unwrap_or_default());
+        [(); 3].map(|()| words.next().unwrap_or_default())
+    }
+
+    fn go_on(&self) {
+        let before = self.counts()[0];
+        Wait::until(SOON, "more connections", || self.counts()[0] > before + 20).unwrap();
     }
 }
 
@@ -242,16 +300,78 @@ fn services_of_another_build_are_replaced_by_those_of_the_agent_that_comes() {
     world.start_agent(&other);
     let config = balanced(10, true);
     world.push_and_confirm(&config);
+    guests_with_addresses(&world);
+    let (_server, mut transfer) = Transfer::start(&world);
+    let knocks = Knocks::start(&world, 80);
+    transfer.goes_on();
+    knocks.go_on();
     let before = pids(&world);
     world.kill_agent();
     assert!(before.values().flatten().all(|pid| runs(*pid)), "services end with the agent");
     world.start_agent(&sluice_tests::bin("sluice-router"));
     all_serve(&world, &config);
     let now = services(&world);
-    for (name, pid) in before {
-        assert_ne!(now[&name].pid, pid, "{name} is of another build");
-        assert!(!runs(pid.unwrap()), "{name} of the former build was left");
-        assert_eq!(now[&name].restarts, 0, "{name}");
+    for (name, pid) in &before {
+        assert_ne!(now[name].pid, *pid, "{name} is of another build");
+        assert!(name == "lb" || !runs(pid.unwrap()), "{name} of the former build was left");
+        assert_eq!(now[name].restarts, 0, "{name}\n{}", world.log());
     }
+    // the balancer has handed its sockets over, and carries what it had
+    let former = before["lb"].unwrap();
+    for again in [false, true] {
+        if again {
+            world.restart_agent();
+            all_serve(&world, &config);
+            assert_eq!(pids(&world)["lb"], now["lb"].pid);
+        }
+        transfer.goes_on();
+        knocks.go_on();
+        assert!(runs(former), "the transfer is still its own");
+    }
+    // a configuration is for both
+    world.push_and_confirm(&balanced(11, true));
+    transfer.goes_on();
+    let [_, refused, cut] = knocks.counts();
+    assert_eq!((refused, cut), (0, 0), "{}", world.log());
+    drop(transfer);
+    Wait::until(SOON, "the former one to end", || !runs(former)).unwrap();
     world.lease("vm1", "10.1.1.23");
+}
+
+#[test]
+fn a_balancer_that_crashes_refuses_nobody_and_a_rule_that_is_gone_listens_no_more() {
+    let world = World::new();
+    world.push_and_confirm(&balanced_at(10, &[80, 81]));
+    guests_with_addresses(&world);
+    let (_server, _transfer) = Transfer::start(&world);
+    let [stays, goes] = [80, 81].map(|port| Knocks::start(&world, port));
+    stays.go_on();
+    goes.go_on();
+    for round in 1..=3 {
+        let pid = services(&world)["lb"].pid.unwrap();
+        world.router.sh(&format!("kill -9 {pid}")).check().unwrap();
+        let again = || {
+            let lb = &services(&world)["lb"];
+            lb.restarts == round && lb.state == ServiceState::Running
+        };
+        Wait::until(SOON, "another process", again).unwrap();
+        stays.go_on();
+        goes.go_on();
+    }
+    for knocks in [&stays, &goes] {
+        let [_, refused, cut] = knocks.counts();
+        // one at a time, and at most that one was being served
+        assert!(refused == 0 && cut <= 3, "{refused} refused, {cut} cut\n{}", world.log());
+    }
+    // what the agent keeps of a port does not listen on when its rule is gone
+    let listening = |port: u16| {
+        let line = format!("ss -Hltn src 198.51.100.11:{port} | grep -q .");
+        world.router.sh(&line).run().unwrap().ok()
+    };
+    world.push_and_confirm(&balanced_at(11, &[80]));
+    assert!(listening(80) && !listening(81));
+    stays.go_on();
+    assert_eq!(stays.counts()[1], 0);
+    world.push_and_confirm(&balanced_at(12, &[]));
+    assert!(!listening(80), "the process is gone, and so is what was kept of it");
 }

@@ -8,6 +8,7 @@ mod ill;
 mod kills;
 mod ledger;
 mod operations;
+mod takeover;
 mod time;
 
 use std::path::Path;

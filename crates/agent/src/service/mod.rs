@@ -8,17 +8,20 @@
 
 mod held;
 mod journal;
+pub(crate) mod keeper;
 pub mod protocol;
 mod spec;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sluice_api::types::Generation;
+use sluice_sys::process::take_handed;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -27,12 +30,15 @@ use held::Held;
 use protocol::{Configure, FromService, MAX_LINE};
 
 pub use journal::Journal;
+pub use keeper::kept;
 pub use spec::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
 
 /// Bytes taken from the agent at once; slices of thousands of guests are a megabyte.
 const READ_AT_ONCE: usize = 1 << 16;
 /// How often counters and report go to the agent.
 const COUNTERS_EVERY: Duration = Duration::from_secs(2);
+/// Wait after a connection that could not be accepted.
+const BREATH: Duration = Duration::from_secs(1);
 
 /// A service: takes slices, serves in tasks of its own.
 pub trait Service {
@@ -55,6 +61,18 @@ pub trait Service {
     fn report(&self) -> Value {
         Value::Null
     }
+
+    /// Copies of the sockets that it listens on, for the agent to keep over a crash; asked for after each slice of a
+    /// service with [`ServiceSpec::hands_over`]. Default: none.
+    fn listening(&self) -> Vec<OwnedFd> {
+        Vec::new()
+    }
+
+    /// Comes true when it has nothing to do any more, such as after its last connection when another process has taken
+    /// over; the process ends then. Default: never.
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// The log of a service goes to the agent, which adds the time. Lines are lost while there is no agent and the pipe is full,
@@ -65,8 +83,8 @@ pub fn log() {
     log.log_internal_errors(false).init();
 }
 
-/// Runs `service` for one agent after the other; over a channel that is connected already, until that is closed. Call it
-/// from a binary's `service NAME` command.
+/// Runs `service` for one agent after the other, until it has [`Service::ended`]; over a channel that is connected already,
+/// until that is closed at the latest. Call it from a binary's `service NAME` command.
 ///
 /// Errors: standard input is not a socket, or no runtime can be made.
 pub fn run<S: Service>(make: impl FnOnce() -> S) -> io::Result<()> {
@@ -74,33 +92,46 @@ pub fn run<S: Service>(make: impl FnOnce() -> S) -> io::Result<()> {
     runtime.block_on(async {
         let control = socket2::Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
         control.set_nonblocking(true)?;
-        if control.is_listener()? {
-            outlive(UnixListener::from_std(control.into())?, make()).await
-        } else {
-            serve(UnixStream::from_std(control.into())?, make()).await
+        let service = make();
+        let ended = service.ended();
+        let served = async {
+            if control.is_listener()? {
+                let keeper = take_handed(keeper::KEEPER).pop();
+                outlive(UnixListener::from_std(control.into())?, asked_at(keeper)?, service).await
+            } else {
+                serve(UnixStream::from_std(control.into())?, service).await
+            }
+        };
+        tokio::select! {
+            served = served => served,
+            () = ended => Ok(()),
         }
     })
 }
 
-/// Serves one agent after the other.
+/// Where the agent asks for the sockets that it keeps.
+fn asked_at(keeper: Option<OwnedFd>) -> io::Result<Option<UnixListener>> {
+    let Some(socket) = keeper.map(socket2::Socket::from) else { return Ok(None) };
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into()).map(Some)
+}
+
+/// Serves one agent after the other; at `keeper` they ask for what it listens on.
 ///
 /// Errors: nobody can be accepted any more.
-pub async fn outlive<S: Service>(agents: UnixListener, mut service: S) -> io::Result<()> {
+pub async fn outlive<S: Service>(
+    agents: UnixListener,
+    keeper: Option<UnixListener>,
+    mut service: S,
+) -> io::Result<()> {
     let mut held = Held::default();
     loop {
         // one after the other: the former is dead when the next one comes, and its last word may still be at work
         let (control, _) = agents.accept().await?;
         let (reader, mut writer) = control.into_split();
+        let reader = BufReader::with_capacity(READ_AT_ONCE, reader);
         let ended = match send(&mut writer, &held.said()).await {
-            Ok(()) => {
-                talk(
-                    BufReader::with_capacity(READ_AT_ONCE, reader),
-                    writer,
-                    &mut service,
-                    &mut held,
-                )
-                .await
-            }
+            Ok(()) => talk(reader, writer, keeper.as_ref(), &mut service, &mut held).await,
             Err(error) => Err(error),
         };
         match ended {
@@ -114,12 +145,13 @@ pub async fn outlive<S: Service>(agents: UnixListener, mut service: S) -> io::Re
 pub async fn serve<S: Service>(control: UnixStream, mut service: S) -> io::Result<()> {
     let (reader, writer) = control.into_split();
     let reader = BufReader::with_capacity(READ_AT_ONCE, reader);
-    talk(reader, writer, &mut service, &mut Held::default()).await
+    talk(reader, writer, None, &mut service, &mut Held::default()).await
 }
 
 async fn talk<S: Service>(
     mut reader: impl AsyncBufReadExt + Unpin,
     mut writer: OwnedWriteHalf,
+    keeper: Option<&UnixListener>,
     service: &mut S,
     held: &mut Held,
 ) -> io::Result<()> {
@@ -138,6 +170,25 @@ async fn talk<S: Service>(
             _ = tick.tick() => {
                 writer.write_all(&said(service)?).await?;
             }
+            asked = next(keeper) => {
+                let given = asked.and_then(|agent| keeper::give(agent, &service.listening()));
+                if let Err(error) = given {
+                    tracing::warn!(%error, "what is listened on would be lost in a crash");
+                }
+            }
+        }
+    }
+}
+
+/// The next connection there; never one without `keeper`.
+async fn next(keeper: Option<&UnixListener>) -> io::Result<std::os::unix::net::UnixStream> {
+    let Some(keeper) = keeper else { return std::future::pending().await };
+    match keeper.accept().await {
+        Ok((agent, _)) => agent.into_std(),
+        Err(error) => {
+            // such as no descriptor being left, which only time mends
+            tokio::time::sleep(BREATH).await;
+            Err(error)
         }
     }
 }

@@ -44,6 +44,10 @@ pub struct ServiceSpec {
     pub files: Vec<(PathBuf, String)>,
     /// When it is ready.
     pub readiness: Readiness,
+    /// It hands its listening sockets on: the agent keeps copies ([`super::Service::listening`]), which a process that is
+    /// started after a crash finds ([`super::kept`]); and a process of another build serves on until this one has taken
+    /// its sockets over, and ends with its last connection. A service that says this takes over by itself.
+    pub hands_over: bool,
 }
 
 /// What runs.
@@ -105,6 +109,7 @@ impl ServiceSpec {
             state: false,
             files: Vec::new(),
             readiness: Readiness::Protocol,
+            hands_over: false,
         }
     }
 

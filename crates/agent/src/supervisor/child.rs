@@ -49,6 +49,18 @@ pub trait Launch: Send + Sync {
 
     /// Ends what former agents left and nobody wants. Default: there is nothing.
     async fn end_others(&self, _wanted: &BTreeSet<ServiceName>) {}
+
+    /// Ends the processes of `name` that were left running to hand over to this one; true when there were some. Default:
+    /// there are none.
+    async fn end_predecessors(&self, _name: ServiceName) -> bool {
+        false
+    }
+
+    /// `name` has a slice in force: what it listens on by now is kept for the process after it. Default: nothing is.
+    async fn keep_sockets(&self, _name: ServiceName) {}
+
+    /// Nobody needs `name` any more, nor what was kept for it.
+    fn release_sockets(&self, _name: ServiceName) {}
 }
 
 /// A process that was started, now or by a former agent.
@@ -184,7 +196,7 @@ pub(super) fn understood(line: &str) -> io::Result<FromService> {
 }
 
 /// A service's log lines become ours, under its name.
-async fn forward_log(name: ServiceName, log: Box<dyn AsyncRead + Send + Unpin>) {
+pub(super) async fn forward_log(name: ServiceName, log: Box<dyn AsyncRead + Send + Unpin>) {
     let mut said = Said::new(log, MAX_LOG);
     while let Ok(Some(line)) = said.piece().await {
         let line = String::from_utf8_lossy(&line);

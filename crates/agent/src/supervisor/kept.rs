@@ -4,7 +4,8 @@
 //! Guarantees: the folder is in RAM and root's alone; a note stands before the process runs, and is whole once it does
 //! ([`Watched::of_note`]); a note says of which specification and of which program file the process is, so that one of
 //! another build, or one that is specified otherwise by now, is told from a current one. Notes of what runs no more mean
-//! nothing and are taken away.
+//! nothing and are taken away. A process that ends by itself once another has its sockets is set aside: what there is of
+//! it is found under `NAME.PID`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -27,6 +28,8 @@ pub(super) struct Kept(PathBuf);
 pub(super) struct Begun {
     pub(super) note: File,
     pub(super) agents: UnixListener,
+    /// Where it is asked for its listening sockets.
+    pub(super) keeper: UnixListener,
     pub(super) stderr: OwnedFd,
     pub(super) log: pipe::Receiver,
 }
@@ -64,6 +67,15 @@ impl Kept {
         self.0.join(format!("{name}.log"))
     }
 
+    /// Where `name` is asked for its listening sockets.
+    pub(super) fn keeper(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.keep"))
+    }
+
+    fn all(&self, name: &str) -> [PathBuf; 4] {
+        [self.note(name), self.socket(name), self.pipe(name), self.keeper(name)]
+    }
+
     /// Makes everything new for a start of `name`, of which nothing runs.
     pub(super) fn begin(&self, name: &str, fingerprint: &str) -> io::Result<Begun> {
         self.forget(name)?;
@@ -72,6 +84,7 @@ impl Kept {
             OpenOptions::new().create_new(true).append(true).mode(0o600).open(self.note(name))?;
         writeln!(note, "{fingerprint}")?;
         let agents = UnixListener::bind(self.socket(name))?;
+        let keeper = UnixListener::bind(self.keeper(name))?;
         let pipe = self.pipe(name);
         let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
         nix::unistd::mkfifo(&pipe, mode)?;
@@ -82,7 +95,7 @@ impl Kept {
             .custom_flags(without_waiting())
             .open(&pipe)?;
         let log = pipe::OpenOptions::new().open_receiver(&pipe)?;
-        Ok(Begun { note, agents, stderr: stderr.into(), log })
+        Ok(Begun { note, agents, keeper, stderr: stderr.into(), log })
     }
 
     /// The process of `name` that runs, if one does.
@@ -112,12 +125,37 @@ impl Kept {
 
     /// Takes away what there is of `name`.
     pub(super) fn forget(&self, name: &str) -> io::Result<()> {
-        [self.note(name), self.socket(name), self.pipe(name)].iter().try_for_each(|path| {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
-        })
+        self.all(name).iter().try_for_each(|path| unless_missing(fs::remove_file(path)))
+    }
+
+    /// Makes room for another process of `name` beside `pid`, which goes on; its note is the last that moves, so that
+    /// there is always one of it. The name that it has from now on.
+    pub(super) fn set_aside(&self, name: &str, pid: u32) -> io::Result<String> {
+        let aside = format!("{name}.{pid}");
+        for (from, to) in self.all(name).iter().zip(self.all(&aside)).rev() {
+            unless_missing(fs::rename(from, to))?;
+        }
+        Ok(aside)
+    }
+
+    /// The names of those of `name` that were set aside.
+    pub(super) fn aside(&self, name: &str) -> Vec<String> {
+        self.names()
+            .into_iter()
+            .filter(|known| service_of(known) == name && known != name)
+            .collect()
+    }
+}
+
+/// The service that a process belongs to which is found under `name`, set aside or not.
+pub(super) fn service_of(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(service, _)| service)
+}
+
+fn unless_missing(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -159,6 +197,26 @@ mod tests {
         kept.forget("one").unwrap();
         kept.forget("one").unwrap();
         assert!(kept.names().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_set_aside_leaves_its_name_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::open(folder.path().join("agent")).unwrap();
+        let mut begun = begun(&kept);
+        begun.note.write_all(&fs::read("/proc/self/stat").unwrap()).unwrap();
+        let aside = kept.set_aside("one", 77).unwrap();
+        assert!(kept.left("one").is_none());
+        assert_eq!(kept.left(&aside).unwrap().process.pid(), std::process::id());
+        assert_eq!(kept.aside("one"), [aside.as_str()]);
+        assert!(kept.aside("on").is_empty() && kept.aside("one.77").is_empty());
+        kept.connect(&aside).unwrap();
+        let _second = kept.begin("one", "spec").unwrap();
+        assert_eq!((service_of(&aside), kept.names().len()), ("one", 2));
+        kept.forget("one").unwrap();
+        assert!(kept.left(&aside).is_some());
+        kept.forget(&aside).unwrap();
+        assert_eq!(fs::read_dir(folder.path().join("agent")).unwrap().count(), 0);
     }
 
     #[tokio::test]

@@ -1,23 +1,24 @@
 //! Starting services for real, each in its sandbox, and taking over those of a former agent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, iter};
 
 use async_trait::async_trait;
-use sluice_sys::process::{Sandbox, Watched, spawn, spawn_outliving};
+use sluice_sys::process::{Handed, Sandbox, Watched, spawn, spawn_outliving};
 use tracing::{info, warn};
 
-use super::child::{Launch, Launched, ended};
-use super::kept::{Begun, Kept, Left, fingerprint};
+use super::child::{Launch, Launched, ended, forward_log};
+use super::kept::{Begun, Kept, Left, fingerprint, service_of};
 use crate::appliance::{Appliance, ServiceName};
+use crate::service::keeper::{self, KEEPER, KEPT};
 use crate::service::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
 
 /// How long the kernel may take to end a process.
@@ -29,13 +30,16 @@ pub struct SandboxLaunch<A> {
     program: PathBuf,
     /// Where they are noted; without it they end with this process.
     kept: Option<Kept>,
+    /// Copies of what services listen on, for the process after a crash.
+    sockets: Mutex<BTreeMap<ServiceName, Vec<OwnedFd>>>,
 }
 
 impl<A: Appliance> SandboxLaunch<A> {
     /// Launches from the binary that is running.
     pub fn of_this_binary(appliance: Arc<A>) -> io::Result<Self> {
         // a path, not /proc/self/exe: the child has another user
-        Ok(Self { appliance, program: std::env::current_exe()?, kept: None })
+        let program = std::env::current_exe()?;
+        Ok(Self { appliance, program, kept: None, sockets: Mutex::default() })
     }
 
     /// Services outlive this process, and the next one that has the same `folder` takes them over. It is in RAM: a
@@ -96,9 +100,16 @@ impl<A: Appliance> SandboxLaunch<A> {
         name: ServiceName,
         spec: &ServiceSpec,
     ) -> io::Result<Launched> {
-        let sandbox = self.sandbox(name, spec)?;
-        let Begun { note, agents, stderr, log } =
+        let mut sandbox = self.sandbox(name, spec)?;
+        let Begun { note, agents, keeper, stderr, log } =
             kept.begin(name.0, &fingerprint(spec, &sandbox.program)?)?;
+        if spec.hands_over {
+            let handed = |name, socket| Handed { name, socket: Arc::new(socket) };
+            // they are this process's no longer: should the new one fail, its ports refuse
+            let sockets = self.sockets().remove(&name).unwrap_or_default();
+            sandbox.sockets.extend(sockets.into_iter().map(|socket| handed(KEPT, socket)));
+            sandbox.sockets.push(handed(KEEPER, keeper.into()));
+        }
         let stdin = match spec.readiness {
             Readiness::Protocol => OwnedFd::from(agents).into(),
             Readiness::Socket(_) => Stdio::null(),
@@ -119,6 +130,10 @@ impl<A: Appliance> SandboxLaunch<A> {
         })?;
         let exit = async move { ended(child.wait().await) };
         Ok(launched(&process, control, log, exit, true))
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Vec<OwnedFd>>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn resumed(&self, kept: &Kept, name: ServiceName, process: Watched) -> io::Result<Launched> {
@@ -230,7 +245,9 @@ impl<A: Appliance> Launch for SandboxLaunch<A> {
         let pid = left.process.pid();
         if let Err(reason) = self.is_current(name, &left) {
             info!(service = %name, pid, reason, "the process of a former agent is replaced");
-            end(kept, name.0, &left.process).await;
+            if !self.appliance.service(name).hands_over || !leave(kept, name, pid) {
+                end(kept, name.0, &left.process).await;
+            }
             return None;
         }
         let reason = match self.resumed(kept, name, left.process) {
@@ -246,15 +263,69 @@ impl<A: Appliance> Launch for SandboxLaunch<A> {
 
     async fn end_others(&self, wanted: &BTreeSet<ServiceName>) {
         let Some(kept) = &self.kept else { return };
-        let is_wanted = |name: &String| wanted.iter().any(|known| known.0 == name);
-        for name in kept.names().into_iter().filter(|name| !is_wanted(name)) {
+        let is_wanted = |name: &str| wanted.iter().any(|known| known.0 == service_of(name));
+        for name in kept.names() {
             match kept.left(&name) {
+                Some(_) if is_wanted(&name) => {}
                 Some(left) => {
                     info!(service = name, "nobody needs the process of a former agent any more");
                     end(kept, &name, &left.process).await;
                 }
+                // one that was started this moment has no whole note yet
+                None if is_wanted(&name) && service_of(&name) == name => {}
                 None => forget(kept, &name),
             }
+        }
+    }
+
+    async fn end_predecessors(&self, name: ServiceName) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        let mut ended = false;
+        for aside in kept.aside(name.0) {
+            if let Some(left) = kept.left(&aside) {
+                warn!(service = %name, pid = left.process.pid(), "a process is in the way of the next");
+                end(kept, &aside, &left.process).await;
+                ended = true;
+            }
+        }
+        ended
+    }
+
+    async fn keep_sockets(&self, name: ServiceName) {
+        let Some(kept) = &self.kept else { return };
+        if !self.appliance.service(name).hands_over {
+            return;
+        }
+        let path = kept.keeper(name.0);
+        let fetched = tokio::task::spawn_blocking(move || keeper::fetch(&path)).await;
+        match fetched.map_err(io::Error::other).flatten() {
+            Ok(sockets) => drop(self.sockets().insert(name, sockets)),
+            Err(error) => {
+                self.release_sockets(name);
+                warn!(service = %name, %error, "connections would be refused after a crash");
+            }
+        }
+    }
+
+    fn release_sockets(&self, name: ServiceName) {
+        self.sockets().remove(&name);
+    }
+}
+
+/// Leaves a process to itself: it serves until the next one has taken its sockets over, and then its last connections. False
+/// when it cannot be left.
+fn leave(kept: &Kept, name: ServiceName, pid: u32) -> bool {
+    match kept.set_aside(name.0, pid) {
+        Ok(aside) => {
+            match kept.log(&aside) {
+                Ok(log) => drop(tokio::spawn(forward_log(name, Box::new(log)))),
+                Err(error) => warn!(service = %name, pid, %error, "its log is lost"),
+            }
+            true
+        }
+        Err(error) => {
+            warn!(service = %name, pid, %error, "it cannot hand over");
+            false
         }
     }
 }

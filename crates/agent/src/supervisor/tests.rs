@@ -171,7 +171,7 @@ impl Launch for Left {
     fn launch(&self, _: ServiceName) -> io::Result<Launched> {
         self.started.fetch_add(1, Ordering::SeqCst);
         let agents = tokio::net::UnixListener::bind(&self.path)?;
-        tokio::spawn(crate::service::outlive(agents, Recorder(Arc::clone(&self.applied))));
+        tokio::spawn(crate::service::outlive(agents, None, Recorder(Arc::clone(&self.applied))));
         self.connected()
     }
 

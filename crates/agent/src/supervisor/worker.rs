@@ -80,7 +80,12 @@ impl Worker {
     }
 
     /// Takes the process over or starts it, keeps it, starts it again, until nobody sends jobs any more.
-    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) async fn run(mut self, jobs: mpsc::Receiver<Job>) {
+        self.keep_up(jobs).await;
+        self.launch.release_sockets(self.name);
+    }
+
+    async fn keep_up(&mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut left = self.take_over().await;
         loop {
             let began = Instant::now();
@@ -94,6 +99,10 @@ impl Worker {
             };
             let End::Ended(reason) = end else { return };
             warn!(service = %self.name, reason, "service ended, will be started again");
+            if !self.has_served() {
+                // they may be in its way
+                self.launch.end_predecessors(self.name).await;
+            }
             self.note_end(reason);
             if began.elapsed() > TRUSTED_AFTER {
                 self.wait = FIRST_WAIT;
@@ -173,6 +182,11 @@ impl Worker {
         status.last_exit = Some(reason);
     }
 
+    /// Whether the process that runs has had a slice in force.
+    fn has_served(&self) -> bool {
+        self.shown().generation.is_some()
+    }
+
     /// The number of the newest slice.
     pub(super) fn newest(&self) -> Option<Generation> {
         self.slice.as_ref().map(|(generation, _)| *generation)
@@ -211,7 +225,7 @@ impl Worker {
                     Ok(Some(line)) => {
                         hung = Instant::now() + SILENCE;
                         doubted = false;
-                        if let Err(reason) = self.hear(&line) { return End::Ended(reason) }
+                        if let Err(reason) = self.hear(&line).await { return End::Ended(reason) }
                     }
                     Ok(None) => return End::Ended(last_words(running).await),
                     Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
@@ -241,10 +255,12 @@ impl Worker {
         configure(running, generation, changed.then_some(&slice)).await
     }
 
-    fn hear(&mut self, line: &str) -> Result<(), String> {
+    async fn hear(&mut self, line: &str) -> Result<(), String> {
         match understood(line).map_err(|error| format!("it talks nonsense: {error}"))? {
             FromService::Serving { .. } => {}
             FromService::InForce { generation } => {
+                // before anybody is told: what is in force refuses nobody from now on
+                self.launch.keep_sockets(self.name).await;
                 {
                     let mut status = self.shown();
                     status.state = ServiceState::Running;
@@ -253,6 +269,10 @@ impl Worker {
                 self.reply(generation, Ok(()));
             }
             FromService::Refused { generation, reason } => {
+                if !self.has_served() && self.launch.end_predecessors(self.name).await {
+                    // its sockets may have been in the way: the next process gets the same slice
+                    return Err(format!("it did not take over: {reason}"));
+                }
                 // a late refusal says nothing of what was sent since
                 if self.slice.as_ref().is_some_and(|(newest, _)| *newest == generation) {
                     self.slice = self.former.take();

@@ -1,12 +1,14 @@
 //! Sockets that a process is given at its start, so that it needs no right to open them itself.
 //!
-//! Guarantees: it gets the sockets named and no other descriptor; each is found by its name. A socket keeps its number over
-//! the exec, so that no other descriptor can be in its way; which number that is stands in the environment.
+//! Guarantees: it gets the sockets named and no other descriptor; each is found by its name, which several may share. A
+//! socket keeps its number over the exec, so that no other descriptor can be in its way; which number that is stands in
+//! the environment.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::check;
 
@@ -50,11 +52,38 @@ pub fn handed_over(name: &str) -> io::Result<Option<OwnedFd>> {
     socket.try_clone_to_owned().map(Some)
 }
 
+/// Numbers that [`take_handed`] has given away.
+static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+/// All sockets `name` that this process was given: unlike a copy of [`handed_over`], one that is dropped is closed. Each
+/// is given away once. To be called before the process opens anything that could have one of these numbers.
+pub fn take_handed(name: &str) -> Vec<OwnedFd> {
+    let words = std::env::var(VARIABLE).unwrap_or_default();
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let numbers = numbers_of(&words, name).filter(|number| taken.insert(*number));
+    numbers.filter_map(owned).collect()
+}
+
+/// The descriptor `number`, if it is open.
+fn owned(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: it is borrowed for one call, which answers EBADF when it is not open.
+    #[allow(unsafe_code)]
+    let open = rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) }).is_ok();
+    // SAFETY: it is open, was put there by whoever started this process, who named it for this use alone, and is given
+    // away once (`TAKEN`).
+    #[allow(unsafe_code)]
+    open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 fn number_of(words: &str, name: &str) -> Option<RawFd> {
-    let mut pairs = words.split(',').filter_map(|word| word.split_once('='));
-    let number: RawFd = pairs.find(|(known, _)| *known == name)?.1.parse().ok()?;
-    // the first three are no sockets of this kind, and -1 may not be borrowed
-    (number > 2).then_some(number)
+    numbers_of(words, name).next()
+}
+
+/// The first three are no sockets of this kind, and -1 may not be borrowed.
+fn numbers_of<'a>(words: &'a str, name: &'a str) -> impl Iterator<Item = RawFd> + 'a {
+    let pairs = words.split(',').filter_map(|word| word.split_once('='));
+    let named = pairs.filter(move |(known, _)| *known == name);
+    named.filter_map(|(_, number)| number.parse().ok()).filter(|number| *number > 2)
 }
 
 #[cfg(test)]
@@ -75,5 +104,17 @@ mod tests {
             assert_eq!(number_of(bad, "one"), None, "{bad}");
         }
         assert!(variable(&[]).is_none());
+    }
+
+    #[test]
+    fn several_may_share_a_name() {
+        let numbers = |name| numbers_of("a=3,b=4,a=5,a=x,a=1", name).collect::<Vec<_>>();
+        assert_eq!((numbers("a"), numbers("b"), numbers("c")), (vec![3, 5], vec![4], vec![]));
+    }
+
+    #[test]
+    fn what_is_not_open_is_not_owned() {
+        // far above what this process may have open
+        assert!(owned(1 << 30).is_none());
     }
 }

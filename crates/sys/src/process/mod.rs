@@ -24,7 +24,7 @@ use std::process::Stdio;
 use seccompiler::BpfProgram;
 
 pub use capability::Capability;
-pub use handed::{Handed, handed_over};
+pub use handed::{Handed, handed_over, take_handed};
 pub use limits::{Limits, outlive_others, peaks};
 pub use seccomp::Profile;
 pub use tie::Watched;
@@ -179,11 +179,14 @@ impl Restriction {
     }
 }
 
-/// Lets this process have as many open files as it may: services for many connections call it at their start.
-pub fn raise_open_files() -> io::Result<()> {
+/// Lets this process have as many open files as it may, which is how many: services for many connections call it at their
+/// start.
+pub fn raise_open_files() -> io::Result<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    // none is no limit
+    Ok(maximum.unwrap_or(u64::MAX))
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

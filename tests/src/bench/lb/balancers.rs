@@ -16,6 +16,18 @@ use super::origin::Origin;
 const CORE: &str = "0";
 const READY: Duration = Duration::from_secs(20);
 
+/// Connections that a rule takes, if the machine allows it.
+const CONNECTIONS: u64 = 100_000;
+/// Descriptors of a process that are no connections'.
+const OTHER_FILES: u64 = 500;
+
+/// As many connections as a process can have, at most `wanted`: two descriptors for each, and HAProxy reserves half a one
+/// more for pipes.
+pub(super) fn connections(wanted: u64) -> Result<u64> {
+    let files = sluice_sys::process::raise_open_files().context("cannot have more open files")?;
+    Ok(wanted.min(files.saturating_sub(OTHER_FILES) / 5 * 2))
+}
+
 /// Which balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -154,11 +166,12 @@ fn certificate(folder: &Path) -> Result<PathBuf> {
 
 fn sluice(folder: &Path, places: &Places, origin: &Origin, pem: &Path) -> Result<Vec<String>> {
     let pem = fs::read(pem)?;
+    let most = connections(CONNECTIONS)?;
     let digest = BlobDigest::of(&pem);
     let rule = |id: &str, at: SocketAddr, mode: &str, to: SocketAddr, tls: bool| {
         let mut rule = json!({
             "id": id, "address": at.ip(), "port": at.port(), "mode": mode,
-            "forwarded_headers": false, "max_connections": 100_000,
+            "forwarded_headers": false, "max_connections": most,
             "timeouts": { "idle_seconds": 600, "keep_alive_seconds": 600, "request_seconds": 300 },
             "members": [{ "id": "m1", "address": to.ip(), "port": to.port() }],
         });
@@ -191,9 +204,10 @@ fn haproxy(folder: &Path, places: &Places, origin: &Origin, pem: &Path) -> Resul
     let section = |name: &str, bind: String, mode: &str, to: SocketAddr| {
         format!("listen {name}\n bind {bind}\n mode {mode}\n server m1 {to} check\n")
     };
+    let most = connections(CONNECTIONS)?;
     let secure = |at: SocketAddr| format!("{at} ssl crt {}", pem.display());
     let text = [
-        "global\n nbthread 1\n maxconn 100000\n tune.ssl.lifetime 0\n".to_owned(),
+        format!("global\n nbthread 1\n maxconn {most}\n tune.ssl.lifetime 0\n"),
         "defaults\n timeout connect 5s\n timeout client 600s\n timeout server 600s\n".to_owned(),
         " option splice-auto\n".to_owned(),
         section("tcp", places.tcp.to_string(), "tcp", origin.web),
