@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use sluice_api::report::{
     Answer, Phase, PortUse, ServiceState, ServiceStatus, StatusReport, UsageReport, Used, Volume,
 };
+use sluice_sys::process::resident_memory;
 
 /// Content type of [`text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -201,7 +202,12 @@ impl Snapshot {
         let up = series(|s| u64::from(s.state == ServiceState::Running));
         family(encoder, Kind::Gauge, "service_up", "1 while the service serves", &up)?;
         let restarts = series(|s| s.restarts);
-        family(encoder, Kind::Counter, "service_restarts", "Restarts after a crash", &restarts)
+        family(encoder, Kind::Counter, "service_restarts", "Restarts after a crash", &restarts)?;
+        // of what has just ended there is none
+        let resident = |service: &ServiceStatus| service.pid.and_then(resident_memory);
+        let memory = labels.iter().zip(services);
+        let memory: Vec<_> = memory.filter_map(|(label, s)| Some((label, resident(s)?))).collect();
+        family(encoder, Kind::Gauge, "service_memory_bytes", "Resident memory", &memory)
     }
 
     fn service_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -1,5 +1,5 @@
 //! Tunnels on machines: what passes through ESP against plain forwarding, tunnels set up against the engine alone, L2TP
-//! sessions against Debian's xl2tpd and pppd.
+//! sessions and their memory against Debian's xl2tpd and pppd.
 //!
 //! Everything is measured on the machine that waits for it, by its own clock, and both sides of a pair in turn. Machines are
 //! emulated: ratios say something, absolute figures do not.
@@ -32,8 +32,10 @@ const TRANSFERS: usize = 3;
 const MEBIBYTES: u32 = 16;
 const TUNNELS: u32 = 10;
 const SESSIONS: u32 = 5;
+/// Sessions that are up at once.
+const CROWD: u32 = 200;
 
-/// Measures all three.
+/// Measures all four.
 pub fn run() -> Result<Vec<Row>> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(measure())
@@ -47,7 +49,8 @@ async fn measure() -> Result<Vec<Row>> {
     }
     addresses(&single).await?;
     configure(&single).await?;
-    let rows = vec![throughput(&single).await?, set_up(&single).await?, sessions(&single).await?];
+    let mut rows = vec![throughput(&single).await?, set_up(&single).await?];
+    rows.extend(sessions(&single).await?);
     single.lab.down().await?;
     Ok(rows)
 }
@@ -57,8 +60,8 @@ fn machines(lab: LabBuilder) -> LabBuilder {
     let guest = on(TRUNK).vlan(100.try_into().expect("a VLAN"));
     let guest = guest.mac("02:00:0a:01:01:17".parse().expect("a MAC"));
     lab.machine("vm1", MachineSpec::host().nic(guest))
-        .machine("peer", MachineSpec::host().nic(on(PUBLIC)))
-        .machine("alone", MachineSpec::host().nic(on(PUBLIC)))
+        .machine("peer", MachineSpec::host().ram_mib(768).nic(on(PUBLIC)))
+        .machine("alone", MachineSpec::host().ram_mib(768).nic(on(PUBLIC)))
 }
 
 async fn addresses(single: &Single) -> Result<()> {
@@ -96,7 +99,7 @@ async fn configure(single: &Single) -> Result<()> {
         }],
         "remote_access": [{
             "id": "ra-1", "address": ROUTER, "networks": ["net-1"], "psk": key,
-            "range": "10.1.9.1-10.1.9.8",
+            "range": "10.1.9.1-10.1.9.220",
             "users": [{"name": "anna", "password": BlobDigest::of(&blob(PASSWORD))}],
         }],
     });
@@ -169,15 +172,31 @@ async fn tunnels_a_second(single: &Single, site: &Site) -> Result<f64> {
 }
 
 /// The same client calls one server, then the other.
-async fn sessions(single: &Single) -> Result<Row> {
+async fn sessions(single: &Single) -> Result<[Row; 2]> {
     server(single).await?;
     single.lab.done("peer", "swanctl --terminate --ike r >/dev/null 2>&1; true").await?;
-    let ours = sessions_a_second(single, ROUTER).await?;
-    let rival = sessions_a_second(single, ALONE).await?;
-    Ok(row("L2TP sessions in IPsec, MS-CHAPv2", "1/s", ours, rival, "xl2tpd + pppd"))
+    dial(single, ROUTER).await?;
+    let ours = sessions_a_second(single).await?;
+    let before = resident(single).await?;
+    crowd(single).await?;
+    let our_memory = resident(single).await? - before;
+    warrior::forget(&single.lab, "peer").await?;
+    dial(single, ALONE).await?;
+    let rival = sessions_a_second(single).await?;
+    let before = daemons(single).await?;
+    crowd(single).await?;
+    let rival_memory = daemons(single).await? - before;
+    warrior::forget(&single.lab, "peer").await?;
+    let speed = row("L2TP sessions in IPsec, MS-CHAPv2", "1/s", ours, rival, "xl2tpd + pppd");
+    let case = format!("memory of {CROWD} L2TP sessions");
+    let memory = row(&case, "MiB", our_memory, rival_memory, "xl2tpd + pppd");
+    // less is better, and none at all is no figure to divide by
+    let ratio = (our_memory > 0.0).then(|| rival_memory / our_memory);
+    Ok([speed, Row { ratio, ..memory }])
 }
 
-async fn sessions_a_second(single: &Single, server: &str) -> Result<f64> {
+/// IPsec to a server, and a first call that ends again.
+async fn dial(single: &Single, server: &str) -> Result<()> {
     let anna = Warrior {
         router: server.parse()?,
         key: KEY.to_owned(),
@@ -189,7 +208,10 @@ async fn sessions_a_second(single: &Single, server: &str) -> Result<f64> {
     soon(&single.lab, "peer", "swanctl --initiate --child l").await?;
     anna.call(&single.lab, "peer").await?;
     soon(&single.lab, "peer", "ip -4 addr show up dev ppp0 | grep -q peer").await?;
-    warrior::hang_up(&single.lab, "peer").await?;
+    warrior::hang_up(&single.lab, "peer").await
+}
+
+async fn sessions_a_second(single: &Single) -> Result<f64> {
     let wait = |line: &str| format!("for w in $(seq 600); do {line} && break; sleep 0.05; done");
     let up = wait("ip -4 addr show up dev ppp0 2>/dev/null | grep -q peer");
     let down = wait("! ip link show dev ppp0 >/dev/null 2>&1");
@@ -197,8 +219,35 @@ async fn sessions_a_second(single: &Single, server: &str) -> Result<f64> {
         format!("echo 'c r' >/run/xl2tpd/control; {up}; echo 'd r' >/run/xl2tpd/control; {down}");
     let line = format!("for i in $(seq {SESSIONS}); do {one}; done");
     let took = timed(single, "peer", &line).await?;
-    warrior::forget(&single.lab, "peer").await?;
     Ok(f64::from(SESSIONS) * 1e9 / took)
+}
+
+/// Many calls of the same client at once, each a tunnel of its own with one session.
+async fn crowd(single: &Single) -> Result<()> {
+    let add = "echo \"a x$i lns=$(sed -n 's/^lns = //p' /run/xl2tpd.conf);pppoptfile=/run/ppp.options;autodial=yes\"";
+    let one = format!("{add} >/run/xl2tpd/control; sleep 0.2");
+    timed(single, "peer", &format!("for i in $(seq {CROWD}); do {one}; done")).await?;
+    let up = "$(ip -4 -o addr show up | grep -c 'ppp.*peer')";
+    let line = format!("for w in $(seq 240); do [ {up} = {CROWD} ] && exit 0; sleep 1; done; echo {up} are up; false");
+    timed(single, "peer", &line).await.map(drop)
+}
+
+/// Mebibytes that the router's L2TP service has.
+async fn resident(single: &Single) -> Result<f64> {
+    let (status, body) = single.client.raw(Method::GET, "/metrics", Vec::new(), BOOT).await?;
+    let text = String::from_utf8_lossy(&body);
+    let series = "sluice_service_memory_bytes{service=\"l2tp\"} ";
+    let value = text.lines().find_map(|line| line.strip_prefix(series));
+    let bytes: f64 = value.with_context(|| format!("{status}: no {series}"))?.parse()?;
+    Ok(bytes / 1_048_576.0)
+}
+
+/// Mebibytes that Debian's daemons have, what they share counted once.
+async fn daemons(single: &Single) -> Result<f64> {
+    let line = "for p in $(pidof xl2tpd pppd); do cat /proc/$p/smaps_rollup 2>/dev/null; done | awk '/^Pss:/ { n += $2 } END { print n }'";
+    let said = single.lab.done("alone", line).await?;
+    let kibibytes: f64 = said.trim().parse().with_context(|| format!("alone: {said}"))?;
+    Ok(kibibytes / 1024.0)
 }
 
 /// Debian's server, as its manual sets it up.
@@ -212,7 +261,7 @@ async fn server(single: &Single) -> Result<()> {
     strongswan::load(&single.lab, "alone", &transport).await?;
     let line = format!(
         "mkdir -p /run/xl2tpd /etc/ppp; printf 'anna * \"{PASSWORD}\" *\\n' >/etc/ppp/chap-secrets; \
-         printf '[global]\\n[lns default]\\nip range = 10.1.8.2-10.1.8.9\\nlocal ip = 10.1.8.1\\nrequire chap = yes\\n\
+         printf '[global]\\n[lns default]\\nip range = 10.1.8.2-10.1.8.220\\nlocal ip = 10.1.8.1\\nrequire chap = yes\\n\
          pppoptfile = /run/ppp.options\\nlength bit = yes\\n' >/run/xl2tpd.conf; \
          printf 'require-mschap-v2\\nnoccp\\nmtu 1400\\nmru 1400\\n' >/run/ppp.options; \
          (xl2tpd -D -c /run/xl2tpd.conf -p /run/xl2tpd.pid -C /run/xl2tpd/control >/run/xl2tpd.log 2>&1 </dev/null &)"

@@ -58,7 +58,7 @@ impl Site {
         let _ = write!(
             text,
             "connections {{\n r {{\n  version = {version}\n  local_addrs = {address}\n  remote_addrs = {router}\n  \
-             proposals = {ike}\n  local {{\n   auth = psk\n  }}\n  remote {{\n   auth = psk\n  }}\n  children {{\n   n {{\n    \
+             proposals = {ike}\n  local {{\n   auth = psk\n  }}\n  remote {{\n   id = {router}\n   auth = psk\n  }}\n  children {{\n   n {{\n    \
              local_ts = {network}\n    remote_ts = {remote}\n    esp_proposals = {esp}\n   }}\n  }}\n }}\n}}\n\
              secrets {{\n ike-r {{\n  id = {router}\n  secret = \"{key}\"\n }}\n}}"
         );

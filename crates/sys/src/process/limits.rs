@@ -105,6 +105,15 @@ pub fn peaks() -> (u64, u64) {
     (peak(libc::RUSAGE_SELF), peak(libc::RUSAGE_CHILDREN))
 }
 
+/// Bytes of memory that a process has now, shared ones included; none where there is no such process.
+pub fn resident_memory(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    // the kernel counts in KiB (proc_pid_status(5))
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 fn limit(what: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
     let both = libc::rlimit { rlim_cur: most, rlim_max: most };
     // SAFETY: setrlimit reads one structure that outlives the call.

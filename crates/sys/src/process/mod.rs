@@ -25,7 +25,7 @@ use seccompiler::BpfProgram;
 
 pub use capability::Capability;
 pub use handed::{Handed, handed_over, take_handed};
-pub use limits::{Limits, outlive_others, peaks};
+pub use limits::{Limits, outlive_others, peaks, resident_memory};
 pub use seccomp::Profile;
 pub use tie::Watched;
 pub use view::View;
