@@ -295,7 +295,11 @@ const MEANINGS: &[(&str, &str)] = &[
         "it comes from outside for an inside address, and nothing translated it",
     ),
     ("acl/nothing-passes", "it has no access control list, so nothing comes in"),
-    ("forward/drop", "nothing lets it through; a network whose policy is deny has no rule for it"),
+    (
+        "forward/drop",
+        "nothing lets it through; a network whose policy is deny has no rule for it, or one without source NAT no \
+         address outside for this guest",
+    ),
     ("forward/invalid", "it fits no connection"),
     ("forward/not-let-in", "no firewall rule of the public address lets it in"),
     ("input/balanced-not-let-in", "no firewall rule of the balanced address lets it in"),

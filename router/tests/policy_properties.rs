@@ -98,10 +98,15 @@ fn config(lists: &Lists) -> RouterDocument {
         tiers[tier]["acl"] = json!(format!("acl-{tier}"));
         // the order in the document is not that of the numbers
         let rules = list.iter().rev().map(|(number, rule)| {
-            json!({ "id": format!("a-{number}"), "number": number,
+            let mut document = json!({ "id": format!("a-{number}"), "number": number,
                 "direction": if rule.egress { "egress" } else { "ingress" },
                 "action": if rule.deny { "deny" } else { "allow" },
-                "networks": rule.networks, "traffic": traffic(rule) })
+                "networks": rule.networks, "traffic": traffic(rule) });
+            // some ask for a helper, which lets nothing pass by itself
+            if let (false, 0, Some((udp, ..))) = (rule.deny, number % 3, rule.traffic) {
+                document["helper"] = json!(if udp { "tftp" } else { "ftp" });
+            }
+            document
         });
         acls.push(json!({ "id": format!("acl-{tier}"), "rules": rules.collect::<Vec<_>>() }));
     }

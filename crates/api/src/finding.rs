@@ -113,6 +113,8 @@ pub const CODES: &[(&str, &str)] = &[
     ("family", "an IPv6 value where IPv4 is needed, or the other way round"),
     ("gateway-missing", "the gateway is not an address of the network's link"),
     ("gateway-outside", "the gateway is not a host address of its network"),
+    ("helper-denied", "a helper is asked for by a rule that lets nothing pass"),
+    ("helper-traffic", "a helper is asked for where its protocol cannot be, or without ports"),
     ("in-place-store", "a file would be taken over where there are no files"),
     ("invalid-value", "a value breaks the rule of its type"),
     ("layout-format", "a layout is asked for that is of another format"),

@@ -82,6 +82,15 @@ fn one_rule_more_than_the_most_is_refused_by_its_list() {
     for (list, rule) in [
         ("firewall", serde_json::json!({ "id": "a", "public": address, "traffic": all })),
         ("egress_rules", serde_json::json!({ "id": "a", "network": "net-1", "traffic": all })),
+        (
+            "static_nat",
+            serde_json::json!({ "id": "a", "public": address, "network": "net-1", "guest": "10.1.1.23" }),
+        ),
+        (
+            "port_forwards",
+            serde_json::json!({ "id": "a", "public": address, "protocol": "tcp", "ports": "80",
+                                "network": "net-1", "guest": "10.1.1.23" }),
+        ),
     ] {
         let found = many(list, rule);
         let told: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -89,4 +98,12 @@ fn one_rule_more_than_the_most_is_refused_by_its_list() {
             format!("error: role.router.{list}: 65537 rules are more than 65536 [too-many]");
         assert_eq!(told, [wanted]);
     }
+    let rule = serde_json::json!({ "id": "a", "number": 1, "direction": "ingress", "action": "allow", "traffic": all });
+    let mut config = config;
+    config["role"]["router"]["vpc"] = serde_json::json!({ "id": "v", "cidr": "10.0.0.0/8",
+        "acls": [{ "id": "one", "rules": vec![rule; 65_537] }] });
+    let found = RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err();
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let wanted = "error: role.router.vpc.acls: 65537 rules are more than 65536 [too-many]";
+    assert!(told.contains(&wanted.to_owned()), "{told:?}");
 }

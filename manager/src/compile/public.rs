@@ -29,6 +29,7 @@ pub(super) async fn add(
             public,
             sources: rule.sources,
             traffic,
+            helper: rule.helper,
             until: rule.until,
         });
     }
@@ -40,6 +41,7 @@ pub(super) async fn add(
             sources: rule.sources,
             destinations: rule.destinations,
             traffic,
+            helper: rule.helper,
             until: rule.until,
         });
     }

@@ -49,8 +49,8 @@ pub(super) async fn add(
 
 fn acl_rule_of(rule: acl_rule::AclRule) -> Result<AclRule, Error> {
     let traffic = rule.traffic()?;
-    let acl_rule::AclRule { id, number, direction, action, networks, until, .. } = rule;
-    Ok(AclRule { id, number, direction, action, networks, traffic, until })
+    let acl_rule::AclRule { id, number, direction, action, networks, helper, until, .. } = rule;
+    Ok(AclRule { id, number, direction, action, networks, traffic, helper, until })
 }
 
 fn gateway_of(gateway: private_gateway::PrivateGateway) -> PrivateGateway {

@@ -1,7 +1,7 @@
 //! Rules of access control lists (guide 11.19.4).
 
 use serde::{Deserialize, Serialize};
-use sluice_api::config::{AclAction, AclDirection, Traffic};
+use sluice_api::config::{AclAction, AclDirection, Helper, Traffic};
 use sluice_api::types::{AclNumber, ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
@@ -43,6 +43,9 @@ pub struct AclRule {
     pub icmp_code: Option<u8>,
     /// It came with its VPC and goes with it.
     pub with_vpc: bool,
+    /// Which helper its connections get; none: no helper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC; none: never.
     #[serde(default)]
     pub until: Option<UtcTime>,
@@ -76,6 +79,10 @@ pub struct AclRuleSpec {
     /// Which ICMP code; needs a type. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icmp_code: Option<u8>,
+    /// Which helper its connections get, so that what they agree on passes too: ftp, tftp or pptp. Needs tcp (ftp, pptp) or
+    /// udp (tftp) with ports, and the action allow. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
     /// allowed. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +129,7 @@ impl AclRuleSpec {
                 ports: None,
                 icmp_type: None,
                 icmp_code: None,
+                helper: None,
                 until: None,
             })
         };
@@ -179,6 +187,7 @@ impl Kind for AclRule {
             icmp_type: spec.icmp_type,
             icmp_code: spec.icmp_code,
             with_vpc: list.with_vpc,
+            helper: spec.helper,
             until: rule::ahead(spec.until)?,
         };
         rule.traffic()?;

@@ -1,6 +1,7 @@
 //! Egress rules: exceptions to a network's policy towards the outside (guide 11.14).
 
 use serde::{Deserialize, Serialize};
+use sluice_api::config::Helper;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
@@ -36,6 +37,9 @@ pub struct EgressRule {
     pub icmp_type: Option<u8>,
     /// Which ICMP code; none: all.
     pub icmp_code: Option<u8>,
+    /// Which helper its connections get; none: no helper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC; none: never.
     #[serde(default)]
     pub until: Option<UtcTime>,
@@ -66,6 +70,10 @@ pub struct EgressRuleSpec {
     /// Where to. Default: anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<Cidr>,
+    /// Which helper its connections get, so that what they agree on passes too: ftp, tftp or pptp. Needs tcp (ftp, pptp) or
+    /// udp (tftp) with ports; the rule lets pass whatever the policy of the network is. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
     /// allowed. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +150,7 @@ impl Kind for EgressRule {
             ports: spec.ports,
             icmp_type: spec.icmp_type,
             icmp_code: spec.icmp_code,
+            helper: spec.helper,
             until: rule::ahead(spec.until)?,
         };
         rule.stated().traffic()?;

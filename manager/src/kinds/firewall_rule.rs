@@ -1,6 +1,7 @@
 //! Firewall rules: what may come in to a public address of an isolated network (guide 11.14).
 
 use serde::{Deserialize, Serialize};
+use sluice_api::config::Helper;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
@@ -34,6 +35,9 @@ pub struct FirewallRule {
     pub icmp_code: Option<u8>,
     /// Where from; empty: anywhere.
     pub sources: Vec<Cidr>,
+    /// Which helper its connections get; none: no helper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC; none: never.
     #[serde(default)]
     pub until: Option<UtcTime>,
@@ -61,6 +65,10 @@ pub struct FirewallRuleSpec {
     /// Where from, IPv4 networks. Default: anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Cidr>,
+    /// Which helper its connections get, so that what they agree on passes too: ftp, tftp or pptp. Needs tcp (ftp, pptp) or
+    /// udp (tftp) with ports. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC, such as `2027-01-31T18:00:00Z`: from then on it does nothing, and connections end that it
     /// allowed. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +143,7 @@ impl Kind for FirewallRule {
             icmp_type: spec.icmp_type,
             icmp_code: spec.icmp_code,
             sources: spec.sources,
+            helper: spec.helper,
             until: rule::ahead(spec.until)?,
         };
         rule.stated().traffic()?;

@@ -14,7 +14,7 @@ use sluice_api::types::{
 use sqlx::Row as _;
 use utoipa::ToSchema;
 
-use parts::{fitting_mtu, gateway, ipv6_prefix, misplaced, router, tier};
+use parts::{fitting_mtu, gateway, ipv6_prefix, misplaced, router, source_nat, tier};
 
 use super::acl_list::AclList;
 use super::appliance::{free_link, replug, retire};
@@ -63,6 +63,9 @@ pub struct Network {
     /// Source-NAT address.
     #[schema(value_type = Option<String>)]
     pub source_nat: Option<Ipv4Addr>,
+    /// Whether it has none: guests without a public address of their own stay inside.
+    #[serde(default)]
+    pub no_source_nat: bool,
     /// DHCP lease time in seconds.
     pub lease_seconds: LeaseSeconds,
     /// Largest packet of guests in bytes; none: the physical network's.
@@ -148,6 +151,9 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "198.51.100.10")]
     pub source_nat: Option<Ipv4Addr>,
+    /// No source-NAT address: only guests with static NAT reach the outside, and no address is spent. Default: there is one.
+    #[serde(default)]
+    pub no_source_nat: bool,
     /// DHCP lease time in seconds. Default 86400.
     #[serde(default = "default_lease")]
     pub lease_seconds: LeaseSeconds,
@@ -284,10 +290,7 @@ impl Kind for Network {
             None => router(context, &zone, spec.router.as_ref()).await?,
         };
         let (vpc, acl) = tier.map(|(vpc, acl)| (vpc.id, acl)).unzip();
-        if router.is_none() && (spec.source_nat.is_some() || spec.public_range.is_some()) {
-            let reason = "a network without a router has no public address".to_owned();
-            return Err(Error::Invalid { field: "source_nat", reason });
-        }
+        source_nat(&spec, router.is_some())?;
         let taken = context.taken(id.as_str(), "guest VLAN", router.as_ref());
         let vlan = physical.take_vlan(context, spec.vlan, taken).await?;
         let mut network = Self {
@@ -297,6 +300,7 @@ impl Kind for Network {
             // what was asked for; what there is follows when the row is there
             public_range: spec.public_range,
             source_nat: spec.source_nat,
+            no_source_nat: spec.no_source_nat,
             name: spec.name,
             domain: spec.domain,
             cidr,
@@ -324,6 +328,10 @@ impl Kind for Network {
     }
 
     async fn created(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        let Some(router) = self.router.clone() else { return Ok(()) };
+        if self.no_source_nat {
+            return replug(context, &router).await;
+        }
         let asked = PublicIpSpec {
             network: Some(self.id.clone()),
             public_range: self.public_range.take(),
@@ -331,7 +339,6 @@ impl Kind for Network {
             purpose: Purpose::SourceNat,
             ..PublicIpSpec::of_zone(&self.zone)
         };
-        let Some(router) = self.router.clone() else { return Ok(()) };
         let free_choice = asked.address.is_none() && asked.public_range.is_none();
         let shared = PublicIp::shared_source_nat(context, &router).await?;
         let ip = match shared.filter(|_| free_choice) {
@@ -406,7 +413,8 @@ impl Kind for Network {
             let reason = "allow or deny must be stated".to_owned();
             return Err(Error::Invalid { field: "egress", reason });
         }
-        let own = [("router", spec.router.is_some()), ("source_nat", spec.source_nat.is_some())];
+        let source_nat = spec.source_nat.is_some() || spec.no_source_nat;
+        let own = [("router", spec.router.is_some()), ("source_nat", source_nat)];
         match own.into_iter().find(|(_, given)| is_tier && *given) {
             Some((field, _)) => {
                 let reason = "is that of the VPC, for all its tiers".to_owned();

@@ -325,7 +325,9 @@ impl PublicIp {
             self.is_for(context, network).await?;
         }
         match (self.purpose, purpose) {
-            (Purpose::SourceNat | Purpose::Forwards, Purpose::Forwards) => Ok(()),
+            (Purpose::SourceNat | Purpose::Forwards, Purpose::Forwards) => {
+                self.may_share(context, network).await
+            }
             (Purpose::None, purpose) => {
                 self.purpose = purpose;
                 context.save(self).await
@@ -335,6 +337,35 @@ impl PublicIp {
                 Err(Error::Conflict { field: "public_ip", reason })
             }
         }
+    }
+
+    /// Whether it may have one more forward to `network`, or without one a balancer. Where addresses are exclusive, it serves
+    /// one purpose and one network (guide 11.19).
+    async fn may_share(
+        &self,
+        context: &mut Context<'_>,
+        network: Option<&Network>,
+    ) -> Result<(), Error> {
+        let zone: Zone = context.get(&self.zone).await?;
+        if !zone.exclusive_addresses {
+            return Ok(());
+        }
+        let own = [("public_ip", self.id.as_str())];
+        let forwards = context.all::<PortForward>(&own).await?;
+        let balancers = context.all::<Balancer>(&own).await?;
+        let elsewhere = |network: &Network| forwards.iter().any(|it| it.network != network.id);
+        let used = match network {
+            _ if self.purpose == Purpose::SourceNat => "source NAT",
+            Some(_) if !balancers.is_empty() => "load balancers",
+            None if !forwards.is_empty() => "port forwards",
+            Some(network) if elsewhere(network) => "port forwards to another network",
+            _ => return Ok(()),
+        };
+        let reason = format!(
+            "{} is used for {used}, and addresses of zone {} serve one purpose and one network (exclusive_addresses)",
+            self.address, zone.name
+        );
+        Err(Error::Conflict { field: "public_ip", reason })
     }
 
     /// Guests of `network` may be behind it.

@@ -118,6 +118,11 @@ impl Kind for Vpc {
 
     async fn create(context: &mut Context<'_>, id: ObjectId, spec: VpcSpec) -> Result<Self, Error> {
         let zone = context.find::<Zone>(None, &spec.zone).await?;
+        let others = context.all::<Self>(&[("zone", zone.id.as_str())]).await?.len();
+        if others >= usize::from(zone.max_vpcs) {
+            let pool = format!("the {} VPCs of zone {} (max_vpcs)", zone.max_vpcs, zone.name);
+            return Err(Error::Exhausted { pool });
+        }
         super_cidr(spec.cidr)?;
         bound("max_tiers", spec.max_tiers)?;
         bound("max_balanced_tiers", spec.max_balanced_tiers)?;

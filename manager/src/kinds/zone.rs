@@ -43,6 +43,12 @@ pub struct Zone {
     /// Whether what resolvers say is proved by DNSSEC.
     #[serde(default)]
     pub validate: bool,
+    /// Most VPCs.
+    #[serde(default = "default_max_vpcs")]
+    pub max_vpcs: u16,
+    /// Whether a public address serves one purpose and one network at a time.
+    #[serde(default)]
+    pub exclusive_addresses: bool,
 }
 
 /// A zone to be.
@@ -83,6 +89,13 @@ pub struct ZoneSpec {
     /// Have what resolvers say proved by DNSSEC. Default: false, they are believed.
     #[serde(default)]
     pub validate: bool,
+    /// Most VPCs in the zone (max.account.vpcs; everything is of one account). Default: 20.
+    #[serde(default = "default_max_vpcs")]
+    pub max_vpcs: u16,
+    /// Whether a public address serves one purpose and one network or tier at a time, as the guide has it (11.19): source NAT,
+    /// port forwards or load balancers. Default: it serves all of these, for every network behind its router.
+    #[serde(default)]
+    pub exclusive_addresses: bool,
 }
 
 fn yes() -> bool {
@@ -120,6 +133,16 @@ pub struct ZonePatch {
     /// Whether what resolvers say is proved by DNSSEC from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate: Option<bool>,
+    /// New most of VPCs; those that are there stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_vpcs: Option<u16>,
+    /// Whether a public address serves one purpose and one network at a time, for rules made from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive_addresses: Option<bool>,
+}
+
+fn default_max_vpcs() -> u16 {
+    20
 }
 
 fn default_guest_cidr() -> Cidr {
@@ -174,6 +197,8 @@ impl Kind for Zone {
             mixed_case: spec.mixed_case,
             resolver_tls: spec.resolver_tls,
             validate: spec.validate,
+            max_vpcs: spec.max_vpcs,
+            exclusive_addresses: spec.exclusive_addresses,
         };
         zone.check()?;
         Ok(zone)
@@ -188,6 +213,8 @@ impl Kind for Zone {
         self.mixed_case = patch.mixed_case.unwrap_or(self.mixed_case);
         self.resolver_tls = patch.resolver_tls.or_else(|| self.resolver_tls.take());
         self.validate = patch.validate.unwrap_or(self.validate);
+        self.max_vpcs = patch.max_vpcs.unwrap_or(self.max_vpcs);
+        self.exclusive_addresses = patch.exclusive_addresses.unwrap_or(self.exclusive_addresses);
         self.check()
     }
 

@@ -3,6 +3,8 @@
 //! Guarantees: guests reach the outside only where their network's egress policy allows it, and never another guest
 //! network. What differs from network to network is elements of sets and maps, so adding a network changes elements only.
 
+use std::net::IpAddr;
+
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::{EgressPolicy, GuestNetwork, LinkRole};
@@ -80,13 +82,15 @@ fn snat_map() -> Ident {
     Ident::fixed("snat-by-link")
 }
 
-/// Guests with a public address of their own leave by the link that has it, which may be another than their network's.
+/// Guests with a public address of their own leave by the link that has it, which may be another than their network's; where
+/// the network's guests are not to be seen outside, they alone leave.
 fn own_ways(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
     config.role.static_nat.iter().filter_map(|rule| {
         let network = config.role.networks.iter().find(|network| network.id == rule.network)?;
         let public = config.role.public_addresses.iter().find(|it| it.address == rule.public)?;
         let usual = network.source_nat.as_ref().map(|nat| &nat.link);
-        if network.egress == EgressPolicy::Deny || usual.is_none_or(|link| *link == public.link) {
+        let leaves = usual.map_or(!is_hidden(network), |link| *link == public.link);
+        if network.egress == EgressPolicy::Deny || leaves {
             return None;
         }
         let key = Element::from([
@@ -100,7 +104,8 @@ fn own_ways(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
 }
 
 fn egress(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
-    let allowed = |network: &&GuestNetwork| network.egress == EgressPolicy::Allow;
+    let allowed =
+        |network: &&GuestNetwork| network.egress == EgressPolicy::Allow && !is_hidden(network);
     config.role.networks.iter().filter(allowed).flat_map(|network| {
         let id = RuleId::of("egress-policy", &network.id);
         outside(config, network).into_iter().map(move |(inside, outside)| {
@@ -108,6 +113,12 @@ fn egress(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
             (key, Entry { value: Element::default(), id: Some(id.clone()) })
         })
     })
+}
+
+/// Without source NAT nobody leaves with an address that is not one of the Internet (RFC 1918).
+fn is_hidden(network: &GuestNetwork) -> bool {
+    let private = |address| matches!(address, IpAddr::V4(address) if address.is_private());
+    network.source_nat.is_none() && private(network.cidr.network())
 }
 
 /// The public links that a network's guests may leave by: that of its source NAT, or all when it has none.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests and their helpers
 
 mod access;
+mod addresses;
 mod agent;
 mod answers;
 mod authority;

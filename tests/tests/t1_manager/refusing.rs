@@ -59,6 +59,32 @@ const MISUSES: &[(&str, i32, &str)] = &[
     ("firewall-rule create x --public-ip services --protocol gre", 2, "must be all, tcp, udp"),
     ("firewall-rule create x --public-ip services --protocol 256", 2, "must be all, tcp, udp"),
     ("firewall-rule create x --public-ip services --protocol icmp --icmp-type 256", 2, "icmp_type"),
+    (
+        "firewall-rule create x --public-ip services --protocol tcp --ports 80-",
+        2,
+        "port range \"80-\": must be",
+    ),
+    (
+        "port-forward create x --public-ip services --protocol tcp --ports 81 --guest third",
+        5,
+        "belongs to network net1",
+    ),
+    ("static-nat create x --public-ip vpn --guest third", 5, "belongs to network net1"),
+    (
+        "firewall-rule create x --public-ip services --protocol udp --ports 21 --helper ftp",
+        3,
+        "ftp helps connections of tcp to stated ports",
+    ),
+    (
+        "egress-rule create x --network net1 --protocol udp --helper tftp",
+        3,
+        "tftp helps connections of udp to stated ports",
+    ),
+    (
+        "firewall-rule create x --public-ip services --protocol tcp --ports 21 --helper irc",
+        2,
+        "helper",
+    ),
 ];
 
 /// Names that would mean something to a terminal, to nft, or to a shell.
@@ -72,6 +98,12 @@ async fn every_misuse_has_its_own_words_and_no_effect() {
     let second = "network create net2 --zone zone1 --domain net2.internal --egress deny";
     done(&cloud, second);
     done(&cloud, "guest create other --network net2");
+    // behind the same router
+    done(
+        &cloud,
+        "network create net3 --zone zone1 --domain net3.internal --egress allow --cidr 10.3.3.0/24 --router r-1",
+    );
+    done(&cloud, "guest create third --network net3");
     let before = (config(&cloud, "r-1").await, cloud.get("/v1/firewall-rules").await);
     for (line, code, words) in MISUSES {
         refused(&cloud, line, *code, words);

@@ -4,7 +4,9 @@
 
 mod balance;
 mod diagnostics;
+mod field;
 mod flows;
+mod helpers;
 mod ipv6;
 mod killed;
 mod outlive;

@@ -41,6 +41,25 @@ fn counted(generation: u64, other: &str) -> sluice_api::RouterDocument {
     })
 }
 
+/// The agent looks every half minute; here nothing looks between the connections and the change.
+#[test]
+fn what_a_rule_counted_just_before_it_is_replaced_is_kept() {
+    let mut ports = json!(counted(11, "8090"));
+    ports["role"]["router"]["firewall"][0]["traffic"]["tcp"]["ports"] = json!("8081-8082");
+    let wider = sluice_api::RouterDocument::decode(ports.to_string().as_bytes()).unwrap().0;
+    let world = World::new();
+    world.push_and_confirm(&counted(10, "8090"));
+    guests_with_addresses(&world);
+    let server = web(&world, world.guest("vm1"));
+    for _ in 0..5 {
+        assert_eq!(asked(&world.inet, "", "198.51.100.11:8081"), seen("198.51.100.1"));
+    }
+    world.push_and_confirm(&wider);
+    assert_eq!(asked(&world.inet, "", "198.51.100.11:8081"), seen("198.51.100.1"));
+    assert_eq!(judged(&usage(&world), "firewall/fw-1").packets, 6);
+    drop(server);
+}
+
 #[test]
 #[allow(clippy::too_many_lines)] // one story: the numbers of each part are compared with those before
 fn what_was_counted_outlives_rules_configurations_and_the_agent() {

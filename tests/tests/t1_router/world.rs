@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) inet2: Namespace,
     /// The network behind a private gateway: 172.16.0.1 on the wire, and 172.20.0.1 behind it.
     pub(crate) office: Namespace,
+    /// A host one hop behind the Internet: 198.18.0.2.
+    pub(crate) far: Namespace,
     pub(crate) manager: Namespace,
     /// A guest of a second network, with the address 10.1.2.23.
     pub(crate) tier: Namespace,
@@ -93,7 +95,7 @@ impl World {
             inet.ip(["addr", "add", address, "dev", "lo"]).unwrap();
         }
         inet.route(["10.1.1.0/24", "via", "198.51.100.10"]).unwrap();
-        far_away(&mut topology, &inet);
+        let far = far_away(&mut topology, &inet);
         let guests = guests(&mut topology, &lan);
         let dir = tempfile::tempdir().unwrap();
         let client = identity(&dir);
@@ -103,6 +105,7 @@ impl World {
             inet,
             inet2,
             office,
+            far,
             manager,
             tier,
             guests,
@@ -327,7 +330,7 @@ impl World {
 }
 
 /// A host one hop behind the Internet; of its network only that one exists.
-fn far_away(topology: &mut Topology, inet: &Namespace) {
+fn far_away(topology: &mut Topology, inet: &Namespace) -> Namespace {
     let far = topology.namespace("far").unwrap();
     let near = VethEnd::new(inet, link("far0"));
     topology.veth(&near, &VethEnd::new(&far, link("eth0"))).unwrap();
@@ -336,6 +339,7 @@ fn far_away(topology: &mut Topology, inet: &Namespace) {
     far.route(["default", "via", "198.18.0.1"]).unwrap();
     inet.route(["unreachable", "198.18.0.0/24"]).unwrap();
     inet.sh("sysctl -qw net.ipv4.ip_forward=1").check().unwrap();
+    far
 }
 
 const WEB: &str = r#"

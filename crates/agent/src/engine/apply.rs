@@ -81,6 +81,8 @@ pub(super) struct Look {
     pub(super) plan: Plan,
     /// Number of the ruleset that was seen.
     pub(super) generation: u32,
+    /// Rules and elements of sets that were seen.
+    pub(super) size: usize,
     /// Links whose NIC is not there.
     pub(super) absent: Vec<LinkName>,
 }
@@ -109,7 +111,8 @@ impl<A: Appliance> Engine<A> {
         let observed = self.kernel.observe(&keys).await.map_err(ApplyError::Observe)?;
         let plan = plan::plan(desired, &observed);
         let generation = observed.nft_generation;
-        Ok(Look { plan, generation, absent: absent(desired, &observed) })
+        let size = observed.tables.values().map(|table| table.size()).sum();
+        Ok(Look { plan, generation, size, absent: absent(desired, &observed) })
     }
 
     /// The way to `desired` when the rules cannot be read: all of them are replaced, whatever they are. Going back does not
@@ -122,7 +125,8 @@ impl<A: Appliance> Engine<A> {
         let unknown = Arc::new(ObservedTable { foreign: 1, ..ObservedTable::default() });
         observed.tables.extend(owned_tables().map(|table| (table, Arc::clone(&unknown))));
         let plan = plan::plan(desired, &observed);
-        Ok(Look { plan, absent: absent(desired, &observed), ..Look::default() })
+        // what cannot be listed has no counters that could be read
+        Ok(Look { plan, size: usize::MAX, absent: absent(desired, &observed), ..Look::default() })
     }
 
     /// Asks nft whether it would take the rules of `plan`.
@@ -174,7 +178,7 @@ impl<A: Appliance> Engine<A> {
         };
         reached.timing.observe_us = micros(start);
         let start = Instant::now();
-        let carried = self.carry_out(&look.plan, mode, tally).await;
+        let carried = self.carry_out(&look, mode, tally).await;
         reached.timing.apply_us = micros(start);
         reached.plan = look.plan;
         carried
@@ -191,20 +195,20 @@ impl<A: Appliance> Engine<A> {
     ) -> Result<(), ApplyError> {
         for round in 0.. {
             let start = Instant::now();
-            let Look { plan, generation, .. } = self.compare(desired).await?;
+            let look = self.compare(desired).await?;
             reached.timing.verify_us += micros(start);
             let (left, rest): (Vec<Step>, Vec<Step>) =
-                plan.steps.iter().cloned().partition(|step| self.excused(step, mode));
+                look.plan.steps.iter().cloned().partition(|step| self.excused(step, mode));
             if rest.is_empty() {
-                self.calm = left.is_empty().then(|| calm(generation, desired));
+                self.calm = left.is_empty().then(|| calm(look.generation, desired));
                 self.ill = left;
                 return Ok(());
             }
             if round + 1 == ROUNDS {
-                return Err(ApplyError::Verify { rest: plan.summary().steps.join("; ") });
+                return Err(ApplyError::Verify { rest: look.plan.summary().steps.join("; ") });
             }
             let start = Instant::now();
-            let carried = self.carry_out(&plan, mode, tally).await;
+            let carried = self.carry_out(&look, mode, tally).await;
             reached.timing.apply_us += micros(start);
             carried?;
         }
@@ -218,12 +222,15 @@ impl<A: Appliance> Engine<A> {
 
     async fn carry_out(
         &mut self,
-        plan: &Plan,
+        look: &Look,
         mode: Mode,
         tally: &mut Tally,
     ) -> Result<(), ApplyError> {
         let mut first = None;
-        for step in &plan.steps {
+        for step in &look.plan.steps {
+            if matches!(step, Step::Rules(_)) {
+                self.shared.usage.before_change(look.size).await;
+            }
             let done = self.kernel.apply(step).await;
             tally.count(plan::subsystem(step), &done);
             let Err(source) = done else { continue };

@@ -59,7 +59,7 @@ pub(crate) struct Shared {
     kernel: Arc<dyn Kernel>,
     /// True while connections are still to be judged by what is committed.
     pub(super) judging: AtomicBool,
-    usage: Arc<Usage>,
+    pub(super) usage: Arc<Usage>,
 }
 
 impl Shared {

@@ -2,8 +2,10 @@
 //!
 //! Guarantees: no number of a report is ever smaller than in one before, whatever becomes of rules, configurations, the
 //! agent and the machine. What an element of the usage table counted is never lost while the machine runs. What a rule
-//! counted since it was last looked at is lost when that very rule is replaced: at most [`OFTEN`], or two hundred times
-//! as long as a look takes. Not here: what is counted, which the appliance's rules say.
+//! counted until just before the transaction that replaces it is kept where rules and elements of maps are at most
+//! [`FEW`], which are read in some hundredths of a second; beyond that, what it counted since it was last looked at is
+//! lost: at most [`OFTEN`], or two hundred times as long as a look takes. What it counts between that look and the
+//! transaction, some milliseconds, is lost. Not here: what is counted, which the appliance's rules say.
 
 mod meter;
 mod pools;
@@ -12,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sluice_api::report::{TrackingUse, UsageReport};
-use sluice_sys::kernel::Kernel;
+use sluice_sys::kernel::{Kernel, KernelError};
 use sluice_sys::nft::{Counters, TableId};
 use tokio::time::Instant;
 use tracing::warn;
@@ -24,6 +26,9 @@ use crate::ledger::Files;
 /// Time between two looks; more where a look takes long, so that looking never takes more than a two-hundredth.
 const OFTEN: Duration = Duration::from_secs(30);
 const SHARE: u32 = 200;
+
+/// Most rules and elements of maps that are read before a change of rules, which waits for it.
+const FEW: usize = 2_000;
 
 /// The file that the numbers are kept in.
 const FILE: &str = "usage";
@@ -87,16 +92,27 @@ impl Usage {
         report
     }
 
+    /// Reads what rules counted before they are replaced, where that is soon done: `size` rules and elements are there.
+    pub(crate) async fn before_change(&self, size: usize) {
+        if size <= FEW {
+            self.look().await;
+        }
+    }
+
+    /// What cannot be read now is read the next time: nothing is taken for what has begun anew.
     async fn look(&self) {
         let _turn = self.looking.lock().await;
         let rules = self.counters(sluice_sys::model::TABLE_NAME).await;
         let usage = self.counters(sluice_sys::model::USAGE_TABLE).await;
-        self.with(|meter| meter.take(&rules, &usage));
+        match rules.and_then(|rules| Ok((rules, usage?))) {
+            Ok((rules, usage)) => self.with(|meter| meter.take(&rules, &usage)),
+            Err(error) => warn!(error = %chain(&error), "what was counted cannot be read"),
+        }
     }
 
     /// Of a table that is not there: nothing.
-    async fn counters(&self, table: &'static str) -> Counters {
-        self.kernel.counters(&TableId::inet(table)).await.unwrap_or_default()
+    async fn counters(&self, table: &'static str) -> Result<Counters, KernelError> {
+        self.kernel.counters(&TableId::inet(table)).await
     }
 
     fn save(&self) {

@@ -10,7 +10,8 @@ use std::net::Ipv4Addr;
 
 use super::Scope;
 use crate::config::{
-    Acl, AclAction, AclDirection, ForwardProtocol, PortForward, RouterConfig, Traffic,
+    Acl, AclAction, AclDirection, EgressPolicy, EgressRule, ForwardProtocol, Helper, PortForward,
+    RouterConfig, Traffic,
 };
 use crate::types::{Cidr, ObjectId, PortRange};
 
@@ -55,11 +56,14 @@ struct Said<'a> {
     allows: bool,
     /// It ends at some time, so it covers nothing for ever.
     ends: bool,
+    /// What it gives to connections besides letting them pass.
+    helper: Option<Helper>,
 }
 
 impl Said<'_> {
     fn covers(&self, other: &Self) -> bool {
         !self.ends
+            && (!self.allows || other.helper.is_none() || other.helper == self.helper)
             && covers_traffic(self.traffic, other.traffic)
             && covers_networks(self.sources, other.sources)
             && covers_networks(self.destinations, other.destinations)
@@ -179,6 +183,7 @@ fn firewall(remarks: &mut Vec<Remark>, router: &RouterConfig) {
             traffic: &rule.traffic,
             allows: true,
             ends: rule.until.is_some(),
+            helper: rule.helper,
         });
     }
     let mut lists: Vec<_> = by_address.into_iter().collect();
@@ -191,7 +196,11 @@ fn firewall(remarks: &mut Vec<Remark>, router: &RouterConfig) {
 fn egress(remarks: &mut Vec<Remark>, router: &RouterConfig) {
     for network in &router.networks {
         let own = router.egress_rules.iter().enumerate();
-        let own = own.filter(|(_, rule)| rule.network == network.id).map(|(index, rule)| Said {
+        // where the policy is `allow`, one with a helper does the opposite of the others
+        let helps =
+            |rule: &EgressRule| network.egress == EgressPolicy::Allow && rule.helper.is_some();
+        let own = own.filter(|(_, rule)| rule.network == network.id && !helps(rule));
+        let own = own.map(|(index, rule)| Said {
             path: format!("egress_rules[{index}]"),
             id: &rule.id,
             sources: &rule.sources,
@@ -199,6 +208,7 @@ fn egress(remarks: &mut Vec<Remark>, router: &RouterConfig) {
             traffic: &rule.traffic,
             allows: true,
             ends: rule.until.is_some(),
+            helper: rule.helper,
         });
         unordered(remarks, own.collect());
     }
@@ -219,6 +229,7 @@ fn list(remarks: &mut Vec<Remark>, list: usize, acl: &Acl, direction: AclDirecti
             traffic: &rule.traffic,
             allows: rule.action == AclAction::Allow,
             ends: rule.until.is_some(),
+            helper: rule.helper,
         })
         .collect();
     ordered(remarks, &said);

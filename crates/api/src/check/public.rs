@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
 use crate::config::{
-    EgressRule, FirewallRule, GuestNetwork, LinkRole, PortForward, RouterConfig, StaticNat, Traffic,
+    EgressRule, FirewallRule, GuestNetwork, Helper, LinkRole, PortForward, RouterConfig, StaticNat,
+    Traffic,
 };
 use crate::types::{Cidr, ObjectId, PortRange};
 
@@ -135,6 +136,7 @@ fn firewall(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &Firew
     known.public(scope, format!("{at}.public"), rule.public);
     only_v4(scope, &format!("{at}.sources"), &rule.sources);
     traffic(scope, &at, &rule.traffic);
+    helper(scope, &at, rule.helper, &rule.traffic);
 }
 
 fn egress(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &EgressRule) {
@@ -149,6 +151,7 @@ fn egress(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &EgressR
         }
     }
     traffic(scope, &at, &rule.traffic);
+    helper(scope, &at, rule.helper, &rule.traffic);
 }
 
 /// A public IPv4 address is reached from IPv4 addresses alone.
@@ -162,6 +165,15 @@ fn only_v4(scope: &mut Scope<'_>, path: &str, networks: &[Cidr]) {
 pub(super) fn traffic(scope: &mut Scope<'_>, at: &str, traffic: &Traffic) {
     if let Traffic::Icmp { kind: None, code: Some(_) } = traffic {
         scope.error(format!("{at}.traffic.icmp.code"), "code-without-type", "a code needs a type");
+    }
+}
+
+/// A helper reads the connections of its own transport protocol and of stated ports.
+pub(super) fn helper(scope: &mut Scope<'_>, at: &str, helper: Option<Helper>, traffic: &Traffic) {
+    if let Some(helper) = helper.filter(|helper| helper.ports_of(traffic).is_none()) {
+        let carrier = if helper == Helper::Tftp { "udp" } else { "tcp" };
+        let reason = format!("{} helps connections of {carrier} to stated ports", helper.as_str());
+        scope.error(format!("{at}.helper"), "helper-traffic", reason);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Scope, public};
-use crate::config::{Acl, LinkRole, RouterConfig, Vpc};
+use crate::config::{Acl, AclAction, LinkRole, RouterConfig, Vpc};
 use crate::types::{Cidr, ObjectId};
 
 /// Most rules in all lists together.
@@ -70,7 +70,13 @@ fn list(scope: &mut Scope<'_>, index: usize, acl: &Acl) {
         rules().map(|(i, rule)| (rule.number, at(i, "number"))),
     );
     for (position, rule) in rules() {
-        public::traffic(scope, &format!("vpc.acls[{index}].rules[{position}]"), &rule.traffic);
+        let at = format!("vpc.acls[{index}].rules[{position}]");
+        public::traffic(scope, &at, &rule.traffic);
+        public::helper(scope, &at, rule.helper, &rule.traffic);
+        if rule.helper.is_some() && rule.action == AclAction::Deny {
+            let reason = "a rule that lets nothing pass needs no helper";
+            scope.error(format!("{at}.helper"), "helper-denied", reason);
+        }
     }
 }
 

@@ -57,6 +57,11 @@ impl Cidr {
         Self(IpNetwork::new(address.0.network(), address.0.prefix()).unwrap_or(address.0))
     }
 
+    /// The network of one address.
+    pub fn host(address: IpAddr) -> Self {
+        Self(IpNetwork::from(address))
+    }
+
     /// The network of all addresses of `address`'s family: where a default route goes.
     pub fn everything(address: IpAddr) -> Self {
         let zero = match address {

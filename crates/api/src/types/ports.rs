@@ -35,6 +35,11 @@ impl PortRange {
         Self(Bounds { first: port, last: port })
     }
 
+    /// Those from `first` to `last`; none when they are in the wrong order.
+    pub fn new(first: Port, last: Port) -> Option<Self> {
+        (first <= last).then_some(Self(Bounds { first, last }))
+    }
+
     /// The smallest port.
     pub const fn first(self) -> Port {
         self.0.first

@@ -37,6 +37,14 @@ pub struct ObservedTable {
     pub foreign: u64,
 }
 
+impl ObservedTable {
+    /// Rules and elements in it.
+    pub fn size(&self) -> usize {
+        let rules = self.chains.values().map(|chain| chain.rules.len());
+        rules.chain(self.sets.values().map(|set| set.elements.len())).sum()
+    }
+}
+
 /// A chain as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedChain {

@@ -83,6 +83,19 @@ pub(super) fn fitting_mtu(mtu: Option<Mtu>, physical: &PhysicalNetwork) -> Resul
     }
 }
 
+/// A source-NAT address is asked for where there is one.
+pub(super) fn source_nat(spec: &NetworkSpec, has_router: bool) -> Result<(), Error> {
+    let reason = match (has_router, spec.no_source_nat) {
+        (false, _) => "a network without a router has no public address",
+        (true, true) => "it is to have no source-NAT address",
+        (true, false) => return Ok(()),
+    };
+    if spec.source_nat.is_none() && spec.public_range.is_none() {
+        return Ok(());
+    }
+    Err(Error::Invalid { field: "source_nat", reason: reason.to_owned() })
+}
+
 /// The router that was asked for, or one of its own.
 pub(super) async fn router(
     context: &mut Context<'_>,

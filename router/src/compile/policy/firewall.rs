@@ -124,7 +124,11 @@ fn sources_set(forward: &PortForward) -> Option<Ident> {
 fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     let mut elements = Vec::new();
     for network in &config.role.networks {
-        let own = config.role.egress_rules.iter().filter(|rule| rule.network == network.id);
+        // where the policy lets all leave, a rule with a helper is no exception to it
+        let lets =
+            |rule: &EgressRule| network.egress == EgressPolicy::Allow && rule.helper.is_some();
+        let own = config.role.egress_rules.iter();
+        let own = own.filter(|rule| rule.network == network.id && !lets(rule));
         let rules: Vec<Rule> = own.flat_map(|rule| exceptions(network, rule)).collect();
         if rules.is_empty() {
             continue;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Traffic;
+use super::{Helper, Traffic};
 use crate::types::{Cidr, ObjectId, UtcTime};
 
 /// Lets connections in to a public address of an isolated network, judged before any translation. What no rule lets in is
@@ -23,6 +23,10 @@ pub struct FirewallRule {
     pub sources: Vec<Cidr>,
     /// What.
     pub traffic: Traffic,
+    /// Connections that this rule names get a helper, so that what they agree on passes too. Wants `tcp` (FTP, PPTP) or `udp`
+    /// (TFTP) with ports. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UtcTime>,
@@ -44,6 +48,10 @@ pub struct EgressRule {
     pub destinations: Vec<Cidr>,
     /// What.
     pub traffic: Traffic,
+    /// Connections that this rule names get a helper, so that what they agree on passes too. Wants `tcp` (FTP, PPTP) or `udp`
+    /// (TFTP) with ports; such a rule lets pass whatever the policy is. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UtcTime>,

@@ -42,6 +42,6 @@ pub use role::{
 pub use route::{PolicyRule, Route};
 pub use router::RouterConfig;
 pub use ssvm::SsvmConfig;
-pub use traffic::Traffic;
+pub use traffic::{Helper, Traffic};
 pub use uplink::Uplink;
 pub use vpc::{Acl, AclAction, AclDirection, AclRule, PrivateGateway, Vpc};

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Traffic;
+use super::{Helper, Traffic};
 use crate::types::{AclNumber, Cidr, LinkName, ObjectId, UtcTime};
 
 /// The router is that of a VPC: its networks are tiers, judged by access control lists on inside addresses.
@@ -54,6 +54,10 @@ pub struct AclRule {
     pub networks: Vec<Cidr>,
     /// What.
     pub traffic: Traffic,
+    /// Connections that this rule names get a helper, so that what they agree on passes too. Wants `tcp` (FTP, PPTP) or `udp`
+    /// (TFTP) with ports, and the action `allow`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UtcTime>,
