@@ -6,6 +6,7 @@ use sluice_agent::service::OpenedSocket;
 use sluice_agent::{Appliance, Blobs, Seen, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
+use sluice_api::config::IPV6_UPLINKS;
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
@@ -110,7 +111,7 @@ impl Appliance for Router {
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        vec![Engine::here().capability(), "remote-access", "site-to-site"]
+        vec![Engine::here().capability(), IPV6_UPLINKS, "remote-access", "site-to-site"]
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {

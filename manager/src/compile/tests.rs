@@ -43,6 +43,7 @@ fn uplink() -> UplinkModel {
         physical_network: parse("pn-1"),
         vlan: None,
         gateway: Ipv4Addr::new(198, 51, 100, 1),
+        ipv6: None,
     }
 }
 
@@ -129,6 +130,13 @@ fn far_managers() -> ApplianceModel {
     model
 }
 
+fn with_ipv6() -> ApplianceModel {
+    let mut model = with_guests();
+    model.networks[0].ipv6 = Some(parse("2001:db8:1::/64"));
+    model.uplinks[0].ipv6 = Some((parse("2001:db8:ffff::5/64"), parse("2001:db8:ffff::1")));
+    model
+}
+
 fn retired() -> ApplianceModel {
     let mut model = model(Vec::new());
     model.carriers.clear();
@@ -150,6 +158,7 @@ fn cases() -> Vec<(&'static str, ApplianceModel)> {
         ("tagged-public", tagged_public()),
         ("far-managers", far_managers()),
         ("two-networks", two_networks()),
+        ("with-ipv6", with_ipv6()),
     ]
 }
 

@@ -1,7 +1,9 @@
 //! Ranges of public addresses (guide 2.8.2).
 
+mod ipv6;
+
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +43,13 @@ pub struct PublicRange {
     /// Last address to give out.
     #[schema(value_type = String)]
     pub end: Ipv4Addr,
+    /// IPv6 prefix of the VLAN; routers with addresses of the range have one of it.
+    #[serde(default)]
+    pub ipv6_cidr: Option<Cidr>,
+    /// Next hop of IPv6 towards the Internet.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub ipv6_gateway: Option<Ipv6Addr>,
 }
 
 /// A range of public addresses to be.
@@ -74,6 +83,14 @@ pub struct PublicRangeSpec {
     /// Last address to give out.
     #[schema(value_type = String, example = "198.51.100.99")]
     pub end: Ipv4Addr,
+    /// IPv6 prefix of the VLAN, /32 to /126. Each router with addresses of the range gets one of it, and leads its networks'
+    /// IPv6 to the Internet. Default: no IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<Cidr>,
+    /// Next hop of IPv6 towards the Internet, inside the prefix; required with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2001:db8:ffff::1")]
+    pub ipv6_gateway: Option<Ipv6Addr>,
 }
 
 /// Changes to a range of public addresses; what is left out stays.
@@ -92,6 +109,13 @@ pub struct PublicRangePatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub end: Option<Ipv4Addr>,
+    /// New IPv6 prefix; routers with addresses of the range keep their places in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<Cidr>,
+    /// New next hop of IPv6, inside the prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ipv6_gateway: Option<Ipv6Addr>,
 }
 
 impl Kind for PublicRange {
@@ -150,8 +174,11 @@ impl Kind for PublicRange {
             gateway: spec.gateway,
             start: spec.start,
             end: spec.end,
+            ipv6_cidr: spec.ipv6_cidr,
+            ipv6_gateway: spec.ipv6_gateway,
         };
         range.inside()?;
+        range.ipv6_inside()?;
         if let Some(vlan) = range.vlan {
             physical.keep_apart(vlan, "vlan")?;
         }
@@ -168,10 +195,18 @@ impl Kind for PublicRange {
         self.gateway = patch.gateway.unwrap_or(self.gateway);
         self.start = patch.start.unwrap_or(self.start);
         self.end = patch.end.unwrap_or(self.end);
+        let ipv6 = (self.ipv6_cidr, self.ipv6_gateway);
+        self.ipv6_cidr = patch.ipv6_cidr.or(self.ipv6_cidr);
+        self.ipv6_gateway = patch.ipv6_gateway.or(self.ipv6_gateway);
         self.inside()?;
+        self.ipv6_inside()?;
         let zone: Zone = context.get(&self.zone).await?;
         self.apart(context, &zone).await?;
-        self.keeps(&taken)
+        self.keeps(&taken)?;
+        if ipv6 != (self.ipv6_cidr, self.ipv6_gateway) {
+            self.ipv6_changed(context).await?;
+        }
+        Ok(())
     }
 
     async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
@@ -333,6 +368,9 @@ impl PublicRange {
         if self.cidr.overlaps(&zone.control_cidr) {
             let reason = format!("{} overlaps control_cidr {}", self.cidr, zone.control_cidr);
             return Err(Error::Invalid { field: "gateway", reason });
+        }
+        if let Some(cidr) = self.ipv6_cidr {
+            Self::ipv6_apart(context, &zone.id, &self.id, cidr).await?;
         }
         let others = context.all::<Self>(&[("zone", zone.id.as_str())]).await?;
         for other in others.into_iter().filter(|other| other.id != self.id) {

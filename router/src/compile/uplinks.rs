@@ -7,7 +7,7 @@
 //! tiers, private networks and tunnels are reached from everywhere. A router without a list of uplinks has none of this.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
@@ -24,12 +24,27 @@ use super::words::new;
 
 /// After the rules of a configuration, which may have 0 to 999, as far as those leave room.
 const FIRST_RULE: u32 = 900;
+/// What the kernel makes of an IPv6 route without a metric (`IP6_RT_PRIO_USER`).
+const IPV6_METRIC: u32 = 1024;
 
 /// An uplink with its numbers.
 struct Numbered<'a> {
     uplink: &'a Uplink,
     mark: u16,
     table: u32,
+}
+
+impl Numbered<'_> {
+    /// One for each version of IP that leaves by it.
+    fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.uplink.gateway_ipv6.map(IpAddr::V6);
+        std::iter::once(IpAddr::V4(self.uplink.gateway)).chain(ipv6)
+    }
+}
+
+/// Metric of a route that states none.
+fn metric(destination: Cidr) -> u32 {
+    if destination.is_ipv4() { 0 } else { IPV6_METRIC }
 }
 
 pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
@@ -46,24 +61,27 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         return fragment;
     }
     for (up, order) in uplinks.iter().zip(FIRST_RULE..) {
-        fragment.routes.extend(routes(config, up));
-        fragment.policy_rules.insert(PolicyEntry {
-            priority: RULE_PRIORITIES.start() + order,
-            ipv4: true,
-            source: None,
-            destination: None,
-            link: None,
-            mark: Some(up.mark),
-            table: up.table,
-        });
+        for gateway in up.gateways() {
+            fragment.routes.extend(routes(config, up, gateway));
+            fragment.policy_rules.insert(PolicyEntry {
+                priority: RULE_PRIORITIES.start() + order,
+                ipv4: gateway.is_ipv4(),
+                source: None,
+                destination: None,
+                link: None,
+                mark: Some(up.mark),
+                table: up.table,
+            });
+        }
     }
     marks(&mut fragment, config, &uplinks);
     fragment
 }
 
-/// The uplink's own way out, and whatever else the main table leads to.
-fn routes(config: &RouterDocument, up: &Numbered<'_>) -> BTreeSet<RouteEntry> {
-    let everything = Cidr::everything(Ipv4Addr::UNSPECIFIED.into());
+/// The uplink's own way out by `gateway`, and whatever else the main table leads to in that version of IP.
+fn routes(config: &RouterDocument, up: &Numbered<'_>, gateway: IpAddr) -> BTreeSet<RouteEntry> {
+    let everything = Cidr::everything(gateway);
+    let whole = if gateway.is_ipv4() { 32 } else { 128 };
     let entry = |destination, metric, link: &LinkName, via| RouteEntry {
         table: up.table,
         destination,
@@ -72,16 +90,19 @@ fn routes(config: &RouterDocument, up: &Numbered<'_>) -> BTreeSet<RouteEntry> {
         via,
         source: None,
     };
-    let own = entry(everything, 0, &up.uplink.link, Some(IpAddr::V4(up.uplink.gateway)));
+    let own = entry(everything, metric(everything), &up.uplink.link, Some(gateway));
     let connected = config.links.iter().filter(|link| link.role != LinkRole::Control);
     let connected = connected.flat_map(|link| {
-        let networks = link.addresses.iter().filter(|address| address.ip().is_ipv4());
+        let networks = link.addresses.iter();
+        let networks = networks.filter(|it| it.ip().is_ipv4() == gateway.is_ipv4());
         networks
-            .filter(|it| it.prefix() < 32)
-            .map(move |it| entry(it.network(), 0, &link.name, None))
+            .filter(|it| it.prefix() < whole)
+            .map(move |it| entry(it.network(), metric(it.network()), &link.name, None))
     });
     let others = config.routes.iter().filter(|route| {
-        route.table.is_none() && route.destination.is_ipv4() && route.destination != everything
+        route.table.is_none()
+            && route.destination.is_ipv4() == gateway.is_ipv4()
+            && route.destination != everything
     });
     let others =
         others.map(|route| entry(route.destination, route.kernel_metric(), &route.link, route.via));

@@ -21,6 +21,7 @@ mod diagnostics;
 mod explaining;
 mod guests;
 mod images;
+mod ipv6;
 mod kinds;
 mod machines;
 mod model;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Scope;
-use crate::config::{LinkRole, RouterConfig};
+use crate::config::{Link, LinkRole, RouterConfig};
 
 /// Most uplinks; each has a mark and a routing table.
 const MOST: usize = 64;
@@ -22,13 +22,18 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
             let reason = format!("link {} is not a public link", link.name);
             scope.error(at(index, "link"), "link-role", reason);
         }
-        let gateway = IpAddr::V4(up.gateway);
-        if link.addresses.iter().any(|address| address.ip() == gateway) {
-            let reason = format!("{gateway} is the router's own address");
-            scope.error(at(index, "gateway"), "own-address", reason);
-        } else if !link.addresses.iter().any(|address| address.network().contains(gateway)) {
-            let reason = format!("{gateway} is in no network of link {}", link.name);
-            scope.error(at(index, "gateway"), "unreachable", reason);
+        gateway(scope, link, &at(index, "gateway"), IpAddr::V4(up.gateway));
+        if let Some(address) = up.gateway_ipv6 {
+            gateway(scope, link, &at(index, "gateway_ipv6"), IpAddr::V6(address));
         }
+    }
+}
+
+fn gateway(scope: &mut Scope<'_>, link: &Link, path: &str, gateway: IpAddr) {
+    if link.addresses.iter().any(|address| address.ip() == gateway) {
+        scope.error(path, "own-address", format!("{gateway} is the router's own address"));
+    } else if !link.addresses.iter().any(|address| address.network().contains(gateway)) {
+        let reason = format!("{gateway} is in no network of link {}", link.name);
+        scope.error(path, "unreachable", reason);
     }
 }

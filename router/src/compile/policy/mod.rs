@@ -6,6 +6,7 @@
 mod acl;
 mod balance;
 mod firewall;
+mod ipv6;
 mod nat;
 mod traffic;
 
@@ -26,6 +27,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         Some(vpc) => acl::add(&mut policy, config, vpc),
         None => firewall::add(&mut policy, config),
     }
+    ipv6::add(&mut policy, config);
     policy
 }
 
