@@ -136,6 +136,7 @@ fn uplink(
         vlan: up.vlan,
         gateway: range.gateway,
         ipv6,
+        probe: range.probe.clone(),
     })
 }
 

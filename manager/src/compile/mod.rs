@@ -22,6 +22,7 @@ use sluice_api::config::vpn::VpnConfig;
 use sluice_api::config::{
     ApplianceConfig, Control, DhcpConfig, DnsConfig, EgressPolicy, Guest, NetworkDns, ProxyConfig,
     ProxyPart, Route, RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart, Uplink,
+    UplinkProbe,
 };
 use sluice_api::types::{
     ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName, HostPattern,
@@ -145,6 +146,8 @@ pub struct UplinkModel {
     pub gateway: Ipv4Addr,
     /// Its IPv6 address and next hop.
     pub ipv6: Option<(InterfaceAddress, Ipv6Addr)>,
+    /// How it is watched.
+    pub probe: Option<UplinkProbe>,
 }
 
 /// A public address of the appliance.
@@ -326,12 +329,25 @@ impl ApplianceModel {
 /// Only where there are several: what there is one of needs no choice.
 fn uplinks(model: &ApplianceModel) -> Vec<Uplink> {
     let all = model.uplinks.iter().filter(|_| model.uplinks.len() > 1);
+    let watched = model.uplinks.iter().any(|up| up.probe.is_some());
     let uplink = |up: &UplinkModel| Uplink {
         link: up.link.clone(),
         gateway: up.gateway,
         gateway_ipv6: up.ipv6.map(|(_, gateway)| gateway),
+        probe: up.probe.clone(),
+        source_nat: watched.then(|| takes_over(model, &up.link)).flatten(),
     };
     all.map(uplink).collect()
+}
+
+/// The address with which guests of other uplinks leave by this one while theirs is down: one that hides guests already, else
+/// one that stands for no single guest.
+fn takes_over(model: &ApplianceModel, link: &LinkName) -> Option<Ipv4Addr> {
+    let of = |purpose| {
+        let mut ips = model.ips.iter();
+        ips.find(|ip| ip.link == *link && ip.purpose == purpose).map(|ip| ip.address)
+    };
+    [Purpose::SourceNat, Purpose::Forwards, Purpose::None].into_iter().find_map(of)
 }
 
 fn hostname(appliance: &ApplianceId) -> Result<HostName, CompileError> {

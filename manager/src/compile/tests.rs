@@ -44,6 +44,7 @@ fn uplink() -> UplinkModel {
         vlan: None,
         gateway: Ipv4Addr::new(198, 51, 100, 1),
         ipv6: None,
+        probe: None,
     }
 }
 
@@ -137,6 +138,27 @@ fn with_ipv6() -> ApplianceModel {
     model
 }
 
+fn watched_uplinks() -> ApplianceModel {
+    let mut model = with_guests();
+    let probe = serde_json::json!({ "targets": ["192.0.2.1"] });
+    model.uplinks[0].probe = Some(serde_json::from_value(probe).unwrap());
+    model.uplinks.push(UplinkModel {
+        link: parse("pub1"),
+        vlan: Some(parse("20")),
+        gateway: Ipv4Addr::new(203, 0, 113, 1),
+        ..uplink()
+    });
+    let other = |last, purpose| PublicIpModel {
+        id: parse(&format!("ip-{last}")),
+        address: Ipv4Addr::new(203, 0, 113, last),
+        link: parse("pub1"),
+        purpose,
+        ..ip(last)
+    };
+    model.ips.extend([other(12, Purpose::StaticNat), other(13, Purpose::Forwards)]);
+    model
+}
+
 fn retired() -> ApplianceModel {
     let mut model = model(Vec::new());
     model.carriers.clear();
@@ -159,6 +181,7 @@ fn cases() -> Vec<(&'static str, ApplianceModel)> {
         ("far-managers", far_managers()),
         ("two-networks", two_networks()),
         ("with-ipv6", with_ipv6()),
+        ("watched-uplinks", watched_uplinks()),
     ]
 }
 

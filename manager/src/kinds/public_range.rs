@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sluice_api::config::UplinkProbe;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, VlanId};
 use utoipa::ToSchema;
 
@@ -50,6 +51,9 @@ pub struct PublicRange {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub ipv6_gateway: Option<Ipv6Addr>,
+    /// How routers with several uplinks watch this one; none: not at all.
+    #[serde(default)]
+    pub probe: Option<UplinkProbe>,
 }
 
 /// A range of public addresses to be.
@@ -91,6 +95,11 @@ pub struct PublicRangeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "2001:db8:ffff::1")]
     pub ipv6_gateway: Option<Ipv6Addr>,
+    /// How routers that have another uplink besides watch this one, by ICMP echo requests: `{"targets": ["192.0.2.1"],
+    /// "interval_seconds": 5, "down_after": 3, "up_after": 3}`; `{}` asks the gateway every 5 s. Default: not at all, since a
+    /// gateway that answers no ping would be taken for one that is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<UplinkProbe>,
 }
 
 /// Changes to a range of public addresses; what is left out stays.
@@ -116,6 +125,9 @@ pub struct PublicRangePatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ipv6_gateway: Option<Ipv6Addr>,
+    /// How uplinks of the range are watched from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<UplinkProbe>,
 }
 
 impl Kind for PublicRange {
@@ -176,9 +188,11 @@ impl Kind for PublicRange {
             end: spec.end,
             ipv6_cidr: spec.ipv6_cidr,
             ipv6_gateway: spec.ipv6_gateway,
+            probe: spec.probe,
         };
         range.inside()?;
         range.ipv6_inside()?;
+        range.probe_fits()?;
         if let Some(vlan) = range.vlan {
             physical.keep_apart(vlan, "vlan")?;
         }
@@ -198,8 +212,10 @@ impl Kind for PublicRange {
         let ipv6 = (self.ipv6_cidr, self.ipv6_gateway);
         self.ipv6_cidr = patch.ipv6_cidr.or(self.ipv6_cidr);
         self.ipv6_gateway = patch.ipv6_gateway.or(self.ipv6_gateway);
+        self.probe = patch.probe.or_else(|| self.probe.take());
         self.inside()?;
         self.ipv6_inside()?;
+        self.probe_fits()?;
         let zone: Zone = context.get(&self.zone).await?;
         self.apart(context, &zone).await?;
         self.keeps(&taken)?;
@@ -345,6 +361,14 @@ impl PublicRange {
     ) -> Result<bool, Error> {
         let value = i64::from(u32::from(address));
         allocations::take(context.conn, &self.pool_name(), value, taken).await
+    }
+
+    fn probe_fits(&self) -> Result<(), Error> {
+        let mut faults = self.probe.iter().flat_map(UplinkProbe::faults);
+        match faults.next() {
+            Some((field, _, reason)) => Err(invalid("probe", &format!("{field}: {reason}"))),
+            None => Ok(()),
+        }
     }
 
     fn inside(&self) -> Result<(), Error> {

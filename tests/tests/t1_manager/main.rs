@@ -34,6 +34,7 @@ mod release;
 mod requests;
 mod tls;
 mod two;
+mod uplinks;
 mod wait;
 mod waiting;
 

@@ -29,7 +29,7 @@ pub use ends::Ending;
 pub use firewall::{EgressRule, FirewallRule, Ipv6FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
 pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
-pub use needs::IPV6_UPLINKS;
+pub use needs::{IPV6_UPLINKS, UPLINK_PROBES};
 pub use network::{
     ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, NetworkIpv6, SourceNat,
 };
@@ -45,5 +45,5 @@ pub use route::{PolicyRule, Route};
 pub use router::RouterConfig;
 pub use ssvm::SsvmConfig;
 pub use traffic::Traffic;
-pub use uplink::Uplink;
+pub use uplink::{Uplink, UplinkProbe};
 pub use vpc::{Acl, AclAction, AclDirection, AclRule, PrivateGateway, Vpc};

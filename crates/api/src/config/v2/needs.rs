@@ -9,6 +9,8 @@ use super::{AnyPart, ApplianceConfig, Link, LinkRole, RouterConfig};
 
 /// IPv6 to and from the Internet.
 pub const IPV6_UPLINKS: &str = "ipv6-uplinks";
+/// Uplinks that are watched.
+pub const UPLINK_PROBES: &str = "uplink-probes";
 
 impl ApplianceConfig<AnyPart> {
     /// The features that it needs, by the names that a status has them under.
@@ -26,7 +28,9 @@ fn of_router(router: &RouterConfig, links: &[Link]) -> BTreeSet<&'static str> {
     let ipv6 = public.any(|link| link.addresses.iter().any(|address| address.ip().is_ipv6()))
         || router.uplinks.iter().any(|up| up.gateway_ipv6.is_some())
         || !router.ipv6_firewall.is_empty();
-    ipv6.then_some(IPV6_UPLINKS).into_iter().collect()
+    let watched = router.uplinks.iter().any(|up| up.probe.is_some() || up.source_nat.is_some());
+    let features = [(IPV6_UPLINKS, ipv6), (UPLINK_PROBES, watched)];
+    features.into_iter().filter(|(_, used)| *used).map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]
