@@ -6,6 +6,7 @@ use sluice_agent::service::OpenedSocket;
 use sluice_agent::{Appliance, Blobs, Seen, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
+use sluice_api::config::{IPV6_UPLINKS, UPLINK_PROBES};
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
@@ -13,7 +14,7 @@ use sluice_sys::process::{Capability, Limits, Profile};
 
 use crate::vpn::daemon::{self, Engine};
 use crate::vpn::{ike, lns};
-use crate::{compile, dhcp, dns, lb, metadata, password, ra};
+use crate::{compile, dhcp, dns, lb, metadata, password, ra, uplinks};
 
 /// The DHCP service.
 pub const DHCP: ServiceName = ServiceName("dhcp");
@@ -27,17 +28,21 @@ pub const PASSWORD: ServiceName = ServiceName("password");
 /// Router advertisements.
 pub const RA: ServiceName = ServiceName("ra");
 
+/// The watch over uplinks.
+pub(crate) const UPLINKS: ServiceName = ServiceName(sluice_api::report::uplinks::SERVICE);
+
 /// Load balancing.
 pub const LB: ServiceName = ServiceName("lb");
 
 /// Users that services run as, those of the tunnels included; of the image, and nothing else on the box has them.
-pub const USERS: [u32; 9] = [
+pub const USERS: [u32; 10] = [
     DHCP_USER,
     DNS_USER,
     METADATA_USER,
     PASSWORD_USER,
     LB_USER,
     RA_USER,
+    UPLINKS_USER,
     daemon::CHARON_USER,
     daemon::IKE_USER,
     daemon::L2TP_USER,
@@ -48,6 +53,7 @@ const METADATA_USER: u32 = 64_003;
 const PASSWORD_USER: u32 = 64_004;
 const LB_USER: u32 = 64_005;
 const RA_USER: u32 = 64_006;
+const UPLINKS_USER: u32 = 64_007;
 
 /// The virtual router.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,12 +69,26 @@ impl Appliance for Router {
     }
 
     fn seen(&self, services: &[ServiceStatus]) -> Option<Seen> {
-        lb::seen::down(services)
+        let mut seen = lb::seen::down(services)?;
+        seen.extend(uplinks::seen::down(services)?);
+        Some(seen)
     }
 
     fn desired_seeing(&self, config: &RouterDocument, seen: &Seen) -> Desired {
         let without = lb::seen::without(config, seen);
+        let config = without.as_ref().unwrap_or(config);
+        let without = uplinks::seen::without(config, seen);
         compile::desired(without.as_ref().unwrap_or(config))
+    }
+
+    /// Whichever uplink a connection was opened by, it stays there.
+    fn judged_seeing(&self, config: &RouterDocument, seen: &Seen) -> Desired {
+        let without = lb::seen::without(config, seen);
+        compile::desired(without.as_ref().unwrap_or(config))
+    }
+
+    fn alarms(&self, services: &[ServiceStatus]) -> Vec<String> {
+        uplinks::seen::alarms(services)
     }
 
     fn services(
@@ -91,6 +111,10 @@ impl Appliance for Router {
         if !advertised.networks.is_empty() {
             services.insert(RA, ServiceSlice::of(&advertised));
         }
+        let watched = uplinks::slice(config);
+        if !watched.uplinks.is_empty() {
+            services.insert(UPLINKS, ServiceSlice::of(&watched));
+        }
         if !config.role.balancers.is_empty() {
             services.insert(LB, ServiceSlice::of(&lb::slice(config, blob)));
         }
@@ -110,7 +134,14 @@ impl Appliance for Router {
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        vec![Engine::here().capability(), "helpers", "remote-access", "site-to-site"]
+        vec![
+            Engine::here().capability(),
+            "helpers",
+            IPV6_UPLINKS,
+            "remote-access",
+            "site-to-site",
+            UPLINK_PROBES,
+        ]
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {
@@ -130,6 +161,7 @@ impl Appliance for Router {
                 return ServiceSpec { profile: Profile::LinkService, ..ServiceSpec::own(RA_USER) }
                     .with_capabilities(vec![Capability::NetRaw]);
             }
+            UPLINKS => (UPLINKS_USER, vec![Capability::NetRaw]),
             LB => return balancing(),
             // the password server, whose port is above 1024
             _ => (PASSWORD_USER, Vec::new()),

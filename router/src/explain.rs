@@ -302,7 +302,9 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     ("forward/invalid", "it fits no connection"),
     ("forward/not-let-in", "no firewall rule of the public address lets it in"),
+    ("forward/not-let-in-v6", "no IPv6 firewall rule of the network lets it in"),
     ("input/balanced-not-let-in", "no firewall rule of the balanced address lets it in"),
     ("input/drop", "it is for the router itself, which serves nothing there to whoever sent it"),
     ("input/invalid", "it fits no connection"),
+    ("ipv6/foreign-source", "its source is no address of the network that it comes from"),
 ];

@@ -13,6 +13,7 @@ pub mod metadata;
 pub mod password;
 pub mod ra;
 mod slice_file;
+pub mod uplinks;
 pub mod vpn;
 mod web;
 

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use sluice_api::Finding;
 use sluice_router::explain::{self, ExplainArgs};
 use sluice_router::vpn::{daemon, ike, lns};
-use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password, ra};
+use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password, ra, uplinks};
 
 /// The configuration has errors.
 const UNSOUND: u8 = 3;
@@ -86,6 +86,8 @@ enum Service {
     Password,
     /// Router advertisements
     Ra,
+    /// The watch over uplinks
+    Uplinks,
 }
 
 fn main() -> ExitCode {
@@ -154,6 +156,7 @@ fn serve(service: &Service) -> Result<()> {
         Service::Metadata => Ok(metadata::process::run()?),
         Service::Password => Ok(password::process::run()?),
         Service::Ra => Ok(ra::process::run()?),
+        Service::Uplinks => Ok(uplinks::process::run()?),
     }
 }
 

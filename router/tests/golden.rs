@@ -111,7 +111,7 @@ async fn changes_do_what_is_kept() {
 }
 
 /// Case, question, and the answer: what is decided by which rule, and what it leaves as.
-const QUESTIONS: [(&str, &str, &str, &str, Option<u16>, &str); 13] = [
+const QUESTIONS: [(&str, &str, &str, &str, Option<u16>, &str); 17] = [
     ("reservations", "10.1.1.23", "192.0.2.80", "tcp", Some(443), "egress"),
     ("reservations", "10.1.1.23", "192.0.2.80", "icmp", None, "egress-ping"),
     ("reservations", "192.0.2.80", "10.1.1.23", "tcp", Some(22), "intruder"),
@@ -124,6 +124,10 @@ const QUESTIONS: [(&str, &str, &str, &str, Option<u16>, &str); 13] = [
     ("uplinks", "192.0.2.80", "203.0.113.11", "tcp", Some(80), "uplink-in"),
     ("uplinks", "10.1.1.24", "192.0.2.80", "tcp", Some(80), "uplink-static-nat"),
     ("uplinks", "10.1.2.23", "192.0.2.80", "tcp", Some(80), "uplink-source-nat"),
+    ("ipv6-uplinks", "2001:db8:80::80", "2001:db8:1::23", "tcp", Some(22), "ipv6-in"),
+    ("ipv6-uplinks", "2001:db8:80::80", "2001:db8:1::24", "tcp", Some(22), "ipv6-not-let-in"),
+    ("ipv6-uplinks", "2001:db8:1::24", "2001:db8:80::80", "tcp", Some(443), "ipv6-out"),
+    ("ipv6-uplinks", "2001:db8:2::24", "2001:db8:80::80", "tcp", Some(443), "ipv6-out-by-rule"),
     ("balancers", "10.1.1.200", "10.1.1.5", "tcp", Some(3306), "balanced-own-list"),
 ];
 

@@ -43,6 +43,17 @@ pub trait Appliance: Send + Sync + 'static {
         self.desired(config)
     }
 
+    /// The state that live connections are judged by, then and after. Default: that of [`Appliance::desired_seeing`]; what new
+    /// connections only take another way for, while something is down, is left out here, so that open ones keep theirs.
+    fn judged_seeing(&self, config: &Self::Config, seen: &Seen) -> Desired {
+        self.desired_seeing(config, seen)
+    }
+
+    /// What `services` found out that a person must look at, in lines that stay the same while it lasts. Default: nothing.
+    fn alarms(&self, _services: &[ServiceStatus]) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The slice of the configuration for each service, with the bytes of the blobs that it names; a service without one
     /// is told that it has nothing to do.
     fn services(&self, config: &Self::Config, blobs: &Blobs)

@@ -26,5 +26,6 @@ mod usage;
 
 pub use appliance::{Appliance, Configuration, Seen, ServiceName, ServiceSlice};
 pub use blobs::Blobs;
+pub use diagnostics::echo;
 pub use run::{Options, run};
 pub use service::ServiceSpec;

@@ -4,6 +4,7 @@
 //! stable (they are an interface). Not here: history, which is the collector's business.
 
 mod balancing;
+mod uplinks;
 
 use std::fmt;
 
@@ -96,7 +97,8 @@ impl Collector for Snapshot {
         self.rules(&mut encoder)?;
         self.tracking(&mut encoder)?;
         self.source_ports(&mut encoder)?;
-        self.balancing(&mut encoder)
+        self.balancing(&mut encoder)?;
+        self.uplinks(&mut encoder)
     }
 }
 

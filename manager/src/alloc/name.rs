@@ -20,6 +20,8 @@ pub struct PoolName {
 pub enum PoolClass {
     /// Public addresses, within a zone.
     Public,
+    /// IPv6 addresses of uplinks as offsets in the prefix of a public range, within the range.
+    PublicIpv6,
     /// VLAN ids, within a physical network.
     Vlan,
     /// Addresses of guests, within a network.
@@ -32,8 +34,9 @@ pub enum PoolClass {
     Mac,
 }
 
-const CLASSES: [(PoolClass, &str); 6] = [
+const CLASSES: [(PoolClass, &str); 7] = [
     (PoolClass::Public, "public"),
+    (PoolClass::PublicIpv6, "public-ipv6"),
     (PoolClass::Vlan, "vlan"),
     (PoolClass::Guest, "guest"),
     (PoolClass::Control, "control"),
@@ -60,7 +63,7 @@ impl PoolName {
                 address()
             }
             PoolClass::Mac => mac_of(value).map(|mac| mac.to_string()),
-            PoolClass::Vlan => None,
+            PoolClass::Vlan | PoolClass::PublicIpv6 => None,
         };
         text.unwrap_or_else(|| value.to_string())
     }
@@ -93,7 +96,7 @@ impl FromStr for PoolName {
         };
         let class = CLASSES.iter().find(|(_, known)| *known == word);
         let (class, _) = class.ok_or_else(|| {
-            let rule = "must begin with public, vlan, guest, control, storage or mac";
+            let rule = "must begin with public, public-ipv6, vlan, guest, control, storage or mac";
             InvalidValue::new("pool", text, rule)
         })?;
         Ok(Self { class: *class, within })
@@ -106,7 +109,15 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for text in ["public:z-1", "vlan:pn-1", "guest:n-12", "control", "control:z-1", "mac"] {
+        for text in [
+            "public:z-1",
+            "public-ipv6:pr-1",
+            "vlan:pn-1",
+            "guest:n-12",
+            "control",
+            "control:z-1",
+            "mac",
+        ] {
             assert_eq!(text.parse::<PoolName>().unwrap().to_string(), text);
         }
         assert!("colour:z-1".parse::<PoolName>().is_err());

@@ -50,7 +50,9 @@ fn of(model: &ApplianceModel, purpose: NicPurpose) -> impl Iterator<Item = &Carr
 
 fn public(model: &ApplianceModel, up: &UplinkModel) -> Result<Link, CompileError> {
     let own = model.ips.iter().filter(|ip| ip.link == up.link);
-    let addresses = own.map(|ip| interface(ip.address, ip.prefix)).collect::<Result<_, _>>()?;
+    let ipv4 = own.map(|ip| interface(ip.address, ip.prefix));
+    let ipv6 = up.ipv6.map(|(address, _)| Ok(address));
+    let addresses = ipv4.chain(ipv6).collect::<Result<_, CompileError>>()?;
     if let Some(id) = up.vlan {
         let carrier = trunk(model, &up.physical_network, "tagged public traffic")?;
         let (link, mtu) = (up.link.clone(), carrier.mtu);

@@ -33,11 +33,9 @@ pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<Appli
     }
     let (mut uplinks, mut public) = (Vec::new(), Vec::new());
     for up in &appliance.uplinks {
-        let own = |(_, range): &(&PublicIp, &PublicRange)| {
-            range.physical_network == up.physical_network && range.vlan == up.vlan
-        };
+        let own = |(_, range): &(&PublicIp, &PublicRange)| up.carries(range);
         let own: Vec<_> = ips.iter().zip(&ranges).filter(own).collect();
-        uplinks.push(uplink(up, &own)?);
+        uplinks.push(uplink(up, &own, &ranges)?);
         public.extend(own.into_iter().map(|(ip, range)| public_ip(up, ip, range)));
     }
     let mut networks = Vec::new();
@@ -119,7 +117,15 @@ async fn carriers(conn: &mut Conn, appliance: &Appliance) -> Result<Vec<Carrier>
     Ok(carriers)
 }
 
-fn uplink(up: &Uplink, own: &[(&PublicIp, &PublicRange)]) -> Result<UplinkModel, Error> {
+fn uplink(
+    up: &Uplink,
+    own: &[(&PublicIp, &PublicRange)],
+    ranges: &[PublicRange],
+) -> Result<UplinkModel, Error> {
+    let ipv6 = up.ipv6.as_ref().and_then(|held| {
+        let range = ranges.iter().find(|range| range.id == held.public_range)?;
+        range.ipv6_at(held.offset)
+    });
     let (_, range) = own.first().ok_or_else(|| Error::Corrupt {
         what: "uplink",
         reason: format!("{} has no address", up.link),
@@ -129,6 +135,8 @@ fn uplink(up: &Uplink, own: &[(&PublicIp, &PublicRange)]) -> Result<UplinkModel,
         physical_network: up.physical_network.clone(),
         vlan: up.vlan,
         gateway: range.gateway,
+        ipv6,
+        probe: range.probe.clone(),
     })
 }
 

@@ -15,13 +15,14 @@ mod ssvm;
 mod vpc;
 mod vpn;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sluice_api::boot::Role;
 use sluice_api::config::vpn::VpnConfig;
 use sluice_api::config::{
     ApplianceConfig, Control, DhcpConfig, DnsConfig, EgressPolicy, Guest, NetworkDns, ProxyConfig,
     ProxyPart, Route, RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart, Uplink,
+    UplinkProbe,
 };
 use sluice_api::types::{
     ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName, HostPattern,
@@ -143,6 +144,10 @@ pub struct UplinkModel {
     pub vlan: Option<VlanId>,
     /// Next hop towards the Internet.
     pub gateway: Ipv4Addr,
+    /// Its IPv6 address and next hop.
+    pub ipv6: Option<(InterfaceAddress, Ipv6Addr)>,
+    /// How it is watched.
+    pub probe: Option<UplinkProbe>,
 }
 
 /// A public address of the appliance.
@@ -249,7 +254,10 @@ fn head<P>(model: &ApplianceModel, role: P) -> Result<ApplianceConfig<P>, Compil
     let control = links::control_link()?;
     let mut routes = control_routes(model, &control);
     if let Some(up) = model.uplinks.first() {
-        routes.push(default_route(up)?);
+        routes.push(default_route(up, IpAddr::V4(up.gateway)));
+    }
+    if let Some((up, (_, gateway))) = model.uplinks.iter().find_map(|up| Some((up, up.ipv6?))) {
+        routes.push(default_route(up, IpAddr::V6(gateway)));
     }
     Ok(ApplianceConfig {
         version: FormatVersion,
@@ -273,6 +281,7 @@ fn router(model: &ApplianceModel) -> Result<RouterDocument, CompileError> {
         public_addresses: Vec::new(),
         uplinks: uplinks(model),
         firewall: Vec::new(),
+        ipv6_firewall: Vec::new(),
         egress_rules: Vec::new(),
         static_nat: Vec::new(),
         port_forwards: Vec::new(),
@@ -320,7 +329,25 @@ impl ApplianceModel {
 /// Only where there are several: what there is one of needs no choice.
 fn uplinks(model: &ApplianceModel) -> Vec<Uplink> {
     let all = model.uplinks.iter().filter(|_| model.uplinks.len() > 1);
-    all.map(|up| Uplink { link: up.link.clone(), gateway: up.gateway }).collect()
+    let watched = model.uplinks.iter().any(|up| up.probe.is_some());
+    let uplink = |up: &UplinkModel| Uplink {
+        link: up.link.clone(),
+        gateway: up.gateway,
+        gateway_ipv6: up.ipv6.map(|(_, gateway)| gateway),
+        probe: up.probe.clone(),
+        source_nat: watched.then(|| takes_over(model, &up.link)).flatten(),
+    };
+    all.map(uplink).collect()
+}
+
+/// The address with which guests of other uplinks leave by this one while theirs is down: one that hides guests already, else
+/// one that stands for no single guest.
+fn takes_over(model: &ApplianceModel, link: &LinkName) -> Option<Ipv4Addr> {
+    let of = |purpose| {
+        let mut ips = model.ips.iter();
+        ips.find(|ip| ip.link == *link && ip.purpose == purpose).map(|ip| ip.address)
+    };
+    [Purpose::SourceNat, Purpose::Forwards, Purpose::None].into_iter().find_map(of)
 }
 
 fn hostname(appliance: &ApplianceId) -> Result<HostName, CompileError> {
@@ -341,10 +368,10 @@ fn control_routes(model: &ApplianceModel, link: &LinkName) -> Vec<Route> {
     model.managers.iter().filter(|cidr| !own.overlaps(cidr)).map(route).collect()
 }
 
-fn default_route(up: &UplinkModel) -> Result<Route, CompileError> {
-    let via = Some(IpAddr::V4(up.gateway));
-    let destination = "0.0.0.0/0".parse()?;
-    Ok(Route { destination, link: up.link.clone(), via, metric: 0, table: None })
+/// IPv4 and IPv6 each leave by the first uplink that has them.
+fn default_route(up: &UplinkModel, gateway: IpAddr) -> Route {
+    let (destination, link) = (Cidr::everything(gateway), up.link.clone());
+    Route { destination, link, via: Some(gateway), metric: 0, table: None }
 }
 
 #[cfg(test)]

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::config::{
-    EgressRule, FirewallRule, PortForward, PublicAddress, RouterDocument, StaticNat,
+    EgressRule, FirewallRule, Ipv6FirewallRule, PortForward, PublicAddress, RouterDocument,
+    StaticNat,
 };
 use sluice_api::types::ObjectId;
 
 use super::ApplianceModel;
 use crate::error::Error;
-use crate::kinds::{dynamic, egress_rule, firewall_rule, port_forward, rule, static_nat};
+use crate::kinds::{
+    dynamic, egress_rule, firewall_rule, ipv6_firewall_rule, port_forward, rule, static_nat,
+};
 use crate::store::Conn;
 use crate::store::objects::ALL;
 
@@ -30,6 +33,17 @@ pub(super) async fn add(
             sources: rule.sources,
             traffic,
             helper: rule.helper,
+            until: rule.until,
+        });
+    }
+    for rule in dynamic::load::<ipv6_firewall_rule::Ipv6FirewallRule>(conn, &own, ALL).await? {
+        let traffic = rule.traffic()?;
+        config.role.ipv6_firewall.push(Ipv6FirewallRule {
+            id: rule.id,
+            network: rule.network,
+            sources: rule.sources,
+            destinations: rule.destinations,
+            traffic,
             until: rule.until,
         });
     }

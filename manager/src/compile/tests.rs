@@ -43,6 +43,8 @@ fn uplink() -> UplinkModel {
         physical_network: parse("pn-1"),
         vlan: None,
         gateway: Ipv4Addr::new(198, 51, 100, 1),
+        ipv6: None,
+        probe: None,
     }
 }
 
@@ -129,6 +131,34 @@ fn far_managers() -> ApplianceModel {
     model
 }
 
+fn with_ipv6() -> ApplianceModel {
+    let mut model = with_guests();
+    model.networks[0].ipv6 = Some(parse("2001:db8:1::/64"));
+    model.uplinks[0].ipv6 = Some((parse("2001:db8:ffff::5/64"), parse("2001:db8:ffff::1")));
+    model
+}
+
+fn watched_uplinks() -> ApplianceModel {
+    let mut model = with_guests();
+    let probe = serde_json::json!({ "targets": ["192.0.2.1"] });
+    model.uplinks[0].probe = Some(serde_json::from_value(probe).unwrap());
+    model.uplinks.push(UplinkModel {
+        link: parse("pub1"),
+        vlan: Some(parse("20")),
+        gateway: Ipv4Addr::new(203, 0, 113, 1),
+        ..uplink()
+    });
+    let other = |last, purpose| PublicIpModel {
+        id: parse(&format!("ip-{last}")),
+        address: Ipv4Addr::new(203, 0, 113, last),
+        link: parse("pub1"),
+        purpose,
+        ..ip(last)
+    };
+    model.ips.extend([other(12, Purpose::StaticNat), other(13, Purpose::Forwards)]);
+    model
+}
+
 fn retired() -> ApplianceModel {
     let mut model = model(Vec::new());
     model.carriers.clear();
@@ -150,6 +180,8 @@ fn cases() -> Vec<(&'static str, ApplianceModel)> {
         ("tagged-public", tagged_public()),
         ("far-managers", far_managers()),
         ("two-networks", two_networks()),
+        ("with-ipv6", with_ipv6()),
+        ("watched-uplinks", watched_uplinks()),
     ]
 }
 

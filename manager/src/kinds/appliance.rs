@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sluice_api::boot::Role;
 use sluice_api::types::{
     ApplianceId, BlobDigest, Cidr, HostPattern, InterfaceAddress, LinkName, MacAddr, ObjectId,
-    Origin, PathPrefix, Secret, VlanId,
+    Origin, PathPrefix, Secret,
 };
 use utoipa::ToSchema;
 
@@ -19,9 +19,9 @@ pub(super) use super::nic::{free_link, link};
 use super::physical_network::PhysicalNetwork;
 use super::private_gateway::PrivateGateway;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose, ipv4};
-use super::public_range::PublicRange;
+pub use super::uplink::{Uplink, UplinkIpv6};
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, console_home, role};
+use super::{Column, Context, Key, Kind, Names, console_home, role, uplink};
 use crate::alloc::{Pool, PoolClass, PoolName, mac_number};
 use crate::error::Error;
 use crate::store::{Taken, allocations, wanted};
@@ -122,17 +122,6 @@ pub enum NicPurpose {
     Trunk,
     /// Untagged storage traffic.
     Storage,
-}
-
-/// A way out: a public VLAN of a physical network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Uplink {
-    /// Name of its link in the appliance.
-    pub link: LinkName,
-    /// Id of the physical network.
-    pub physical_network: ObjectId,
-    /// Its VLAN; none: untagged.
-    pub vlan: Option<VlanId>,
 }
 
 /// A system VM to be.
@@ -490,15 +479,7 @@ pub async fn replug(context: &mut Context<'_>, id: &ApplianceId) -> Result<(), E
     let key = object_id(id);
     let mut appliance: Appliance = context.get(&key).await?;
     let networks = context.all::<Network>(&[("router", id.as_str())]).await?;
-    let mut ways = Vec::new();
-    for ip in context.all::<PublicIp>(&[("router", id.as_str())]).await? {
-        let range: PublicRange = context.get(&ip.public_range).await?;
-        let way = (range.physical_network, range.vlan);
-        if !ways.contains(&way) {
-            ways.push(way);
-        }
-    }
-    uplinks(&mut appliance, ways)?;
+    uplink::plug(context, &mut appliance).await?;
     let mut plugs: Vec<Plug> = Vec::new();
     for up in appliance.uplinks.iter().filter(|up| up.vlan.is_none()) {
         plugs.push((NicPurpose::Public, up.physical_network.clone()));
@@ -513,19 +494,6 @@ pub async fn replug(context: &mut Context<'_>, id: &ApplianceId) -> Result<(), E
     plugs.extend(appliance.storage_network.iter().map(|net| (NicPurpose::Storage, net.clone())));
     nics(context, &mut appliance, plugs).await?;
     context.save(&appliance).await
-}
-
-fn uplinks(appliance: &mut Appliance, ways: Vec<(ObjectId, Option<VlanId>)>) -> Result<(), Error> {
-    let way = |up: &Uplink| (up.physical_network.clone(), up.vlan);
-    appliance.uplinks.retain(|up| ways.contains(&way(up)));
-    for wanted in ways {
-        if appliance.uplinks.iter().all(|up| way(up) != wanted) {
-            let link = free_link("pub", appliance.uplinks.iter().map(|up| &up.link))?;
-            let (physical_network, vlan) = wanted;
-            appliance.uplinks.push(Uplink { link, physical_network, vlan });
-        }
-    }
-    Ok(())
 }
 
 async fn nics(

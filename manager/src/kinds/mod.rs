@@ -33,6 +33,7 @@ pub mod image_link;
 mod image_quota;
 pub mod image_state;
 pub mod image_store;
+pub mod ipv6_firewall_rule;
 pub mod keypair;
 pub mod network;
 pub mod nic;
@@ -47,6 +48,7 @@ pub(crate) mod rule;
 pub mod screen;
 pub mod static_nat;
 pub mod static_route;
+pub mod uplink;
 pub mod vpc;
 pub mod vpn_connection;
 pub mod vpn_user;
@@ -85,6 +87,7 @@ pub static KINDS: &[&dyn AnyKind] = &[
     &Of::<private_gateway::PrivateGateway>::NEW,
     &Of::<static_route::StaticRoute>::NEW,
     &Of::<firewall_rule::FirewallRule>::NEW,
+    &Of::<ipv6_firewall_rule::Ipv6FirewallRule>::NEW,
     &Of::<egress_rule::EgressRule>::NEW,
     &Of::<static_nat::StaticNat>::NEW,
     &Of::<port_forward::PortForward>::NEW,

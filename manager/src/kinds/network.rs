@@ -322,6 +322,9 @@ impl Kind for Network {
             upstreams: spec.upstreams,
             dns_clients: spec.dns_clients,
         };
+        if let Some(cidr) = network.ipv6_cidr {
+            PublicRange::ipv6_apart(context, &zone.id, &network.id, cidr).await?;
+        }
         network.apart("control_cidr", zone.control_cidr)?;
         network.attach(context).await?;
         Ok(network)

@@ -1,10 +1,13 @@
 //! Ranges of public addresses (guide 2.8.2).
 
+mod ipv6;
+
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sluice_api::config::UplinkProbe;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, VlanId};
 use utoipa::ToSchema;
 
@@ -41,6 +44,16 @@ pub struct PublicRange {
     /// Last address to give out.
     #[schema(value_type = String)]
     pub end: Ipv4Addr,
+    /// IPv6 prefix of the VLAN; routers with addresses of the range have one of it.
+    #[serde(default)]
+    pub ipv6_cidr: Option<Cidr>,
+    /// Next hop of IPv6 towards the Internet.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub ipv6_gateway: Option<Ipv6Addr>,
+    /// How routers with several uplinks watch this one; none: not at all.
+    #[serde(default)]
+    pub probe: Option<UplinkProbe>,
 }
 
 /// A range of public addresses to be.
@@ -74,6 +87,19 @@ pub struct PublicRangeSpec {
     /// Last address to give out.
     #[schema(value_type = String, example = "198.51.100.99")]
     pub end: Ipv4Addr,
+    /// IPv6 prefix of the VLAN, /32 to /126. Each router with addresses of the range gets one of it, and leads its networks'
+    /// IPv6 to the Internet. Default: no IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<Cidr>,
+    /// Next hop of IPv6 towards the Internet, inside the prefix; required with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2001:db8:ffff::1")]
+    pub ipv6_gateway: Option<Ipv6Addr>,
+    /// How routers that have another uplink besides watch this one, by ICMP echo requests: `{"targets": ["192.0.2.1"],
+    /// "interval_seconds": 5, "down_after": 3, "up_after": 3}`; `{}` asks the gateway every 5 s. Default: not at all, since a
+    /// gateway that answers no ping would be taken for one that is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<UplinkProbe>,
 }
 
 /// Changes to a range of public addresses; what is left out stays.
@@ -92,6 +118,16 @@ pub struct PublicRangePatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub end: Option<Ipv4Addr>,
+    /// New IPv6 prefix; routers with addresses of the range keep their places in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_cidr: Option<Cidr>,
+    /// New next hop of IPv6, inside the prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ipv6_gateway: Option<Ipv6Addr>,
+    /// How uplinks of the range are watched from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<UplinkProbe>,
 }
 
 impl Kind for PublicRange {
@@ -150,8 +186,13 @@ impl Kind for PublicRange {
             gateway: spec.gateway,
             start: spec.start,
             end: spec.end,
+            ipv6_cidr: spec.ipv6_cidr,
+            ipv6_gateway: spec.ipv6_gateway,
+            probe: spec.probe,
         };
         range.inside()?;
+        range.ipv6_inside()?;
+        range.probe_fits()?;
         if let Some(vlan) = range.vlan {
             physical.keep_apart(vlan, "vlan")?;
         }
@@ -168,10 +209,20 @@ impl Kind for PublicRange {
         self.gateway = patch.gateway.unwrap_or(self.gateway);
         self.start = patch.start.unwrap_or(self.start);
         self.end = patch.end.unwrap_or(self.end);
+        let ipv6 = (self.ipv6_cidr, self.ipv6_gateway);
+        self.ipv6_cidr = patch.ipv6_cidr.or(self.ipv6_cidr);
+        self.ipv6_gateway = patch.ipv6_gateway.or(self.ipv6_gateway);
+        self.probe = patch.probe.or_else(|| self.probe.take());
         self.inside()?;
+        self.ipv6_inside()?;
+        self.probe_fits()?;
         let zone: Zone = context.get(&self.zone).await?;
         self.apart(context, &zone).await?;
-        self.keeps(&taken)
+        self.keeps(&taken)?;
+        if ipv6 != (self.ipv6_cidr, self.ipv6_gateway) {
+            self.ipv6_changed(context).await?;
+        }
+        Ok(())
     }
 
     async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
@@ -312,6 +363,14 @@ impl PublicRange {
         allocations::take(context.conn, &self.pool_name(), value, taken).await
     }
 
+    fn probe_fits(&self) -> Result<(), Error> {
+        let mut faults = self.probe.iter().flat_map(UplinkProbe::faults);
+        match faults.next() {
+            Some((field, _, reason)) => Err(invalid("probe", &format!("{field}: {reason}"))),
+            None => Ok(()),
+        }
+    }
+
     fn inside(&self) -> Result<(), Error> {
         for (field, address) in
             [("gateway", self.gateway), ("start", self.start), ("end", self.end)]
@@ -333,6 +392,9 @@ impl PublicRange {
         if self.cidr.overlaps(&zone.control_cidr) {
             let reason = format!("{} overlaps control_cidr {}", self.cidr, zone.control_cidr);
             return Err(Error::Invalid { field: "gateway", reason });
+        }
+        if let Some(cidr) = self.ipv6_cidr {
+            Self::ipv6_apart(context, &zone.id, &self.id, cidr).await?;
         }
         let others = context.all::<Self>(&[("zone", zone.id.as_str())]).await?;
         for other in others.into_iter().filter(|other| other.id != self.id) {

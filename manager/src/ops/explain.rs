@@ -159,6 +159,7 @@ pub(super) const OWNERS: &[(&str, &str)] = &[
     ("egress", "egress rule"),
     ("egress-policy", "network"),
     ("firewall", "firewall rule"),
+    ("firewall-v6", "ipv6 firewall rule"),
     ("forward", "port forward"),
     ("forward-sources", "port forward"),
     ("hairpin", "network"),

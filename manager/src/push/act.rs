@@ -10,7 +10,7 @@ use sluice_api::types::{BlobDigest, Generation};
 use tracing::{error, info, warn};
 
 use super::task::{Ready, Rest, RoundError, Task};
-use super::{PushClient, blobs, chain};
+use super::{PushClient, blobs, chain, needs};
 use crate::error::Error;
 use crate::store::facts::{self, Fact};
 use crate::store::observations::now;
@@ -28,6 +28,10 @@ impl Task {
             return self.noted(LastAnswer::Held, Some(reason), Rest::Poll).await;
         }
         let generation = ready.wanted.generation;
+        if let Some(reason) = needs::lacking(&ready.document, status) {
+            self.note_outcome(generation, Outcome::Rejected, Some(&reason), &[]).await?;
+            return self.noted(LastAnswer::Rejected, Some(reason), Rest::Backoff).await;
+        }
         let (outcome, since) = self.outcome(generation).await?;
         // a machine that was rebuilt or restarted since has not undone anything
         let up_since = now().saturating_sub(i64::try_from(status.uptime_seconds).unwrap_or(0));

@@ -11,6 +11,7 @@ mod decide;
 mod exchange;
 mod identity;
 mod machine;
+mod needs;
 mod retry;
 mod task;
 mod tls;

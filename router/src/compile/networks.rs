@@ -66,7 +66,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     fragment
 }
 
-fn guest_links() -> Ident {
+pub(super) fn guest_links() -> Ident {
     Ident::fixed("guest-links")
 }
 

@@ -2,12 +2,14 @@
 //! they leave with.
 //!
 //! Guarantees: an uplink is a mark and a routing table. A connection that comes in by an uplink bears its mark, and its
-//! answers are looked up in its table, whoever gives them: a guest or this machine. So are connections of guests whose
-//! source NAT or static NAT address is of an uplink. Each table has every other route of the main one too, so that
-//! tiers, private networks and tunnels are reached from everywhere. A router without a list of uplinks has none of this.
+//! answers are looked up in its table, whoever gives them: a guest or this machine. A connection of a guest whose source NAT
+//! or static NAT address is of an uplink bears that one's mark for as long as it lives, whatever other connections of the
+//! guest do later. Each table has every other route of the main one too, so that tiers, private networks and tunnels are
+//! reached from everywhere. Where uplinks are watched, what this machine sends with an address of an uplink is looked
+//! up in its table. A router without a list of uplinks has none of this.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
@@ -15,21 +17,39 @@ use sluice_api::config::{LinkRole, Uplink};
 use sluice_api::types::{Cidr, LinkName};
 use sluice_sys::model::{PolicyEntry, RULE_PRIORITIES, RouteEntry, UPLINK_MARKS, UPLINK_TABLES};
 use sluice_sys::nft::{
-    Direction, Element, ElementValue, Entry, Expr, Ident, Key, MarkPlace, MarkValue, Rule, RuleId,
-    Set, SetType,
+    Direction, Element, ElementValue, Entry, Expr, Ident, Key, LinkSelector, MarkPlace, MarkValue,
+    Rule, RuleId, Set, SetType,
 };
 
+use super::networks::guest_links;
 use super::skeleton::Slot;
 use super::words::new;
 
 /// After the rules of a configuration, which may have 0 to 999, as far as those leave room.
 const FIRST_RULE: u32 = 900;
+/// After those of the marks.
+const OWN_ADDRESSES: u32 = 990;
+/// What the kernel makes of an IPv6 route without a metric (`IP6_RT_PRIO_USER`).
+const IPV6_METRIC: u32 = 1024;
 
 /// An uplink with its numbers.
 struct Numbered<'a> {
     uplink: &'a Uplink,
     mark: u16,
     table: u32,
+}
+
+impl Numbered<'_> {
+    /// One for each version of IP that leaves by it.
+    fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.uplink.gateway_ipv6.map(IpAddr::V6);
+        std::iter::once(IpAddr::V4(self.uplink.gateway)).chain(ipv6)
+    }
+}
+
+/// Metric of a route that states none.
+fn metric(destination: Cidr) -> u32 {
+    if destination.is_ipv4() { 0 } else { IPV6_METRIC }
 }
 
 pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
@@ -46,24 +66,51 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         return fragment;
     }
     for (up, order) in uplinks.iter().zip(FIRST_RULE..) {
-        fragment.routes.extend(routes(config, up));
-        fragment.policy_rules.insert(PolicyEntry {
-            priority: RULE_PRIORITIES.start() + order,
-            ipv4: true,
-            source: None,
-            destination: None,
-            link: None,
-            mark: Some(up.mark),
-            table: up.table,
-        });
+        for gateway in up.gateways() {
+            fragment.routes.extend(routes(config, up, gateway));
+            fragment.policy_rules.insert(PolicyEntry {
+                priority: RULE_PRIORITIES.start() + order,
+                ipv4: gateway.is_ipv4(),
+                source: None,
+                destination: None,
+                link: None,
+                mark: Some(up.mark),
+                table: up.table,
+            });
+        }
+    }
+    if uplinks.iter().any(|up| up.uplink.probe.is_some()) {
+        for up in &uplinks {
+            fragment.policy_rules.extend(own_addresses(config, up));
+        }
     }
     marks(&mut fragment, config, &uplinks);
     fragment
 }
 
-/// The uplink's own way out, and whatever else the main table leads to.
-fn routes(config: &RouterDocument, up: &Numbered<'_>) -> BTreeSet<RouteEntry> {
-    let everything = Cidr::everything(Ipv4Addr::UNSPECIFIED.into());
+/// Probes and whatever else this machine sends with an address of the uplink, after the rules that know marks: an answer goes
+/// where its connection came in by.
+fn own_addresses(config: &RouterDocument, up: &Numbered<'_>) -> impl Iterator<Item = PolicyEntry> {
+    let link = config.links.iter().find(|link| link.name == up.uplink.link);
+    let addresses = link.into_iter().flat_map(|link| &link.addresses);
+    let ipv6 = up.uplink.gateway_ipv6.is_some();
+    addresses.filter(move |address| address.ip().is_ipv4() || ipv6).map(move |address| {
+        PolicyEntry {
+            priority: RULE_PRIORITIES.start() + OWN_ADDRESSES,
+            ipv4: address.ip().is_ipv4(),
+            source: Some(address.network()),
+            destination: None,
+            link: None,
+            mark: None,
+            table: up.table,
+        }
+    })
+}
+
+/// The uplink's own way out by `gateway`, and whatever else the main table leads to in that version of IP.
+fn routes(config: &RouterDocument, up: &Numbered<'_>, gateway: IpAddr) -> BTreeSet<RouteEntry> {
+    let everything = Cidr::everything(gateway);
+    let whole = if gateway.is_ipv4() { 32 } else { 128 };
     let entry = |destination, metric, link: &LinkName, via| RouteEntry {
         table: up.table,
         destination,
@@ -72,16 +119,19 @@ fn routes(config: &RouterDocument, up: &Numbered<'_>) -> BTreeSet<RouteEntry> {
         via,
         source: None,
     };
-    let own = entry(everything, 0, &up.uplink.link, Some(IpAddr::V4(up.uplink.gateway)));
+    let own = entry(everything, metric(everything), &up.uplink.link, Some(gateway));
     let connected = config.links.iter().filter(|link| link.role != LinkRole::Control);
     let connected = connected.flat_map(|link| {
-        let networks = link.addresses.iter().filter(|address| address.ip().is_ipv4());
+        let networks = link.addresses.iter();
+        let networks = networks.filter(|it| it.ip().is_ipv4() == gateway.is_ipv4());
         networks
-            .filter(|it| it.prefix() < 32)
-            .map(move |it| entry(it.network(), 0, &link.name, None))
+            .filter(|it| it.prefix() < whole)
+            .map(move |it| entry(it.network(), metric(it.network()), &link.name, None))
     });
     let others = config.routes.iter().filter(|route| {
-        route.table.is_none() && route.destination.is_ipv4() && route.destination != everything
+        route.table.is_none()
+            && route.destination.is_ipv4() == gateway.is_ipv4()
+            && route.destination != everything
     });
     let others =
         others.map(|route| entry(route.destination, route.kernel_metric(), &route.link, route.via));
@@ -117,14 +167,17 @@ fn marks(fragment: &mut Fragment<Slot>, config: &RouterDocument, uplinks: &[Numb
     fragment.set(by_network(), map(&[SetType::Link]).filled(networks));
     fragment.set(by_guest(), map(&[SetType::Link, SetType::Ipv4]).filled(guests));
     let noted = MarkValue::Map(vec![Key::Iif], entered());
-    let own = |key, map| Expr::SetMark(MarkPlace::Packet, MarkValue::Map(key, map));
-    let asked = || Expr::CtDirection(Direction::Original);
+    let own = |key, map| Expr::SetMark(MarkPlace::Connection, MarkValue::Map(key, map));
+    let guests = Expr::Iif(LinkSelector::Set(guest_links()));
+    let asked = Expr::CtDirection(Direction::Original);
+    let kept = Expr::SetMark(MarkPlace::Packet, MarkValue::Copy(MarkPlace::Connection));
     fragment.rules(
         Slot::MarkNew,
         [
             rule("mark/uplink", [new(), Expr::SetMark(MarkPlace::Connection, noted)]),
-            rule("mark/source-nat", [asked(), own(vec![Key::Iif], by_network())]),
-            rule("mark/static-nat", [asked(), own(vec![Key::Iif, Key::SourceV4], by_guest())]),
+            rule("mark/source-nat", [new(), own(vec![Key::Iif], by_network())]),
+            rule("mark/static-nat", [new(), own(vec![Key::Iif, Key::SourceV4], by_guest())]),
+            rule("mark/own-uplink", [guests, asked, kept]),
             answer("mark/answer"),
         ],
     );
@@ -137,7 +190,7 @@ fn answer(id: &'static str) -> Rule {
     rule(id, [Expr::CtDirection(Direction::Reply), Expr::SetMark(MarkPlace::Packet, back)])
 }
 
-fn rule(id: &'static str, exprs: [Expr; 2]) -> Rule {
+fn rule<const N: usize>(id: &'static str, exprs: [Expr; N]) -> Rule {
     Rule { id: RuleId::fixed(id), exprs: exprs.into() }
 }
 

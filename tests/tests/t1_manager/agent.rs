@@ -46,6 +46,7 @@ struct Kept {
     looks: usize,
     fixed: bool,
     alarms: Vec<String>,
+    capabilities: Vec<String>,
     uptime: Option<u64>,
     reports: BTreeMap<String, Value>,
     blobs: BTreeMap<BlobDigest, Vec<u8>>,
@@ -150,6 +151,11 @@ impl Agent {
         self.kept().alarms = alarms.iter().map(ToString::to_string).collect();
     }
 
+    /// The features that it says it has from now on.
+    pub(crate) fn set_capabilities(&self, words: &[&str]) {
+        self.kept().capabilities = words.iter().map(ToString::to_string).collect();
+    }
+
     /// What a service of it reports from now on.
     pub(crate) fn set_report(&self, service: &str, report: Value) {
         self.kept().reports.insert(service.to_owned(), report);
@@ -251,7 +257,7 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         firmware: "simulated".to_owned(),
         build: None,
         contract_versions: vec![1],
-        capabilities: Vec::new(),
+        capabilities: kept.capabilities.clone(),
         uptime_seconds: kept.uptime.unwrap_or(3600),
         incarnation: agent.incarnation.load(Ordering::SeqCst),
         phase,

@@ -22,6 +22,7 @@ mod diagnostics;
 mod explaining;
 mod guests;
 mod images;
+mod ipv6;
 mod kinds;
 mod machines;
 mod model;
@@ -34,6 +35,7 @@ mod release;
 mod requests;
 mod tls;
 mod two;
+mod uplinks;
 mod wait;
 mod waiting;
 

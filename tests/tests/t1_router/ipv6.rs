@@ -1,9 +1,11 @@
-//! IPv6 in a tier: the router is advertised, guests give themselves addresses, and lists judge both versions of IP alike.
+//! IPv6 in a tier: the router is advertised, guests give themselves addresses, and lists judge both versions of IP alike; and
+//! of an isolated network, to the Internet and from it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sluice_api::RouterDocument;
+use sluice_api::report::UsageReport;
 use sluice_lab::Wait;
-use sluice_lab::netns::Namespace;
+use sluice_lab::netns::{Namespace, Process};
 
 use crate::SOON;
 use crate::policy::changed;
@@ -89,4 +91,156 @@ fn guests_give_themselves_addresses_and_lists_judge_them() {
     };
     Wait::until(SOON, "the guest to forget the router", gone).unwrap();
     assert!(slaac(vm1).is_some(), "the other network goes on");
+}
+
+/// An isolated network with a way out over IPv6.
+fn to_the_internet(generation: u64, egress: &str, rules: &Value) -> RouterDocument {
+    changed(generation, |document| {
+        for (name, address) in [("pub0", "2001:db8:ffff::2/64"), ("guest0", "2001:db8:1::1/64")] {
+            let links = document["links"].as_array_mut().unwrap();
+            let link = links.iter_mut().find(|link| link["name"] == name).unwrap();
+            link["addresses"].as_array_mut().unwrap().push(json!(address));
+        }
+        let way = json!({ "destination": "::/0", "link": "pub0", "via": "2001:db8:ffff::1" });
+        document["routes"].as_array_mut().unwrap().push(way);
+        let router = &mut document["role"]["router"];
+        router["networks"][0]["ipv6"] =
+            json!({ "cidr": "2001:db8:1::/64", "gateway": "2001:db8:1::1" });
+        router["networks"][0]["egress"] = json!(egress);
+        router["ipv6_firewall"] = rules.clone();
+        router["egress_rules"] = json!([
+            { "id": "e-1", "network": "net-1", "destinations": ["2001:db8:80::/48"],
+              "traffic": { "tcp": { "ports": "8080" } } },
+        ]);
+    })
+}
+
+/// Says who asked, over IPv6.
+const WEB: &str = r#"
+import http.server, socket
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"seen from {self.client_address[0]}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+Server(("::", 8080), Handler).serve_forever()
+"#;
+
+fn web(world: &World, ns: &Namespace) -> Process {
+    let script = world.dir.path().join("six.py");
+    std::fs::write(&script, WEB).unwrap();
+    let process = ns.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
+    let ready = || asked(ns, "::1", "::1").is_some();
+    Wait::until(SOON, "a web server", ready).unwrap();
+    process
+}
+
+/// As whom a server sees who asks it with the address `from`.
+fn asked(ns: &Namespace, from: &str, to: &str) -> Option<String> {
+    let line = format!("curl -s -g --max-time 2 --interface {from} 'http://[{to}]:8080/'");
+    let output = ns.sh(&line).run().unwrap();
+    output.stdout.trim().strip_prefix("seen from ").map(str::to_owned)
+}
+
+const VM1: &str = "2001:db8:1::23";
+const VM2: &str = "2001:db8:1::24";
+const PROVIDER: &str = "2001:db8:ffff::1";
+const FAR: &str = "2001:db8:80::80";
+
+fn addressed(world: &World) {
+    let set = |ns: &Namespace, line: &str| drop(ns.sh(line).check().unwrap());
+    for (name, address) in [("vm1", VM1), ("vm2", VM2)] {
+        let line = format!(
+            "ip addr add {address}/64 dev eth0 nodad; ip -6 route add default via 2001:db8:1::1 metric 1"
+        );
+        set(world.guest(name), &line);
+    }
+    let line = format!(
+        "ip addr add {PROVIDER}/64 dev eth0 nodad; ip addr add {FAR}/128 dev lo nodad; \
+        ip -6 route add 2001:db8:1::/64 via 2001:db8:ffff::2; \
+        ip -6 route add 2001:db8:9::/64 via 2001:db8:ffff::2"
+    );
+    set(&world.inet, &line);
+    let settled = || world.router.sh("! ip addr | grep -q tentative").run().unwrap().ok();
+    Wait::until(SOON, "the router's addresses to be settled", settled).unwrap();
+}
+
+fn usage(world: &World) -> UsageReport {
+    world.call(|client| async move { client.usage().await }).unwrap()
+}
+
+fn judged(world: &World, rule: &str) -> u64 {
+    let report = usage(world);
+    let found = report.rules.iter().find(|one| one.rule == rule);
+    found.map_or(0, |one| one.judged.packets)
+}
+
+#[test]
+fn an_isolated_network_reaches_the_internet_and_lets_in_what_a_rule_names() {
+    let world = World::new();
+    world.push_and_confirm(&to_the_internet(10, "allow", &json!([])));
+    addressed(&world);
+    let (vm1, vm2, inet) = (world.guest("vm1"), world.guest("vm2"), &world.inet);
+    let _servers = [web(&world, vm1), web(&world, vm2), web(&world, inet)];
+    let state = || {
+        let all = "nft list table inet sluice; ip -6 route show table all; ip -6 neigh";
+        world.router.sh(all).check().unwrap()
+    };
+    let ping = |ns: &Namespace, to: &str| ns.sh(&format!("ping -c1 -W2 {to}")).run().unwrap().ok();
+    // what the policy allows leaves as it is; the exceptions to it do not, nor does what comes of somebody else's address
+    let sent = |world: &World| {
+        let report = usage(world);
+        report.networks.iter().find(|one| one.name == "net-1").map_or(0, |one| one.sent.bytes)
+    };
+    let before = sent(&world);
+    assert_eq!(asked(vm1, VM1, PROVIDER).as_deref(), Some(VM1), "{}", state());
+    assert!(sent(&world) > before, "usage of the network");
+    assert_eq!(asked(vm1, VM1, FAR), None, "an exception\n{}", state());
+    assert!(judged(&world, "egress/e-1") > 0);
+    assert!(ping(vm1, FAR));
+    vm1.sh("ip addr add 2001:db8:9::9/128 dev lo nodad").check().unwrap();
+    assert_eq!(asked(vm1, "2001:db8:9::9", PROVIDER), None, "not an address of the network");
+    assert!(judged(&world, "ipv6/foreign-source") > 0, "{}", state());
+    // nobody comes in, and nobody is told
+    assert_eq!(asked(inet, FAR, VM1), None);
+    assert!(!ping(inet, VM1));
+    assert!(judged(&world, "forward/not-let-in-v6") > 0, "{}", state());
+    assert!(!ping(inet, "2001:db8:ffff::2"), "nor to the router itself");
+
+    let rules = json!([
+        { "id": "f-1", "network": "net-1", "sources": ["2001:db8:80::/48"],
+          "destinations": [format!("{VM1}/128")], "traffic": { "tcp": { "ports": "8080" } } },
+        { "id": "f-2", "network": "net-1", "traffic": { "icmp": { "type": 128 } } },
+    ]);
+    world.push_and_confirm(&to_the_internet(11, "deny", &rules));
+    assert_eq!(asked(inet, FAR, VM1).as_deref(), Some(FAR), "{}", state());
+    assert_eq!(asked(inet, PROVIDER, VM1), None, "another source");
+    assert_eq!(asked(inet, FAR, VM2), None, "another guest");
+    assert!(ping(inet, VM2), "{}", state());
+    assert!(judged(&world, "firewall-v6/f-1") > 0 && judged(&world, "firewall-v6/f-2") > 0);
+    // now the policy denies, and the rule is an exception to that
+    assert_eq!(asked(vm1, VM1, PROVIDER), None);
+    assert_eq!(asked(vm1, VM1, FAR).as_deref(), Some(VM1), "{}", state());
+}
+
+#[test]
+fn a_packet_that_is_too_big_is_told_so_and_comes_smaller() {
+    let world = World::new();
+    world.push_and_confirm(&to_the_internet(10, "allow", &json!([])));
+    addressed(&world);
+    let vm1 = world.guest("vm1");
+    // the way beyond the provider is narrower; the answer to what is too big is an error that belongs to the connection
+    let narrow = "ip link add narrow mtu 1400 type veth peer name far1; ip link set narrow up; \
+        ip link set far1 up; sysctl -qw net.ipv6.conf.all.forwarding=1; \
+        ip -6 route add 2001:db8:70::/64 dev narrow";
+    world.inet.sh(narrow).check().unwrap();
+    let line = "ping -c1 -W2 -M do -s 1420 2001:db8:70::1 2>&1; ip -6 route get 2001:db8:70::1";
+    let told = || vm1.sh(line).run().unwrap().stdout;
+    Wait::until(SOON, "the size of the way", || told().contains("mtu 1400")).unwrap();
 }

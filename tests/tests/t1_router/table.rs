@@ -111,6 +111,46 @@ const TABLE: &[Row] = &[
         Some("acl/acl-a/in-v6"),
         Some("acl/acl-b/out-v6"),
     ),
+    (
+        "IPv6 to the Internet, first uplink",
+        Vm1,
+        "[2001:db8:80::80]:8080",
+        Some("2001:db8:1::23"),
+        None,
+        None,
+    ),
+    (
+        "IPv6 to the Internet, second uplink",
+        Vm3,
+        "[2001:db8:90::90]:8080",
+        Some("2001:db8:2::23"),
+        Some("acl/acl-b/out-v6"),
+        Some("acl/acl-b/out-v6"),
+    ),
+    (
+        "the Internet to a tier over IPv6, first uplink",
+        Inet,
+        "[2001:db8:1::23]:8080",
+        Some("2001:db8:80::80"),
+        Some("acl/acl-a/in-v6"),
+        Some("acl/acl-a/in-v6"),
+    ),
+    (
+        "the Internet to a tier over IPv6, second uplink",
+        Inet2,
+        "[2001:db8:2::23]:8080",
+        Some("2001:db8:90::90"),
+        Some("acl/acl-b/in-v6"),
+        Some("acl/acl-b/in-v6"),
+    ),
+    (
+        "the same to a tier of the other uplink, which answers by this one",
+        Inet2,
+        "[2001:db8:1::23]:8080",
+        Some("2001:db8:90::90"),
+        Some("acl/acl-a/in-v6"),
+        Some("acl/acl-a/in-v6"),
+    ),
 ];
 
 /// Lists whose every rule does `action`; tier A's has no egress rule, so everything may leave it.
@@ -138,27 +178,33 @@ fn config(generation: u64, action: &str) -> RouterDocument {
         let nic = |mac: &str| json!({ "nic": { "mac": mac } });
         links.extend([
             json!({ "name": "pub1", "role": "public", "attach": nic("02:00:cb:00:71:0a"),
-                "addresses": ["203.0.113.10/24", "203.0.113.11/24", "203.0.113.12/24"] }),
+                "addresses": ["203.0.113.10/24", "203.0.113.11/24", "203.0.113.12/24",
+                    "2001:db8:fffe::2/64"] }),
             json!({ "name": "guest1", "role": "guest", "attach": nic("02:00:0a:01:02:01"),
                 "addresses": ["10.1.2.1/24", "2001:db8:2::1/64"] }),
             json!({ "name": "priv0", "role": "private", "attach": nic("02:00:ac:10:00:02"),
                 "addresses": ["172.16.0.2/24"] }),
         ]);
+        let pub0 = links.iter_mut().find(|link| link["name"] == "pub0").unwrap();
+        pub0["addresses"].as_array_mut().unwrap().push(json!("2001:db8:ffff::2/64"));
         let routes = document["routes"].as_array_mut().unwrap();
+        routes.push(json!({ "destination": "::/0", "link": "pub0", "via": "2001:db8:ffff::1" }));
         routes
             .push(json!({ "destination": "172.20.0.0/16", "link": "priv0", "via": "172.16.0.1" }));
         let router = &mut document["role"]["router"];
+        let ipv6 = |of: u8| json!({ "cidr": format!("2001:db8:{of}::/64"), "gateway": format!("2001:db8:{of}::1") });
         router["networks"][0]["acl"] = json!("acl-a");
+        router["networks"][0]["ipv6"] = ipv6(1);
         router["networks"].as_array_mut().unwrap().push(json!({
             "id": "net-2", "link": "guest1", "cidr": "10.1.2.0/24", "gateway": "10.1.2.1",
-            "domain": "cs2.cloud.internal", "egress": "allow", "acl": "acl-b",
+            "domain": "cs2.cloud.internal", "egress": "allow", "acl": "acl-b", "ipv6": ipv6(2),
             "source_nat": { "link": "pub1", "address": "203.0.113.10" },
         }));
         router["vpc"] = json!({ "id": "vpc-1", "cidr": "10.1.0.0/16", "acls": lists(action),
             "private_gateways": [{ "id": "pg-1", "link": "priv0", "acl": "acl-p" }] });
         router["uplinks"] = json!([
-            { "link": "pub0", "gateway": "198.51.100.1" },
-            { "link": "pub1", "gateway": "203.0.113.1" },
+            { "link": "pub0", "gateway": "198.51.100.1", "gateway_ipv6": "2001:db8:ffff::1" },
+            { "link": "pub1", "gateway": "203.0.113.1", "gateway_ipv6": "2001:db8:fffe::1" },
         ]);
         let public = |id: &str, address: &str, link: &str| json!({ "id": id, "address": address, "link": link });
         router["public_addresses"] = json!([
@@ -204,7 +250,8 @@ Server(("::", 8080), Handler).serve_forever()
 /// error that quotes what the socket itself sent.
 const CLOSED: &str = "\
 import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_DGRAM)
 s.settimeout(2)
 s.connect((sys.argv[1], int(sys.argv[2])))
 s.send(b'x')
@@ -227,14 +274,27 @@ impl<'a> Places<'a> {
         set(
             world.guest("vm1"),
             "ip addr add 2001:db8:1::23/64 dev eth0 nodad; \
-            ip -6 route add default via 2001:db8:1::1",
+            ip -6 route add default via 2001:db8:1::1 metric 1",
         );
         set(
             &world.tier,
             "ip addr add 10.1.2.24/24 dev eth0; ip addr add 2001:db8:2::23/64 dev eth0 nodad; \
-            ip -6 route add default via 2001:db8:2::1",
+            ip -6 route add default via 2001:db8:2::1 metric 1",
         );
         set(&world.inet, "ip route add 172.20.0.0/16 via 198.51.100.10");
+        // whoever has no tier's prefix routed to him is not the provider of it
+        set(
+            &world.inet,
+            "ip addr add 2001:db8:ffff::1/64 dev eth0 nodad; ip addr add 2001:db8:80::80/128 dev lo nodad; \
+            ip -6 route add 2001:db8::/32 via 2001:db8:ffff::2",
+        );
+        set(
+            &world.inet2,
+            "ip addr add 2001:db8:fffe::1/64 dev eth0 nodad; ip addr add 2001:db8:90::90/128 dev lo nodad; \
+            ip -6 route add 2001:db8::/32 via 2001:db8:fffe::2",
+        );
+        let settled = || world.router.sh("! ip addr | grep -q tentative").run().unwrap().ok();
+        Wait::until(SOON, "the router's addresses to be settled", settled).unwrap();
         let script = world.dir.path().join("both.py");
         std::fs::write(&script, WEB).unwrap();
         std::fs::write(world.dir.path().join("closed.py"), CLOSED).unwrap();
@@ -273,8 +333,14 @@ impl<'a> Places<'a> {
     /// As whom a server saw it; none when nothing came back.
     fn ask(&self, from: Sender, to: &str) -> Option<String> {
         let (ns, address) = self.of(from);
-        let own =
-            if to.starts_with('[') { String::new() } else { format!("--interface {address}") };
+        let address = match from {
+            _ if !to.starts_with('[') => address,
+            Inet => "2001:db8:80::80",
+            Inet2 => "2001:db8:90::90",
+            Vm1 => "2001:db8:1::23",
+            _ => "2001:db8:2::23",
+        };
+        let own = format!("--interface {address}");
         let output = ns.sh(&format!("curl -s -g --max-time 1 {own} 'http://{to}/'")).run().unwrap();
         output.stdout.trim().strip_prefix("seen from ").map(str::to_owned).filter(|_| output.ok())
     }
@@ -326,6 +392,8 @@ fn every_pair_of_places_is_as_the_guide_says() {
     assert_eq!(places.closed(Inet2, "203.0.113.12", 82), "refused", "by static NAT");
     assert_eq!(places.closed(Vm1, "192.0.2.80", 82), "refused", "by source NAT");
     assert_eq!(places.closed(Vm3, "192.0.2.90", 82), "refused", "by the second uplink");
+    assert_eq!(places.closed(Vm1, "2001:db8:80::80", 82), "refused", "over IPv6");
+    assert_eq!(places.closed(Inet2, "2001:db8:2::23", 82), "refused", "over IPv6 inwards");
     world.push_and_confirm(&config(11, "deny"));
     look(false);
     assert_eq!(places.closed(Inet, "198.51.100.11", 81), "nothing", "what is dropped is silent");

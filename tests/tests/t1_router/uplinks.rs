@@ -1,8 +1,14 @@
-//! Two uplinks: answers leave by the one that the connection came in by, guests by the one whose address they have.
+//! Two uplinks: answers leave by the one that the connection came in by, guests by the one whose address they have; and while
+//! one is down, new connections take the other.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use sluice_api::RouterDocument;
+use sluice_lab::Wait;
+use sluice_lab::netns::{Namespace, Process};
 
+use crate::SOON;
 use crate::policy::{asked, changed, guests_with_addresses, seen, web};
 use crate::world::World;
 
@@ -92,4 +98,180 @@ fn each_connection_keeps_to_its_uplink() {
     let rules = world.router.sh("ip rule; ip route show table all").check().unwrap();
     assert!(!rules.contains("fwmark") && !rules.contains("table 193"), "{rules}");
     assert_eq!(asked(vm1, "", "192.0.2.80:8080"), seen("198.51.100.10"));
+}
+
+/// How long an uplink may take to be found down or up, on a busy machine.
+const PATIENT: Duration = Duration::from_mins(1);
+
+/// The same with both watched: the first by a host far behind it, the second by its gateway.
+fn watched(generation: u64) -> RouterDocument {
+    let mut document = json!(two_uplinks(generation));
+    let probe = |targets: &[&str]| json!({ "targets": targets, "interval_seconds": 2, "down_after": 2, "up_after": 2 });
+    let uplinks = &mut document["role"]["router"]["uplinks"];
+    uplinks[0]["probe"] = probe(&["192.0.2.53"]);
+    uplinks[1]["probe"] = probe(&[]);
+    uplinks[0]["source_nat"] = json!("198.51.100.10");
+    uplinks[1]["source_nat"] = json!("203.0.113.10");
+    RouterDocument::decode(document.to_string().as_bytes()).unwrap().0
+}
+
+/// Sends back what it is sent.
+const ECHO: &str = "\
+import socket, threading
+s = socket.create_server(('192.0.2.80', 7000))
+def serve(c):
+    while d := c.recv(99):
+        c.send(d)
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],)).start()
+";
+
+/// Keeps one connection, and says each second-long round whether it was answered.
+const TALK: &str = "\
+import socket, sys, time
+c = socket.create_connection(('192.0.2.80', 7000), timeout=5)
+print('open', c.getsockname(), flush=True)
+n = 0
+while True:
+    n += 1
+    c.settimeout(None)
+    c.send(b'.')
+    c.recv(9)
+    print('answer', n, flush=True)
+    time.sleep(0.2)
+";
+
+fn talk(world: &World, from: &Namespace) -> (Process, Process) {
+    let script = |name: &str, text: &str| {
+        let path = world.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let python =
+        |ns: &Namespace, path: &std::path::Path| ns.spawn(["python3".as_ref(), path.as_os_str()]);
+    let server = python(&world.inet, &script("echo.py", ECHO)).unwrap();
+    let listens = || world.inet.sh("ss -ltn | grep -q :7000").run().unwrap().ok();
+    Wait::until(SOON, "the echo server", listens).unwrap();
+    let client = python(from, &script("talk.py", TALK)).unwrap();
+    Wait::until(SOON, "an answer", || answers(&client) > 0).unwrap();
+    (server, client)
+}
+
+fn answers(client: &Process) -> usize {
+    client.output().matches("answer").count()
+}
+
+/// Counts echo requests that came to a provider, by whom they are for.
+fn count_probes(provider: &Namespace) {
+    let rules = "nft 'add table ip watch; add chain ip watch c { type filter hook prerouting priority -400; }; \
+        add rule ip watch c icmp type echo-request ip daddr 192.0.2.53 counter comment \"first\"; \
+        add rule ip watch c icmp type echo-request ip daddr 203.0.113.1 counter comment \"second\"'";
+    provider.sh(rules).check().unwrap();
+}
+
+fn counted(provider: &Namespace, target: &str) -> u64 {
+    let listed = provider.sh("nft list table ip watch").check().unwrap();
+    let line = listed.lines().find(|line| line.contains(target)).unwrap();
+    let packets = line.split("packets ").nth(1).unwrap();
+    packets.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn report(world: &World) -> Value {
+    let services = world.status().services;
+    let service = services.into_iter().find(|service| service.name == "uplinks");
+    service.and_then(|service| service.report).unwrap_or_default()
+}
+
+fn state(world: &World, link: &str) -> Value {
+    let report = report(world);
+    let uplinks = report["uplinks"].as_array().cloned().unwrap_or_default();
+    let up = uplinks.iter().find(|up| up["link"] == link);
+    up.map_or(Value::Null, |up| up["up"].clone())
+}
+
+fn becomes(world: &World, link: &str, up: bool) {
+    let what = format!("{link} to be {}", if up { "up" } else { "down" });
+    let told = Wait::until(PATIENT, &what, || state(world, link) == up);
+    assert!(told.is_ok(), "{what}\n{:#}\n{}", report(world), world.log());
+}
+
+/// Takes the provider's address away, which is as if its router were, or gives it back.
+fn cut(provider: &Namespace, gone: bool) {
+    let line = if gone {
+        "ip addr del 198.51.100.1/24 dev eth0"
+    } else {
+        "ip addr add 198.51.100.1/24 dev eth0; ip route replace 10.1.1.0/24 via 198.51.100.10"
+    };
+    provider.sh(line).check().unwrap();
+}
+
+#[test]
+fn while_an_uplink_is_down_new_connections_take_another() {
+    let world = World::new();
+    world.outside_has_web_and_names();
+    let (vm1, inet, inet2) = (world.guest("vm1"), &world.inet, &world.inet2);
+    // what is far away is reached by both providers
+    inet2.ip(["addr", "add", "192.0.2.80/32", "dev", "lo"]).unwrap();
+    for provider in [inet, inet2] {
+        count_probes(provider);
+    }
+    world.push_and_confirm(&watched(10));
+    guests_with_addresses(&world);
+    let _server = web(&world, inet2);
+    let kernel = || {
+        let all = "ip rule; ip route show table all; nft list table inet sluice; conntrack -L";
+        world.router.sh(all).run().unwrap().stdout
+    };
+    becomes(&world, "pub0", true);
+    becomes(&world, "pub1", true);
+    let server = "192.0.2.80:8080";
+    assert_eq!(asked(vm1, "", server), seen("198.51.100.10"), "{}", kernel());
+    let (_echo, client) = talk(&world, vm1);
+
+    cut(inet, true);
+    becomes(&world, "pub0", false);
+    let by_the_other = || asked(vm1, "", server) == seen("203.0.113.10");
+    let moved = Wait::until(PATIENT, "the other uplink", by_the_other);
+    assert!(moved.is_ok(), "{}\n{}", kernel(), world.log());
+    // who has an address of his own there stays there, and so does what was open
+    assert_eq!(asked(world.guest("vm2"), "", server), seen("203.0.113.12"), "static NAT");
+    let alarm = "uplink pub0 is down: 192.0.2.53 does not answer";
+    Wait::until(SOON, "the alarm", || world.status().alarms == [alarm]).unwrap();
+    let metrics = world.call(|client| async move { client.metrics().await }).unwrap();
+    for line in ["sluice_uplink_up{link=\"pub0\"} 0", "sluice_uplink_up{link=\"pub1\"} 1"] {
+        assert!(metrics.contains(line), "no {line} in\n{metrics}");
+    }
+    let before = answers(&client);
+
+    cut(inet, false);
+    becomes(&world, "pub0", true);
+    let back = || asked(vm1, "", server) == seen("198.51.100.10");
+    let moved = Wait::until(PATIENT, "the first uplink again", back);
+    assert!(moved.is_ok(), "{}\n{}", kernel(), world.log());
+    let goes_on = Wait::until(PATIENT, "the open connection", || answers(&client) > before + 3);
+    assert!(goes_on.is_ok(), "{}\n{}", client.output(), kernel());
+    Wait::until(SOON, "the end of the alarm", || world.status().alarms.is_empty()).unwrap();
+    // each change is told once
+    let told = |words: &str| {
+        let log = world.log();
+        log.lines().filter(|line| line.contains(words) && line.contains("pub0")).count()
+    };
+    let changes = report(&world)["uplinks"][0]["changes"].as_u64().unwrap();
+    let lines = told("uplink is down") + told("uplink is up again");
+    assert!(
+        changes >= 2 && u64::try_from(lines) == Ok(changes),
+        "{changes} changes\n{}",
+        world.log()
+    );
+    // no probe ever left by the other uplink, whatever the routes said
+    assert!(counted(inet, "first") > 0 && counted(inet2, "second") > 0);
+    assert_eq!((counted(inet, "second"), counted(inet2, "first")), (0, 0));
+
+    // with both down nothing changes: there is no better one
+    cut(inet, true);
+    inet2.sh("ip addr del 203.0.113.1/24 dev eth0").check().unwrap();
+    becomes(&world, "pub0", false);
+    becomes(&world, "pub1", false);
+    let settled = || world.router.sh("ip route show default").check().unwrap().contains("pub0");
+    Wait::until(PATIENT, "the default route as it is configured", settled).unwrap();
 }

@@ -14,18 +14,22 @@ const ICMPV6: u8 = 58;
 
 /// The messages of one family (RFC 792, RFC 4443).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub enum Family {
+    /// ICMP.
     V4,
+    /// ICMPv6.
     V6,
 }
 
 /// A message about one of our requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heard {
-    pub(super) sequence: u16,
-    pub(super) outcome: ProbeOutcome,
+pub struct Heard {
+    /// The request's number.
+    pub sequence: u16,
+    /// What came of it.
+    pub outcome: ProbeOutcome,
     /// Why something cannot be reached.
-    pub(super) reason: Option<&'static str>,
+    pub reason: Option<&'static str>,
 }
 
 impl Family {
@@ -46,7 +50,7 @@ impl Family {
     }
 
     /// An echo request; ICMPv6's checksum is the kernel's.
-    pub(super) fn echo(self, id: u16, sequence: u16) -> Vec<u8> {
+    pub fn echo(self, id: u16, sequence: u16) -> Vec<u8> {
         let mut message = vec![self.request(), 0, 0, 0];
         message.extend(id.to_be_bytes());
         message.extend(sequence.to_be_bytes());
@@ -66,7 +70,7 @@ impl Family {
     }
 
     /// What a received packet says about a request with this id. IPv4 packets begin with their IP header.
-    pub(super) fn read(self, packet: &[u8], id: u16) -> Option<Heard> {
+    pub fn read(self, packet: &[u8], id: u16) -> Option<Heard> {
         let message = match self {
             Self::V4 => ipv4_payload(packet, ICMP)?,
             Self::V6 => packet,

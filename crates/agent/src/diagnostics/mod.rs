@@ -6,7 +6,7 @@
 
 mod arping;
 mod capture;
-mod echo;
+pub mod echo;
 mod filter;
 mod neighbour;
 mod pcap;

@@ -228,7 +228,7 @@ fn ending<A: Appliance>(
     flows: Vec<Flow>,
 ) -> Vec<Flow> {
     let state = |(config, seen): &Held<A::Config>| match config {
-        Some(config) => appliance.desired_seeing(config, seen),
+        Some(config) => appliance.judged_seeing(config, seen),
         None => unconfigured.clone(),
     };
     let new = state(now);

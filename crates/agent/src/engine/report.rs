@@ -47,6 +47,7 @@ impl<A: Appliance> Engine<A> {
         report.subsystems.clone_from(&self.subsystems);
         report.repairs.clone_from(&self.repairs);
         report.alarms = self.alarms.texts();
+        report.alarms.extend(self.appliance.alarms(&self.services.status()));
         report.missing_blobs.clone_from(&self.missing);
     }
 

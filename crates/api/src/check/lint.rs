@@ -25,6 +25,7 @@ const MOST: usize = 100;
 pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let mut remarks = Vec::new();
     firewall(&mut remarks, router);
+    ipv6_firewall(&mut remarks, router);
     egress(&mut remarks, router);
     for (index, acl) in router.vpc.iter().flat_map(|vpc| &vpc.acls).enumerate() {
         for direction in [AclDirection::Ingress, AclDirection::Egress] {
@@ -190,6 +191,22 @@ fn firewall(remarks: &mut Vec<Remark>, router: &RouterConfig) {
     lists.sort_by_key(|(address, _)| *address);
     for (_, list) in lists {
         unordered(remarks, list);
+    }
+}
+
+fn ipv6_firewall(remarks: &mut Vec<Remark>, router: &RouterConfig) {
+    for network in &router.networks {
+        let own = router.ipv6_firewall.iter().enumerate();
+        let own = own.filter(|(_, rule)| rule.network == network.id).map(|(index, rule)| Said {
+            path: format!("ipv6_firewall[{index}]"),
+            id: &rule.id,
+            sources: &rule.sources,
+            destinations: &rule.destinations,
+            traffic: &rule.traffic,
+            allows: true,
+            ends: rule.until.is_some(),
+        });
+        unordered(remarks, own.collect());
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
 use crate::config::{
-    EgressRule, FirewallRule, GuestNetwork, Helper, LinkRole, PortForward, RouterConfig, StaticNat,
-    Traffic,
+    EgressRule, FirewallRule, GuestNetwork, Helper, Ipv6FirewallRule, LinkRole, PortForward,
+    RouterConfig, StaticNat, Traffic,
 };
 use crate::types::{Cidr, ObjectId, PortRange};
 
@@ -22,6 +22,9 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let known = Known::new(router);
     for (index, rule) in router.firewall.iter().enumerate() {
         firewall(scope, &known, index, rule);
+    }
+    for (index, rule) in router.ipv6_firewall.iter().enumerate() {
+        ipv6_firewall(scope, &known, index, rule);
     }
     for (index, rule) in router.egress_rules.iter().enumerate() {
         egress(scope, &known, index, rule);
@@ -79,6 +82,7 @@ impl<'a> Known<'a> {
 fn too_many(scope: &mut Scope<'_>, router: &RouterConfig) -> bool {
     let lists = [
         ("firewall", router.firewall.len()),
+        ("ipv6_firewall", router.ipv6_firewall.len()),
         ("egress_rules", router.egress_rules.len()),
         ("static_nat", router.static_nat.len()),
         ("port_forwards", router.port_forwards.len()),
@@ -105,6 +109,7 @@ fn ids(scope: &mut Scope<'_>, router: &RouterConfig) {
         each("public_addresses", router.public_addresses.iter().map(|r| &r.id)),
     );
     scope.unique(what, code, each("firewall", router.firewall.iter().map(|rule| &rule.id)));
+    scope.unique(what, code, each("ipv6_firewall", router.ipv6_firewall.iter().map(|r| &r.id)));
     scope.unique(what, code, each("egress_rules", router.egress_rules.iter().map(|rule| &rule.id)));
     scope.unique(what, code, each("static_nat", router.static_nat.iter().map(|rule| &rule.id)));
     scope.unique(what, code, each("port_forwards", router.port_forwards.iter().map(|r| &r.id)));
@@ -137,6 +142,32 @@ fn firewall(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &Firew
     only_v4(scope, &format!("{at}.sources"), &rule.sources);
     traffic(scope, &at, &rule.traffic);
     helper(scope, &at, rule.helper, &rule.traffic);
+}
+
+fn ipv6_firewall(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &Ipv6FirewallRule) {
+    let at = format!("ipv6_firewall[{index}]");
+    for (position, source) in rule.sources.iter().enumerate().filter(|(_, one)| one.is_ipv4()) {
+        let reason = format!("{source} is not an IPv6 network, as the guests' addresses are");
+        scope.error(format!("{at}.sources[{position}]"), "family", reason);
+    }
+    traffic(scope, &at, &rule.traffic);
+    let Some(network) = known.network(scope, format!("{at}.network"), &rule.network) else {
+        return;
+    };
+    let Some(own) = &network.ipv6 else {
+        let reason = format!("network {} has no IPv6", network.id);
+        return scope.error(format!("{at}.network"), "no-ipv6", reason);
+    };
+    inside(scope, &format!("{at}.destinations"), own.cidr, &rule.destinations);
+}
+
+/// Addresses of guests are those of their network's prefix.
+fn inside(scope: &mut Scope<'_>, path: &str, own: Cidr, networks: &[Cidr]) {
+    let within = |one: &Cidr| own.contains(one.network()) && own.contains(one.last());
+    for (position, network) in networks.iter().enumerate().filter(|(_, one)| !within(one)) {
+        let reason = format!("{network} is outside {own}");
+        scope.error(format!("{path}[{position}]"), "outside-network", reason);
+    }
 }
 
 fn egress(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &EgressRule) {

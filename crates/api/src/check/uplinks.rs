@@ -1,9 +1,9 @@
 //! Uplinks: each is a public link, once, with a next hop that it can reach.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
-use crate::config::{LinkRole, RouterConfig};
+use crate::config::{Link, LinkRole, RouterConfig, UplinkProbe};
 
 /// Most uplinks; each has a mark and a routing table.
 const MOST: usize = 64;
@@ -22,13 +22,47 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
             let reason = format!("link {} is not a public link", link.name);
             scope.error(at(index, "link"), "link-role", reason);
         }
-        let gateway = IpAddr::V4(up.gateway);
-        if link.addresses.iter().any(|address| address.ip() == gateway) {
-            let reason = format!("{gateway} is the router's own address");
-            scope.error(at(index, "gateway"), "own-address", reason);
-        } else if !link.addresses.iter().any(|address| address.network().contains(gateway)) {
-            let reason = format!("{gateway} is in no network of link {}", link.name);
-            scope.error(at(index, "gateway"), "unreachable", reason);
+        gateway(scope, link, &at(index, "gateway"), IpAddr::V4(up.gateway));
+        if let Some(address) = up.gateway_ipv6 {
+            gateway(scope, link, &at(index, "gateway_ipv6"), IpAddr::V6(address));
         }
+        if let Some(wanted) = &up.probe {
+            probe(scope, &at(index, "probe"), wanted);
+        }
+        if let Some(address) = up.source_nat {
+            source_nat(scope, router, link, &at(index, "source_nat"), address);
+        }
+    }
+}
+
+fn gateway(scope: &mut Scope<'_>, link: &Link, path: &str, gateway: IpAddr) {
+    if link.addresses.iter().any(|address| address.ip() == gateway) {
+        scope.error(path, "own-address", format!("{gateway} is the router's own address"));
+    } else if !link.addresses.iter().any(|address| address.network().contains(gateway)) {
+        let reason = format!("{gateway} is in no network of link {}", link.name);
+        scope.error(path, "unreachable", reason);
+    }
+}
+
+fn probe(scope: &mut Scope<'_>, at: &str, probe: &UplinkProbe) {
+    for (field, code, reason) in probe.faults() {
+        scope.error(format!("{at}.{field}"), code, reason);
+    }
+}
+
+fn source_nat(
+    scope: &mut Scope<'_>,
+    router: &RouterConfig,
+    link: &Link,
+    at: &str,
+    address: Ipv4Addr,
+) {
+    if !link.addresses.iter().any(|own| own.ip() == IpAddr::V4(address)) {
+        let reason = format!("{address} is not an address of link {}", link.name);
+        scope.error(at, "not-own-address", reason);
+    }
+    if let Some(rule) = router.static_nat.iter().find(|rule| rule.public == address) {
+        let reason = format!("{address} is used by static NAT {}", rule.id);
+        scope.error(at, "address-in-use", reason);
     }
 }

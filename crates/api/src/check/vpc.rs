@@ -33,9 +33,13 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let known: BTreeSet<&ObjectId> = vpc.acls.iter().map(|acl| &acl.id).collect();
     tiers(scope, router, vpc, &known);
     gateways(scope, vpc, &known);
-    if !router.firewall.is_empty() {
+    let rules = [
+        ("firewall", router.firewall.is_empty()),
+        ("ipv6_firewall", router.ipv6_firewall.is_empty()),
+    ];
+    for (list, _) in rules.into_iter().filter(|(_, empty)| !empty) {
         let reason = "a VPC's tiers are guarded by access control lists, not by firewall rules";
-        scope.error("firewall", "vpc-only-acl", reason);
+        scope.error(list, "vpc-only-acl", reason);
     }
 }
 

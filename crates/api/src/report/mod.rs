@@ -5,6 +5,7 @@ pub mod balancing;
 mod diagnostics;
 mod explain;
 mod status;
+pub mod uplinks;
 mod usage;
 
 pub use answer::{Answer, Busy, Confirm, ConfirmAnswer, DryRun, PlanSummary, Timing};

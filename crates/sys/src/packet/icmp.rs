@@ -39,6 +39,18 @@ impl IcmpSocket {
         Ok(Self { peer, socket: watched(socket)? })
     }
 
+    /// The same, which sends with `source`, an address of this machine, so that rules about sources lead the way.
+    ///
+    /// Errors: as with [`Self::open`]; no link has the address (`AddrNotAvailable`).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub fn open_from(source: IpAddr, peer: IpAddr, device: &LinkName) -> io::Result<Self> {
+        let socket = Self::open(peer, Some(device))?;
+        socket.socket.get_ref().bind(&SocketAddr::new(source, 0).into())?;
+        Ok(socket)
+    }
+
     /// Sends one message with this hop limit.
     pub fn send(&self, message: &[u8], hops: u8) -> io::Result<()> {
         let socket = self.socket.get_ref();

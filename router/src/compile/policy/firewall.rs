@@ -148,7 +148,7 @@ fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     policy.rules(Slot::ForwardPolicy, [rule]);
 }
 
-fn public_links() -> Ident {
+pub(super) fn public_links() -> Ident {
     Ident::fixed("public-links")
 }
 

@@ -7,6 +7,7 @@ mod acl;
 mod balance;
 mod firewall;
 mod helpers;
+mod ipv6;
 mod nat;
 mod traffic;
 
@@ -28,6 +29,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         None => firewall::add(&mut policy, config),
     }
     helpers::add(&mut policy, config);
+    ipv6::add(&mut policy, config);
     policy
 }
 

@@ -24,17 +24,19 @@ impl Ending for SsvmConfig {}
 impl Ending for RouterConfig {
     fn ends(&self) -> Vec<UtcTime> {
         let firewall = self.firewall.iter().filter_map(|rule| rule.until);
+        let ipv6 = self.ipv6_firewall.iter().filter_map(|rule| rule.until);
         let egress = self.egress_rules.iter().filter_map(|rule| rule.until);
         let nat = self.static_nat.iter().filter_map(|rule| rule.until);
         let forwards = self.port_forwards.iter().filter_map(|rule| rule.until);
         let acls = self.vpc.iter().flat_map(|vpc| &vpc.acls);
         let acls = acls.flat_map(|acl| &acl.rules).filter_map(|rule| rule.until);
-        firewall.chain(egress).chain(nat).chain(forwards).chain(acls).collect()
+        firewall.chain(ipv6).chain(egress).chain(nat).chain(forwards).chain(acls).collect()
     }
 
     fn end(&mut self, now: UtcTime) {
         let goes_on = |until: Option<UtcTime>| until.is_none_or(|until| until > now);
         self.firewall.retain(|rule| goes_on(rule.until));
+        self.ipv6_firewall.retain(|rule| goes_on(rule.until));
         self.egress_rules.retain(|rule| goes_on(rule.until));
         self.static_nat.retain(|rule| goes_on(rule.until));
         self.port_forwards.retain(|rule| goes_on(rule.until));

@@ -56,3 +56,25 @@ pub struct EgressRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UtcTime>,
 }
+
+/// Lets connections in from the public links to IPv6 addresses of a network's guests, which are reached as they are: IPv6 is
+/// not translated (capability `ipv6-uplinks`). What no rule lets in is dropped. Tiers of a VPC have access control lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ipv6FirewallRule {
+    /// Unique among these rules.
+    pub id: ObjectId,
+    /// The guests' network, one with IPv6.
+    pub network: ObjectId,
+    /// Where from, IPv6 networks. Default: anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Cidr>,
+    /// Which guests: addresses or networks inside the network's prefix. Default: all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Cidr>,
+    /// What; types of ICMP are those of ICMPv6.
+    pub traffic: Traffic,
+    /// When it ends, in UTC; from then on it is as if it were not there, and connections end that it allowed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
+}

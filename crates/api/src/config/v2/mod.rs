@@ -9,6 +9,7 @@ mod ends;
 mod firewall;
 mod link;
 mod metadata;
+mod needs;
 mod network;
 mod proxy;
 mod public;
@@ -25,9 +26,10 @@ pub use appliance::{ApplianceConfig, ConfigVersion, Control};
 pub use dhcp::{DhcpBoot, DhcpOption, DhcpValue, GuestDhcp};
 pub use dns::{DnsConfig, DnsRecord, ForwardZone, NetworkDns, RecordData, UpstreamTls};
 pub use ends::Ending;
-pub use firewall::{EgressRule, FirewallRule};
+pub use firewall::{EgressRule, FirewallRule, Ipv6FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
 pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
+pub use needs::{IPV6_UPLINKS, UPLINK_PROBES};
 pub use network::{
     ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, NetworkIpv6, SourceNat,
 };
@@ -43,5 +45,5 @@ pub use route::{PolicyRule, Route};
 pub use router::RouterConfig;
 pub use ssvm::SsvmConfig;
 pub use traffic::{Helper, Traffic};
-pub use uplink::Uplink;
+pub use uplink::{Uplink, UplinkProbe};
 pub use vpc::{Acl, AclAction, AclDirection, AclRule, PrivateGateway, Vpc};

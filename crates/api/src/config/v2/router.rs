@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use super::balancer::Balancer;
 use super::vpn::VpnConfig;
 use super::{
-    DnsConfig, EgressRule, FirewallRule, GuestNetwork, PortForward, PublicAddress, StaticNat,
-    Uplink, Vpc,
+    DnsConfig, EgressRule, FirewallRule, GuestNetwork, Ipv6FirewallRule, PortForward,
+    PublicAddress, StaticNat, Uplink, Vpc,
 };
 use crate::types::HostName;
 
@@ -33,6 +33,9 @@ pub struct RouterConfig {
     /// What comes in to the public addresses; unused in a VPC, whose tiers have access control lists. Default: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firewall: Vec<FirewallRule>,
+    /// What comes in to guests' own IPv6 addresses; unused in a VPC, as `firewall` is. Default: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_firewall: Vec<Ipv6FirewallRule>,
     /// Exceptions to the networks' egress policies. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress_rules: Vec<EgressRule>,
