@@ -204,6 +204,7 @@ fn ipv6_firewall(remarks: &mut Vec<Remark>, router: &RouterConfig) {
             destinations: &rule.destinations,
             traffic: &rule.traffic,
             allows: true,
+            helper: None,
             ends: rule.until.is_some(),
         });
         unordered(remarks, own.collect());
