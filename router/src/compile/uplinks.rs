@@ -27,6 +27,8 @@ use super::words::new;
 
 /// After the rules of a configuration, which may have 0 to 999, as far as those leave room.
 const FIRST_RULE: u32 = 900;
+/// Marks and tables of uplinks; the check lets no more in.
+const PLACES: u16 = 64;
 /// After those of the marks.
 const OWN_ADDRESSES: u32 = 990;
 /// What the kernel makes of an IPv6 route without a metric (`IP6_RT_PRIO_USER`).
@@ -47,6 +49,32 @@ impl Numbered<'_> {
     }
 }
 
+/// Uplinks with the number that ends their link's name, so that a connection's mark means the same when another uplink comes
+/// or goes; where that is taken, or there is none below 64, the first that is free.
+fn numbered(uplinks: &[Uplink]) -> Vec<Numbered<'_>> {
+    let mut places: Vec<Option<u16>> = Vec::with_capacity(uplinks.len());
+    for up in uplinks {
+        let own = ending(&up.link).filter(|own| !places.contains(&Some(*own)));
+        places.push(own);
+    }
+    let taken: BTreeSet<u16> = places.iter().flatten().copied().collect();
+    let mut free = (0..PLACES).filter(|place| !taken.contains(place));
+    let each = uplinks.iter().zip(places);
+    each.filter_map(|(uplink, own)| {
+        let place = own.or_else(|| free.next())?;
+        let mark = UPLINK_MARKS.start() + place;
+        Some(Numbered { uplink, mark, table: UPLINK_TABLES.start() + u32::from(place) })
+    })
+    .collect()
+}
+
+/// The number at the end of a link's name.
+fn ending(link: &LinkName) -> Option<u16> {
+    let name = link.as_str();
+    let stem = name.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    name.get(stem.len()..)?.parse().ok().filter(|number| *number < PLACES)
+}
+
 /// Metric of a route that states none.
 fn metric(destination: Cidr) -> u32 {
     if destination.is_ipv4() { 0 } else { IPV6_METRIC }
@@ -54,18 +82,12 @@ fn metric(destination: Cidr) -> u32 {
 
 pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     let mut fragment = Fragment::new("uplinks");
-    let uplinks: Vec<Numbered<'_>> = config
-        .role
-        .uplinks
-        .iter()
-        .zip(UPLINK_MARKS)
-        .zip(UPLINK_TABLES)
-        .map(|((uplink, mark), table)| Numbered { uplink, mark, table })
-        .collect();
+    let uplinks = numbered(&config.role.uplinks);
     if uplinks.is_empty() {
         return fragment;
     }
-    for (up, order) in uplinks.iter().zip(FIRST_RULE..) {
+    for up in &uplinks {
+        let order = FIRST_RULE + u32::from(up.mark - UPLINK_MARKS.start());
         for gateway in up.gateways() {
             fragment.routes.extend(routes(config, up, gateway));
             fragment.policy_rules.insert(PolicyEntry {
@@ -168,16 +190,19 @@ fn marks(fragment: &mut Fragment<Slot>, config: &RouterDocument, uplinks: &[Numb
     fragment.set(by_guest(), map(&[SetType::Link, SetType::Ipv4]).filled(guests));
     let noted = MarkValue::Map(vec![Key::Iif], entered());
     let own = |key, map| Expr::SetMark(MarkPlace::Connection, MarkValue::Map(key, map));
+    let by_address = own(vec![Key::Iif, Key::SourceV4], by_guest());
     let guests = Expr::Iif(LinkSelector::Set(guest_links()));
-    let asked = Expr::CtDirection(Direction::Original);
+    let asked = || Expr::CtDirection(Direction::Original);
+    // a sender whom nobody answers is new with each packet, and keeps the mark of the first all the same
+    let unmarked = || Expr::ConnectionMark { mask: u32::MAX, value: 0 };
     let kept = Expr::SetMark(MarkPlace::Packet, MarkValue::Copy(MarkPlace::Connection));
     fragment.rules(
         Slot::MarkNew,
         [
             rule("mark/uplink", [new(), Expr::SetMark(MarkPlace::Connection, noted)]),
-            rule("mark/source-nat", [new(), own(vec![Key::Iif], by_network())]),
-            rule("mark/static-nat", [new(), own(vec![Key::Iif, Key::SourceV4], by_guest())]),
-            rule("mark/own-uplink", [guests, asked, kept]),
+            rule("mark/static-nat", [asked(), unmarked(), by_address]),
+            rule("mark/source-nat", [asked(), unmarked(), own(vec![Key::Iif], by_network())]),
+            rule("mark/own-uplink", [guests, asked(), kept]),
             answer("mark/answer"),
         ],
     );
@@ -204,4 +229,27 @@ fn by_network() -> Ident {
 
 fn by_guest() -> Ident {
     Ident::fixed("uplink-by-guest")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(links: &[&str]) -> Vec<u16> {
+        let uplink = |link: &&str| {
+            let text = serde_json::json!({ "link": link, "gateway": "192.0.2.1" });
+            serde_json::from_value::<Uplink>(text).unwrap()
+        };
+        let uplinks: Vec<Uplink> = links.iter().map(uplink).collect();
+        numbered(&uplinks).iter().map(|up| up.mark).collect()
+    }
+
+    #[test]
+    fn a_mark_stays_when_another_uplink_comes_or_goes() {
+        assert_eq!(marks(&["pub0", "pub1", "pub2"]), [1, 2, 3]);
+        assert_eq!(marks(&["pub1", "pub2"]), [2, 3]);
+        assert_eq!(marks(&["pub2", "pub0", "pub1"]), [3, 1, 2]);
+        assert_eq!(marks(&["wan", "pub0", "lan0", "pub64", "pub99999"]), [2, 1, 3, 4, 5]);
+        assert_eq!(marks(&["pub63"]), [64]);
+    }
 }

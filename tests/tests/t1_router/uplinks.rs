@@ -108,7 +108,7 @@ fn watched(generation: u64) -> RouterDocument {
     let mut document = json!(two_uplinks(generation));
     let probe = |targets: &[&str]| json!({ "targets": targets, "interval_seconds": 2, "down_after": 2, "up_after": 2 });
     let uplinks = &mut document["role"]["router"]["uplinks"];
-    uplinks[0]["probe"] = probe(&["192.0.2.53"]);
+    uplinks[0]["probe"] = probe(&["198.18.0.2"]);
     uplinks[1]["probe"] = probe(&[]);
     uplinks[0]["source_nat"] = json!("198.51.100.10");
     uplinks[1]["source_nat"] = json!("203.0.113.10");
@@ -141,6 +141,23 @@ while True:
     time.sleep(0.2)
 ";
 
+/// Sends datagrams that nobody answers, from one port, without a pause in which they would be forgotten.
+const SEND: &str = "\
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    s.sendto(b'.', ('192.0.2.80', 9999))
+    time.sleep(0.2)
+";
+
+fn send(world: &World, from: &Namespace) -> Process {
+    let script = world.dir.path().join("send.py");
+    std::fs::write(&script, SEND).unwrap();
+    let sender = from.spawn(["python3".as_ref(), script.as_os_str()]).unwrap();
+    Wait::until(SOON, "a datagram", || counted(&world.inet, "datagrams") > 0).unwrap();
+    sender
+}
+
 fn talk(world: &World, from: &Namespace) -> (Process, Process) {
     let script = |name: &str, text: &str| {
         let path = world.dir.path().join(name);
@@ -161,11 +178,12 @@ fn answers(client: &Process) -> usize {
     client.output().matches("answer").count()
 }
 
-/// Counts echo requests that came to a provider, by whom they are for.
+/// Counts echo requests that came to a provider, by whom they are for, and datagrams.
 fn count_probes(provider: &Namespace) {
     let rules = "nft 'add table ip watch; add chain ip watch c { type filter hook prerouting priority -400; }; \
-        add rule ip watch c icmp type echo-request ip daddr 192.0.2.53 counter comment \"first\"; \
-        add rule ip watch c icmp type echo-request ip daddr 203.0.113.1 counter comment \"second\"'";
+        add rule ip watch c icmp type echo-request ip daddr 198.18.0.2 counter comment \"first\"; \
+        add rule ip watch c icmp type echo-request ip daddr 203.0.113.1 counter comment \"second\"; \
+        add rule ip watch c udp dport 9999 counter comment \"datagrams\"'";
     provider.sh(rules).check().unwrap();
 }
 
@@ -227,6 +245,7 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     let server = "192.0.2.80:8080";
     assert_eq!(asked(vm1, "", server), seen("198.51.100.10"), "{}", kernel());
     let (_echo, client) = talk(&world, vm1);
+    let _sender = send(&world, vm1);
 
     cut(inet, true);
     becomes(&world, "pub0", false);
@@ -235,7 +254,7 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     assert!(moved.is_ok(), "{}\n{}", kernel(), world.log());
     // who has an address of his own there stays there, and so does what was open
     assert_eq!(asked(world.guest("vm2"), "", server), seen("203.0.113.12"), "static NAT");
-    let alarm = "uplink pub0 is down: 192.0.2.53 does not answer";
+    let alarm = "uplink pub0 is down: 198.18.0.2 does not answer";
     Wait::until(SOON, "the alarm", || world.status().alarms == [alarm]).unwrap();
     let metrics = world.call(|client| async move { client.metrics().await }).unwrap();
     for line in ["sluice_uplink_up{link=\"pub0\"} 0", "sluice_uplink_up{link=\"pub1\"} 1"] {
@@ -243,6 +262,7 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     }
     let before = answers(&client);
 
+    let datagrams = counted(inet, "datagrams");
     cut(inet, false);
     becomes(&world, "pub0", true);
     let back = || asked(vm1, "", server) == seen("198.51.100.10");
@@ -250,6 +270,9 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     assert!(moved.is_ok(), "{}\n{}", kernel(), world.log());
     let goes_on = Wait::until(PATIENT, "the open connection", || answers(&client) > before + 3);
     assert!(goes_on.is_ok(), "{}\n{}", client.output(), kernel());
+    let arrive = Wait::until(PATIENT, "datagrams", || counted(inet, "datagrams") > datagrams);
+    assert!(arrive.is_ok(), "{}", kernel());
+    assert_eq!(counted(inet2, "datagrams"), 0, "what nobody answers stays as well\n{}", kernel());
     Wait::until(SOON, "the end of the alarm", || world.status().alarms.is_empty()).unwrap();
     // each change is told once
     let told = |words: &str| {

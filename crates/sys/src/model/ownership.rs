@@ -20,7 +20,7 @@ pub const MAIN_TABLE: u32 = 254;
 /// Priorities of our policy routing rules.
 pub const RULE_PRIORITIES: RangeInclusive<u32> = 20_000..=20_999;
 
-/// Marks of connections that came in by an uplink, and of packets that leave by it: its place in the list, from 1.
+/// Marks of connections that came in by an uplink or leave by it, and of their packets: one for each, from 1.
 pub const UPLINK_MARKS: RangeInclusive<u16> = 1..=64;
 
 /// Routing tables of uplinks, in the same order: the last that a configuration may name, which it leaves to them.
