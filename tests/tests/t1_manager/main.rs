@@ -31,6 +31,8 @@ mod real;
 mod refusing;
 mod release;
 mod requests;
+mod schemathesis;
+mod surface;
 mod tls;
 mod two;
 mod wait;
