@@ -9,6 +9,7 @@ pub mod demo;
 pub mod faults;
 pub mod manager;
 pub mod postgres;
+pub mod schemathesis;
 pub mod storage;
 pub mod takeover;
 pub mod tunnels;

@@ -20,6 +20,9 @@ use crate::bin;
 const START: Duration = Duration::from_mins(1);
 /// The administrator's token of every manager here.
 pub const TOKEN: &str = "token-of-the-tests-and-nobody-else";
+/// Tests wait for no longer than they must; unless they say otherwise.
+const QUICK: [[&str; 2]; 3] =
+    [["--poll-ms", "200"], ["--retry-ms", "50"], ["--retry-most-ms", "400"]];
 /// The file in a manager's folder that holds the URL of its store, where that is a database.
 pub const STORE: &str = "store-url";
 
@@ -55,7 +58,7 @@ impl Manager {
             .args(["--listen", &address.to_string()])
             .arg("--token-file")
             .arg(&token_file)
-            .args(["--poll-ms", "200", "--retry-ms", "50", "--retry-most-ms", "400"])
+            .args(QUICK.iter().filter(|[option, _]| !more.contains(option)).flatten())
             .args(more)
             .env("NO_COLOR", "1")
             .stderr(File::create(&log)?)

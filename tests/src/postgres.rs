@@ -1,11 +1,15 @@
-//! A PostgreSQL server of a test's own, on a socket in a folder of its own.
+//! A PostgreSQL server on a socket in a folder of its own, and a database of it for each test.
 //!
-//! Guarantees: it needs no rights and no network, runs as an unprivileged user even when the test is root (it refuses to
+//! A test's database is on the server that [`SERVER`] names, which `sluice-on-postgres` starts for a whole run, or else on
+//! one that is started for it alone.
+//!
+//! Guarantees: the server needs no rights and no network, runs as an unprivileged user even when the test is root (it refuses to
 //! be root), and ends with the test. It keeps nothing through a power cut: these tests kill managers, not databases.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +19,11 @@ use sluice_lab::Wait;
 use tempfile::TempDir;
 
 const START: Duration = Duration::from_mins(1);
+/// With this in the environment every store of the manager's tests is a PostgreSQL database: on a server of its own, or on
+/// the one of this URL.
+pub const SERVER: &str = "SLUICE_TEST_POSTGRES";
+/// The database that every server has.
+const FIRST: &str = "postgres";
 /// Who runs it when the test is root.
 const USER: &str = "nobody";
 
@@ -67,6 +76,8 @@ impl Postgres {
             .arg("-k")
             .arg(folder.path())
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB"])
+            // managers of several tests at once
+            .args(["-c", "max_connections=300"])
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start postgres")?;
@@ -91,7 +102,68 @@ impl Postgres {
 
     /// The database as a store's URL.
     pub fn url(&self) -> String {
-        format!("postgres://sluice@localhost/postgres?host={}", self.folder.path().display())
+        format!("postgres://sluice@localhost/{FIRST}?host={}", self.folder.path().display())
+    }
+}
+
+/// An empty database of a test's own; gone with it.
+#[derive(Debug)]
+pub struct Database {
+    url: String,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// A server of its own.
+    Own { _server: Postgres },
+    /// The server with this URL, where it has this name.
+    Shared { server: String, name: String },
+}
+
+impl Database {
+    /// Makes one where [`SERVER`] says.
+    pub async fn new() -> Result<Self> {
+        match std::env::var(SERVER) {
+            Ok(server) if server.starts_with("postgres://") => Self::on(server),
+            _ => {
+                let server = Postgres::start().await?;
+                Ok(Self { url: server.url(), place: Place::Own { _server: server } })
+            }
+        }
+    }
+
+    fn on(server: String) -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{number}", std::process::id());
+        admin("createdb", &server, &[&name])?;
+        let url = server.replacen(&format!("/{FIRST}?"), &format!("/{name}?"), 1);
+        Ok(Self { url, place: Place::Shared { server, name } })
+    }
+
+    /// It as a store's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Runs one of PostgreSQL's own programs against the server with the URL `server`.
+fn admin(program: &str, server: &str, words: &[&str]) -> Result<()> {
+    let mut command = sluice_programs::command(program)?;
+    let told = command.arg(format!("--maintenance-db={server}")).args(words).output()?;
+    if !told.status.success() {
+        bail!("{program}: {}", String::from_utf8_lossy(&told.stderr));
+    }
+    Ok(())
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Place::Shared { server, name } = &self.place {
+            // the server ends with the run, and what is left with it
+            let _left = admin("dropdb", server, &["--force", name]);
+        }
     }
 }
 

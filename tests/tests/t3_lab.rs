@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sluice_api::types::VlanId;
 use sluice_lab::Lab;
+use sluice_lab::qemu::NicId;
 use sluice_lab::spec::{ControlSpec, MachineSpec, NicSpec};
 use sluice_lab::wire::{Frame, Impairment};
 
@@ -122,6 +123,47 @@ async fn wires_are_cut_healed_and_slowed_and_power_is_cut() {
     ten.power_on().await.expect("on");
     ten.ready(BOOT).await.expect("booted again");
     assert!(ten.sh_ok("ip -4 addr show dev eth0").await.expect("runs").is_empty(), "RAM survived");
+    lab.down().await.expect("down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_is_halted_and_reset_and_its_carrier_is_dropped() {
+    let lab = Lab::builder("halts")
+        .images(images())
+        .wire("lan")
+        .host("left", "lan", None)
+        .host("right", "lan", None)
+        .start()
+        .await
+        .expect("started");
+    for (host, address) in [("left", "10.0.0.1/24"), ("right", "10.0.0.2/24")] {
+        lab.host(host).expect("there").ready(BOOT).await.expect("booted");
+        sh(&lab, host, &format!("ip link set eth0 up && ip addr add {address} dev eth0")).await;
+    }
+    pings_soon(&lab, "left", "10.0.0.2").await;
+
+    let right = lab.machine("right").expect("there");
+    right.pause().await.expect("halted");
+    assert!(!pings(&lab, "left", "10.0.0.2").await, "a halted machine answered");
+    right.resume().await.expect("goes on");
+    pings_soon(&lab, "left", "10.0.0.2").await;
+
+    let carrier = "cat /sys/class/net/eth0/carrier";
+    right.set_carrier(NicId(0), false).await.expect("dropped");
+    let gone = "for i in $(seq 50); do grep -q 0 /sys/class/net/eth0/carrier && exit 0; sleep 0.1; done; exit 1";
+    sh(&lab, "right", gone).await;
+    assert!(!pings(&lab, "left", "10.0.0.2").await, "a NIC without a carrier answered");
+    right.set_carrier(NicId(0), true).await.expect("restored");
+    pings_soon(&lab, "left", "10.0.0.2").await;
+    assert_eq!(right.sh_ok(carrier).await.expect("read").trim(), "1");
+
+    sh(&lab, "right", "touch /tmp/before").await;
+    right.reset().await.expect("reset");
+    // the command channel may still be the old kernel's for a moment
+    let end = std::time::Instant::now() + BOOT;
+    while right.sh("test ! -e /tmp/before").await.map_or(true, |output| !output.ok()) {
+        assert!(std::time::Instant::now() < end, "it did not begin anew\n{}", lab.state().await);
+    }
     lab.down().await.expect("down");
 }
 

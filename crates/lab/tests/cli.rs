@@ -139,6 +139,39 @@ fn a_lab_goes_up_answers_and_goes_down() {
 }
 
 #[test]
+fn a_machine_is_halted_reset_and_loses_its_carrier() {
+    let desk = Desk::new();
+    let file = desk.good_file();
+    desk.ok(&["up", file.to_str().expect("text")]);
+    let pid = desk.machine("pid");
+
+    desk.ok(&["power", "m", "pause"]);
+    assert_eq!((desk.machine("on"), desk.machine("paused")), (true.into(), true.into()));
+    let said: Value =
+        serde_json::from_str(&desk.ok(&["monitor", "m", "query-status"])).expect("JSON");
+    assert_eq!(said["running"], false, "{said}");
+    desk.ok(&["power", "m", "resume"]);
+    assert_eq!(desk.machine("paused"), false);
+
+    desk.ok(&["carrier", "m", "0", "down"]);
+    assert_eq!(desk.machine("without_carrier"), desk.machine("macs"));
+    assert!(desk.ok(&["status"]).contains("no carrier"));
+    desk.ok(&["power", "m", "reset"]);
+    assert_eq!(desk.machine("pid"), pid, "a reset is no power cut");
+    desk.ok(&["power", "m", "cut"]);
+    desk.refused(&["power", "m", "pause"], "machine m is off");
+    desk.ok(&["power", "m", "on"]);
+    assert_eq!(desk.machine("without_carrier"), desk.machine("macs"), "it came back by itself");
+    desk.ok(&["carrier", "m", "0", "up"]);
+    assert_eq!(desk.machine("without_carrier"), serde_json::json!([]));
+
+    desk.refused(&["carrier", "m", "7", "down"], "no NIC 7");
+    desk.refused(&["unplug", "m", "7"], "no NIC 7");
+    desk.refused(&["monitor", "m", "make-coffee"], "make-coffee");
+    desk.refused(&["monitor", "m", "stop", "{"], "EOF");
+}
+
+#[test]
 fn a_killed_background_process_takes_its_machines_along_and_is_cleaned() {
     let desk = Desk::new();
     let file = desk.good_file();

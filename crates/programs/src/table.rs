@@ -99,10 +99,11 @@ pub const NAMESPACES: &[Package] = &[
     package("swift", "object store in tests", &["swift-ring-builder"]),
     package("memcached", "keeps tokens of the object store in tests", &["memcached"]),
     package("python3", "test server", &["python3"]),
+    package("python3-venv", "holds schemathesis, which has no Debian package", &[]),
     package(
         "postgresql",
         "a store of the manager in its tests",
-        &["initdb", "postgres", "pgbench"],
+        &["initdb", "postgres", "createdb", "dropdb", "pgbench"],
     ),
     package("haproxy", "reference in tests of the balancer, rival in its benchmark", &["haproxy"]),
     package("openssl", "makes certificates in tests, and is a client", &["openssl"]),

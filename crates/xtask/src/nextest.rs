@@ -1,6 +1,7 @@
 //! The test runner: cargo-nextest, installed when it is missing, and its own count of tests.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
@@ -32,17 +33,18 @@ pub(crate) fn ensure() -> Result<()> {
     run::check(&mut run::cargo(&["install", "--locked", "--quiet", "cargo-nextest"]))
 }
 
-/// Runs the tests that `filter` selects and shows them as they go; the count is the runner's own.
-pub(crate) fn run(filter: &str, runner: Option<&str>) -> Result<(Count, bool)> {
-    let mut command = run::cargo(&[
-        "nextest",
-        "run",
-        "--workspace",
-        "--no-fail-fast",
-        "--color=never",
-        "-E",
-        filter,
-    ]);
+/// Runs the tests that `filter` selects and shows them as they go; the count is the runner's own. `through` is a program
+/// that is to start the runner.
+pub(crate) fn run(
+    filter: &str,
+    runner: Option<&str>,
+    through: Option<&Path>,
+) -> Result<(Count, bool)> {
+    let words = ["nextest", "run", "--workspace", "--no-fail-fast", "--color=never", "-E", filter];
+    let mut command = match through {
+        Some(program) => run::through(program, &run::cargo(&words)),
+        None => run::cargo(&words),
+    };
     if let Some(runner) = runner {
         command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner);
     }

@@ -16,6 +16,11 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// The binary `name` as tests have it.
+pub(crate) fn debug(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
 /// The release binary `name`.
 pub(crate) fn release(name: &str) -> PathBuf {
     target().join("release").join(name)
@@ -37,6 +42,14 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
         command.env("CARGO_INCREMENTAL", "0");
     }
     command
+}
+
+/// The same command, started by `program`.
+pub(crate) fn through(program: &Path, command: &Command) -> Command {
+    let mut around = Command::new(program);
+    around.arg(command.get_program()).args(command.get_args()).current_dir(root());
+    around.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    around
 }
 
 /// Runs to the end with the terminal attached; a failure is an error that names the command.

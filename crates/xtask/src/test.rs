@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// Only T0 and T1, for work in between
     #[arg(long)]
     fast: bool,
-    /// Every fuzz target and tunnels between machines, not only what each run has
+    /// Every fuzz target, tunnels between machines and the whole manager on PostgreSQL, not only what each run has
     #[arg(long, conflicts_with = "fast")]
     full: bool,
 }
@@ -27,6 +27,8 @@ struct Tier {
     what: &'static str,
     filter: &'static str,
     root: bool,
+    /// The program that starts the runner, by the name of its binary.
+    through: Option<&'static str>,
 }
 
 const TIERS: [Tier; 4] = [
@@ -35,19 +37,28 @@ const TIERS: [Tier; 4] = [
         what: "unit, golden files, properties",
         filter: "not binary(/^t[123]_/)",
         root: false,
+        through: None,
     },
     Tier {
         name: "T1",
         what: "packets in network namespaces",
         filter: "binary(/^t1_/)",
         root: true,
+        through: None,
     },
-    Tier { name: "T2", what: "faults and kills", filter: "binary(/^t2_/)", root: false },
+    Tier {
+        name: "T2",
+        what: "faults and kills",
+        filter: "binary(/^t2_/)",
+        root: false,
+        through: None,
+    },
     Tier {
         name: "T3",
         what: "virtual machines",
         filter: "binary(/^t3_/) and (not binary(t3_vpn) or test(/^managed::/))",
         root: false,
+        through: None,
     },
 ];
 
@@ -57,6 +68,16 @@ const TUNNELS: Tier = Tier {
     what: "tunnels between machines",
     filter: "binary(t3_vpn) and not test(/^managed::/)",
     root: false,
+    through: None,
+};
+
+/// What T1 has besides, with `--full`: each store of the manager's tests in a database of its own.
+const POSTGRES: Tier = Tier {
+    name: "T1",
+    what: "the manager on PostgreSQL",
+    filter: "binary(t1_manager)",
+    root: true,
+    through: Some("sluice-on-postgres"),
 };
 
 struct Line {
@@ -92,11 +113,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     if options.full {
-        let (line, passed) = run_tier(&TUNNELS)?;
-        good &= passed;
-        lines.push(line);
+        for tier in [&POSTGRES, &TUNNELS] {
+            let (line, passed) = run_tier(tier)?;
+            good &= passed;
+            lines.push(line);
+        }
     } else {
-        println!("further tunnels between machines and the other fuzz targets run with --full");
+        println!(
+            "further tunnels between machines, the whole manager on PostgreSQL and the other fuzz targets run with --full"
+        );
     }
     report(&lines);
     if good { Ok(()) } else { bail!("some tests failed") }
@@ -140,7 +165,8 @@ fn run_tier(tier: &Tier) -> Result<(Line, bool)> {
     if tier.root && runner.is_none() && !run::is_root() {
         return skipped(tier, "needs root or sudo without a password");
     }
-    let (count, good) = nextest::run(tier.filter, runner)?;
+    let through = tier.through.map(run::debug);
+    let (count, good) = nextest::run(tier.filter, runner, through.as_deref())?;
     let note = String::new();
     Ok((Line { tier: tier.name, what: tier.what, count, took: start.elapsed(), note }, good))
 }

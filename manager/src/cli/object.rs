@@ -50,7 +50,12 @@ pub(super) async fn run(
         }
         Verb::Create(spec) => (client.change(Method::POST, &path, Some(&spec)).await?, None),
         Verb::Update(object, patch) => {
-            (client.change(Method::PATCH, &one(&object), Some(&patch)).await?, None)
+            let before: Value = client.get(&one(&object)).await?;
+            let after = client.change(Method::PATCH, &one(&object), Some(&patch)).await?;
+            for line in dropped(&before, &after) {
+                output::error(&line);
+            }
+            (after, None)
         }
         Verb::Act(object, action, body) => {
             let path = format!("{}/{action}", one(&object));
@@ -66,6 +71,20 @@ pub(super) async fn run(
         None => show(json, &answer),
     };
     waiting::changed(client, json, &answer, told).await
+}
+
+/// What of an object's lists a change took away: a new list replaces all of the old one, which is easily forgotten.
+fn dropped(before: &Value, after: &Value) -> Vec<String> {
+    let lists = before.as_object().into_iter().flatten();
+    let lists = lists.filter_map(|(field, old)| Some((field, old.as_array()?)));
+    lists
+        .filter_map(|(field, old)| {
+            let new = after.get(field).and_then(Value::as_array)?;
+            let text = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            let gone: Vec<_> = old.iter().filter(|item| !new.contains(item)).map(text).collect();
+            (!gone.is_empty()).then(|| format!("{field}: no longer {}", gone.join(", ")))
+        })
+        .collect()
 }
 
 /// Puts names in the place of ids, in the columns that refer to other objects: people know them by these.
@@ -165,4 +184,23 @@ pub(super) fn deleted(json: bool, word: &str, gone: &Value) {
     }
     let name = gone.get("name").or_else(|| gone.get("id")).and_then(Value::as_str).unwrap_or("?");
     output::line(&format!("deleted {word} {name}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_new_list_leaves_out_is_told() {
+        let before =
+            json!({ "name": "p", "vlans": ["100-199", "300"], "mtu": 1500, "rows": [{ "a": 1 }] });
+        let after = json!({ "name": "q", "vlans": ["300", "400-409"], "mtu": 1400, "rows": [] });
+        assert_eq!(
+            dropped(&before, &after),
+            ["rows: no longer {\"a\":1}", "vlans: no longer 100-199"]
+        );
+        assert!(dropped(&before, &before).is_empty());
+    }
 }

@@ -6,7 +6,7 @@ use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
 use super::network::Network;
-use super::rule::{self, Stated};
+use super::rule;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
 use crate::model::{RuleProtocol, Until};
@@ -153,7 +153,7 @@ impl Kind for EgressRule {
             helper: spec.helper,
             until: rule::ahead(spec.until)?,
         };
-        rule.stated().traffic()?;
+        rule.traffic()?;
         Ok(rule)
     }
 
@@ -162,22 +162,10 @@ impl Kind for EgressRule {
         self.destinations = patch.destinations.unwrap_or_else(|| self.destinations.clone());
         self.ports = patch.ports.or(self.ports);
         self.until = patch.until.map_or(self.until, Until::end);
-        self.stated().traffic().map(drop)
+        self.traffic().map(drop)
     }
 }
 
 impl EgressRule {
-    /// What it is about.
-    pub(crate) fn traffic(&self) -> Result<sluice_api::config::Traffic, Error> {
-        self.stated().traffic()
-    }
-
-    fn stated(&self) -> Stated {
-        Stated {
-            protocol: self.protocol,
-            ports: self.ports,
-            icmp_type: self.icmp_type,
-            icmp_code: self.icmp_code,
-        }
-    }
+    rule::stated!();
 }

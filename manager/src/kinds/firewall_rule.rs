@@ -5,7 +5,7 @@ use sluice_api::config::Helper;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
-use super::rule::{self, Stated};
+use super::rule;
 use super::vpc::Vpc;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
@@ -146,7 +146,7 @@ impl Kind for FirewallRule {
             helper: spec.helper,
             until: rule::ahead(spec.until)?,
         };
-        rule.stated().traffic()?;
+        rule.traffic()?;
         Ok(rule)
     }
 
@@ -154,22 +154,10 @@ impl Kind for FirewallRule {
         self.sources = patch.sources.unwrap_or_else(|| self.sources.clone());
         self.ports = patch.ports.or(self.ports);
         self.until = patch.until.map_or(self.until, Until::end);
-        self.stated().traffic().map(drop)
+        self.traffic().map(drop)
     }
 }
 
 impl FirewallRule {
-    /// What it lets in.
-    pub(crate) fn traffic(&self) -> Result<sluice_api::config::Traffic, Error> {
-        self.stated().traffic()
-    }
-
-    fn stated(&self) -> Stated {
-        Stated {
-            protocol: self.protocol,
-            ports: self.ports,
-            icmp_type: self.icmp_type,
-            icmp_code: self.icmp_code,
-        }
-    }
+    rule::stated!();
 }

@@ -25,7 +25,7 @@ use super::guest_nic::GuestNic;
 use super::keypair::Keypair;
 use super::network::Network;
 use super::zone::Zone;
-use super::{Action, Column, Context, Key, Kind, Names, dynamic};
+use super::{Action, Column, Context, Key, Kind, Names, dynamic, named};
 use crate::error::Error;
 use crate::store::{Row, allocations, from_json, objects};
 
@@ -152,13 +152,7 @@ impl Kind for Guest {
     type Spec = GuestSpec;
     type Patch = GuestPatch;
 
-    fn id(&self) -> ObjectId {
-        self.id.clone()
-    }
-
-    fn name(&self) -> String {
-        self.name.to_string()
-    }
+    named!();
 
     async fn create(
         context: &mut Context<'_>,

@@ -22,7 +22,7 @@ use super::physical_network::PhysicalNetwork;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::public_range::PublicRange;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names};
+use super::{Column, Context, Key, Kind, Names, named};
 use crate::error::Error;
 use crate::store::allocations;
 
@@ -265,13 +265,7 @@ impl Kind for Network {
     type Spec = NetworkSpec;
     type Patch = NetworkPatch;
 
-    fn id(&self) -> ObjectId {
-        self.id.clone()
-    }
-
-    fn name(&self) -> String {
-        self.name.to_string()
-    }
+    named!();
 
     async fn create(
         context: &mut Context<'_>,

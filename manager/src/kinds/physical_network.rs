@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::appliance::Appliance;
 use super::public_range::PublicRange;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names};
+use super::{Column, Context, Key, Kind, Names, named};
 use crate::alloc::{Interval, Pool, PoolClass, PoolName};
 use crate::error::Error;
 use crate::model::{AllocationState, VlanRange};
@@ -77,13 +77,7 @@ impl Kind for PhysicalNetwork {
     type Spec = PhysicalNetworkSpec;
     type Patch = PhysicalNetworkPatch;
 
-    fn id(&self) -> ObjectId {
-        self.id.clone()
-    }
-
-    fn name(&self) -> String {
-        self.name.to_string()
-    }
+    named!();
 
     fn canonical(mut spec: Self::Spec) -> Result<Self::Spec, Error> {
         spec.vlans = apart(&spec.vlans)?;

@@ -15,7 +15,7 @@ use super::public_range::PublicRange;
 use super::static_nat::StaticNat;
 use super::vpc::Vpc;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, NoPatch, dynamic};
+use super::{Column, Context, Key, Kind, Names, NoPatch, dynamic, named};
 use crate::error::Error;
 use crate::store::{Taken, allocations};
 
@@ -151,13 +151,7 @@ impl Kind for PublicIp {
     type Spec = PublicIpSpec;
     type Patch = NoPatch;
 
-    fn id(&self) -> ObjectId {
-        self.id.clone()
-    }
-
-    fn name(&self) -> String {
-        self.name.to_string()
-    }
+    named!();
 
     async fn create(
         context: &mut Context<'_>,

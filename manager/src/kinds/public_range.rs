@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::physical_network::PhysicalNetwork;
 use super::public_ip::PublicIp;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, dynamic};
+use super::{Column, Context, Key, Kind, Names, dynamic, named};
 use crate::alloc::{Pool, PoolClass, PoolName};
 use crate::error::Error;
 use crate::model::{Allocation, AllocationState};
@@ -154,13 +154,7 @@ impl Kind for PublicRange {
     type Spec = PublicRangeSpec;
     type Patch = PublicRangePatch;
 
-    fn id(&self) -> ObjectId {
-        self.id.clone()
-    }
-
-    fn name(&self) -> String {
-        self.name.to_string()
-    }
+    named!();
 
     fn canonical(mut spec: PublicRangeSpec) -> Result<PublicRangeSpec, Error> {
         spec.prefix = stated_prefix(&spec)?;

@@ -46,6 +46,19 @@ impl Stated {
     }
 }
 
+/// `traffic` of a rule whose fields are called as those of [`Stated`].
+macro_rules! stated {
+    () => {
+        /// What it is about.
+        pub(crate) fn traffic(&self) -> Result<sluice_api::config::Traffic, Error> {
+            let (protocol, ports) = (self.protocol, self.ports);
+            let (icmp_type, icmp_code) = (self.icmp_type, self.icmp_code);
+            crate::kinds::rule::Stated { protocol, ports, icmp_type, icmp_code }.traffic()
+        }
+    };
+}
+pub(super) use stated;
+
 pub(super) fn invalid(field: &'static str, reason: impl Into<String>) -> Error {
     Error::Invalid { field, reason: reason.into() }
 }

@@ -9,7 +9,7 @@ use sluice_api::types::{ApplianceId, Cidr, ObjectId};
 use utoipa::ToSchema;
 
 use super::appliance::Appliance;
-use super::{Column, Context, Kind, Names};
+use super::{Column, Context, Kind, Names, named};
 use crate::error::Error;
 
 /// A zone; fields as in [`ZoneSpec`].
@@ -176,13 +176,7 @@ impl Kind for Zone {
     type Spec = ZoneSpec;
     type Patch = ZonePatch;
 
-    fn id(&self) -> ObjectId {
-        self.id.clone()
-    }
-
-    fn name(&self) -> String {
-        self.name.to_string()
-    }
+    named!();
 
     async fn create(_: &mut Context<'_>, id: ObjectId, spec: ZoneSpec) -> Result<Self, Error> {
         let zone = Self {

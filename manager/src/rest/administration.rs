@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::reply::{Reply, nothing, shown};
-use super::request::{Body, Named, Query};
+use super::request::{Body, Named, Query, at_most};
 use crate::access::{Caller, Role};
 use crate::error::{Error, Problem};
 use crate::ops::{self, AuthorityStatus};
@@ -101,15 +101,16 @@ pub(super) async fn delete_token(
 pub(super) struct Depth {
     /// Only changes before this number.
     before: Option<i64>,
-    /// At most so many, 1 to 10000. Default 100.
-    limit: Option<i64>,
+    /// At most so many. Default 100.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<u32>,
 }
 
 /// Who changed what, from where; the newest first.
 #[utoipa::path(get, path = "/v1/audit", tag = "administration", params(Depth),
     responses((status = 200, body = Vec<AuditLine>), (status = "4XX", body = Problem)))]
 pub(super) async fn list_changes(State(app): State<App>, Query(depth): Query<Depth>) -> Reply {
-    let limit = depth.limit.unwrap_or(100).clamp(1, 10_000);
+    let limit = i64::from(at_most(depth.limit, 100, 10_000)?);
     Ok(shown(&audit::list(&mut *app.read().await?, depth.before, limit).await?))
 }
 

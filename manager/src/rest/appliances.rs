@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::reply::{Reply, shown};
-use super::request::{Body, Named, NamedPart, Query, RequestId};
+use super::request::{Body, Named, NamedPart, Query, RequestId, at_most};
 use crate::access::Caller;
 use crate::error::{Error, Problem};
 use crate::kinds::appliance::Appliance;
@@ -197,7 +197,8 @@ pub(super) struct Window {
     /// Entries after this number. Default 0: from the oldest.
     #[serde(default)]
     after: u64,
-    /// At most so many, 1 to 1000. Default 200.
+    /// At most so many. Default 200.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -212,7 +213,7 @@ pub(super) async fn logs(
     Query(window): Query<Window>,
 ) -> Reply {
     let (client, failed) = client(&app, &id).await?;
-    let limit = window.limit.unwrap_or(200).clamp(1, 1000);
+    let limit = at_most(window.limit, 200, 1000)?;
     Ok(shown(&client.logs(window.after, limit).await.map_err(failed)?))
 }
 

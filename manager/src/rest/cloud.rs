@@ -103,7 +103,7 @@ pub(super) async fn export(State(app): State<App>) -> Reply {
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Only this pool, such as `public:z-1`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^(public|vlan|guest|control|storage|mac)(:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$")]
     pool: Option<PoolName>,
 }
 

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::appliances::{client, find};
 use super::reply::{Reply, shown};
-use super::request::{Body, Named, NamedPart, Query, RequestId};
+use super::request::{Body, Named, NamedPart, Query, RequestId, at_most};
 use crate::access::Caller;
 use crate::error::{Error, Problem};
 use crate::ops::{self, Decision, Effect, Found};
@@ -79,7 +79,8 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Depth {
-    /// At most so many, 1 to 10000. Default 100.
+    /// At most so many. Default 100.
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
 }
 
@@ -93,7 +94,7 @@ pub(super) async fn history(
     Query(depth): Query<Depth>,
 ) -> Reply {
     let id = find(&app, &id).await?.id;
-    let limit = i64::from(depth.limit.unwrap_or(100).clamp(1, 10_000));
+    let limit = i64::from(at_most(depth.limit, 100, 10_000)?);
     Ok(shown(&outcomes::list(&mut *app.read().await?, id.as_str(), None, limit).await?))
 }
 
@@ -178,7 +179,8 @@ pub(super) struct Rollback {
 /// Makes the content of an earlier generation what is wanted, under a new number, until the next change that concerns
 /// the appliance.
 #[utoipa::path(post, path = "/v1/appliances/{id}/rollback", tag = "appliances",
-    request_body = Rollback, params(("id" = String, Path)),
+    request_body = Rollback, params(("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = Decided), (status = "4XX", body = Problem)))]
 pub(super) async fn rollback(
     State(app): State<App>,
@@ -193,7 +195,8 @@ pub(super) async fn rollback(
 
 /// Sends what is wanted over a configuration that this store never gave.
 #[utoipa::path(post, path = "/v1/appliances/{id}/overwrite", tag = "appliances",
-    params(("id" = String, Path)),
+    params(("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = Decided), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
 pub(super) async fn overwrite(
@@ -208,7 +211,8 @@ pub(super) async fn overwrite(
 
 /// Keeps a configuration that this store never gave, until the next change that concerns the appliance.
 #[utoipa::path(post, path = "/v1/appliances/{id}/adopt", tag = "appliances",
-    params(("id" = String, Path)),
+    params(("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = Decided), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
 pub(super) async fn adopt(
@@ -223,7 +227,8 @@ pub(super) async fn adopt(
 
 /// Looks at the appliance now, and sends what is wanted even if it was undone before.
 #[utoipa::path(post, path = "/v1/appliances/{id}/push", tag = "appliances",
-    params(("id" = String, Path)),
+    params(("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 204), (status = "4XX", body = Problem)))]
 pub(super) async fn push(
     State(app): State<App>,

@@ -11,7 +11,7 @@ use sluice_api::types::ObjectId;
 use super::App;
 use super::appliances;
 use super::reply::{Reply, shown, versioned};
-use super::request::{Body, Named, Query, RequestId, Version};
+use super::request::{Body, Named, OptionalBody, Query, RequestId, Version};
 use crate::access::Caller;
 use crate::error::Error;
 use crate::kinds::{Action, AnyKind, Context, KINDS, State};
@@ -110,7 +110,7 @@ fn acting(kind: Kind, action: &'static Action) -> MethodRouter<App> {
               Named(object): Named,
               Version(version): Version,
               request: RequestId,
-              Body(body): Body<Value>| async move {
+              OptionalBody(body): OptionalBody| async move {
             let (kind, action) = (kind.names().word, action.name);
             let change = Change::Act { kind, object, action, body, version };
             app.change(&caller, request, change).await

@@ -11,7 +11,9 @@ use sluice_api::ApplianceConfig;
 use sluice_api::config::AnyPart;
 use utoipa::{OpenApi, PartialSchema as _, ToSchema as _};
 
+use super::objects::MOST;
 use super::reply::shown;
+use super::request::{ETAG, REQUEST_ID};
 use super::{administration, appliances, cloud, consoles, diagnostics, explain, generations};
 use crate::error::Problem;
 use crate::kinds::{AnyKind, KINDS};
@@ -97,8 +99,33 @@ pub fn document() -> Value {
     }
     put(&mut document, &["components", "schemas", "Description"], CloudSpec::schema());
     configuration(&mut document);
+    common(&mut document);
     document
 }
+
+/// What holds for every operation: whatever is asked may be refused, or fail by no fault of the caller; and a request id
+/// has one form.
+fn common(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(|it| it.values_mut());
+    for operation in operations {
+        for (class, about) in [("4XX", REFUSED), ("5XX", FAILED)] {
+            let content = content(&reference("Problem"));
+            let response = json!({ "description": about, "content": content });
+            if operation["responses"][class].is_null() {
+                operation["responses"][class] = response;
+            }
+        }
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        let parameters = parameters.into_iter().flatten();
+        for parameter in parameters.filter(|it| it["name"] == "Idempotency-Key") {
+            *parameter = request_id();
+        }
+    }
+}
+
+const REFUSED: &str = "nothing was changed";
+const FAILED: &str = "a pool is exhausted, the store is busy, or an appliance that has to be asked cannot be reached";
 
 /// Schemas of configurations under names of their own, since a guest of a configuration is not the guest that the manager
 /// keeps, though both are called so.
@@ -171,37 +198,34 @@ fn content(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
 }
 
-/// Answers of a call: success, and what may be wrong.
+/// The answer of a call that succeeds.
 fn responses(status: &str, schema: &Value) -> Value {
-    let problem = content(&reference("Problem"));
+    json!({ status: { "description": "done", "content": content(schema) } })
+}
+
+fn parameter(place: &str, name: &str, about: &str, schema: &Value) -> Value {
     json!({
-        status: { "description": "done", "content": content(schema) },
-        "4XX": { "description": "nothing was changed", "content": problem },
-        "5XX": { "description": "a pool is exhausted, or the store is busy", "content": problem },
+        "name": name, "in": place, "description": about, "required": place == "path",
+        "schema": schema,
     })
 }
 
-fn parameter(place: &str, name: &str, about: &str) -> Value {
-    json!({
-        "name": name, "in": place, "description": about, "required": place == "path",
-        "schema": { "type": "string" },
-    })
+fn text() -> Value {
+    json!({ "type": "string" })
 }
 
 fn request_id() -> Value {
-    parameter("header", "Idempotency-Key", "request id, 1 to 200 characters")
+    let schema = json!({ "type": "string", "pattern": REQUEST_ID });
+    parameter("header", "Idempotency-Key", "request id, 1 to 200 characters", &schema)
 }
 
 fn version() -> Value {
-    parameter(
-        "header",
-        "If-Match",
-        "the ETag that the object must have; it is in the answer to GET",
-    )
+    let about = "the ETag that the object must have; it is in the answer to GET";
+    parameter("header", "If-Match", about, &json!({ "type": "string", "pattern": ETAG }))
 }
 
 fn named() -> Value {
-    parameter("path", "id", "name or id")
+    parameter("path", "id", "name or id", &text())
 }
 
 /// An operation without body and parameters.
@@ -222,16 +246,21 @@ fn all(kind: &dyn AnyKind) -> Value {
     let about = format!("All {}, or those of a query.", names.plural);
     let mut list = operation(kind, "list", about, &responses("200", &found));
     let mut filters = vec![
-        parameter("query", "name", "only those of this name"),
-        parameter("query", "after", "only those made after the one with this id"),
-        parameter("query", "limit", "at most so many"),
+        parameter("query", "name", "only those of this name", &text()),
+        parameter("query", "after", "only those made after the one with this id", &text()),
+        parameter(
+            "query",
+            "limit",
+            "at most so many",
+            &json!({ "type": "integer", "minimum": 1, "maximum": MOST }),
+        ),
     ];
     for key in kind.keys().iter().filter(|key| key.column.is_some()) {
         let about = match key.refers {
             Some(word) => format!("only those of this {word}, by name or id"),
             None => "only those with this value".to_owned(),
         };
-        filters.push(parameter("query", key.field, &about));
+        filters.push(parameter("query", key.field, &about, &text()));
     }
     list["parameters"] = filters.into();
     let made = responses("201", &changed(&schemas.object));

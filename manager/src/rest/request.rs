@@ -8,6 +8,7 @@ use axum::http::{header, request::Parts};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use sluice_api::Finding;
 use sluice_api::types::ObjectId;
 
@@ -17,6 +18,10 @@ use crate::error::Error;
 
 /// Longest request id, in characters.
 const LONGEST_ID: usize = 200;
+/// The form of a request id, for the OpenAPI document.
+pub(super) const REQUEST_ID: &str = "^[ -~]{1,200}$";
+/// The form of an ETag in `If-Match`, for the OpenAPI document.
+pub(super) const ETAG: &str = r#"^(\*|"[0-9]{1,18}")$"#;
 
 /// The request id of the header `Idempotency-Key`.
 pub(super) struct RequestId(pub(super) Option<String>);
@@ -27,7 +32,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
         let text = value.to_str().unwrap_or("");
-        if text.is_empty() || text.len() > LONGEST_ID {
+        if text.is_empty() || text.len() > LONGEST_ID || text.contains('\t') {
             let reason = format!("must have 1 to {LONGEST_ID} printable characters");
             return Err(Error::Invalid { field: "Idempotency-Key", reason }.into());
         }
@@ -48,6 +53,7 @@ impl<S: Sync> FromRequestParts<S> for Version {
             return Ok(Self(None));
         }
         let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let number = number.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let version = number.and_then(|text| text.parse().ok());
         let reason = "must be an ETag as it was answered, or *".to_owned();
         let invalid = || Error::Invalid { field: "If-Match", reason };
@@ -62,27 +68,63 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if !kind.is_some_and(is_json) {
-            let hint = "send the header Content-Type: application/json";
-            let message = "the body must be JSON";
-            return Err(Refusal::new(ErrorCode::ContentType, message, Some(hint)));
-        }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == 413 {
-                let message = format!("the body has more than {} bytes", sluice_api::MAX_BODY);
-                return Refusal::new(ErrorCode::TooLarge, &message, None);
-            }
-            Refusal::new(ErrorCode::Malformed, "the body broke off", None)
-        })?;
-        if bytes.trim_ascii_start().first() == Some(&b'[') {
-            // serde would take a list's values for the fields in their order
-            let finding = Finding::error("", "invalid-value", "must be an object, not a list");
-            return Err(Error::Malformed(vec![finding]).into());
-        }
-        let value = sluice_api::decode::decode(&bytes).map_err(Error::Malformed)?;
-        Ok(Self(value))
+        let json = says_json(&request);
+        let bytes = bytes(request, state).await?;
+        decoded(json, &bytes).map(Self)
     }
+}
+
+/// The same of a call that needs none: without a body it is an object without fields.
+pub(super) struct OptionalBody(pub(super) Value);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let json = says_json(&request);
+        let bytes = bytes(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Value::Object(Map::new())));
+        }
+        decoded(json, &bytes).map(|fields| Self(Value::Object(fields)))
+    }
+}
+
+fn says_json(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(is_json)
+}
+
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == 413 {
+            let message = format!("the body has more than {} bytes", sluice_api::MAX_BODY);
+            return Refusal::new(ErrorCode::TooLarge, &message, None);
+        }
+        Refusal::new(ErrorCode::Malformed, "the body broke off", None)
+    })
+}
+
+fn decoded<T: DeserializeOwned>(json: bool, bytes: &[u8]) -> Result<T, Refusal> {
+    if !json {
+        let hint = "send the header Content-Type: application/json";
+        let message = "the body must be JSON";
+        return Err(Refusal::new(ErrorCode::ContentType, message, Some(hint)));
+    }
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        // serde would take a list's values for the fields in their order
+        let finding = Finding::error("", "invalid-value", "must be an object, not a list");
+        return Err(Error::Malformed(vec![finding]).into());
+    }
+    sluice_api::decode::decode(bytes).map_err(|findings| Error::Malformed(findings).into())
+}
+
+/// How many are asked for, `most` at the most.
+pub(super) fn at_most(asked: Option<u32>, default: u32, most: u32) -> Result<u32, Error> {
+    let limit = asked.unwrap_or(default);
+    let reason = || format!("must be 1 to {most}");
+    let fits = (1..=most).contains(&limit);
+    if fits { Ok(limit) } else { Err(Error::Invalid { field: "limit", reason: reason() }) }
 }
 
 /// The object named in the path, by name or id.

@@ -29,24 +29,47 @@ pub async fn take(
     value: i64,
     taken: Taken<'_>,
 ) -> Result<bool, Error> {
-    let done = sqlx::query(
+    let statement =
         "INSERT INTO allocations (pool, value, owner, purpose, state, appliance, request, since)
          VALUES ($1, $2, $3, $4, 'allocated', $5, $6, $7)
          ON CONFLICT (pool, value) DO UPDATE SET owner = excluded.owner,
              purpose = excluded.purpose, state = excluded.state, request = excluded.request,
              since = excluded.since
          WHERE allocations.state = 'releasing' AND allocations.release_generation IS NULL
-             AND allocations.appliance = excluded.appliance",
-    )
-    .bind(pool.to_string())
-    .bind(value)
-    .bind(taken.owner)
-    .bind(taken.purpose)
-    .bind(taken.appliance)
-    .bind(taken.request)
-    .bind(super::observations::now())
-    .execute(conn)
-    .await?;
+             AND allocations.appliance = excluded.appliance";
+    insert(conn, statement, pool, value, taken).await
+}
+
+/// Takes `value` if nobody has it, releasing included.
+async fn take_free(
+    conn: &mut Conn,
+    pool: &PoolName,
+    value: i64,
+    taken: Taken<'_>,
+) -> Result<bool, Error> {
+    let statement =
+        "INSERT INTO allocations (pool, value, owner, purpose, state, appliance, request, since)
+         VALUES ($1, $2, $3, $4, 'allocated', $5, $6, $7) ON CONFLICT (pool, value) DO NOTHING";
+    insert(conn, statement, pool, value, taken).await
+}
+
+async fn insert(
+    conn: &mut Conn,
+    statement: &'static str,
+    pool: &PoolName,
+    value: i64,
+    taken: Taken<'_>,
+) -> Result<bool, Error> {
+    let done = sqlx::query(statement)
+        .bind(pool.to_string())
+        .bind(value)
+        .bind(taken.owner)
+        .bind(taken.purpose)
+        .bind(taken.appliance)
+        .bind(taken.request)
+        .bind(super::observations::now())
+        .execute(conn)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -57,41 +80,23 @@ pub async fn take_any(
     items: &Pool,
     taken: Taken<'_>,
 ) -> Result<Option<i64>, Error> {
-    let parts = items.search(seed(&pool.to_string(), taken.owner));
-    // writers have their turns, so the first find is as free as it looks; only an empty pool is told as one
-    while let Some(value) = first_free(conn, pool, &parts).await? {
-        if take(conn, pool, value, taken).await? {
-            return Ok(Some(value));
+    for part in items.search(seed(&pool.to_string(), taken.owner)) {
+        // in most pools the start is free, and one statement is all that it takes
+        let mut free = Some(part.first());
+        // writers have their turns, so the first find is as free as it looks; only an empty pool is told as one
+        while let Some(value) = free {
+            if take_free(conn, pool, value, taken).await? {
+                return Ok(Some(value));
+            }
+            free = gap(conn, pool, part).await?;
         }
     }
     Ok(None)
 }
 
-async fn first_free(
-    conn: &mut Conn,
-    pool: &PoolName,
-    parts: &[Interval],
-) -> Result<Option<i64>, Error> {
-    for part in parts {
-        if let Some(value) = gap(conn, pool, *part).await? {
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
-}
-
-/// The lowest free item of `part`: its start, or the first taken item whose successor is free. Both are index look-ups,
-/// so the cost follows the run of taken items, never the size of the pool.
+/// The lowest free item of `part`, whose start is taken: the first taken item whose successor is free. These are index
+/// look-ups, so the cost follows the run of taken items, never the size of the pool.
 async fn gap(conn: &mut Conn, pool: &PoolName, part: Interval) -> Result<Option<i64>, Error> {
-    let start_is_taken = sqlx::query("SELECT 1 FROM allocations WHERE pool = $1 AND value = $2")
-        .bind(pool.to_string())
-        .bind(part.first())
-        .fetch_optional(&mut *conn)
-        .await?
-        .is_some();
-    if !start_is_taken {
-        return Ok(Some(part.first()));
-    }
     let found = sqlx::query(
         "SELECT a.value + 1 FROM allocations a
          WHERE a.pool = $1 AND a.value >= $2 AND a.value < $3 AND NOT EXISTS

@@ -23,6 +23,15 @@ pub(super) enum Form {
     Postgres,
 }
 
+const QUIET: &str = "SET client_min_messages = warning";
+/// A manager that has its turn and says nothing for so long, because it is halted or cut off, loses it: the database ends its
+/// transaction, and what it asks next is refused. A setting of the database's own, or of the URL, stays.
+const LEASE: &str = "SELECT set_config('idle_in_transaction_session_timeout', \
+    CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN '20s' \
+    ELSE current_setting('idle_in_transaction_session_timeout') END, false)";
+/// How long a writer waits for its turn before the request fails as busy.
+const PATIENCE: &str = "SET lock_timeout = '60s'";
+
 impl Form {
     pub(super) fn writers(self) -> u32 {
         match self {
@@ -39,16 +48,17 @@ impl Form {
         }
     }
 
-    /// Settings of a new connection.
-    pub(super) async fn prepare(self, conn: &mut Conn) -> Result<(), sqlx::Error> {
-        let settings: &[&'static str] = match self {
-            Self::Sqlite => &[
+    /// Settings of a new connection; `writer`: it is for transactions that write.
+    pub(super) async fn prepare(self, conn: &mut Conn, writer: bool) -> Result<(), sqlx::Error> {
+        let settings: &[&'static str] = match (self, writer) {
+            (Self::Sqlite, _) => &[
                 "PRAGMA journal_mode = WAL",
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
                 "PRAGMA busy_timeout = 5000",
             ],
-            Self::Postgres => &["SET client_min_messages = warning"],
+            (Self::Postgres, false) => &[QUIET],
+            (Self::Postgres, true) => &[QUIET, LEASE, PATIENCE],
         };
         for setting in settings {
             sqlx::query(*setting).execute(&mut *conn).await?;

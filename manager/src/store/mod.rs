@@ -55,7 +55,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Wait before a transaction that could not begin is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
-/// The lock that writers of a PostgreSQL store take one after the other.
+/// The lock that writers of a PostgreSQL store take one after the other. In a message of its own after `BEGIN`: a caller that
+/// goes away while it waits leaves a transaction that is known, and ended, rather than one that keeps the turn.
 const TURN: &str = "SELECT pg_advisory_xact_lock(3920)";
 
 /// Why a store could not be opened.
@@ -116,12 +117,13 @@ impl Store {
         let open = |source| OpenError::Open { location: location.to_string(), source };
         let options: AnyConnectOptions = location.url().parse().map_err(open)?;
         let form = location.form();
-        let write = pool(form, form.writers()).connect_with(options.clone()).await.map_err(open)?;
+        let write =
+            pool(form, form.writers(), true).connect_with(options.clone()).await.map_err(open)?;
         up_to(schema)
             .run(&write)
             .await
             .map_err(|source| OpenError::Migrate { location: location.to_string(), source })?;
-        let read = pool(form, form.readers()).connect_with(options).await.map_err(open)?;
+        let read = pool(form, form.readers(), false).connect_with(options).await.map_err(open)?;
         Ok(Self { location: location.clone(), write, read })
     }
 
@@ -183,9 +185,9 @@ fn up_to(schema: i64) -> Migrator {
     Migrator::with_migrations(wanted.cloned().collect())
 }
 
-fn pool(form: Form, connections: u32) -> AnyPoolOptions {
+fn pool(form: Form, connections: u32, writer: bool) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
-        .after_connect(move |conn, _| Box::pin(async move { form.prepare(conn).await }))
+        .after_connect(move |conn, _| Box::pin(async move { form.prepare(conn, writer).await }))
 }

@@ -20,11 +20,12 @@ pub fn is_busy(error: &sqlx::Error) -> bool {
     }
 }
 
-/// PostgreSQL's codes have five characters: 40001 serialisation, 40P01 deadlock, 55P03 lock not available, 57P01 to 57P03
+/// PostgreSQL's codes have five characters: 25P03 the turn was lost, 40001 serialisation, 40P01 deadlock, 55P03 no turn in time, 57P01 to 57P03
 /// going down or coming up, 53300 too many connections. SQLite's are numbers: 5 SQLITE_BUSY, 6 SQLITE_LOCKED and their
 /// extended codes.
 fn busy_code(code: &str) -> bool {
-    if matches!(code, "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300") {
+    if matches!(code, "25P03" | "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300")
+    {
         return true;
     }
     code.len() < 5 && code.parse::<i64>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))

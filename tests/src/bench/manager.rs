@@ -1,15 +1,15 @@
 //! The manager: allocations beside the loop that people write by hand, a large description, and what one change costs as the
 //! cloud grows.
 //!
-//! `SLUICE_BENCH_NETWORKS` says how far it grows (default 1,000; each with ten guests); 10,000 takes a while.
+//! `SLUICE_BENCH_NETWORKS` says how far it grows: 1,100 networks or more, 10,000 unless it is given, each with ten guests.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fs, thread};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 use sluice_manager::alloc::{Interval, Pool, PoolClass, PoolName};
 use sluice_manager::store::{Location, Store, Taken, allocations};
@@ -86,7 +86,8 @@ async fn taken(location: &Location) -> Result<f64> {
                 let taken =
                     Taken { owner: &owner, purpose: "bench", appliance: None, request: None };
                 let mut transaction = store.begin().await?;
-                allocations::take_any(&mut transaction, &name, &pool, taken).await?;
+                let found = allocations::take_any(&mut transaction, &name, &pool, taken).await?;
+                found.context("the pool is exhausted")?;
                 transaction.commit().await?;
             }
             Ok::<_, anyhow::Error>(())
@@ -101,13 +102,16 @@ async fn taken(location: &Location) -> Result<f64> {
     Ok(rate)
 }
 
-/// The rival: a table of free items, and the statement that everybody writes.
+/// The rival: a table of free items, and the loop that everybody writes around it. Its client is written in C.
 fn by_hand(server: &Postgres) -> Result<f64> {
     let setup = "CREATE TABLE pool (id BIGINT PRIMARY KEY, taken BOOLEAN NOT NULL);\n\
                  INSERT INTO pool SELECT n, false FROM generate_series(1, 1000000) n;\n\
-                 CREATE INDEX pool_free ON pool (id) WHERE NOT taken;\n";
-    let take = "UPDATE pool SET taken = true WHERE id = (SELECT id FROM pool WHERE NOT taken \
-                ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED);\n";
+                 CREATE INDEX pool_free ON pool (id) WHERE NOT taken;\n\
+                 ANALYZE pool;\n";
+    let take = "BEGIN;\n\
+                SELECT id FROM pool WHERE NOT taken ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED \\gset\n\
+                UPDATE pool SET taken = true WHERE id = :id;\n\
+                COMMIT;\n";
     pgbench(server, setup, &["-t", "1", "-c", "1"])?;
     let (seconds, callers) = (RUN.as_secs().to_string(), CALLERS.to_string());
     let told = pgbench(server, take, &["-T", &seconds, "-c", &callers, "-j", "2"])?;
@@ -133,7 +137,7 @@ fn pgbench(server: &Postgres, script: &str, words: &[&str]) -> Result<String> {
 
 fn networks() -> usize {
     let asked = env::var("SLUICE_BENCH_NETWORKS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(1000).max(AT_ONCE)
+    asked.and_then(|text| text.parse().ok()).unwrap_or(10_000).max(SMALL + AT_ONCE)
 }
 
 /// Networks `first` to `last` of one zone, with their guests.
@@ -163,21 +167,59 @@ fn apply(manager: &Manager, folder: &Path, first: usize, last: usize) -> Result<
     Ok(begun.elapsed())
 }
 
+/// The longest that a change waited while networks `first` to `last` were made, and how long that took: it is one
+/// transaction, and one more before it that only says what would change.
+fn apply_beside_changes(
+    manager: &Manager,
+    http: &reqwest::Client,
+    folder: &Path,
+    (first, last): (usize, usize),
+) -> Result<(Duration, Duration)> {
+    let runtime = tokio::runtime::Handle::current();
+    thread::scope(|threads| {
+        let applying = threads.spawn(|| apply(manager, folder, first, last));
+        let mut longest = Duration::ZERO;
+        for egress in ["allow", "deny"].into_iter().cycle() {
+            if applying.is_finished() {
+                break;
+            }
+            longest = longest.max(runtime.block_on(set_egress(manager, http, egress))?);
+        }
+        let took = applying.join().map_err(|_| anyhow!("the description was not applied"))?;
+        Ok((longest, took?))
+    })
+}
+
+/// A change that can be made for ever.
+async fn set_egress(manager: &Manager, http: &reqwest::Client, egress: &str) -> Result<Duration> {
+    let call = http.patch(format!("{}/v1/networks/net8", manager.url()));
+    timed(call.json(&json!({ "egress": egress })), 200).await
+}
+
+async fn timed(call: reqwest::RequestBuilder, status: u16) -> Result<Duration> {
+    let begun = Instant::now();
+    let answer = call.bearer_auth(crate::manager::TOKEN).send().await?;
+    if answer.status() != status {
+        bail!("{}", answer.text().await?);
+    }
+    Ok(begun.elapsed())
+}
+
 /// Milliseconds of one change: half of them take at most that.
 async fn change(manager: &Manager, http: &reqwest::Client, round: &str) -> Result<f64> {
     let mut times = Vec::new();
     for number in 0..CHANGES {
-        let body = json!({ "network": "net7", "name": format!("x{round}{number}") });
-        let call = http.post(format!("{}/v1/guests", manager.url()));
-        let begun = Instant::now();
-        let answer = call.bearer_auth(crate::manager::TOKEN).json(&body).send().await?;
-        if answer.status() != 201 {
-            bail!("{}", answer.text().await?);
-        }
-        times.push(begun.elapsed().as_secs_f64() * 1000.0);
+        let took = guest(manager, http, &format!("x{round}{number}")).await?;
+        times.push(took.as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().context("no change was timed")
+}
+
+/// One change: a guest of a network that has few.
+async fn guest(manager: &Manager, http: &reqwest::Client, name: &str) -> Result<Duration> {
+    let call = http.post(format!("{}/v1/guests", manager.url()));
+    timed(call.json(&json!({ "network": "net7", "name": name })), 201).await
 }
 
 async fn growing() -> Result<Vec<Row>> {
@@ -188,15 +230,11 @@ async fn growing() -> Result<Vec<Row>> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     apply(&manager, folder.path(), 0, SMALL)?;
     let small = change(&manager, &http, "a").await?;
-    let mut first = SMALL;
-    let mut whole = Duration::ZERO;
-    while first < networks() {
-        let last = (first + AT_ONCE).min(networks());
-        let took = apply(&manager, folder.path(), first, last)?;
-        if first == SMALL {
-            whole = took;
-        }
-        first = last;
+    let at_once = (SMALL, SMALL + AT_ONCE);
+    let beside = || apply_beside_changes(&manager, &http, folder.path(), at_once);
+    let (longest, whole) = tokio::task::block_in_place(beside)?;
+    for first in (at_once.1..networks()).step_by(AT_ONCE) {
+        apply(&manager, folder.path(), first, (first + AT_ONCE).min(networks()))?;
     }
     let large = change(&manager, &http, "b").await?;
     let memory = memory(&manager)?;
@@ -210,9 +248,10 @@ async fn growing() -> Result<Vec<Row>> {
         within: Some(large < 2.0 * small),
         ..row(&format!("one change at {} networks", networks()), "ms", large)
     };
-    let each = format!("a description of up to {AT_ONCE} networks");
+    let each = format!("a description of {AT_ONCE} networks");
     Ok(vec![
         row(&each, "s", whole.as_secs_f64()),
+        row("longest wait of a change meanwhile", "s", longest.as_secs_f64()),
         growth,
         row(&format!("memory at {} networks", networks()), "MiB", memory),
     ])

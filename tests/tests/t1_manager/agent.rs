@@ -64,7 +64,11 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) async fn start(document: BootDocument) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(document, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_at(document: BootDocument, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let agent = Self {
             id: document.appliance,
             address: listener.local_addr().unwrap(),

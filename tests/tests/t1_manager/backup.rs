@@ -5,11 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tempfile::TempDir;
-
 use super::agent::Agent;
 use super::answers::status_says;
-use super::process::Cloud;
+use super::process::{Cloud, Place};
 use super::wait::until;
 
 /// Writes a back-up of a running manager.
@@ -42,11 +40,11 @@ async fn restored(since: impl FnOnce(&Cloud)) -> (Cloud, Agent, String) {
     let file = back_up(&cloud);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     since(&cloud);
-    let folder = tempfile::tempdir().unwrap();
-    let put = put_back(folder.path(), &file);
+    let place = Place::new().await;
+    let put = put_back(place.path(), &file);
     assert!(put.status.success(), "{put:?}");
     cloud.stop();
-    (Cloud::on(folder, None).await, agent, exported)
+    (Cloud::on(place).await, agent, exported)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,10 +96,6 @@ fn refused(folder: &Path, file: &Path) -> String {
     String::from_utf8(put.stderr).unwrap()
 }
 
-fn new_folder() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_back_up_is_put_back_whole_or_not_at_all() {
     let cloud = Cloud::start().await;
@@ -109,8 +103,8 @@ async fn a_back_up_is_put_back_whole_or_not_at_all() {
     let file = back_up(&cloud);
     let told = refused(cloud.folder.path(), &file);
     assert!(told.contains("is not empty"), "{told}");
-    let other = new_folder();
-    let stranger = Cloud::on(new_folder(), None).await;
+    let other = Place::new().await;
+    let stranger = Cloud::start().await;
     let authority = stranger.folder.path().join("manager.ca.pem");
     fs::copy(authority, other.path().join("manager.ca.pem")).unwrap();
     stranger.stop();
@@ -135,11 +129,11 @@ async fn a_back_up_is_put_back_whole_or_not_at_all() {
         (String::new(), "it is no back-up"),
         ("{\"a\": 1}\n".to_owned(), "it is no back-up"),
     ] {
-        let folder = new_folder();
-        let told = refused(folder.path(), &broken(text));
+        let place = Place::new().await;
+        let told = refused(place.path(), &broken(text));
         assert!(told.contains(why), "{why}: {told}");
-        assert!(!folder.path().join("manager.ca.pem").exists(), "{why}: the authority is there");
-        let put = put_back(folder.path(), &file);
+        assert!(!place.path().join("manager.ca.pem").exists(), "{why}: the authority is there");
+        let put = put_back(place.path(), &file);
         assert!(put.status.success(), "{why}: something was left behind: {put:?}");
     }
     cloud.stop();
@@ -157,9 +151,9 @@ async fn a_back_up_can_be_taken_while_the_cloud_changes() {
         assert_eq!(told.code, 0, "{told:?}");
     }
     assert!(changing.wait().unwrap().success());
-    let folder = new_folder();
-    assert!(put_back(folder.path(), &file).status.success());
-    let other = Cloud::on(folder, None).await;
+    let place = Place::new().await;
+    assert!(put_back(place.path(), &file).status.success());
+    let other = Cloud::on(place).await;
     let guests = other.get("/v1/guests").await;
     let addresses = other.get("/v1/allocations?pool=guest:n-1").await;
     assert_eq!(guests.as_array().unwrap().len(), addresses.as_array().unwrap().len(), "one moment");

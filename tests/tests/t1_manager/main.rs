@@ -33,6 +33,8 @@ mod real;
 mod refusing;
 mod release;
 mod requests;
+mod schemathesis;
+mod surface;
 mod tls;
 mod two;
 mod uplinks;

@@ -296,6 +296,13 @@ async fn whatever_is_asked_is_answered_and_changes_nothing_by_halves() {
         ),
     );
     let (mut lot, mut statuses) = (0, BTreeSet::new());
+    // what is drawn by lot may never fit together
+    let guest = json!({ "network": "net1", "name": "asked" });
+    let (status, made) = cloud.post("/v1/guests", guest).await;
+    assert_eq!(status, 201, "{made}");
+    let schema = schema_of(&document.0["paths"]["/v1/guests"]["post"], 201).unwrap();
+    let faults = document.faults(schema, &made, "");
+    assert!(faults.is_empty(), "{made}: {faults:#?}");
     let mut before = cloud.get("/v1/cloud").await;
     for (path, methods) in document.0["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -327,7 +334,7 @@ async fn whatever_is_asked_is_answered_and_changes_nothing_by_halves() {
             }
         }
     }
-    assert!(statuses.contains(&201) && statuses.contains(&422), "{statuses:?}");
+    assert!(statuses.contains(&200) && statuses.contains(&422), "{statuses:?}");
     cloud.stop();
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sluice_api::boot::BootDocument;
 use sluice_manager::store::Store;
 use sluice_tests::manager::{Manager, TOKEN, Told};
-use sluice_tests::postgres::Postgres;
+use sluice_tests::postgres::{self, Database};
 use tempfile::TempDir;
 
 use super::agent::Agent;
@@ -21,36 +21,58 @@ pub(crate) fn first_network() -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A store and one manager on it.
-pub(crate) struct Cloud {
-    pub(crate) folder: TempDir,
-    pub(crate) manager: Manager,
-    http: reqwest::Client,
-    /// The server of its store, if that is a database.
-    _database: Option<Postgres>,
+/// Where a store is: a folder, and perhaps a database that it names.
+pub(crate) struct Place {
+    folder: TempDir,
+    database: Option<Database>,
 }
 
-/// With this in the environment every store is a PostgreSQL database: for a run of the whole suite on it.
-const ON_POSTGRES: &str = "SLUICE_TEST_POSTGRES";
+impl Place {
+    /// An empty one, of the kind that the environment asks for.
+    pub(crate) async fn new() -> Self {
+        if std::env::var_os(postgres::SERVER).is_some() {
+            return Self::in_a_database().await;
+        }
+        Self::in_a_file()
+    }
+
+    pub(crate) fn in_a_file() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), database: None }
+    }
+
+    pub(crate) async fn in_a_database() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::new().await.unwrap();
+        fs::write(folder.path().join(sluice_tests::manager::STORE), database.url()).unwrap();
+        Self { folder, database: Some(database) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A store and one manager on it.
+pub(crate) struct Cloud {
+    // before its store, which it uses until it ends
+    pub(crate) manager: Manager,
+    pub(crate) folder: TempDir,
+    http: reqwest::Client,
+    _database: Option<Database>,
+}
 
 impl Cloud {
     pub(crate) async fn start() -> Self {
-        if std::env::var_os(ON_POSTGRES).is_some() {
-            return Self::on_postgres().await;
-        }
-        Self::on(tempfile::tempdir().unwrap(), None).await
+        Self::on(Place::new().await).await
     }
 
-    /// The same with its store in a PostgreSQL database.
+    /// The same with its store in a PostgreSQL database, wherever the others are.
     pub(crate) async fn on_postgres() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = Postgres::start().await.unwrap();
-        fs::write(folder.path().join(sluice_tests::manager::STORE), server.url()).unwrap();
-        Self::on(folder, Some(server)).await
+        Self::on(Place::in_a_database().await).await
     }
 
-    /// One on the store that is in `folder` already.
-    pub(crate) async fn on(folder: TempDir, database: Option<Postgres>) -> Self {
+    /// One on the store that is there, perhaps already.
+    pub(crate) async fn on(Place { folder, database }: Place) -> Self {
         let address = "127.0.0.1:0".parse().unwrap();
         let manager = Manager::start(folder.path(), address, &[]).await.unwrap();
         // one is in force already where several processes are started
@@ -68,14 +90,20 @@ impl Cloud {
 
     /// The store, as another manager would open it.
     pub(crate) async fn store(&self) -> Store {
+        self.store_with("").await
+    }
+
+    /// The same with more settings in a database's URL.
+    pub(crate) async fn store_with(&self, settings: &str) -> Store {
         let file = self.folder.path().join("manager.db");
         let url = fs::read_to_string(self.folder.path().join(sluice_tests::manager::STORE));
-        let location = url.map_or_else(|_| file.into(), |url| url.parse().unwrap());
+        let location =
+            url.map_or_else(|_| file.into(), |url| format!("{url}{settings}").parse().unwrap());
         Store::open(&location).await.unwrap()
     }
 
-    pub(crate) fn stop(self) {
-        self.manager.kill();
+    pub(crate) fn stop(mut self) {
+        self.manager.end();
     }
 
     pub(crate) fn log(&self) -> String {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +17,22 @@ use serde_json::{Value, json};
 use sluice_api::types::{LinkName, MacAddr};
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
 use sluice_manager::model::view::{Appliance, NicPurpose};
-use sluice_tests::postgres::Postgres;
+use sluice_tests::postgres::Database;
 
+use super::postgres::SHORT_LEASE;
 use super::wait::{PATIENCE, until};
 
-/// Public addresses made while managers come and go.
-const ADDRESSES: usize = 48;
-/// Callers at once.
-const CALLERS: usize = 8;
+/// Public addresses made while managers come and go, and callers at once; with `SLUICE_FULL=1` a thousand.
+fn size() -> (usize, usize) {
+    if std::env::var_os("SLUICE_FULL").is_some() { (1000, 64) } else { (48, 8) }
+}
+
+/// The first address of a pool that has one for the router and `count` others, and the last.
+fn pool(count: usize) -> (Ipv4Addr, Ipv4Addr) {
+    let first = Ipv4Addr::new(198, 18, 1, 0);
+    let last = u32::from(first) + u32::try_from(count).unwrap();
+    (first, last.into())
+}
 
 fn link(name: &str) -> LinkName {
     name.parse().unwrap()
@@ -37,14 +46,15 @@ struct World {
     managers: Vec<Process>,
     agent: Option<Process>,
     topology: Topology,
-    _database: Postgres,
+    _database: Database,
 }
 
 impl World {
     async fn start() -> Self {
-        let database = Postgres::start().await.unwrap();
+        let database = Database::new().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(sluice_tests::manager::STORE), database.url()).unwrap();
+        let url = format!("{}{SHORT_LEASE}", database.url());
+        fs::write(folder.path().join(sluice_tests::manager::STORE), url).unwrap();
         let mut topology = Topology::new().unwrap();
         let manager = topology.namespace("manager").unwrap();
         let router = topology.namespace("router").unwrap();
@@ -92,13 +102,17 @@ impl World {
         String::from_utf8(told.stdout).unwrap()
     }
 
-    /// A zone with public addresses, and a router with one of them.
+    /// A zone with as many public addresses as are asked for, and a router with one of them.
     fn cloud(&self) {
+        let (first, last) = pool(size().0);
+        let range = format!(
+            "public-range create public1 --zone zone1 --gateway 198.18.0.1 --prefix 16 \
+             --start {first} --end {last}"
+        );
         for line in [
             "zone create zone1 --resolvers 192.0.2.53",
             "physical-network create physnet1 --zone zone1",
-            "public-range create public1 --zone zone1 --gateway 198.51.100.1 --prefix 24 \
-             --start 198.51.100.10 --end 198.51.100.200",
+            range.as_str(),
             "appliance create --zone zone1 --role router",
             "public-ip create --router r-1",
         ] {
@@ -138,7 +152,7 @@ impl World {
     /// Addresses of the public link, as the kernel of the router has them.
     fn addresses(&self) -> BTreeSet<String> {
         let text = self.router.ip(["-o", "-4", "addr", "show"]).unwrap();
-        let words = text.split_whitespace().filter(|word| word.starts_with("198.51.100."));
+        let words = text.split_whitespace().filter(|word| word.starts_with("198.18."));
         words
             .filter_map(|word| word.split_once('/'))
             .map(|(address, _)| address.to_owned())
@@ -173,6 +187,7 @@ async fn two_managers_and_a_real_router_lose_and_double_nothing() {
     // an error means that another test of this process was first
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut world = World::start().await;
+    let (count, callers) = size();
     world.sluice(1, &["status", "--wait", "60"]);
     let sockets = [world.socket(0), world.socket(1)];
     let done = AtomicUsize::new(0);
@@ -185,33 +200,36 @@ async fn two_managers_and_a_real_router_lose_and_double_nothing() {
                 made
             }
         };
-        stream::iter(0..ADDRESSES).map(one).buffer_unordered(CALLERS).collect::<Vec<_>>().await
+        stream::iter(0..count).map(one).buffer_unordered(callers).collect::<Vec<_>>().await
     };
     let disturbing = async {
         let at = async |enough: usize| {
             until("addresses are made", || done.load(Ordering::SeqCst) >= enough).await;
         };
         for (number, quarter) in [(0, 1), (1, 2)] {
-            at(quarter * ADDRESSES / 4).await;
+            at(quarter * count / 4).await;
             world.managers[number].kill();
             world.managers[number] = world.manager(number);
         }
-        // one that is halted in the middle of something holds the others up, and then goes on as if nothing were
-        at(3 * ADDRESSES / 4).await;
+        // one that is halted past the lease of its turn, and then goes on as if nothing were
+        at(3 * count / 4).await;
         world.managers[0].signal(Signal::SIGSTOP).unwrap();
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         world.managers[0].signal(Signal::SIGCONT).unwrap();
     };
     let (made, ()) = tokio::join!(making, disturbing);
     let given: BTreeSet<_> =
         made.iter().map(|made| made["address"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(given.len(), ADDRESSES, "an address was given twice");
+    assert_eq!(given.len(), count, "an address was given twice");
     let seconds = PATIENCE.as_secs().to_string();
     world.sluice(0, &["status", "--wait", &seconds]);
     let there = world.addresses();
     let lost: Vec<_> = given.difference(&there).collect();
     assert!(lost.is_empty(), "{lost:?}\n{}", world.said());
-    assert_eq!(there.len(), ADDRESSES + 1, "the first one and these: {there:?}");
+    assert_eq!(there.len(), count + 1, "the first one and these: {there:?}");
+    let taken = world.sluice(0, &["--json", "allocations", "--pool", "public:z-1"]);
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    assert_eq!(taken.as_array().unwrap().len(), count + 1, "as many as there are: {taken}");
     let status = world.sluice(1, &["--json", "status"]);
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(

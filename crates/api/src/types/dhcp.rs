@@ -8,13 +8,13 @@ use super::text::text_value;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OptionText(String);
 
-text_value!(OptionText, "option text", "^[^\\p{Cc}]{1,255}$", "pxelinux.0");
+text_value!(OptionText, "option text", "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,255}$", "pxelinux.0");
 
 /// Name of a file to boot from: 1 to 127 bytes of printable characters, as the header's field holds them (RFC 2131 2).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootFile(String);
 
-text_value!(BootFile, "boot file", "^[^\\p{Cc}]{1,127}$", "pxelinux.0");
+text_value!(BootFile, "boot file", "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,127}$", "pxelinux.0");
 
 /// Bytes of a DHCP option as pairs of hexadecimal digits: 1 to 512 bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,7 +16,12 @@ text_value!(MetadataKey, "metadata key", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetadataValue(String);
 
-text_value!(MetadataValue, "metadata value", "^[^\\p{Cc}]{1,1024}$", "Small Instance");
+text_value!(
+    MetadataValue,
+    "metadata value",
+    "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,1024}$",
+    "Small Instance"
+);
 
 /// An OpenSSH public key as one line of `authorized_keys`: type, base64 and an optional comment, at most 8192 bytes.
 /// Options in front of the type are refused: a key that is given to a guest is to open it, not to run a command.
@@ -26,7 +31,7 @@ pub struct PublicKey(String);
 text_value!(
     PublicKey,
     "public key",
-    "^(ssh|ecdsa|sk-ssh|sk-ecdsa)[a-z0-9@.-]* [A-Za-z0-9+/]+={0,2}( [^\\p{Cc}]*)?$",
+    "^(ssh|ecdsa|sk-ssh|sk-ecdsa)[a-z0-9@.-]* [A-Za-z0-9+/]+={0,2}( [^\\u0000-\\u001f\\u007f-\\u009f]*)?$",
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG8QJQ0mT2m2c0w5N1nqvGm5c1gJ0i4k6XqVn9rW0h2a user@example"
 );
 

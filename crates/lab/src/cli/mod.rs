@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::daemon::{self, Client, Power, Request};
+use crate::daemon::{self, Client, Power, Reply, Request};
 use crate::wire::Percent;
 
 /// Which lab is meant.
@@ -132,7 +132,7 @@ pub enum LabCommand {
         #[arg(long, default_value_t = 0)]
         jitter: u32,
     },
-    /// Switch a machine off, cut its power, or switch it on
+    /// Switch a machine off or on, cut its power, reset it, halt it or let it go on
     Power {
         /// Which lab is meant
         #[command(flatten)]
@@ -141,6 +141,41 @@ pub enum LabCommand {
         node: String,
         /// What to do
         to: Power,
+    },
+    /// Drop or restore the carrier of a machine's NIC, as pulling its cable would
+    Carrier {
+        /// Which lab is meant
+        #[command(flatten)]
+        which: Which,
+        /// The machine
+        node: String,
+        /// Number of the NIC; 0 is the first of the lab file
+        nic: usize,
+        /// What the NIC is to see
+        to: Carrier,
+    },
+    /// Unplug a NIC from a machine that runs
+    Unplug {
+        /// Which lab is meant
+        #[command(flatten)]
+        which: Which,
+        /// The machine
+        node: String,
+        /// Number of the NIC; 0 is the first of the lab file
+        nic: usize,
+    },
+    /// Run a command of QEMU's monitor (QMP) and print its answer
+    Monitor {
+        /// Which lab is meant
+        #[command(flatten)]
+        which: Which,
+        /// The machine
+        node: String,
+        /// Such as `query-status`
+        command: String,
+        /// Its arguments as a JSON object
+        #[arg(default_value = "{}", value_parser = json)]
+        arguments: serde_json::Value,
     },
     /// End a lab and remove what it left
     Down {
@@ -154,6 +189,19 @@ pub enum LabCommand {
         /// The lab's folder
         folder: PathBuf,
     },
+}
+
+/// What a NIC sees of its cable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Carrier {
+    /// No carrier
+    Down,
+    /// A carrier
+    Up,
+}
+
+fn json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 impl LabCommand {
@@ -180,6 +228,19 @@ impl LabCommand {
                 done(&which, request).await?;
             }
             Self::Power { which, node, to } => done(&which, Request::Power { node, to }).await?,
+            Self::Carrier { which, node, nic, to } => {
+                let up = to == Carrier::Up;
+                done(&which, Request::Carrier { node, nic, up }).await?;
+            }
+            Self::Unplug { which, node, nic } => {
+                done(&which, Request::Unplug { node, nic }).await?;
+            }
+            Self::Monitor { which, node, command, arguments } => {
+                let request = Request::Monitor { node, command, arguments };
+                if let Reply::Answer(answer) = which.find()?.ask(&request).await? {
+                    println!("{answer:#}");
+                }
+            }
             Self::Down { which } => down(&which).await?,
             Self::Daemon { folder } => daemon::run(&folder).await?,
         }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
+use sluice_api::types::MacAddr;
 
 use crate::daemon::Client;
 use crate::lab::LabStatus;
@@ -44,17 +45,30 @@ fn machines(machines: &[MachineStatus]) -> Table {
     for machine in machines {
         let kind = format!("{:?}", machine.kind).to_lowercase();
         let endpoint = machine.endpoint.map(|endpoint| format!("https://{endpoint}"));
-        let macs: Vec<String> = machine.macs.iter().map(ToString::to_string).collect();
+        let macs: Vec<String> = machine.macs.iter().map(|mac| nic(machine, mac)).collect();
         table.add_row([
             machine.name.clone(),
             kind,
-            if machine.on { "on" } else { "off" }.to_owned(),
+            power(machine).to_owned(),
             machine.accelerator.clone(),
             endpoint.unwrap_or_default(),
             macs.join("\n"),
         ]);
     }
     table
+}
+
+fn power(machine: &MachineStatus) -> &'static str {
+    match (machine.on, machine.paused) {
+        (false, _) => "off",
+        (true, true) => "on, halted",
+        (true, false) => "on",
+    }
+}
+
+fn nic(machine: &MachineStatus, mac: &MacAddr) -> String {
+    let missing = machine.without_carrier.contains(mac);
+    if missing { format!("{mac} no carrier") } else { mac.to_string() }
 }
 
 fn wires(wires: &[WireStatus]) -> Table {

@@ -19,6 +19,12 @@ pub enum Power {
     Cut,
     /// Switch it on
     On,
+    /// Press the reset button: it begins anew at once
+    Reset,
+    /// Halt it between two instructions
+    Pause,
+    /// Let a halted one go on
+    Resume,
 }
 
 /// Asked of a lab.
@@ -71,6 +77,31 @@ pub enum Request {
         /// How.
         to: Power,
     },
+    /// Drops or restores a NIC's carrier.
+    Carrier {
+        /// The machine.
+        node: String,
+        /// Number of the NIC: 0 for the first of the lab file.
+        nic: usize,
+        /// True restores, false drops.
+        up: bool,
+    },
+    /// Unplugs a NIC from a machine that runs.
+    Unplug {
+        /// The machine.
+        node: String,
+        /// Number of the NIC.
+        nic: usize,
+    },
+    /// A command of QEMU's monitor.
+    Monitor {
+        /// The machine.
+        node: String,
+        /// The command.
+        command: String,
+        /// Its arguments.
+        arguments: serde_json::Value,
+    },
     /// Ends the lab.
     Down,
 }
@@ -85,6 +116,8 @@ pub enum Reply {
     Status(LabStatus),
     /// What a command left.
     Output(GuestOutput),
+    /// What QEMU's monitor answered.
+    Answer(serde_json::Value),
     /// It was not done.
     Failed {
         /// Why, with all causes.

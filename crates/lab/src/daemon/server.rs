@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::lab::{Lab, LabError};
+use crate::qemu::NicId;
 use crate::wire::{Capture, Impairment, PcapWriter, Percent};
 
 use super::protocol::{Power, Reply, Request};
@@ -105,6 +106,13 @@ async fn carry_out(lab: &Lab, request: Request) -> Result<Reply, LabError> {
             wire.set_impairment(changed);
         }
         Request::Power { node, to } => power(lab, &node, to).await?,
+        Request::Carrier { node, nic, up } => {
+            lab.machine(&node)?.set_carrier(NicId(nic), up).await?;
+        }
+        Request::Unplug { node, nic } => lab.machine(&node)?.unplug_nic(NicId(nic)).await?,
+        Request::Monitor { node, command, arguments } => {
+            return Ok(Reply::Answer(lab.machine(&node)?.monitor(&command, arguments).await?));
+        }
         // reached for a wire that is not there
         Request::Capture { wire } => lab.wire(&wire).map(drop)?,
         Request::Down => {}
@@ -124,6 +132,9 @@ async fn power(lab: &Lab, node: &str, to: Power) -> Result<(), LabError> {
         Power::On => machine.power_on().await?,
         Power::Cut => machine.power_cut().await?,
         Power::Off => machine.power_down(POWER_DOWN_BOUND).await?,
+        Power::Reset => machine.reset().await?,
+        Power::Pause => machine.pause().await?,
+        Power::Resume => machine.resume().await?,
     }
     Ok(())
 }

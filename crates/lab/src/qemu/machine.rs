@@ -76,6 +76,9 @@ pub struct MachineStatus {
     pub kind: MachineKind,
     /// Whether it is on.
     pub on: bool,
+    /// Whether it is halted between two instructions, with its power on.
+    #[serde(default)]
+    pub paused: bool,
     /// QEMU's process id while on.
     pub pid: Option<u32>,
     /// `kvm` or `tcg`.
@@ -84,6 +87,9 @@ pub struct MachineStatus {
     pub endpoint: Option<SocketAddr>,
     /// Hardware addresses of its NICs on wires.
     pub macs: Vec<MacAddr>,
+    /// Those of them that have no carrier.
+    #[serde(default)]
+    pub without_carrier: Vec<MacAddr>,
     /// The console's socket.
     pub console: PathBuf,
     /// The console's log.
@@ -136,6 +142,11 @@ impl Machine {
         }
         let line = self.inner.command_line();
         let started = Running::start(&self.inner.name, &self.inner.layout, line).await?;
+        for (id, _) in self.inner.without_carrier() {
+            let mut qmp = started.qmp.lock().await;
+            let done = qmp.execute("set_link", Nic::link(id, false)).await;
+            done.map_err(|source| self.monitor_failed(source))?;
+        }
         *running = Some(Arc::new(started));
         tracing::info!(machine = self.inner.name, "machine switched on");
         Ok(())
@@ -151,6 +162,33 @@ impl Machine {
     pub async fn power_down(&self, bound: Duration) -> Result<(), MachineError> {
         self.monitor("system_powerdown", json!({})).await?;
         self.wait_off(bound).await
+    }
+
+    /// Presses the reset button: the machine begins anew at once, with its power on.
+    pub async fn reset(&self) -> Result<(), MachineError> {
+        self.monitor("system_reset", json!({})).await.map(drop)
+    }
+
+    /// Halts the machine between two instructions; its clocks stand still. Nothing happens to one that is halted.
+    pub async fn pause(&self) -> Result<(), MachineError> {
+        self.monitor("stop", json!({})).await.map(drop)
+    }
+
+    /// Lets a halted machine go on.
+    pub async fn resume(&self) -> Result<(), MachineError> {
+        self.monitor("cont", json!({})).await.map(drop)
+    }
+
+    /// Drops or restores a NIC's carrier, as pulling its cable would. It stays so over the machine's power.
+    pub async fn set_carrier(&self, id: NicId, carrier: bool) -> Result<(), MachineError> {
+        self.port_of(id)?;
+        if self.is_on().await {
+            self.monitor("set_link", Nic::link(id, carrier)).await?;
+        }
+        for nic in self.inner.nics().plugged.iter_mut().filter(|nic| nic.id == id) {
+            nic.carrier = carrier;
+        }
+        Ok(())
     }
 
     /// Waits until the machine has switched itself off.
@@ -293,17 +331,26 @@ impl Machine {
     /// What `status` shows.
     pub async fn status(&self) -> MachineStatus {
         let on = self.running().await.ok().filter(|running| running.is_on());
+        let paused = on.is_some() && self.is_paused().await;
         MachineStatus {
             name: self.inner.name.clone(),
             kind: self.inner.spec.kind,
             on: on.is_some(),
+            paused,
             pid: on.map(|running| running.pid),
             accelerator: self.inner.accelerator.as_str().to_owned(),
             endpoint: self.endpoint(),
             macs: self.inner.nics().plugged.iter().map(|nic| nic.mac).collect(),
+            without_carrier: self.inner.without_carrier().map(|(_, mac)| mac).collect(),
             console: self.inner.layout.console(),
             console_log: self.inner.layout.console_log(),
         }
+    }
+
+    /// What the monitor says; one that cannot be asked is not known to be halted.
+    async fn is_paused(&self) -> bool {
+        let said = self.monitor("query-status", json!({})).await.ok();
+        said.is_some_and(|said| said.get("status").is_some_and(|status| status == "paused"))
     }
 
     /// The process, without holding the lock: a power cut must not wait for who reads the console.
@@ -332,6 +379,12 @@ impl Machine {
 impl Inner {
     fn nics(&self) -> MutexGuard<'_, Nics> {
         self.nics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn without_carrier(&self) -> impl Iterator<Item = (NicId, MacAddr)> + use<> {
+        let nics = self.nics();
+        let without = nics.plugged.iter().filter(|nic| !nic.carrier);
+        without.map(|nic| (nic.id, nic.mac)).collect::<Vec<_>>().into_iter()
     }
 
     fn command_line(&self) -> Vec<std::ffi::OsString> {

@@ -20,6 +20,8 @@ pub struct NicId(pub usize);
 pub(super) struct Nic {
     pub(super) id: NicId,
     pub(super) mac: MacAddr,
+    /// Whether its link has a carrier, as the machine sees it.
+    pub(super) carrier: bool,
     wire: Wire,
     port: PortId,
 }
@@ -39,7 +41,7 @@ impl Nic {
         let mode = spec.vlan.map_or(PortMode::Trunk, PortMode::Access);
         let settings = PortSettings { mode, impairment: spec.impairment };
         let port = wire.add_port(&format!("{machine}.{}", id.0), settings, io);
-        Ok(Self { id, mac, wire: wire.clone(), port })
+        Ok(Self { id, mac, carrier: true, wire: wire.clone(), port })
     }
 
     /// Its name in QEMU, for backend and device alike.
@@ -50,6 +52,11 @@ impl Nic {
     /// Its device's name in QEMU.
     pub(super) fn device(id: NicId) -> String {
         format!("nic{}", id.0)
+    }
+
+    /// Arguments of the monitor's `set_link`.
+    pub(super) fn link(id: NicId, carrier: bool) -> Value {
+        json!({ "name": Self::device(id), "up": carrier })
     }
 
     /// Arguments of the monitor's `netdev_add`.
