@@ -5,9 +5,11 @@
 mod balance;
 mod diagnostics;
 mod flows;
+mod in_force;
 mod ipv6;
 mod killed;
 mod outlive;
+mod paused;
 mod policy;
 mod refusals;
 mod steady;

@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) inet: Namespace,
     /// The Internet as another provider has it: 203.0.113.1 on the wire, and 192.0.2.90 behind it.
     pub(crate) inet2: Namespace,
+    /// A host one hop behind the Internet.
+    pub(crate) far: Namespace,
     /// The network behind a private gateway: 172.16.0.1 on the wire, and 172.20.0.1 behind it.
     pub(crate) office: Namespace,
     pub(crate) manager: Namespace,
@@ -93,7 +95,7 @@ impl World {
             inet.ip(["addr", "add", address, "dev", "lo"]).unwrap();
         }
         inet.route(["10.1.1.0/24", "via", "198.51.100.10"]).unwrap();
-        far_away(&mut topology, &inet);
+        let far = far_away(&mut topology, &inet);
         let guests = guests(&mut topology, &lan);
         let dir = tempfile::tempdir().unwrap();
         let client = identity(&dir);
@@ -102,6 +104,7 @@ impl World {
             router,
             inet,
             inet2,
+            far,
             office,
             manager,
             tier,
@@ -127,6 +130,11 @@ impl World {
         if let Some(mut agent) = self.agent.take() {
             agent.kill();
         }
+    }
+
+    /// The agent's process.
+    pub(crate) fn agent_pid(&self) -> u32 {
+        self.agent.as_ref().map(Process::pid).unwrap()
     }
 
     /// Starts the agent as the template does, and waits for its API.
@@ -327,7 +335,7 @@ impl World {
 }
 
 /// A host one hop behind the Internet; of its network only that one exists.
-fn far_away(topology: &mut Topology, inet: &Namespace) {
+fn far_away(topology: &mut Topology, inet: &Namespace) -> Namespace {
     let far = topology.namespace("far").unwrap();
     let near = VethEnd::new(inet, link("far0"));
     topology.veth(&near, &VethEnd::new(&far, link("eth0"))).unwrap();
@@ -336,6 +344,7 @@ fn far_away(topology: &mut Topology, inet: &Namespace) {
     far.route(["default", "via", "198.18.0.1"]).unwrap();
     inet.route(["unreachable", "198.18.0.0/24"]).unwrap();
     inet.sh("sysctl -qw net.ipv4.ip_forward=1").check().unwrap();
+    far
 }
 
 const WEB: &str = r#"
