@@ -43,4 +43,27 @@ mod tests {
     fn comments_are_no_entries() {
         assert_eq!(entries("# a\n\n b \nc").collect::<Vec<_>>(), ["b", "c"]);
     }
+
+    /// Field case: a machine whose control NIC has no driver is never heard of.
+    #[test]
+    fn nics_that_hypervisors_offer_have_drivers() {
+        for driver in [
+            "virtio_net",
+            "e1000",
+            "e1000e",
+            "8139cp",
+            "8139too",
+            "pcnet32",
+            "vmxnet3",
+            "xen-netfront",
+            "hv_netvsc",
+            "ixgbevf",
+            "iavf",
+            "igbvf",
+            "ena",
+            "gve",
+        ] {
+            assert!(entries(MODULES).any(|entry| entry == driver), "{driver}");
+        }
+    }
 }

@@ -98,10 +98,6 @@ pub(crate) fn build(parts: &Parts) -> Result<Tree> {
         add_ours(&mut tree, parts.binaries, name, *required)?;
     }
     tree.link(&format!("{BIN}/sluice-modprobe"), "sluice-init");
-    // what the kernel starts when a host of Hyper-V or Xen asks for it (`poweroff_cmd`, `reboot_cmd`)
-    for name in ["poweroff", "reboot"] {
-        tree.link(&format!("usr/sbin/{name}"), &format!("../../{BIN}/sluice-init"));
-    }
     for path in entries(lists::FILES).chain(entries(parts.ike.files())) {
         add_file(&mut tree, parts.debian, path)?;
     }
@@ -124,6 +120,10 @@ fn base() -> Tree {
     }
     for (path, target) in LINKS {
         tree.link(path, target);
+    }
+    // what the kernel starts when a host of Hyper-V or Xen asks for it (`poweroff_cmd`, `reboot_cmd`)
+    for name in ["poweroff", "reboot"] {
+        tree.link(&format!("usr/sbin/{name}"), &format!("../../{BIN}/sluice-init"));
     }
     tree.file(
         "etc/passwd",
@@ -238,6 +238,18 @@ mod tests {
         let script = Node::File(b"#!/usr/bin/x".to_vec(), 0o755);
         assert!(check(&with("usr/bin/x", script), Flavour::Debug).is_err());
         assert!(check(&with("usr/bin/x", Node::File(Vec::new(), 0o4755)), Flavour::Debug).is_err());
+    }
+
+    #[test]
+    fn what_a_host_ends_the_machine_by_is_there() {
+        let base = base();
+        // `/sbin` is `/usr/sbin`
+        for path in ["usr/sbin/poweroff", "usr/sbin/reboot"] {
+            let Some(Node::Link(target)) = base.get(path) else { panic!("no {path}") };
+            assert_eq!(target, "../../usr/lib/sluice/bin/sluice-init");
+        }
+        let Some(Node::Link(sbin)) = base.get("sbin") else { panic!("no /sbin") };
+        assert_eq!(sbin, "usr/sbin");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // test support may fail loudly
 
-pub mod bench;
 pub mod cloud;
 pub mod console;
 pub mod demo;

@@ -14,12 +14,15 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag};
 use sluice_api::types::{Cidr, InterfaceAddress, LinkName, MacAddr};
+use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_sys::kernel::{Changes, Kernel, RealKernel, Wake};
 use sluice_sys::model::{Keys, MAIN_TABLE, RouteEntry, Step, SysctlKey};
 use sluice_sys::nft::{self, Element, Ident, Script, Set, SetType, Table, early};
 use sluice_sys::process::{Sandbox, View, spawn};
 use tokio::io::AsyncReadExt;
+
+const SOON: Duration = Duration::from_secs(15);
 
 fn link(name: &str) -> LinkName {
     name.parse().unwrap()
@@ -117,6 +120,93 @@ fn every_step_shows_in_the_next_observation() {
         assert!(last.routes.is_empty() && last.addresses.is_empty() && !last.links["pub0"].up);
     })
     .unwrap();
+}
+
+/// Field case: on Hyper-V and Xen the kernel starts this program, and nothing else ends the machine in order.
+#[test]
+fn what_the_kernel_starts_to_end_a_machine_tells_pid_1() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, signal) in [("poweroff", "TERM"), ("reboot", "INT")] {
+        let program = folder.path().join(name);
+        std::os::unix::fs::symlink(sluice_tests::bin("sluice-init"), &program).unwrap();
+        // PID 1 of a namespace of its own, which says what it was told
+        let script = format!(
+            "trap 'echo told {signal}; exit 0' {signal}; {} & for _ in $(seq 200); do wait; sleep 0.05; done",
+            program.display()
+        );
+        let output = sluice_programs::command("unshare")
+            .unwrap()
+            .args(["--pid", "--fork", "--kill-child", "sh", "-c", &script])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.trim(), format!("told {signal}"), "{output:?}");
+    }
+}
+
+/// The first address of a network goes, and neither its sibling nor what leads through it.
+#[test]
+fn an_address_that_goes_takes_no_sibling_and_no_route_along() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, _other) = two(&mut topology);
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        let promote = SysctlKey::fixed("net.ipv4.conf.all.promote_secondaries");
+        let [first, second] = ["192.0.2.2/24", "192.0.2.3/24"].map(address);
+        let (on, way) = (link("eth-a"), route("203.0.113.0/24", "eth-a", Some("192.0.2.1"), 0));
+        let steps = [
+            Step::SetUp { link: on.clone() },
+            Step::SetSysctl { key: promote, from: None, to: "1".to_owned() },
+            Step::AddAddress { link: on.clone(), address: first },
+            Step::AddAddress { link: on.clone(), address: second },
+            Step::AddRoute(way.clone()),
+            Step::RemoveAddress { link: on.to_string(), address: first },
+        ];
+        all(&kernel, steps).await;
+        let left = kernel.observe(&Keys::default()).await.unwrap();
+        let v4: Vec<_> = left.addresses.iter().filter(|(_, own)| own.ip().is_ipv4()).collect();
+        assert_eq!(v4, [&(on.to_string(), second)]);
+        assert!(left.routes.contains(&way), "{:?}", left.routes);
+    })
+    .unwrap();
+}
+
+/// Field case: an address went to another router, and the gateway sent to the old one for up to an hour.
+#[test]
+fn neighbours_learn_at_once_that_an_address_moved() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, other) = two(&mut topology);
+    other.address(&link("eth-b"), address("192.0.2.1/24")).unwrap();
+    other.address(&link("eth-b"), address("2001:db8::1/64")).unwrap();
+    // whom they knew before, and have no reason to doubt
+    for address in ["192.0.2.2", "2001:db8::2"] {
+        let old = "lladdr 02:00:00:00:00:99 dev eth-b nud reachable";
+        other.sh(&format!("ip neigh replace {address} {old}")).check().unwrap();
+    }
+    let filter = "arp[14:4] == arp[24:4] or (icmp6 and ip6[40] == 136 and dst host ff02::1)";
+    let hears = other.spawn(["tcpdump", "-lnn", "-i", "eth-b", filter]).unwrap();
+    let heard = |text: &str| Wait::until(SOON, text, || hears.output().contains(text)).unwrap();
+    heard("listening on");
+    ours.enter_async(|| async {
+        let kernel = RealKernel::open().unwrap();
+        all(&kernel, [Step::SetUp { link: link("eth-a") }]).await;
+        let steps = ["192.0.2.2/24", "2001:db8::2/64"]
+            .map(|own| Step::AddAddress { link: link("eth-a"), address: address(own) });
+        all(&kernel, steps).await;
+        // they are told by a task beside the caller's
+        let knows = |address: &str| {
+            let line = other.sh(&format!("ip neigh show {address}")).check().unwrap();
+            line.contains(&mac().to_string())
+        };
+        let start = Instant::now();
+        while !(knows("192.0.2.2") && knows("2001:db8::2")) {
+            assert!(start.elapsed() < SOON, "nobody was told: {}", hears.output());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .unwrap();
+    heard("192.0.2.2");
+    heard("2001:db8::2");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn one_rule_more_than_the_most_is_refused_by_its_list() {
     let config: Value = serde_json::from_slice(&fs::read(example).unwrap()).unwrap();
     let many = |list: &str, rule: Value| {
         let mut config = config.clone();
-        config["role"]["router"][list] = vec![rule; 65_537].into();
+        config["role"]["router"][list] = vec![rule; 131_073].into();
         RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err()
     };
     let address = "198.51.100.10";
@@ -95,7 +95,7 @@ fn one_rule_more_than_the_most_is_refused_by_its_list() {
         let found = many(list, rule);
         let told: Vec<String> = found.iter().map(ToString::to_string).collect();
         let wanted =
-            format!("error: role.router.{list}: 65537 rules are more than 65536 [too-many]");
+            format!("error: role.router.{list}: 131073 rules are more than 131072 [too-many]");
         assert_eq!(told, [wanted]);
     }
     let rule = serde_json::json!({ "id": "a", "number": 1, "direction": "ingress", "action": "allow", "traffic": all });

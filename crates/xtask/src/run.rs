@@ -37,6 +37,13 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = command(&cargo, arguments);
+    // what `cargo run` told this program about itself: build scripts that look at such words, as that of ring does, would
+    // run again, and with them everything that is built upon theirs, whenever cargo is called with and without them
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_of_package) {
+            command.env_remove(name);
+        }
+    }
     if std::env::var_os("CI").is_some() {
         // what is built once needs no notes for building it again
         command.env("CARGO_INCREMENTAL", "0");
@@ -50,6 +57,14 @@ pub(crate) fn through(program: &Path, command: &Command) -> Command {
     around.arg(command.get_program()).args(command.get_args()).current_dir(root());
     around.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     around
+}
+
+/// Variables by which cargo tells a program which package it is of (environment-variables of the Cargo book).
+fn is_of_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || ["CARGO_PRIMARY_PACKAGE", "OUT_DIR"].contains(&name)
 }
 
 /// Runs to the end with the terminal attached; a failure is an error that names the command.
@@ -90,4 +105,22 @@ fn name(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_not_told_which_package_calls_it() {
+        // this test is told, as every program of a package is
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let command = cargo(&["build"]);
+        let gone =
+            |name: &str| command.get_envs().any(|(key, value)| key == name && value.is_none());
+        assert!(gone("CARGO_MANIFEST_DIR") && gone("CARGO_PKG_NAME"));
+        for kept in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_INCREMENTAL", "PATH", "CARGO"] {
+            assert!(!is_of_package(kept), "{kept}");
+        }
+    }
 }

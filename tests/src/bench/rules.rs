@@ -27,6 +27,8 @@ const RIVAL_SINGLES: usize = 5;
 const COLD: usize = 10_000;
 /// First configurations; each needs a router of its own.
 const FIRSTS: usize = 3;
+/// Between two changes.
+const BREATH: Duration = Duration::from_millis(100);
 /// Public addresses that the rules are about.
 const ADDRESSES: usize = 100;
 
@@ -119,6 +121,8 @@ fn beside(count: usize) -> Result<[Row; 2]> {
         rule.sources = vec!["192.0.2.0/24".parse()?];
         config.role.firewall.push(rule);
         agent.0.push(field.replace(config)?);
+        // the agent looks at live connections after each, beside whatever comes next
+        std::thread::sleep(BREATH);
     }
     let rival = Rival::new(&field)?;
     rival.load(count)?;

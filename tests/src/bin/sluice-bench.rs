@@ -3,11 +3,18 @@
 //! Exit code 0: measured, whether or not a budget holds; 1: a benchmark could not run; 2: wrong usage.
 
 #![allow(clippy::print_stdout)] // this program talks to a person
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // as test support, it may fail loudly
+#![allow(unreachable_pub)] // benchmarks are written as a library is
+
+// of this program alone: in the library, everybody who runs the demonstration would build them
+#[path = "../bench/mod.rs"]
+mod bench;
 
 use std::process::ExitCode;
 
+use bench::Row;
 use clap::Parser;
-use sluice_tests::bench::{self, Row};
+use sluice_tests::{bin, cloud, faults, image, manager, postgres, tunnels};
 
 #[derive(Parser)]
 #[command(name = "sluice-bench", about = "Measure ours beside the rival's")]

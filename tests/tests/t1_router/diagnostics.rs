@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluice_api::RouterDocument;
 use sluice_api::report::{CaptureRequest, DiagnosticOutput, Probe, ProbeOutcome};
 use sluice_lab::Wait;
 
@@ -64,6 +65,53 @@ fn ping_and_traceroute_tell_who_answers() {
     assert_eq!(outcomes(&path), expected, "{path:?}");
     assert!(path.reached);
     let short = ask(&world, "traceroute", &json!({"address": "198.18.0.2", "max_hops": 1}));
+    assert_eq!((short.reached, short.probes.len()), (false, 1), "{short:?}");
+}
+
+/// The router on an uplink with IPv6, and a host two hops away over it.
+fn with_ipv6(world: &World) -> RouterDocument {
+    let lines = [
+        (&world.inet, "sysctl -qw net.ipv6.conf.all.forwarding=1"),
+        (&world.inet, "ip addr add 2001:db8:a::1/64 dev eth0 nodad"),
+        (&world.inet, "ip addr add 2001:db8:b::1/64 dev far0 nodad"),
+        (&world.inet, "ip -6 route add unreachable 2001:db8:c::/64"),
+        (&world.far, "ip addr add 2001:db8:b::2/64 dev eth0 nodad"),
+        (&world.far, "ip -6 route add default via 2001:db8:b::1"),
+    ];
+    for (namespace, line) in lines {
+        namespace.sh(line).check().unwrap();
+    }
+    let mut document = json!(config());
+    let links = document["links"].as_array_mut().unwrap();
+    let uplink = links.iter_mut().find(|link| link["name"] == "pub0").unwrap();
+    uplink["addresses"].as_array_mut().unwrap().push(json!("2001:db8:a::2/64"));
+    document["routes"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "destination": "2001:db8::/32", "via": "2001:db8:a::1", "link": "pub0" }));
+    RouterDocument::decode(document.to_string().as_bytes()).unwrap().0
+}
+
+#[test]
+fn ping_and_traceroute_tell_who_answers_over_ipv6() {
+    let world = World::new();
+    world.push_and_confirm(&with_ipv6(&world));
+    let (near, far) = ("2001:db8:a::1", "2001:db8:b::2");
+    let reached = || ask(&world, "ping", &json!({"address": near, "count": 1})).reached;
+    // the router's own address is tried out first
+    Wait::until(SOON, "the next router to answer", reached).unwrap();
+    let there = ask(&world, "ping", &json!({"address": far}));
+    assert_eq!(outcomes(&there), vec![(ProbeOutcome::Reply, Some(address(far))); 3], "{there:?}");
+    let nobody = ask(&world, "ping", &json!({"address": "2001:db8:a::99", "count": 1}));
+    assert!(!nobody.reached, "{nobody:?}");
+    let refused = ask(&world, "ping", &json!({"address": "2001:db8:c::99", "count": 1}));
+    assert_eq!(outcomes(&refused), [(ProbeOutcome::Unreachable, Some(address(near)))]);
+
+    let path = ask(&world, "traceroute", &json!({"address": far}));
+    let expected =
+        [(ProbeOutcome::Expired, Some(address(near))), (ProbeOutcome::Reply, Some(address(far)))];
+    assert_eq!(outcomes(&path), expected, "{path:?}");
+    let short = ask(&world, "traceroute", &json!({"address": far, "max_hops": 1}));
     assert_eq!((short.reached, short.probes.len()), (false, 1), "{short:?}");
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) inet: Namespace,
     /// The Internet as another provider has it: 203.0.113.1 on the wire, and 192.0.2.90 behind it.
     pub(crate) inet2: Namespace,
+    /// A host one hop behind the Internet.
+    pub(crate) far: Namespace,
     /// The network behind a private gateway: 172.16.0.1 on the wire, and 172.20.0.1 behind it.
     pub(crate) office: Namespace,
     /// A host one hop behind the Internet: 198.18.0.2.
@@ -104,6 +106,7 @@ impl World {
             router,
             inet,
             inet2,
+            far,
             office,
             far,
             manager,
@@ -130,6 +133,11 @@ impl World {
         if let Some(mut agent) = self.agent.take() {
             agent.kill();
         }
+    }
+
+    /// The agent's process.
+    pub(crate) fn agent_pid(&self) -> u32 {
+        self.agent.as_ref().map(Process::pid).unwrap()
     }
 
     /// Starts the agent as the template does, and waits for its API.

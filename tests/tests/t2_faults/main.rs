@@ -7,6 +7,7 @@ mod foreign;
 mod ill;
 mod kills;
 mod ledger;
+mod neighbours;
 mod operations;
 mod takeover;
 mod time;

@@ -83,3 +83,24 @@ async fn what_is_not_confirmed_in_time_reverts_and_may_be_sent_again() {
     tokio::time::sleep(Duration::from_mins(1)).await;
     expect(&running.state(), &[&before.new], "confirmed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_in_force_any_more_does_not_become_the_last_good_one() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let generation = changed().generation;
+    let within = Some(Duration::from_secs(60));
+    assert!(matches!(push(&running, &changed(), within).await, Answer::Applied { .. }));
+    // a NIC is pulled while the confirmation is waited for
+    running.kernel.inner().edit(|seen| drop(seen.links.remove("pub0"))).unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(running.handle.status().phase, Phase::Degraded);
+    let answer = running.handle.confirm(generation).await;
+    assert!(
+        matches!(&answer, ConfirmAnswer::Failed { reason } if reason.contains("not in force")),
+        "{answer:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let current = running.handle.status().current.unwrap();
+    assert_eq!(current.generation, example().generation, "it was committed all the same");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sluice_api::config::Attachment;
 use sluice_api::report::{ServiceState, Subsystem, SubsystemReport, Timing};
-use sluice_api::types::{Generation, LinkName};
+use sluice_api::types::{Generation, LinkName, UtcTime};
 use sluice_sys::kernel::KernelError;
 use sluice_sys::model::{Desired, Keys, Observed, Pulse, Step};
 use sluice_sys::nft::{Family, Ident, ObservedTable, TableId};
@@ -87,6 +87,16 @@ pub(super) struct Look {
     pub(super) absent: Vec<LinkName>,
 }
 
+/// Where to go, and perhaps the way as it was seen a moment ago: what has changed since then, verifying finds.
+pub(super) struct Way {
+    /// The time that `desired` is of.
+    pub(super) now: UtcTime,
+    /// The state wanted.
+    pub(super) desired: Desired,
+    /// What the kernel lacks of it.
+    pub(super) look: Option<Look>,
+}
+
 /// Links that want a NIC which is not there.
 fn absent(desired: &Desired, observed: &Observed) -> Vec<LinkName> {
     let missing = desired.links.iter().filter(|(_, link)| match link.attach {
@@ -99,10 +109,16 @@ fn absent(desired: &Desired, observed: &Observed) -> Vec<LinkName> {
 impl<A: Appliance> Engine<A> {
     /// The kernel state that `target` means.
     pub(super) fn desired(&self, target: &Target<A>) -> Desired {
-        match target {
-            Some(entry) => self.appliance.desired_seeing(&entry.config.at(self.now), &self.seen),
+        let desired = match target {
+            Some(entry) => return self.desired_at(&entry.config, self.now),
             None => boot::desired(&self.boot),
-        }
+        };
+        self.sized(desired)
+    }
+
+    /// The kernel state that `config` means at a time.
+    pub(super) fn desired_at(&self, config: &A::Config, now: UtcTime) -> Desired {
+        self.sized(self.appliance.desired_seeing(&config.at(now), &self.seen))
     }
 
     /// Compares the kernel with `desired`.
@@ -129,6 +145,12 @@ impl<A: Appliance> Engine<A> {
         Ok(Look { plan, size: usize::MAX, absent: absent(desired, &observed), ..Look::default() })
     }
 
+    /// True when carrying out `plan` begins with its rules: they are one transaction of the kernel, which is their trial and
+    /// leaves nothing behind when it is refused.
+    pub(super) fn tries_itself(plan: &Plan) -> bool {
+        plan.steps.first().is_some_and(|step| matches!(step, Step::Rules(_)))
+    }
+
     /// Asks nft whether it would take the rules of `plan`.
     pub(super) async fn dry_run(&self, plan: &Plan) -> Result<(), ApplyError> {
         for step in &plan.steps {
@@ -139,17 +161,28 @@ impl<A: Appliance> Engine<A> {
         Ok(())
     }
 
-    /// Carries out the plan towards `target`, then hands the services their slices, then verifies.
+    /// Compares the kernel with what `target` means now, and goes there.
     pub(super) async fn reach(
         &mut self,
         target: &Target<A>,
         mode: Mode,
     ) -> Result<Reached, ApplyError> {
-        let mut reached = Reached::default();
-        let mut tally = Tally::default();
         self.now = super::ending::clock();
         let desired = self.desired(target);
-        let mut outcome = self.first_round(&desired, mode, &mut reached, &mut tally).await;
+        self.go(target, Way { now: self.now, desired, look: None }, mode).await
+    }
+
+    /// Carries out the plan towards `target`, then hands the services their slices, then verifies.
+    pub(super) async fn go(
+        &mut self,
+        target: &Target<A>,
+        Way { now, desired, look }: Way,
+        mode: Mode,
+    ) -> Result<Reached, ApplyError> {
+        let mut reached = Reached::default();
+        let mut tally = Tally::default();
+        self.now = now;
+        let mut outcome = self.first_round(&desired, look, mode, &mut reached, &mut tally).await;
         if outcome.is_ok() || mode == Mode::KeepGoing {
             let served = self.serve(target, mode, &mut reached, &mut tally).await;
             outcome = outcome.and(served.map_err(ApplyError::from));
@@ -167,12 +200,17 @@ impl<A: Appliance> Engine<A> {
     async fn first_round(
         &mut self,
         desired: &Desired,
+        seen: Option<Look>,
         mode: Mode,
         reached: &mut Reached,
         tally: &mut Tally,
     ) -> Result<(), ApplyError> {
         let start = Instant::now();
-        let look = match self.compare(desired).await {
+        let look = match seen {
+            Some(look) => Ok(look),
+            None => self.compare(desired).await,
+        };
+        let look = match look {
             Err(error) if mode == Mode::KeepGoing => self.blind(desired, error).await?,
             look => look?,
         };

@@ -141,6 +141,7 @@ impl Handle {
             missing: Vec::new(),
             former_blobs: BTreeSet::new(),
             hold: false,
+            sizes: BTreeSet::new(),
             serving: std::collections::BTreeMap::new(),
             given: std::collections::BTreeMap::new(),
             ill: Vec::new(),
@@ -323,6 +324,7 @@ impl<A: Appliance> Engine<A> {
                 Some(confirmation) = queues.confirmations.recv() => {
                     let answer = self.confirm(&confirmation);
                     let _ = confirmation.reply.send(answer);
+                    self.keep_both_pages();
                 }
                 () = until(deadline) => self.expire().await,
                 judged = self.flows.answer() => self.note_judged(&judged),
@@ -354,6 +356,8 @@ impl<A: Appliance> Engine<A> {
                 let answer = self.push(&body, confirm).await;
                 self.shared.totals().count(&answer);
                 let _ = reply.send(answer);
+                // one page says it, which is enough; nobody waits for the other
+                self.keep_both_pages();
             }
             Request::Config { reply } => {
                 let digest = self.target().map(|entry| entry.digest().clone());

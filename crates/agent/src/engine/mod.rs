@@ -15,13 +15,14 @@ mod ending;
 mod flows;
 mod generation;
 mod handle;
+mod neighbours;
 mod push;
 mod report;
 mod revert;
 mod services;
 mod tracking;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sluice_api::Digest;
@@ -29,7 +30,7 @@ use sluice_api::boot::BootDocument;
 use sluice_api::report::{DriftRepair, SubsystemReport};
 use sluice_api::types::{BlobDigest, Generation, UtcTime};
 use sluice_sys::kernel::Kernel;
-use sluice_sys::model::{Desired, Pulse, Step};
+use sluice_sys::model::{Desired, Pulse, Step, SysctlKey};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -65,11 +66,13 @@ pub(crate) struct Engine<A: Appliance> {
     /// Blobs of the target that are not here.
     missing: Vec<BlobDigest>,
     /// Blobs of the configuration before the committed one, which may have to stand in for it.
-    former_blobs: std::collections::BTreeSet<BlobDigest>,
+    former_blobs: BTreeSet<BlobDigest>,
     /// True when the ledger cannot say what is meant to be in force and the kernel holds something: it is left alone.
     hold: bool,
     /// The services that were given something, with what they said is in force; `None` is not known.
     serving: BTreeMap<ServiceName, Option<(Generation, ServiceSlice)>>,
+    /// Sizes of neighbour tables that this kernel lets us set.
+    sizes: BTreeSet<SysctlKey>,
     /// What services found out that the kernel's state follows.
     seen: Arc<Seen>,
     /// The slices that the services were given last, taken or not.
@@ -77,7 +80,7 @@ pub(crate) struct Engine<A: Appliance> {
     /// Steps that could not be carried out, and are not about the last change.
     ill: Vec<Step>,
     /// Failures that were logged since things were last well.
-    said: std::collections::BTreeSet<String>,
+    said: BTreeSet<String>,
     /// The kernel when nothing was left to do; `None` when that is not known.
     calm: Option<Pulse>,
     /// When everything was last compared.

@@ -9,7 +9,7 @@ use sluice_sys::model::Step;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::apply::{Look, Mode, Reached};
+use super::apply::{Look, Mode, Reached, Way};
 use super::ending::clock;
 use super::handle::Confirmation;
 use super::{Engine, generation};
@@ -46,7 +46,7 @@ impl<A: Appliance> Engine<A> {
             findings.extend(missing.iter().map(finding));
             return DryRun { plan: PlanSummary::default(), findings };
         }
-        let desired = self.appliance.desired_seeing(&entry.config.at(clock()), &self.seen);
+        let desired = self.desired_at(&entry.config, clock());
         let planned = match self.compare(&desired).await {
             Ok(look) => {
                 findings.extend(self.no_nic(&look));
@@ -109,22 +109,22 @@ impl<A: Appliance> Engine<A> {
         if !blobs.is_empty() {
             return Answer::MissingBlobs { blobs };
         }
-        let desired = self.appliance.desired_seeing(&entry.config.at(clock()), &self.seen);
-        let dry = match self.compare(&desired).await {
-            Ok(look) => {
-                let findings = self.no_nic(&look);
-                if !findings.is_empty() {
-                    return Answer::Rejected { findings };
-                }
-                self.dry_run(&look.plan).await
-            }
-            Err(error) => Err(error),
+        let now = clock();
+        let desired = self.desired_at(&entry.config, now);
+        let look = match self.compare(&desired).await {
+            Ok(look) => look,
+            Err(error) => return self.untouched(error.chain()),
         };
-        drop(desired);
-        let planned = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if let Err(error) = dry {
+        let absent = self.no_nic(&look);
+        if !absent.is_empty() {
+            return Answer::Rejected { findings: absent };
+        }
+        if !Self::tries_itself(&look.plan)
+            && let Err(error) = self.dry_run(&look.plan).await
+        {
             return self.untouched(error.chain());
         }
+        let planned = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         let generation = entry.generation();
         if let Err(error) = self.ledger.begin(entry.clone(), body) {
             return self.untouched(chain(&error));
@@ -132,7 +132,8 @@ impl<A: Appliance> Engine<A> {
         self.deadline = None;
         self.hold = false;
         self.publish();
-        match self.reach(&Some(entry), Mode::Strict).await {
+        let way = Way { now, desired, look: Some(look) };
+        match self.go(&Some(entry), way, Mode::Strict).await {
             Ok(mut reached) => {
                 reached.timing.plan_us = planned;
                 self.applied(generation, reached, findings, confirm, start)

@@ -112,6 +112,7 @@ impl<A: Appliance> Engine<A> {
             warn!(%generation, "was under way when we stopped, given up");
         }
         self.read_former_blobs();
+        self.ask_for_sizes().await;
         if self.ledger.state().lost && self.kernel_is_configured().await {
             self.hold = true;
             self.not_in_force("it cannot be read; the kernel is left as it is until the next push");

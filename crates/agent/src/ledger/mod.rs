@@ -214,8 +214,8 @@ impl<C: Clone> Ledger<C> {
         self.write(next)
     }
 
-    /// Makes the pending configuration the last good one. It is once one page says so; that the other one does not yet
-    /// is no failure, and is for [`Self::mirror`] to mend.
+    /// Makes the pending configuration the last good one. It is once one page says so; the other one is for
+    /// [`Self::mirror`], which is to follow soon.
     pub fn commit(&mut self) -> Result<(), LedgerError> {
         let mut next = self.state.clone();
         if let Some(pending) = next.pending.take() {
@@ -229,9 +229,6 @@ impl<C: Clone> Ledger<C> {
         }
         self.write(next)?;
         self.single = true;
-        if let Err(error) = self.mirror() {
-            tracing::warn!(%error, source = source(&error), "only one ledger page has the commit");
-        }
         Ok(())
     }
 

@@ -73,13 +73,19 @@ fn open(content: Content) -> (Ledger<u64>, Vec<String>, Arc<Disk>) {
     (ledger, alarms, disk)
 }
 
+/// A commit as the engine makes it: one page, and soon after it the other.
+fn commit(ledger: &mut Ledger<u64>) {
+    ledger.commit().unwrap();
+    ledger.mirror().unwrap();
+}
+
 /// The disk after so many commits, each of the next number.
 fn committed(commits: u64) -> Content {
     let (mut ledger, alarms, disk) = open(Content::new());
     assert_eq!(alarms, Vec::<String>::new());
     for number in 1..=commits {
         begin(&mut ledger, number);
-        ledger.commit().unwrap();
+        commit(&mut ledger);
     }
     disk.content()
 }
@@ -112,7 +118,7 @@ fn with(content: &Content, name: &str, page: Option<Vec<u8>>) -> Content {
 
 #[test]
 fn what_is_given_up_is_forgotten_even_on_a_full_disk() {
-    let disk = Disk::new(4, Content::new());
+    let disk = Disk::new(3, Content::new());
     let (mut ledger, _) = reopen(&disk);
     begin(&mut ledger, 1);
     ledger.commit().unwrap();
@@ -241,13 +247,13 @@ fn a_configuration_is_stored_once_and_goes_when_nothing_names_it() {
         ledger.abandon().unwrap();
     }
     begin(&mut ledger, 9);
-    ledger.commit().unwrap();
+    commit(&mut ledger);
     assert_eq!(names(&disk.content()), [bytes(3), bytes(8), bytes(9)]);
     let left = ledger.state().unjudged.clone();
     assert_eq!(left, [entry(8).seen, entry(3).seen]);
     ledger.judged(&left).unwrap();
     begin(&mut ledger, 10);
-    ledger.commit().unwrap();
+    commit(&mut ledger);
     // as text, 10 comes before 9
     assert_eq!(names(&disk.content()), [bytes(10), bytes(9)]);
 }

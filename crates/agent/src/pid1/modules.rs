@@ -181,4 +181,22 @@ mod tests {
         modules.load("floppy").unwrap();
         assert_eq!(modules.load_alias("pci:v0").unwrap(), 0);
     }
+
+    #[test]
+    fn a_module_that_could_not_be_loaded_is_not_taken_for_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut modules = Modules {
+            dir: folder.path().to_owned(),
+            dependencies: parse_dep("kernel/a.ko:\n"),
+            ..Modules::default()
+        };
+        // not there, there and no module, and asked for a second time
+        assert!(matches!(modules.load("a"), Err(ModuleError::Load { .. })));
+        fs::create_dir(folder.path().join("kernel")).unwrap();
+        fs::write(folder.path().join("kernel/a.ko"), "nonsense").unwrap();
+        for _ in 0..2 {
+            assert!(matches!(modules.load("a"), Err(ModuleError::Load { .. })));
+        }
+        assert!(modules.loaded.is_empty());
+    }
 }

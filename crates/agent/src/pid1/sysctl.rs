@@ -33,17 +33,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("net/ipv4/conf/all/arp_announce", "2"),
 ];
 
-/// Settings of tables whose size is a choice: of the neighbours, and of how long a connection that says nothing is kept
-/// (RFC 5382 REQ-5: 2 h 4 min, where the kernel's own 5 days let one guest fill the table with idle ones).
-const TABLES: &[(&str, &str)] = &[
-    ("net/ipv4/neigh/default/gc_thresh1", "4096"),
-    ("net/ipv4/neigh/default/gc_thresh2", "8192"),
-    ("net/ipv4/neigh/default/gc_thresh3", "16384"),
-    ("net/ipv6/neigh/default/gc_thresh1", "4096"),
-    ("net/ipv6/neigh/default/gc_thresh2", "8192"),
-    ("net/ipv6/neigh/default/gc_thresh3", "16384"),
-    ("net/netfilter/nf_conntrack_tcp_timeout_established", "7440"),
-];
+/// How long a connection that says nothing is kept, in seconds (RFC 5382 REQ-5: 2 h 4 min, where the kernel's own 5 days let
+/// one guest fill the table with idle ones).
+const TABLES: &[(&str, &str)] = &[("net/netfilter/nf_conntrack_tcp_timeout_established", "7440")];
 /// Where the number of buckets is set; the sysctl of that name is for reading in later kernels.
 const BUCKETS: &str = "/sys/module/nf_conntrack/parameters/hashsize";
 /// A sixteenth of the memory for connections of about 400 bytes each: 20,971 in 128 MiB, where the kernel would take 1,024.
@@ -56,7 +48,8 @@ fn connections(memory: u64) -> u64 {
     (memory / SHARE).min(MOST)
 }
 
-/// Sizes the tables of connections and neighbours. To be called once the rules are loaded: they bring the module.
+/// Sizes the table of connections; those of neighbours follow the configuration, and are the engine's. To be called once
+/// the rules are loaded: they bring the module.
 pub(crate) fn size_tables() -> Vec<(String, io::Error)> {
     let memory = rustix::system::sysinfo();
     let memory = memory.totalram.saturating_mul(memory.mem_unit.into());

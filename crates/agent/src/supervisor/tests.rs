@@ -217,3 +217,27 @@ async fn an_agent_that_comes_back_sends_only_what_is_not_in_force() {
     let status = third.status().remove(0);
     assert_eq!((status.restarts, status.generation), (0, Some(3.try_into().unwrap())));
 }
+
+/// All clocks jump and nobody ran meanwhile, as when a machine is paused and goes on, or is moved to another host.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_stood_still_goes_on_with_its_services() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = Arc::new(Left {
+        path: folder.path().join("socket"),
+        started: AtomicUsize::new(0),
+        applied: Arc::default(),
+    });
+    let supervisor = Supervisor::new(Arc::clone(&left) as Arc<dyn Launch>);
+    give(&supervisor, 1, "one").await.unwrap();
+    // just beyond the silence that is allowed, a minute, a day
+    for still in [21, 60, 86_400] {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::advance(Duration::from_secs(still)).await;
+        // longer than anybody who was silent would be left alone
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let status = supervisor.status().remove(0);
+        assert_eq!((status.restarts, status.last_exit), (0, None), "after {still} s");
+    }
+    assert_eq!(left.started.load(Ordering::SeqCst), 1);
+    give(&supervisor, 2, "two").await.unwrap();
+}

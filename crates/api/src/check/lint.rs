@@ -108,10 +108,10 @@ fn covers_traffic(wide: &Traffic, narrow: &Traffic) -> bool {
 
 /// Remarks upon each rule that one before it covers.
 fn ordered(remarks: &mut Vec<Remark>, rules: &[Said<'_>]) {
-    let mut first: HashMap<(bool, &[Cidr], &[Cidr], String), &Said<'_>> = HashMap::new();
+    let mut first: HashMap<(bool, &[Cidr], &[Cidr], &Traffic), &Said<'_>> = HashMap::new();
     let mut wide: Vec<&Said<'_>> = Vec::new();
     for (place, rule) in rules.iter().enumerate() {
-        let key = (rule.allows, rule.sources, rule.destinations, format!("{:?}", rule.traffic));
+        let key = (rule.allows, rule.sources, rule.destinations, rule.traffic);
         let twin = first.get(&key).copied().filter(|twin| twin.covers(rule));
         let wider = || match rules.get(..place) {
             Some(before) if rules.len() <= THOROUGH => before.iter().find(|it| it.covers(rule)),

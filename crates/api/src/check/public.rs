@@ -10,8 +10,8 @@ use crate::config::{
 };
 use crate::types::{Cidr, ObjectId, PortRange};
 
-/// Most rules of one kind in one configuration.
-const MAX_RULES: usize = 65_536;
+/// Most rules of one kind in one configuration; as JSON they are close to the largest body.
+const MAX_RULES: usize = 131_072;
 
 pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     if too_many(scope, router) {
@@ -47,28 +47,30 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn public(&self, scope: &mut Scope<'_>, path: String, address: Ipv4Addr) {
+    fn public(&self, scope: &mut Scope<'_>, path: impl Fn() -> String, address: Ipv4Addr) {
         if !self.addresses.contains(&address) {
             let reason = format!("{address} is not one of the public addresses");
-            scope.error(path, "unknown-public-address", reason);
+            scope.error(path(), "unknown-public-address", reason);
         }
     }
 
     fn network(
         &self,
         scope: &mut Scope<'_>,
-        path: String,
+        path: impl Fn() -> String,
         id: &ObjectId,
     ) -> Option<&'a GuestNetwork> {
         let found = self.networks.get(id).copied();
         if found.is_none() {
-            scope.error(path, "unknown-network", format!("there is no network {id}"));
+            scope.error(path(), "unknown-network", format!("there is no network {id}"));
         }
         found
     }
 
     fn guest(&self, scope: &mut Scope<'_>, list: &str, network: &ObjectId, guest: Ipv4Addr) {
-        let Some(network) = self.network(scope, format!("{list}.network"), network) else { return };
+        let Some(network) = self.network(scope, || format!("{list}.network"), network) else {
+            return;
+        };
         if !network.cidr.usable_for_host(IpAddr::V4(guest)) {
             let reason = format!("{guest} is not a host address of {}", network.cidr);
             scope.error(format!("{list}.guest"), "outside-network", reason);
@@ -95,12 +97,21 @@ fn too_many(scope: &mut Scope<'_>, router: &RouterConfig) -> bool {
     !long.is_empty()
 }
 
+/// The place of an id, in words only where they are needed: there are a hundred thousand of them.
+struct IdOf(&'static str, usize);
+
+impl std::fmt::Display for IdOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}].id", self.0, self.1)
+    }
+}
+
 fn ids(scope: &mut Scope<'_>, router: &RouterConfig) {
     fn each<'a>(
         list: &'static str,
         ids: impl Iterator<Item = &'a ObjectId> + 'a,
-    ) -> impl Iterator<Item = (&'a ObjectId, String)> + 'a {
-        ids.enumerate().map(move |(index, id)| (id, format!("{list}[{index}].id")))
+    ) -> impl Iterator<Item = (&'a ObjectId, IdOf)> + 'a {
+        ids.enumerate().map(move |(index, id)| (id, IdOf(list, index)))
     }
     let (what, code) = ("id", "duplicate-id");
     scope.unique(
@@ -138,8 +149,8 @@ fn addresses(scope: &mut Scope<'_>, router: &RouterConfig) {
 
 fn firewall(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &FirewallRule) {
     let at = format!("firewall[{index}]");
-    known.public(scope, format!("{at}.public"), rule.public);
-    only_v4(scope, &format!("{at}.sources"), &rule.sources);
+    known.public(scope, || format!("{at}.public"), rule.public);
+    only_v4(scope, &at, &rule.sources);
     traffic(scope, &at, &rule.traffic);
     helper(scope, &at, rule.helper, &rule.traffic);
 }
@@ -172,7 +183,7 @@ fn inside(scope: &mut Scope<'_>, path: &str, own: Cidr, networks: &[Cidr]) {
 
 fn egress(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &EgressRule) {
     let at = format!("egress_rules[{index}]");
-    if let Some(network) = known.network(scope, format!("{at}.network"), &rule.network) {
+    if let Some(network) = known.network(scope, || format!("{at}.network"), &rule.network) {
         for (position, source) in rule.sources.iter().enumerate() {
             if source.is_ipv4() && !network.cidr.overlaps(source) {
                 let reason =
@@ -186,10 +197,10 @@ fn egress(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &EgressR
 }
 
 /// A public IPv4 address is reached from IPv4 addresses alone.
-fn only_v4(scope: &mut Scope<'_>, path: &str, networks: &[Cidr]) {
+fn only_v4(scope: &mut Scope<'_>, at: &str, networks: &[Cidr]) {
     for (position, network) in networks.iter().enumerate().filter(|(_, one)| !one.is_ipv4()) {
         let reason = format!("{network} is not an IPv4 network, as the public address is");
-        scope.error(format!("{path}[{position}]"), "family", reason);
+        scope.error(format!("{at}.sources[{position}]"), "family", reason);
     }
 }
 
@@ -231,7 +242,7 @@ fn static_nat(scope: &mut Scope<'_>, known: &Known<'_>, router: &RouterConfig) {
         .collect();
     for (index, rule) in all() {
         let at = format!("static_nat[{index}]");
-        known.public(scope, format!("{at}.public"), rule.public);
+        known.public(scope, || format!("{at}.public"), rule.public);
         known.guest(scope, &at, &rule.network, rule.guest);
         excluded(scope, &at, rule, forwarded.get(&rule.public), "port forward");
         excluded(scope, &at, rule, hiding.get(&rule.public), "source NAT of network");
@@ -257,9 +268,9 @@ impl std::fmt::Display for GuestKey<'_> {
 fn forwards(scope: &mut Scope<'_>, known: &Known<'_>, rules: &[PortForward]) {
     for (index, rule) in rules.iter().enumerate() {
         let at = format!("port_forwards[{index}]");
-        known.public(scope, format!("{at}.public"), rule.public);
+        known.public(scope, || format!("{at}.public"), rule.public);
         known.guest(scope, &at, &rule.network, rule.guest);
-        only_v4(scope, &format!("{at}.sources"), &rule.sources);
+        only_v4(scope, &at, &rule.sources);
         let last =
             rule.guest_port.map(|first| u32::from(first.get()) + u32::from(rule.ports.len()) - 1);
         if last.is_some_and(|last| last > u32::from(u16::MAX)) {

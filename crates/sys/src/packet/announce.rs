@@ -1,6 +1,7 @@
 //! Telling the neighbours that an address is ours now: ARP announcement (RFC 5227 2.3) and unsolicited neighbour
 //! advertisement (RFC 4861 7.2.6). Without it a gateway goes on sending to whoever had the address, for up to an hour.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -16,12 +17,12 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// Says on `link`, whose MAC is `mac`, that `address` is ours: at once, and once more. Needs `CAP_NET_RAW`.
-pub async fn announce(link: LinkName, mac: MacAddr, address: IpAddr) -> Result<(), PacketError> {
-    let frame = match address {
-        IpAddr::V4(address) => arp(mac.bytes(), address),
-        IpAddr::V6(address) => advertisement(mac.bytes(), address),
-    };
+/// Says on `link`, whose MAC is `mac`, that these addresses are ours: at once, and once more. Needs `CAP_NET_RAW`.
+pub async fn announce(
+    link: LinkName,
+    mac: MacAddr,
+    addresses: &BTreeSet<IpAddr>,
+) -> Result<(), PacketError> {
     for time in 0..TIMES {
         if time > 0 {
             tokio::time::sleep(APART).await;
@@ -29,13 +30,21 @@ pub async fn announce(link: LinkName, mac: MacAddr, address: IpAddr) -> Result<(
         // a socket of its own each time: the device may be another one by then
         let socket = FrameSocket::open(&link, Hear::Arp)?;
         let action = "announce an address";
-        socket.send(&frame).map_err(|source| PacketError {
-            device: link.clone(),
-            action,
-            source,
-        })?;
+        for address in addresses {
+            let sent = socket.send(&frame(mac, *address));
+            sent.map_err(|source| PacketError { device: link.clone(), action, source })?;
+        }
+        // the kernel waits for every processor before it lets go of such a socket, some milliseconds
+        tokio::task::spawn_blocking(move || drop(socket));
     }
     Ok(())
+}
+
+fn frame(mac: MacAddr, address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp(mac.bytes(), address),
+        IpAddr::V6(address) => advertisement(mac.bytes(), address),
+    }
 }
 
 fn ethernet(to: [u8; 6], from: [u8; 6], kind: u16) -> Vec<u8> {

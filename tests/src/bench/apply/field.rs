@@ -18,6 +18,8 @@ use sluice_manager::{ClientIdentity, PushClient};
 use super::guests::Guests;
 
 const SOON: Duration = Duration::from_secs(20);
+/// Where the agent keeps its ledger, so that no other user of the disk is measured.
+const RAM: &str = "/dev/shm";
 /// The router's address in the guest network, ours and the rival's.
 pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const GUEST_MAC: &str = "02:00:0a:01:01:01";
@@ -84,7 +86,7 @@ impl Field {
         manager.address(&link("eth0")?, "169.254.0.1/16".parse()?)?;
         segment.address(&link("eth0")?, "10.1.255.250/16".parse()?)?;
         rival.address(&link("guest0")?, format!("{GATEWAY}/16").parse()?)?;
-        let folder = tempfile::tempdir().context("cannot make a folder for the agent")?;
+        let folder = tempfile::tempdir_in(RAM).context("cannot make a folder for the agent")?;
         let client = identity(&folder)?;
         let agent = start(&router, &folder)?;
         let config = config()?;

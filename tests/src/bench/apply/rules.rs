@@ -23,13 +23,34 @@ const REST: Duration = Duration::from_secs(5);
 /// Ports of one public address.
 const PORTS: usize = 60_000;
 
-/// Measures; needs root and nft.
+/// Between two changes: the agent looks at live connections after each, beside whatever comes next.
+const BREATH: Duration = Duration::from_millis(100);
+/// Durable writes of which the median is told.
+const WRITES: usize = 50;
+
+/// Measures; needs root and nft. What is measured is told at once: a later part may fail.
 pub(super) fn run() -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+    let mut rows = vec![disk()?];
     for size in SIZES {
-        rows.extend(beside(size)?);
+        let measured = beside(size)?;
+        for row in &measured {
+            eprintln!("{row}");
+        }
+        rows.extend(measured);
     }
     Ok(rows)
+}
+
+/// What a page of the ledger would wait for on this machine's disk.
+fn disk() -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let mut times = Times::default();
+    for _ in 0..WRITES {
+        let start = Instant::now();
+        sluice_sys::files::replace(folder.path(), "page", &[0; 1024])?;
+        times.0.push(start.elapsed());
+    }
+    Ok(plain("a durable write on this machine's disk", times.median(), "ms"))
 }
 
 fn beside((size, budget, changes): (usize, f64, usize)) -> Result<Vec<Row>> {
@@ -39,10 +60,13 @@ fn beside((size, budget, changes): (usize, f64, usize)) -> Result<Vec<Row>> {
     let before = field.processor()?;
     for change in 0..changes {
         times.0.push(field.change(|config| move_one(config, change))?);
+        std::thread::sleep(BREATH);
     }
     #[allow(clippy::cast_precision_loss)] // some dozens
     let each = (field.processor()? - before) / changes as f64 * 1e3;
     let (agent, nft) = field.peaks()?;
+    // of which the kernel and the services want some too
+    let memory = if size > 10_000 { 512.0 } else { 128.0 };
     let mut rows = vec![
         plain(
             &format!("{size} port forwards onto an empty router"),
@@ -62,6 +86,11 @@ fn beside((size, budget, changes): (usize, f64, usize)) -> Result<Vec<Row>> {
         plain(&format!("the same, processor time of agent and nft, {size} there"), each, "ms"),
         plain(&format!("agent's peak memory, {size} there"), agent, "MiB"),
         plain(&format!("nft's peak memory, {size} there"), nft, "MiB"),
+        judged(
+            plain(&format!("both together, {size} there"), agent + nft, "MiB"),
+            &format!("within {memory} MiB"),
+            memory,
+        ),
     ];
     std::thread::sleep(REST);
     let (start, before) = (Instant::now(), field.processor()?);

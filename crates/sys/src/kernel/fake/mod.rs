@@ -28,6 +28,16 @@ use crate::model::{Keys, Observed, ObservedLink, Pulse, Step, SysctlKey};
 use crate::nft::eval::Flow;
 use crate::nft::{Count, Counters, Script, TableId};
 
+/// Sizes of neighbour tables as Linux has them at first; other settings are there once they were set.
+const NEIGHBOURS: [(&str, &str); 6] = [
+    ("net.ipv4.neigh.default.gc_thresh1", "128"),
+    ("net.ipv4.neigh.default.gc_thresh2", "512"),
+    ("net.ipv4.neigh.default.gc_thresh3", "1024"),
+    ("net.ipv6.neigh.default.gc_thresh1", "128"),
+    ("net.ipv6.neigh.default.gc_thresh2", "512"),
+    ("net.ipv6.neigh.default.gc_thresh3", "1024"),
+];
+
 /// What a fake kernel holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
@@ -56,6 +66,10 @@ impl FakeKernel {
         for (number, mac) in macs.into_iter().enumerate() {
             state.add_nic(&format!("eth{number}"), mac);
         }
+        state
+            .seen
+            .sysctls
+            .extend(NEIGHBOURS.map(|(key, value)| (SysctlKey::fixed(key), value.to_owned())));
         Self { state: Mutex::new(state), ..Self::default() }
     }
 

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
@@ -42,8 +42,15 @@ async fn once(
 ) -> Result<Option<Vec<RouteNetlinkMessage>>, KernelError> {
     let mut request = NetlinkMessage::from(question);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let answers = handle.clone().request(request);
+    collect(answers.map_err(refused("list", Object::All(what)))?, what).await
+}
+
+async fn collect(
+    mut answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin,
+    what: &'static str,
+) -> Result<Option<Vec<RouteNetlinkMessage>>, KernelError> {
     let error = || refused("list", Object::All(what));
-    let mut answers = handle.clone().request(request).map_err(error())?;
     let (mut list, mut whole) = (Vec::new(), true);
     while let Some(answer) = answers.next().await {
         whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
@@ -56,4 +63,30 @@ async fn once(
         }
     }
     Ok(whole.then_some(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, stream};
+    use netlink_packet_route::link::LinkMessage;
+
+    use super::*;
+
+    /// What is collected of two links, of which the second has these flags.
+    fn collected(flags: u16) -> Option<usize> {
+        let link = |flags| {
+            let mut answer =
+                NetlinkMessage::from(RouteNetlinkMessage::NewLink(LinkMessage::default()));
+            answer.header.flags |= flags;
+            answer
+        };
+        let answers = stream::iter([link(0), link(flags)]);
+        collect(answers, "links").now_or_never().unwrap().unwrap().map(|list| list.len())
+    }
+
+    #[test]
+    fn a_list_that_was_interrupted_is_none() {
+        assert_eq!(collected(0), Some(2));
+        assert_eq!(collected(NLM_F_DUMP_INTR), None);
+    }
 }

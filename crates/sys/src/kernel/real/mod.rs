@@ -4,6 +4,7 @@
 //! else changed them since our own last commit. Works on the network namespace of the thread that opens it.
 
 mod addresses;
+mod announcer;
 mod dump;
 mod elements;
 mod events;
@@ -16,11 +17,9 @@ mod settings;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
 
 use async_trait::async_trait;
 use rtnetlink::Handle;
-use sluice_api::types::LinkName;
 
 use super::{Changes, Kernel, KernelError, Object};
 use crate::conntrack::{self, TrackingCounts};
@@ -37,6 +36,7 @@ pub use nft::NftProgram;
 pub struct RealKernel {
     handle: Handle,
     rules: nft::Rules,
+    announcer: announcer::Announcer,
 }
 
 impl RealKernel {
@@ -58,21 +58,8 @@ impl RealKernel {
             .map_err(|source| failed("open", Object::All("the routing socket"), source))?;
         // it ends when the last handle is dropped
         tokio::spawn(connection);
-        Ok(Self { handle, rules: nft::Rules::new(program) })
-    }
-}
-
-impl RealKernel {
-    /// Tells the neighbours of an address that is new on a link, while the caller goes on.
-    fn announce(&self, link: LinkName, address: IpAddr) {
-        let handle = self.handle.clone();
-        tokio::spawn(async move {
-            let Some(mac) = links::mac(&handle, link.as_str()).await else { return };
-            if let Err(error) = crate::packet::announce(link, mac, address).await {
-                // a link that is down announces by itself when it comes up (`arp_notify`)
-                tracing::debug!(%address, %error, source = %error.source, "not announced");
-            }
-        });
+        let announcer = announcer::Announcer::start(handle.clone());
+        Ok(Self { handle, rules: nft::Rules::new(program), announcer })
     }
 }
 
@@ -134,7 +121,7 @@ impl Kernel for RealKernel {
         match step {
             Step::AddAddress { link, address } => {
                 addresses::add(&self.handle, link.as_str(), *address).await?;
-                self.announce(link.clone(), address.ip());
+                self.announcer.tell(link.clone(), address.ip());
                 Ok(())
             }
             Step::RemoveAddress { link, address } => {
