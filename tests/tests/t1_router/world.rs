@@ -38,8 +38,6 @@ pub(crate) struct World {
     pub(crate) inet: Namespace,
     /// The Internet as another provider has it: 203.0.113.1 on the wire, and 192.0.2.90 behind it.
     pub(crate) inet2: Namespace,
-    /// A host one hop behind the Internet.
-    pub(crate) far: Namespace,
     /// The network behind a private gateway: 172.16.0.1 on the wire, and 172.20.0.1 behind it.
     pub(crate) office: Namespace,
     /// A host one hop behind the Internet: 198.18.0.2.
@@ -106,7 +104,6 @@ impl World {
             router,
             inet,
             inet2,
-            far,
             office,
             far,
             manager,

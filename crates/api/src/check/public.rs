@@ -162,7 +162,7 @@ fn ipv6_firewall(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &
         scope.error(format!("{at}.sources[{position}]"), "family", reason);
     }
     traffic(scope, &at, &rule.traffic);
-    let Some(network) = known.network(scope, format!("{at}.network"), &rule.network) else {
+    let Some(network) = known.network(scope, || format!("{at}.network"), &rule.network) else {
         return;
     };
     let Some(own) = &network.ipv6 else {
