@@ -254,12 +254,7 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     assert!(moved.is_ok(), "{}\n{}", kernel(), world.log());
     // who has an address of his own there stays there, and so does what was open
     assert_eq!(asked(world.guest("vm2"), "", server), seen("203.0.113.12"), "static NAT");
-    let alarm = "uplink pub0 is down: 198.18.0.2 does not answer";
-    Wait::until(SOON, "the alarm", || world.status().alarms == [alarm]).unwrap();
-    let metrics = world.call(|client| async move { client.metrics().await }).unwrap();
-    for line in ["sluice_uplink_up{link=\"pub0\"} 0", "sluice_uplink_up{link=\"pub1\"} 1"] {
-        assert!(metrics.contains(line), "no {line} in\n{metrics}");
-    }
+    shown_as_down(&world);
     let before = answers(&client);
 
     let datagrams = counted(inet, "datagrams");
@@ -274,27 +269,40 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     assert!(arrive.is_ok(), "{}", kernel());
     assert_eq!(counted(inet2, "datagrams"), 0, "what nobody answers stays as well\n{}", kernel());
     Wait::until(SOON, "the end of the alarm", || world.status().alarms.is_empty()).unwrap();
-    // each change is told once
+    told_once(&world);
+    // no probe ever left by the other uplink, whatever the routes said
+    assert!(counted(inet, "first") > 0 && counted(inet2, "second") > 0);
+    assert_eq!((counted(inet, "second"), counted(inet2, "first")), (0, 0));
+    with_both_down(&world);
+}
+
+fn shown_as_down(world: &World) {
+    let alarm = "uplink pub0 is down: 198.18.0.2 does not answer";
+    Wait::until(SOON, "the alarm", || world.status().alarms == [alarm]).unwrap();
+    let metrics = world.call(|client| async move { client.metrics().await }).unwrap();
+    for line in ["sluice_uplink_up{link=\"pub0\"} 0", "sluice_uplink_up{link=\"pub1\"} 1"] {
+        assert!(metrics.contains(line), "no {line} in\n{metrics}");
+    }
+}
+
+/// Each change of the first uplink has one line in the log.
+fn told_once(world: &World) {
     let told = |words: &str| {
         let log = world.log();
         log.lines().filter(|line| line.contains(words) && line.contains("pub0")).count()
     };
-    let changes = report(&world)["uplinks"][0]["changes"].as_u64().unwrap();
+    let changes = report(world)["uplinks"][0]["changes"].as_u64().unwrap();
     let lines = told("uplink is down") + told("uplink is up again");
-    assert!(
-        changes >= 2 && u64::try_from(lines) == Ok(changes),
-        "{changes} changes\n{}",
-        world.log()
-    );
-    // no probe ever left by the other uplink, whatever the routes said
-    assert!(counted(inet, "first") > 0 && counted(inet2, "second") > 0);
-    assert_eq!((counted(inet, "second"), counted(inet2, "first")), (0, 0));
+    let once = changes >= 2 && u64::try_from(lines) == Ok(changes);
+    assert!(once, "{changes} changes\n{}", world.log());
+}
 
-    // with both down nothing changes: there is no better one
-    cut(inet, true);
-    inet2.sh("ip addr del 203.0.113.1/24 dev eth0").check().unwrap();
-    becomes(&world, "pub0", false);
-    becomes(&world, "pub1", false);
+/// Nothing changes then: there is no better one.
+fn with_both_down(world: &World) {
+    cut(&world.inet, true);
+    world.inet2.sh("ip addr del 203.0.113.1/24 dev eth0").check().unwrap();
+    becomes(world, "pub0", false);
+    becomes(world, "pub1", false);
     let settled = || world.router.sh("ip route show default").check().unwrap().contains("pub0");
     Wait::until(PATIENT, "the default route as it is configured", settled).unwrap();
 }
