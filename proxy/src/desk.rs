@@ -32,8 +32,9 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let (mut reload, mut tell) = (on(SignalKind::hangup())?, on(SignalKind::user_defined1())?);
     let (mut terminate, mut interrupt) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    console.take(&load(args)?).map_err(anyhow::Error::msg)?;
-    info!("console started");
+    let slice = load(args)?;
+    console.take(&slice).map_err(anyhow::Error::msg)?;
+    info!(listen = ?slice.listen, "console started");
     let next = async |signal: &mut Signal| signal.recv().await;
     loop {
         tokio::select! {

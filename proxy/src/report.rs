@@ -15,7 +15,7 @@ const LISTED: usize = 128;
 /// The state of the service.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Sessions that run, the oldest first.
+    /// Sessions that run, the oldest first; those that wait for the VM's screen are not among them.
     pub sessions: Vec<Running>,
     /// Further sessions.
     pub more: usize,
@@ -28,8 +28,10 @@ pub struct Report {
 /// What a choice between proxies goes by.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Load {
-    /// Sessions that run.
+    /// Sessions that run, and those that wait for a screen.
     pub sessions: usize,
+    /// Sessions since the start.
+    pub begun: u64,
     /// Sessions that may run.
     pub most: u32,
     /// Grants in force.
@@ -76,16 +78,18 @@ impl Report {
     pub(crate) fn of(registry: &Registry) -> Self {
         let (running, settings) = (registry.running(), registry.settings());
         let closed = registry.closed();
+        let shown: Vec<_> = running.iter().filter(|it| it.security.get().is_some()).collect();
         Self {
-            more: running.len().saturating_sub(LISTED),
+            more: shown.len().saturating_sub(LISTED),
             load: Load {
                 sessions: running.len(),
+                begun: registry.begun(),
                 most: settings.sessions,
                 grants: registry.grants(),
                 screen_bytes: registry.screen_bytes(),
                 draining: settings.draining,
             },
-            sessions: running.iter().take(LISTED).map(|stats| running_now(stats)).collect(),
+            sessions: shown.iter().take(LISTED).map(|stats| running_now(stats)).collect(),
             closed,
         }
     }
@@ -93,10 +97,9 @@ impl Report {
     /// Its numbers.
     pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let last = self.closed.iter().map(|it| it.id).chain(self.sessions.iter().map(|it| it.id));
         BTreeMap::from([
             ("sessions".to_owned(), number(self.load.sessions)),
-            ("sessions_begun".to_owned(), last.max().unwrap_or(0)),
+            ("sessions_begun".to_owned(), self.load.begun),
             ("grants".to_owned(), number(self.load.grants)),
             ("screen_bytes".to_owned(), self.load.screen_bytes),
         ])

@@ -19,7 +19,7 @@ const state = { token: null, grant: null, pass: null, shows: false, peers: [], r
                 ping: 15, held: new Map() };
 
 function begin() {
-    const fragment = decodeURIComponent(location.hash.slice(1));
+    const fragment = unescaped(location.hash.slice(1));
     if (fragment.startsWith("pass=")) {
         [state.grant, state.pass] = fragment.slice("pass=".length).split("/");
         state.shows = true;
@@ -31,6 +31,15 @@ function begin() {
         return over("No link", "Open the console from your portal: this address alone leads nowhere.", false);
     }
     attempt();
+}
+
+// What is no escape, as in a link that broke on its way, stays as it is: nobody has such a token, and the proxy says so.
+function unescaped(text) {
+    try {
+        return decodeURIComponent(text);
+    } catch {
+        return text;
+    }
 }
 
 async function attempt() {

@@ -196,7 +196,7 @@ async fn drive(
 /// A failed TLS handshake is a matter of trust, unless the connection just broke.
 fn refused(error: io::Error) -> BackendError {
     match error.kind() {
-        io::ErrorKind::InvalidData => BackendError::Untrusted(error.to_string()),
+        io::ErrorKind::InvalidData => BackendError::Untrusted(tls::told(&error)),
         _ => BackendError::Lost(error.to_string()),
     }
 }

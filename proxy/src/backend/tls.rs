@@ -48,6 +48,15 @@ pub(super) fn name(trust: &BackendTls) -> Result<ServerName<'static>, TrustError
     ServerName::try_from(name.to_owned()).map_err(|_| TrustError::Name(name.to_owned()))
 }
 
+/// Why there is no TLS, in words; the library has none for a certificate that is not the pinned one.
+pub(super) fn told(error: &std::io::Error) -> String {
+    let pin = Error::from(CertificateError::ApplicationVerificationFailure);
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(inner) if *inner == pin => "it is not the one that is pinned".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 fn authorities(
     pem: &str,
     provider: &Arc<CryptoProvider>,

@@ -154,6 +154,11 @@ impl Registry {
         self.sessions.screen_bytes()
     }
 
+    /// Sessions since the start.
+    pub fn begun(&self) -> u64 {
+        self.sessions.begun()
+    }
+
     /// Those that ended last.
     pub fn closed(&self) -> Vec<Closed> {
         self.sessions.closed()

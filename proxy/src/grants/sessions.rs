@@ -93,6 +93,9 @@ pub struct Closed {
     pub view_only: bool,
     /// Why it ended.
     pub reason: &'static str,
+    /// Whether the VM's screen was there.
+    #[serde(skip)]
+    shown: bool,
 }
 
 /// All sessions.
@@ -156,6 +159,11 @@ impl Sessions {
         book.sent.saturating_add(running.sum())
     }
 
+    /// Sessions since the start.
+    pub(super) fn begun(&self) -> u64 {
+        self.book().last
+    }
+
     pub(super) fn closed(&self) -> Vec<Closed> {
         self.book().closed.iter().cloned().collect()
     }
@@ -163,12 +171,9 @@ impl Sessions {
     fn leave(&self, id: SessionId, reason: &'static str) {
         let mut book = self.book();
         let Some(stats) = book.running.remove(&id) else { return };
-        if book.closed.len() >= REMEMBERED {
-            book.closed.pop_front();
-        }
         let closed = closed(&stats, reason);
         book.sent = book.sent.saturating_add(closed.to_browser);
-        book.closed.push_back(closed);
+        book.remember(closed);
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -177,6 +182,23 @@ impl Sessions {
 }
 
 impl Book {
+    /// Attempts in vain, which a page makes every second for as long as it is open, are the first of them: they must not
+    /// push out those who were there.
+    fn remember(&mut self, new: Closed) {
+        let same = |it: &&mut Closed| it.grant == new.grant && it.from == new.from;
+        let mut since_shown = self.closed.iter_mut().rev().filter(same).take_while(|it| !it.shown);
+        if !new.shown
+            && let Some(before) = since_shown.find(|it| it.reason == new.reason)
+        {
+            before.until = new.until;
+            return;
+        }
+        if self.closed.len() >= REMEMBERED {
+            self.closed.pop_front();
+        }
+        self.closed.push_back(new);
+    }
+
     fn room(&self, grant: &Grant, settings: &Settings) -> Result<(), Refusal> {
         let most = usize::try_from(settings.sessions).unwrap_or(usize::MAX);
         if self.running.len() >= most {
@@ -239,5 +261,6 @@ fn closed(stats: &Stats, reason: &'static str) -> Closed {
         from_browser: stats.from_browser.load(Ordering::Relaxed),
         view_only: stats.view_only.load(Ordering::Relaxed),
         reason,
+        shown: stats.security.get().is_some(),
     }
 }

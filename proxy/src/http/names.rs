@@ -76,6 +76,12 @@ impl Names {
         asking.is_some_and(|asking| host(headers).is_some_and(|host| host == asking))
     }
 
+    /// Whether the browser's way is TLS all along: ours, or, by what its page says of itself, a reverse proxy's.
+    pub(super) fn by_tls(headers: &HeaderMap, tls: bool) -> bool {
+        let origin = text(headers, header::ORIGIN.as_str()).map(str::to_ascii_lowercase);
+        tls || origin.is_some_and(|origin| origin.starts_with("https://"))
+    }
+
     /// The browser's address: the peer's, or what reverse proxies say that are believed. From the right, where each proxy
     /// adds what it saw; the first address that is no believed proxy's is the browser's.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
@@ -180,6 +186,9 @@ mod tests {
             assert!(!ask(origin, tls), "{origin}");
         }
         assert!(!names().may_ask(&headers(&[("host", "console.example.org")]), true));
+        let secure = |origin: &str, tls| Names::by_tls(&headers(&[("origin", origin)]), tls);
+        assert!(secure("https://console.example.org", false) && secure("http://x", true));
+        assert!(!secure("http://console.example.org", false) && !secure("", false));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use sluice_api::types::ObjectId;
 use tracing::info;
 
 use super::answers::{json, refuse, refuse_towards};
+use super::names::Names;
 use super::{Peer, Shared};
 use crate::grants::{Asker, BrowserId, Browsers, Refusal, unix_now};
 use crate::slice::Grant;
@@ -79,7 +80,10 @@ pub(super) async fn answer(
         shared.registry.room(&grant.id).map(|()| (grant, browser))
     };
     match admitted.and_then(room) {
-        Ok((grant, browser)) => leave(shared, peer, &grant, browser),
+        Ok((grant, browser)) => {
+            let secure = Names::by_tls(&headers, peer.tls);
+            leave(shared, secure, &grant, browser)
+        }
         Err(refusal) => {
             if refusal == Refusal::Unknown {
                 shared.guesses.wrong(from, Instant::now());
@@ -121,7 +125,7 @@ async fn read(request: Request<Incoming>) -> Option<Ask> {
     serde_json::from_slice(&body).ok()
 }
 
-fn leave(shared: &Shared, peer: Peer, grant: &Grant, browser: BrowserId) -> Response<Body> {
+fn leave(shared: &Shared, secure: bool, grant: &Grant, browser: BrowserId) -> Response<Body> {
     let names = shared.names();
     let pass = || shared.browsers.load().value(&grant.id, browser);
     let leave = Leave {
@@ -134,18 +138,18 @@ fn leave(shared: &Shared, peer: Peer, grant: &Grant, browser: BrowserId) -> Resp
         peers: names.peers().iter().map(Origin::as_str).collect(),
     };
     let mut response = json(StatusCode::OK, &leave);
-    if let Ok(cookie) = HeaderValue::try_from(cookie(shared, peer, grant, browser)) {
+    if let Ok(cookie) = HeaderValue::try_from(cookie(shared, secure, grant, browser)) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
 }
 
 /// Without a path of its own it counts for the page's folder, whatever a reverse proxy calls that.
-fn cookie(shared: &Shared, peer: Peer, grant: &Grant, browser: BrowserId) -> String {
+fn cookie(shared: &Shared, secure: bool, grant: &Grant, browser: BrowserId) -> String {
     let (name, value) =
         (Browsers::name(&grant.id), shared.browsers.load().value(&grant.id, browser));
     let age = grant.expires.saturating_sub(unix_now());
-    let site = match (shared.names().may_be_framed(), peer.tls) {
+    let site = match (shared.names().may_be_framed(), secure) {
         // in another site's frame a strict cookie would not be sent
         (true, true) => "SameSite=None; Secure; Partitioned",
         (false, true) => "SameSite=Strict; Secure",

@@ -6,7 +6,7 @@
 //! taken with them, and nothing said before TLS can count as said inside it.
 
 use super::init::{self, ServerInit};
-use super::security::{Rules, Security, VENCRYPT};
+use super::security::{Rules, Security, VENCRYPT, named};
 use super::{VERSION_LENGTH, vnc_auth};
 
 /// Longest reason of a refusal that is read.
@@ -40,13 +40,13 @@ pub enum HandshakeError {
         reason: String,
     },
     /// None of its security types is allowed.
-    #[error("none of the server's security types is allowed: {offered:?}")]
+    #[error("none of the server's security types is allowed: {}", named(.offered.iter().copied().map(u32::from)))]
     NoSecurity {
         /// Their numbers.
         offered: Vec<u8>,
     },
     /// It speaks VeNCrypt, but none of the subtypes is allowed.
-    #[error("none of the server's VeNCrypt subtypes is allowed: {offered:?}")]
+    #[error("none of the server's VeNCrypt subtypes is allowed: {}", named(.offered.iter().copied()))]
     NoSubtype {
         /// Their numbers.
         offered: Vec<u32>,

@@ -29,6 +29,27 @@ pub(crate) const ALL: [Security; 5] = [
 /// Number of the security type VeNCrypt, which has subtypes.
 pub(super) const VENCRYPT: u8 = 19;
 
+/// Numbers of types and of VeNCrypt's subtypes, with the names that people know, for a log.
+pub(super) fn named(offered: impl Iterator<Item = u32>) -> String {
+    let one = |number: u32| {
+        let name = match number {
+            1 => "none",
+            2 => "VNC authentication",
+            19 => "VeNCrypt",
+            256 => "Plain",
+            257 => "TLSNone",
+            258 => "TLSVnc",
+            259 => "TLSPlain",
+            260 => "X509None",
+            261 => "X509Vnc",
+            262 => "X509Plain",
+            _ => return number.to_string(),
+        };
+        format!("{number} ({name})")
+    };
+    offered.map(one).collect::<Vec<_>>().join(", ")
+}
+
 impl Security {
     /// Its number among the security types; those inside VeNCrypt share one.
     pub(super) fn number(self) -> u8 {

@@ -147,6 +147,22 @@ async fn a_browser_that_sleeps_is_gone_after_two_pings() {
 }
 
 #[tokio::test]
+async fn a_session_in_which_nothing_moves_goes_on_while_its_browser_answers() {
+    let mut screen = Screen::polite().await;
+    let mut world = World::new(&[grant("g-1", screen.address)]);
+    world.slice["settings"] = json!({ "ping_seconds": 1 });
+    world.apply().unwrap();
+    let mut socket = world.viewer().await;
+    let mut server = screen.next().await;
+    // each is a ping that was answered; two that were not would be the end
+    for _ in 0..4 {
+        socket.note("pulse").await;
+    }
+    socket.send(KEY).await;
+    expect(&mut server, KEY).await;
+}
+
+#[tokio::test]
 async fn a_vm_that_moves_takes_its_viewers_along() {
     let (mut old, mut new) = (Screen::polite().await, Screen::polite().await);
     let mut world = World::new(&[grant("g-1", old.address)]);
@@ -218,6 +234,36 @@ async fn a_vm_without_a_screen_is_not_asked_for_one() {
     world.change("state", json!("migrating"));
     socket.send(KEY).await;
     expect(&mut server, KEY).await;
+}
+
+#[tokio::test]
+async fn a_page_that_waits_for_its_screen_is_told_of_once() {
+    let mut screen = Screen::raw().await;
+    let mut world = World::new(&[grant("g-1", screen.address)]);
+    world.change("state", json!("stopped"));
+    let mut browser = world.browser();
+    browser.ask(&token("g-1")).await;
+    for _ in 0..3 {
+        assert_eq!(browser.open("g-1").await.unwrap().closed().await.0, 4105);
+    }
+    let report = world.report();
+    let all = report["closed"].as_array().unwrap();
+    assert_eq!((all.len(), &all[0]["reason"]), (1, &json!("screen-away")), "{report}");
+    assert_eq!((&all[0]["id"], &report["load"]["begun"]), (&json!(1), &json!(3)), "{report}");
+    world.slice["grants"][0]["backend"]["unencrypted"] = json!("refuse");
+    world.change("state", json!("there"));
+    let refused = async {
+        let mut stream = screen.next().await;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        stream.write_all(b"RFB 003.008\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        stream.write_all(&[1, 1]).await.unwrap();
+        stream
+    };
+    let view = async { browser.open("g-1").await.unwrap().closed().await.0 };
+    let (_stream, code) = tokio::join!(refused, view);
+    assert_eq!(code, 4204);
+    assert_eq!(world.report()["closed"][1]["reason"], "screen-security", "another reason is news");
 }
 
 #[tokio::test]

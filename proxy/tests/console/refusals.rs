@@ -135,6 +135,24 @@ async fn the_page_comes_with_what_keeps_others_out() {
 }
 
 #[tokio::test]
+async fn a_frame_keeps_its_cookie_where_a_reverse_proxy_ends_tls() {
+    let screen = Screen::raw().await;
+    let mut world = World::new(&[grant("g-1", screen.address)]);
+    let mut browser = world.browser();
+    let ask = json!({ "token": token("g-1") }).to_string();
+    let kind = "Content-Type: application/json\r\n";
+    let (_, head, _) = browser.request("POST /session", kind, &ask).await;
+    assert!(head.contains("SameSite=Strict\r\n"), "a desk has no TLS: {head}");
+    browser.origin = format!("https://{}", world.address);
+    let (_, head, _) = browser.request("POST /session", kind, &ask).await;
+    assert!(head.contains("SameSite=Strict; Secure\r\n"), "{head}");
+    world.slice["frame_ancestors"] = json!(["https://portal.example.org"]);
+    world.apply().unwrap();
+    let (_, head, _) = browser.request("POST /session", kind, &ask).await;
+    assert!(head.contains("SameSite=None; Secure; Partitioned\r\n"), "{head}");
+}
+
+#[tokio::test]
 async fn a_slice_that_cannot_be_taken_changes_nothing() {
     let screen = Screen::raw().await;
     let mut world = World::new(&[grant("g-1", screen.address)]);

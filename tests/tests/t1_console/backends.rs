@@ -104,6 +104,10 @@ async fn every_way_that_qemu_authenticates_is_spoken_and_every_wrong_one_refused
     for secret in ["secret", &token("both")] {
         assert!(!log.contains(secret) && !report.contains(secret), "{secret} was written down");
     }
+    for words in ["is allowed: 1 (none)", "is allowed: 19 (VeNCrypt)", "not the one that is pinned"]
+    {
+        assert!(log.contains(words), "{words}: {log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

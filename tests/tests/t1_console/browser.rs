@@ -198,6 +198,10 @@ fn each_reason_why_nothing_is_shown_has_its_page() {
         tab.go(&format!("{page}#{}", token(link)));
         tab.says(words);
     }
+    // a link that lost its end on the way
+    tab.go("about:blank");
+    tab.go(&format!("{page}#%"));
+    tab.says("This link is not known here.");
 
     // a guest with a layout of its own gets symbols: the z of a German keyboard is at the place of an American y
     tab.go("about:blank");
