@@ -110,7 +110,14 @@ impl Appliance for Router {
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        vec![Engine::here().capability(), "remote-access", "site-to-site"]
+        vec![
+            Engine::here().capability(),
+            "dns-tls-by-network",
+            "dns-wildcards",
+            "network-ranges",
+            "remote-access",
+            "site-to-site",
+        ]
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {

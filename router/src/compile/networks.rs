@@ -59,7 +59,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         egress_guests(),
         Set::of([SetType::Link, SetType::Ipv4, SetType::Link]).filled(own_ways(config)),
     );
-    fragment.set(egress_links(), Set::of(LINKS).filled(egress(config)));
+    fragment.set(egress_links(), Set::of(LINKS).filled(egress(config).chain(neighbours(config))));
     fragment.set(snat_map(), Set::map(LINKS, [SetType::Ipv4]).filled(sources(config)));
     fragment
 }
@@ -107,6 +107,16 @@ fn egress(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
             let key = Element::from([inside.clone().into(), outside.clone().into()]);
             (key, Entry { value: Element::default(), id: Some(id.clone()) })
         })
+    })
+}
+
+/// Guests of one network reach each other also when their addresses are of different ranges: then their way is by the router.
+fn neighbours(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
+    let several = config.role.networks.iter().filter(|network| !network.ranges.is_empty());
+    several.map(|network| {
+        let key = Element::from([network.link.clone().into(), network.link.clone().into()]);
+        let id = Some(RuleId::of("network-ranges", &network.id));
+        (key, Entry { value: Element::default(), id })
     })
 }
 

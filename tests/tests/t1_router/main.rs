@@ -5,10 +5,12 @@
 mod balance;
 mod diagnostics;
 mod flows;
+mod hostile;
 mod ipv6;
 mod killed;
 mod outlive;
 mod policy;
+mod ranges;
 mod refusals;
 mod steady;
 mod table;

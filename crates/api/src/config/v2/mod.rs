@@ -12,6 +12,7 @@ mod metadata;
 mod network;
 mod proxy;
 mod public;
+mod range;
 mod role;
 mod route;
 mod router;
@@ -36,6 +37,7 @@ pub use proxy::{
     Screen, ScreenState, ScreenTls, Unencrypted,
 };
 pub use public::{ForwardProtocol, PortForward, PublicAddress, StaticNat};
+pub use range::NetworkRange;
 pub use role::{
     AnyPart, Part, ProxyDocument, ProxyPart, RouterDocument, RouterPart, SsvmDocument, SsvmPart,
 };
