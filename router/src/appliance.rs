@@ -136,8 +136,11 @@ impl Appliance for Router {
     fn capabilities(&self) -> Vec<&'static str> {
         vec![
             Engine::here().capability(),
+            "dns-tls-by-network",
+            "dns-wildcards",
             "helpers",
             IPV6_UPLINKS,
+            "network-ranges",
             "remote-access",
             "site-to-site",
             UPLINK_PROBES,

@@ -121,6 +121,73 @@ fn the_data_server_is_found_without_a_domain_too() {
 }
 
 #[test]
+fn a_wildcard_stands_for_names_of_which_nothing_nearer_is_known() {
+    let mut slice: serde_json::Value = serde_json::from_str(SLICE).unwrap();
+    let a = |name: &str, last: u8| serde_json::json!({ "name": name, "data": { "a": format!("192.0.2.{last}") } });
+    slice["networks"][0]["records"] = serde_json::json!([
+        a("*.cs1.cloud.internal", 80),
+        a("x.r-1.cs1.cloud.internal", 85),
+        a("*.apps.example", 81),
+        { "name": "*.apps.example", "data": { "txt": "any" } },
+        a("db.apps.example", 82),
+        a("a.b.apps.example", 83),
+        a("*.deep.apps.example", 84),
+        { "name": "*.alias.example", "data": { "cname": "web.apps.example" } },
+    ]);
+    let bench = Bench::new(&slice.to_string());
+    let address = |name: &str| answers(&bench.ask(name, RecordType::A)).join(" ");
+    for (name, expected) in [
+        ("x.cs1.cloud.internal.", "192.0.2.80"),
+        ("y.x.cs1.cloud.internal.", "192.0.2.80"),
+        ("*.cs1.cloud.internal.", "192.0.2.80"),
+        ("vm1.cs1.cloud.internal.", "10.1.1.23"),
+        ("data-server.cs1.cloud.internal.", "10.1.1.1"),
+        ("r-1.cs1.cloud.internal.", "10.1.1.1"),
+        ("WEB.apps.example.", "192.0.2.81"),
+        ("v1.web.apps.example.", "192.0.2.81"),
+        ("db.apps.example.", "192.0.2.82"),
+        ("a.b.apps.example.", "192.0.2.83"),
+        ("x.deep.apps.example.", "192.0.2.84"),
+        // there is something below them
+        ("b.apps.example.", ""),
+        ("deep.apps.example.", ""),
+    ] {
+        assert_eq!(address(name), expected, "{name}");
+    }
+    let made = bench.ask("Web.apps.example.", RecordType::TXT);
+    assert_eq!(
+        (made.answers[0].name.to_ascii().as_str(), answers(&made)),
+        ("Web.apps.example.", vec!["any".to_owned()])
+    );
+    let alias = bench.ask("m.alias.example.", RecordType::A);
+    assert_eq!(answers(&alias), ["web.apps.example.", "192.0.2.81"]);
+    // what is below a name that exists is not the wildcard's (RFC 4592 2.2.1)
+    let below = bench.ask("x.vm1.cs1.cloud.internal.", RecordType::A);
+    assert_eq!((code(&below), below.authorities.len()), (ResponseCode::NXDomain, 1));
+    let none = bench.ask("x.cs1.cloud.internal.", RecordType::MX);
+    assert_eq!(
+        (code(&none), answers(&none).len(), none.authorities.len()),
+        (ResponseCode::NoError, 0, 1)
+    );
+    // nothing is said of the name that it is below, nor of those below other records, nor to other domains
+    let forwarded = |name, client, local| {
+        let mut out = [0; 1232];
+        let message = query(name, RecordType::A).to_vec().unwrap();
+        matches!(bench.raw(&message, client, local, &mut out), Verdict::Forward(_))
+    };
+    for name in ["apps.example.", "x.db.apps.example.", "other.example."] {
+        assert!(forwarded(name, "10.1.1.23", "10.1.1.1"), "{name}");
+    }
+    assert!(forwarded("web.apps.example.", "10.2.7.9", "10.2.0.1"));
+    // tiers of one VPC see each other's
+    slice["shared"] = true.into();
+    let vpc = Bench::new(&slice.to_string());
+    assert_eq!(answers(&vpc.ask_cs2("web.apps.example.", RecordType::A)), ["192.0.2.81"]);
+    assert_eq!(answers(&vpc.ask_cs2("x.cs1.cloud.internal.", RecordType::A)), ["192.0.2.80"]);
+    assert_eq!(code(&vpc.ask_cs2("x.cs2.cloud.internal.", RecordType::A)), ResponseCode::NXDomain);
+}
+
+#[test]
 fn names_that_the_operator_sends_elsewhere_are_forwarded_but_never_the_guests_own() {
     let mut slice: serde_json::Value = serde_json::from_str(SLICE).unwrap();
     slice["forward"] = serde_json::json!([

@@ -145,7 +145,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("outside-vpc", "a tier is not inside the VPC's super CIDR"),
     (
         "overlap",
-        "networks of two links, of tunnels or of clients, or ports of two forwards, overlap",
+        "networks of two links, ranges of one network, networks of tunnels or of clients, or ports of two forwards, overlap",
     ),
     ("own-address", "a next hop or a tunnel's peer is the router itself"),
     ("parent", "an image has a parent that it cannot have"),
@@ -155,6 +155,7 @@ pub const CODES: &[(&str, &str)] = &[
         "public-network",
         "a VPC's super CIDR or a network behind a peer is not of RFC 1918 (warning)",
     ),
+    ("ranges-of-a-tier", "a tier of a VPC has further ranges of addresses"),
     (
         "read-only-store",
         "a job would change, or images be put together on, a store that is only read",
@@ -173,6 +174,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("stickiness-mode", "cookies are asked for where no requests are seen"),
     ("stickiness-parameter", "a parameter of a cookie does not go with its mode"),
     ("syntax", "the document is not JSON"),
+    ("tls-without-resolvers", "terms of TLS stand where there are no resolvers"),
     ("too-many", "a list is longer than its limit"),
     ("trunk-address", "a trunk has an address"),
     ("unknown-acl", "an access control list is named that does not exist"),

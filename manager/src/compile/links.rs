@@ -64,11 +64,12 @@ fn public(model: &ApplianceModel, up: &UplinkModel) -> Result<Link, CompileError
     Ok(nic(up.link.clone(), LinkRole::Public, carrier.mac, carrier.mtu, addresses))
 }
 
-/// A guest VLAN with the gateway as its address.
+/// A guest VLAN with the gateways of its ranges as its addresses.
 fn guest(model: &ApplianceModel, network: &NetworkModel) -> Result<Link, CompileError> {
     let carrier = trunk(model, &network.physical_network, "guest VLANs")?;
     let mtu = network.mtu.unwrap_or(carrier.mtu);
-    let mut addresses = vec![interface(network.gateway, network.cidr.prefix())?];
+    let addresses = network.spans().map(|(cidr, gateway)| interface(gateway, cidr.prefix()));
+    let mut addresses: Vec<_> = addresses.collect::<Result<_, _>>()?;
     if let Some(ipv6) = network.ipv6.and_then(super::network::ipv6) {
         addresses.push(InterfaceAddress::new(IpAddr::V6(ipv6.gateway), ipv6.cidr.prefix())?);
     }

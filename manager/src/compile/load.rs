@@ -165,6 +165,7 @@ async fn network_model(conn: &mut Conn, network: &Network) -> Result<NetworkMode
         vlan: network.vlan,
         cidr: network.cidr,
         gateway: network.gateway,
+        ranges: network.ranges.clone(),
         ipv6: network.ipv6_cidr,
         domain: network.domain.clone(),
         egress: network.egress,

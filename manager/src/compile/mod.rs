@@ -20,9 +20,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sluice_api::boot::Role;
 use sluice_api::config::vpn::VpnConfig;
 use sluice_api::config::{
-    ApplianceConfig, Control, DhcpConfig, DnsConfig, EgressPolicy, Guest, NetworkDns, ProxyConfig,
-    ProxyPart, Route, RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart, Uplink,
-    UplinkProbe,
+    ApplianceConfig, Control, DhcpConfig, DnsConfig, EgressPolicy, Guest, NetworkDns, NetworkRange,
+    ProxyConfig, ProxyPart, Route, RouterConfig, RouterDocument, RouterPart, SsvmConfig, SsvmPart,
+    Uplink, UplinkProbe,
 };
 use sluice_api::types::{
     ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName, HostPattern,
@@ -182,6 +182,8 @@ pub struct NetworkModel {
     pub cidr: Cidr,
     /// The router's address in it.
     pub gateway: Ipv4Addr,
+    /// Further ranges of addresses on its VLAN.
+    pub ranges: Vec<NetworkRange>,
     /// Its IPv6 prefix.
     pub ipv6: Option<Cidr>,
     /// Domain of its guests.
@@ -200,6 +202,14 @@ pub struct NetworkModel {
     pub acl: Option<ObjectId>,
     /// Its guests.
     pub guests: Vec<Guest>,
+}
+
+impl NetworkModel {
+    /// All its ranges with the router's address in each: `cidr` first.
+    pub fn spans(&self) -> impl Iterator<Item = (Cidr, Ipv4Addr)> {
+        let further = self.ranges.iter().map(|range| (range.cidr, range.gateway));
+        std::iter::once((self.cidr, self.gateway)).chain(further)
+    }
 }
 
 /// Why a model has no configuration. Never retryable: the model has to change.

@@ -17,6 +17,7 @@ pub(super) fn guest_network(model: &ApplianceModel, network: &NetworkModel) -> G
         link: network.link.clone(),
         cidr: network.cidr,
         gateway: network.gateway,
+        ranges: network.ranges.clone(),
         ipv6: network.ipv6.and_then(ipv6),
         domain: network.domain.clone(),
         acl: network.acl.clone(),

@@ -69,6 +69,7 @@ fn network(id: &str, vlan: &str, third: u8) -> NetworkModel {
         vlan: parse(vlan),
         cidr: parse(&format!("10.1.{third}.0/24")),
         gateway: Ipv4Addr::new(10, 1, third, 1),
+        ranges: Vec::new(),
         ipv6: None,
         domain: parse("net.example"),
         egress: EgressPolicy::Allow,

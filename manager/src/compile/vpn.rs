@@ -4,7 +4,7 @@ use sluice_api::config::RouterDocument;
 use sluice_api::config::vpn::{Authentication, RemoteAccess, VpnConnection, VpnUser};
 use sluice_api::types::{Cidr, ObjectId};
 
-use super::{ApplianceModel, public};
+use super::{ApplianceModel, NetworkModel, public};
 use crate::error::Error;
 use crate::kinds::customer_gateway::CustomerGateway;
 use crate::kinds::{dynamic, remote_access, vpn_connection, vpn_user};
@@ -19,7 +19,8 @@ pub(super) async fn add(
 ) -> Result<(), Error> {
     let own = [("router", model.appliance.as_str())];
     for access in dynamic::load::<remote_access::RemoteAccess>(conn, &own, ALL).await? {
-        let networks = networks(model, &access.public_ip).into_iter().map(|n| n.0).collect();
+        let networks = networks(model, &access.public_ip);
+        let networks = networks.into_iter().map(|network| network.id.clone()).collect();
         let users = users(conn, &access.id).await?;
         config.role.vpn.allow_obsolete |= access.allow_obsolete;
         let access = access_of(model, access, networks, users)?;
@@ -48,17 +49,19 @@ pub(super) async fn add(
 }
 
 /// The networks that a public address belongs to: its own, or all of the router.
-fn networks(model: &ApplianceModel, ip: &ObjectId) -> Vec<(ObjectId, Cidr)> {
+fn networks<'a>(model: &'a ApplianceModel, ip: &ObjectId) -> Vec<&'a NetworkModel> {
     let own = model.ip(ip).and_then(|ip| ip.network.as_ref());
     let all = model.sorted_networks().into_iter();
-    let fits = all.filter(|network| own.is_none_or(|own| *own == network.id));
-    fits.map(|network| (network.id.clone(), network.cidr)).collect()
+    all.filter(|network| own.is_none_or(|own| *own == network.id)).collect()
 }
 
 fn local(model: &ApplianceModel, config: &RouterDocument, ip: &ObjectId) -> Vec<Cidr> {
     match &config.role.vpc {
         Some(vpc) => vec![vpc.cidr],
-        None => networks(model, ip).into_iter().map(|network| network.1).collect(),
+        None => {
+            let spans = networks(model, ip).into_iter().flat_map(NetworkModel::spans);
+            spans.map(|(cidr, _)| cidr).collect()
+        }
     }
 }
 

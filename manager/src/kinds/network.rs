@@ -1,23 +1,23 @@
 //! Guest networks (guide 2.8.1, 11.1): addresses, a VLAN, and usually a router with a source-NAT address.
 
 mod parts;
+mod place;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use sluice_api::config::{
-    ClasslessRoute, DhcpBoot, DhcpConfig, DhcpOption, DnsRecord, EgressPolicy, NetworkDns,
+    ClasslessRoute, DhcpBoot, DhcpOption, EgressPolicy, NetworkRange, UpstreamTls,
 };
 use sluice_api::types::{
     AddressRange, ApplianceId, Cidr, DomainName, LeaseSeconds, LinkName, Mtu, ObjectId, VlanId,
 };
-use sqlx::Row as _;
 use utoipa::ToSchema;
 
 use parts::{fitting_mtu, gateway, ipv6_prefix, misplaced, router, source_nat, tier};
 
 use super::acl_list::AclList;
-use super::appliance::{free_link, replug, retire};
+use super::appliance::{replug, retire};
 use super::physical_network::PhysicalNetwork;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::public_range::PublicRange;
@@ -53,6 +53,9 @@ pub struct Network {
     /// The router's address in it.
     #[schema(value_type = String)]
     pub gateway: Ipv4Addr,
+    /// Further ranges of addresses on its VLAN.
+    #[serde(default)]
+    pub ranges: Vec<NetworkRange>,
     /// Its IPv6 prefix; the router has the first address of it.
     #[serde(default)]
     pub ipv6_cidr: Option<Cidr>,
@@ -100,6 +103,9 @@ pub struct Network {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub upstreams: Vec<IpAddr>,
+    /// By what `upstreams` prove who they are, if they are asked over TLS.
+    #[serde(default)]
+    pub upstream_tls: Option<UpstreamTls>,
     /// Further sources that the name service answers.
     #[serde(default)]
     pub dns_clients: Vec<Cidr>,
@@ -125,6 +131,11 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "10.1.1.1")]
     pub gateway: Option<Ipv4Addr>,
+    /// Further ranges of addresses on its VLAN, each with a gateway of its own, at most 15:
+    /// `{"cidr": "10.1.9.0/24", "gateway": "10.1.9.1"}`. A guest that asks for no address gets one of the first range that has
+    /// a free one. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<NetworkRange>,
     /// IPv6 prefix, /64, of which guests make their own addresses; the router has the first one. Default: no IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr: Option<Cidr>,
@@ -183,6 +194,10 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub upstreams: Vec<IpAddr>,
+    /// Ask `upstreams` over TLS: `{"server_name": "dns.example", "authorities": "-----BEGIN CERTIFICATE…"}`; without a name
+    /// each shows a certificate for its address. Default: in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTls>,
     /// Further sources that the name service answers at its gateway: networks routed behind guests. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_clients: Vec<Cidr>,
@@ -224,6 +239,12 @@ pub struct NetworkPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub upstreams: Option<Vec<IpAddr>>,
+    /// Ask `upstreams` over TLS from now on, until there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTls>,
+    /// New further ranges of addresses; they replace all. One with addresses in use stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<Vec<NetworkRange>>,
     /// New further sources that the name service answers; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_clients: Option<Vec<Cidr>>,
@@ -299,6 +320,7 @@ impl Kind for Network {
             domain: spec.domain,
             cidr,
             gateway,
+            ranges: spec.ranges,
             ipv6_cidr: spec.ipv6_cidr.map(ipv6_prefix).transpose()?,
             egress: spec.egress.unwrap_or(EgressPolicy::Allow),
             vlan,
@@ -314,8 +336,10 @@ impl Kind for Network {
             boot: spec.boot,
             pools: spec.pools,
             upstreams: spec.upstreams,
+            upstream_tls: spec.upstream_tls,
             dns_clients: spec.dns_clients,
         };
+        network.distinct()?;
         if let Some(cidr) = network.ipv6_cidr {
             PublicRange::ipv6_apart(context, &zone.id, &network.id, cidr).await?;
         }
@@ -373,6 +397,12 @@ impl Kind for Network {
         replace(&mut self.dhcp_options, patch.dhcp_options);
         replace(&mut self.pools, patch.pools);
         replace(&mut self.upstreams, patch.upstreams);
+        // terms are for resolvers: without any they go, and what is given with none is refused
+        let kept = self.upstream_tls.take().filter(|_| !self.upstreams.is_empty());
+        self.upstream_tls = patch.upstream_tls.or(kept);
+        if let Some(ranges) = patch.ranges {
+            self.set_ranges(context, ranges).await?;
+        }
         replace(&mut self.dns_clients, patch.dns_clients);
         Ok(())
     }
@@ -425,68 +455,5 @@ impl Kind for Network {
 fn replace<T>(list: &mut Vec<T>, new: Option<Vec<T>>) {
     if let Some(new) = new {
         *list = new;
-    }
-}
-
-impl Network {
-    /// What DHCP says in it.
-    pub(crate) fn dhcp(&self) -> DhcpConfig {
-        DhcpConfig {
-            lease_seconds: self.lease_seconds,
-            resolvers: self.resolvers.clone(),
-            mtu: None,
-            routes: self.routes.clone(),
-            options: self.dhcp_options.clone(),
-            boot: self.boot.clone(),
-            pools: self.pools.clone(),
-        }
-    }
-
-    /// What of the name service is its own.
-    pub(crate) fn dns(&self, records: Vec<DnsRecord>) -> NetworkDns {
-        let (upstreams, clients) = (self.upstreams.clone(), self.dns_clients.clone());
-        NetworkDns { upstreams, clients, records }
-    }
-
-    /// Its router must be able to tell the guests' addresses from those around.
-    fn apart(&self, what: &str, other: Cidr) -> Result<(), Error> {
-        if !self.cidr.overlaps(&other) {
-            return Ok(());
-        }
-        let reason = format!("{} overlaps {what} {other}", self.cidr);
-        Err(Error::Invalid { field: "cidr", reason })
-    }
-
-    /// Gives it a link of its router.
-    async fn attach(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        let Some(router) = &self.router else { return Ok(()) };
-        let others = context.all::<Self>(&[("router", router.as_str())]).await?;
-        if let Some(other) = others.iter().find(|other| other.cidr.overlaps(&self.cidr)) {
-            let what = format!("network {} of the same router,", other.name);
-            return self.apart(&what, other.cidr);
-        }
-        let used = others.iter().filter_map(|other| other.link.as_ref());
-        self.link = Some(free_link("guest", used)?);
-        Ok(())
-    }
-
-    async fn detach(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        let (router, link) = (self.router.take(), self.link.take());
-        context.save(self).await?;
-        // the answer tells what it was
-        (self.router, self.link) = (router, link);
-        Ok(())
-    }
-
-    async fn refuse_guests(&self, context: &mut Context<'_>) -> Result<(), Error> {
-        let row = sqlx::query(
-            "SELECT min(hostname) AS name, count(*) AS count FROM nics WHERE network = $1",
-        )
-        .bind(self.id.as_str())
-        .fetch_one(&mut *context.conn)
-        .await?;
-        let Some(name) = row.try_get::<Option<String>, _>("name")? else { return Ok(()) };
-        let by = format!("guest {name} and {} more", row.try_get::<i64, _>("count")? - 1);
-        Err(Error::InUse { kind: Self::NAMES.word, name: self.name(), by })
     }
 }

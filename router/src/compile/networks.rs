@@ -61,7 +61,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         egress_guests(),
         Set::of([SetType::Link, SetType::Ipv4, SetType::Link]).filled(own_ways(config)),
     );
-    fragment.set(egress_links(), Set::of(LINKS).filled(egress(config)));
+    fragment.set(egress_links(), Set::of(LINKS).filled(egress(config).chain(neighbours(config))));
     fragment.set(snat_map(), Set::map(LINKS, [SetType::Ipv4]).filled(sources(config)));
     fragment
 }
@@ -119,6 +119,16 @@ fn egress(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
 fn is_hidden(network: &GuestNetwork) -> bool {
     let private = |address| matches!(address, IpAddr::V4(address) if address.is_private());
     network.source_nat.is_none() && private(network.cidr.network())
+}
+
+/// Guests of one network reach each other also when their addresses are of different ranges: then their way is by the router.
+fn neighbours(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
+    let several = config.role.networks.iter().filter(|network| !network.ranges.is_empty());
+    several.map(|network| {
+        let key = Element::from([network.link.clone().into(), network.link.clone().into()]);
+        let id = Some(RuleId::of("network-ranges", &network.id));
+        (key, Entry { value: Element::default(), id })
+    })
 }
 
 /// The public links that a network's guests may leave by: that of its source NAT, or all when it has none.

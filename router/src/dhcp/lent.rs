@@ -262,8 +262,8 @@ impl OfLink {
 
     /// An address that nobody is remembered to have had, beginning where the MAC says.
     fn free(&self, now: Duration, pools: &Pools, mac: MacAddr) -> Option<Ipv4Addr> {
-        // a full pool is known without a search: whoever asks again and again must not cost a search each time
-        if self.by_address.len() + self.quarantined.len() >= pools.capacity() {
+        // full pools are known without a search: whoever asks again and again must not cost a search each time
+        if pools.is_full(self.by_address.len() + self.quarantined.len()) {
             return None;
         }
         pools.beginning_at(mac).find(|address| {

@@ -1,4 +1,4 @@
-//! What of a network may be lent: the ranges of its configuration without what somebody has for good.
+//! What may be lent on a link: the pools of its networks without what somebody has for good.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -7,7 +7,7 @@ use sluice_api::types::{AddressRange, MacAddr};
 
 use super::slice::NetworkSlice;
 
-/// The pools of one network.
+/// The pools of one network, or of all on a link.
 #[derive(Clone, Debug)]
 pub(crate) struct Pools {
     ranges: Vec<AddressRange>,
@@ -16,22 +16,35 @@ pub(crate) struct Pools {
     /// The gateway's and the listed guests'.
     kept: HashSet<Ipv4Addr>,
     capacity: usize,
+    is_part: bool,
 }
 
 impl Pools {
-    /// The pools of `slice`; `None` for a network that lends nothing, where a client that is not listed is a stranger.
-    pub(crate) fn new(slice: &NetworkSlice) -> Option<Self> {
-        if slice.pools.is_empty() {
+    /// The pools of `slices`; `None` for networks that lend nothing, where a client that is not listed is a stranger.
+    pub(crate) fn of(slices: &[&NetworkSlice]) -> Option<Self> {
+        let ranges: Vec<_> = slices.iter().flat_map(|slice| &slice.pools).copied().collect();
+        if ranges.is_empty() {
             return None;
         }
-        let ranges = slice.pools.clone();
-        let reserved = slice.guests.iter().map(|guest| guest.address);
-        let kept = reserved.chain(slice.kept.iter().copied()).chain([slice.gateway]);
+        let kept = slices.iter().flat_map(|slice| {
+            let reserved = slice.guests.iter().map(|guest| guest.address);
+            reserved.chain(slice.kept.iter().copied()).chain([slice.gateway])
+        });
         let kept: HashSet<_> =
             kept.filter(|address| ranges.iter().any(|range| range.contains(*address))).collect();
         let total: u32 = ranges.iter().map(|range| range.len()).sum();
         let capacity = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(kept.len());
-        Some(Self { ranges, total, kept, capacity })
+        Some(Self { ranges, total, kept, capacity, is_part: false })
+    }
+
+    /// Those of one of several networks on a link.
+    pub(crate) fn part(slice: &NetworkSlice) -> Option<Self> {
+        Some(Self { is_part: true, ..Self::of(&[slice])? })
+    }
+
+    /// Whether these many, of all that is lent on the link, leave nothing of these pools.
+    pub(crate) fn is_full(&self, lent: usize) -> bool {
+        !self.is_part && lent >= self.capacity
     }
 
     /// Whether `address` may be lent at all.

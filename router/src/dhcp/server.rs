@@ -15,7 +15,7 @@ use sluice_api::types::{LinkName, MacAddr};
 use lending::Lending;
 
 use super::counters::Counters;
-use super::index::{Index, Lease, Network};
+use super::index::{Index, Lease, Network, Segment};
 use super::lent::{Change, Lent};
 use super::options::Encoded;
 use super::pools::Pools;
@@ -176,9 +176,9 @@ struct Query<'a> {
 
 /// Who a message is from.
 enum Client<'a> {
-    /// One that the configuration names.
-    Listed(&'a Lease),
-    /// Another one, in a network that lends.
+    /// One that the configuration names, in the network that its address is of.
+    Listed(&'a Network, &'a Lease),
+    /// Another one, where addresses are lent.
     Guest(&'a Pools),
 }
 
@@ -271,15 +271,15 @@ impl Server {
         message: &Message<'_>,
         arrival: Arrival<'_>,
     ) -> Result<Outcome, DropReason> {
-        let network = self.index.network(arrival.link).ok_or(DropReason::NoNetwork)?;
-        let client = find(network, message)?;
-        if message.is_relayed() && !network.has_host(message.giaddr) {
+        let segment = self.index.segment(arrival.link).ok_or(DropReason::NoNetwork)?;
+        let client = find(segment, message)?;
+        if message.is_relayed() && segment.of_host(message.giaddr).is_none() {
             return Err(DropReason::ForeignRelay(message.chaddr, message.giaddr));
         }
-        let guest = match client {
-            Client::Listed(guest) => guest,
+        let (network, guest) = match client {
+            Client::Listed(network, guest) => (network, guest),
             Client::Guest(pools) => {
-                let lending = Lending { now, link: arrival.link, pools, network, message };
+                let lending = Lending { now, link: arrival.link, pools, segment, message };
                 let (built, event, probe) = lending.answer(&mut self.lent, arrival.source)?;
                 return Ok(Outcome { probe, ..self.count(built, event) });
             }
@@ -326,10 +326,11 @@ struct Built {
     reply: Reply,
 }
 
-fn find<'a>(network: &'a Network, message: &Message<'_>) -> Result<Client<'a>, DropReason> {
+fn find<'a>(segment: &'a Segment, message: &Message<'_>) -> Result<Client<'a>, DropReason> {
     let mac = message.chaddr;
-    let listed = network.guests.get(&mac).map(Client::Listed);
-    let lent = || network.pools.as_ref().map(Client::Guest);
+    let listed = segment.guest(mac).map(|(network, guest)| Client::Listed(network, guest));
+    let relay = message.is_relayed().then_some(message.giaddr);
+    let lent = || segment.pools(relay).map(Client::Guest);
     listed.or_else(lent).ok_or(DropReason::UnknownClient(mac))
 }
 

@@ -13,7 +13,7 @@ use sluice_api::types::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DhcpSlice {
-    /// Networks served, at most one per link.
+    /// Networks served; those on one link are ranges of one guest network, and a client of it may have an address of any.
     pub networks: Vec<NetworkSlice>,
 }
 
@@ -83,7 +83,13 @@ fn is_yes(value: &bool) -> bool {
 /// The DHCP process's part of `config`; the same configuration gives the same slice.
 pub fn slice(config: &RouterDocument) -> DhcpSlice {
     DhcpSlice {
-        networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
+        networks: config
+            .role
+            .networks
+            .iter()
+            .flat_map(GuestNetwork::by_range)
+            .map(|network| of_network(config, &network))
+            .collect(),
     }
 }
 

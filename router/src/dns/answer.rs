@@ -119,7 +119,7 @@ impl Core<'_> {
     fn local(&self, tally: &mut Tally, out: &mut [u8]) -> Option<Verdict> {
         let name = &self.query.name;
         let view = self.snapshot.view(self.request.network, name)?;
-        let verdict = if let Some(node) = view.node(name) {
+        let verdict = if let Some(node) = view.node(name).or_else(|| view.wildcard(name)) {
             self.node(view, node, out)
         } else if let Some(zone) = view.zone_of(name) {
             self.negative(zone, rcode::NXDOMAIN, out)
@@ -170,7 +170,8 @@ impl Core<'_> {
         }
         let mut target = target;
         for _ in 0..MAX_ALIASES {
-            let node = Name::read(target, 0).and_then(|(name, _)| view.node(&name));
+            let node = Name::read(target, 0)
+                .and_then(|(name, _)| view.node(&name).or_else(|| view.wildcard(&name)));
             let records = match node {
                 Some(Node::One(record)) => std::slice::from_ref(record),
                 Some(Node::Several(records)) => records.as_slice(),

@@ -5,15 +5,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::attempt::{Attempt, Heard, Next, Step};
 use super::cache::Key;
-use super::carry::{Answers, Tls, over_tcp, over_tls, over_udp};
+use super::carry::{Tls, over_tcp, over_tls, over_udp};
 use super::habits::Habits;
+use super::line::Line;
 use super::message::{Manner, Question};
 use super::slice::Settings;
 use super::stored::{Asked, Refusal, Stored, Vetted};
@@ -40,13 +41,14 @@ pub(super) enum ExchangeError {
 pub(super) struct Resolver {
     pub address: SocketAddr,
     habits: Mutex<Habits>,
-    /// Asked over TLS alone.
-    tls: Option<Arc<Tls>>,
+    /// Asked over TLS alone, on one connection for as many questions as there are.
+    tls: Option<Tls>,
+    line: Line,
 }
 
 impl Resolver {
-    pub(super) fn new(address: SocketAddr, tls: Option<Arc<Tls>>) -> Self {
-        Self { address, habits: Mutex::default(), tls }
+    pub(super) fn new(address: SocketAddr, tls: Option<Tls>) -> Self {
+        Self { address, habits: Mutex::default(), tls, line: Line::default() }
     }
 
     fn habits<T>(&self, with: impl FnOnce(&mut Habits) -> T) -> T {
@@ -99,8 +101,13 @@ impl Resolver {
         settings: &Settings,
     ) -> Result<Said, ExchangeError> {
         let question = Question::write(key, manner).ok_or(ExchangeError::Unusable)?;
-        let answers = over_udp(self.address, question.bytes.clone()).await?;
-        listen(answers, &question, manner, settings).await
+        let mut answers = over_udp(self.address, question.bytes.clone()).await?;
+        loop {
+            let message = answers.next().await?;
+            if let Some(said) = said(&message, &question, manner, settings) {
+                return Ok(said);
+            }
+        }
     }
 
     async fn tls(
@@ -111,8 +118,9 @@ impl Resolver {
         settings: &Settings,
     ) -> Result<Said, ExchangeError> {
         let question = Question::write(key, manner).ok_or(ExchangeError::Unusable)?;
-        let answers = over_tls(self.address, tls, question.bytes.clone()).await?;
-        listen(answers, &question, manner, settings).await
+        let open = || over_tls(self.address, tls.clone());
+        let message = self.line.ask(&question.bytes, open).await?;
+        said(&message, &question, manner, settings).ok_or(ExchangeError::Unusable)
     }
 
     async fn tcp(
@@ -122,31 +130,29 @@ impl Resolver {
         settings: &Settings,
     ) -> Result<Said, ExchangeError> {
         let question = Question::write(key, manner).ok_or(ExchangeError::Unusable)?;
-        let answers = over_tcp(self.address, question.bytes.clone()).await?;
-        listen(answers, &question, manner, settings).await
+        let mut wire = over_tcp(self.address).await?;
+        wire.send(question.bytes.clone())?;
+        loop {
+            let message = wire.next().await?;
+            if let Some(said) = said(&message, &question, manner, settings) {
+                return Ok(said);
+            }
+        }
     }
 }
 
 type Said = Heard<ExchangeError>;
 
-/// The first message that is an answer to `question`.
-async fn listen(
-    mut answers: Answers,
-    question: &Question,
-    manner: Manner,
-    settings: &Settings,
-) -> Result<Said, ExchangeError> {
+/// What `message` is to `question`; `None` for an answer to something else.
+fn said(message: &[u8], question: &Question, manner: Manner, settings: &Settings) -> Option<Said> {
     let asked =
         Asked { id: question.id, question: question.question(), exact_case: manner.mixed_case };
-    loop {
-        let message = answers.next().await?;
-        return Ok(match Stored::vet(&message, asked, settings) {
-            Ok(Vetted::Whole(answer)) => Heard::Answer(answer),
-            Ok(Vetted::Truncated(answer)) => Heard::Truncated(answer),
-            Err(Refusal::Foreign) => continue,
-            Err(Refusal::Case) => Heard::OtherCase,
-            Err(Refusal::NoQuestion(code)) => Heard::NoQuestion(code),
-            Err(Refusal::Malformed) => Heard::Nothing(ExchangeError::Unusable),
-        });
-    }
+    Some(match Stored::vet(message, asked, settings) {
+        Ok(Vetted::Whole(answer)) => Heard::Answer(answer),
+        Ok(Vetted::Truncated(answer)) => Heard::Truncated(answer),
+        Err(Refusal::Foreign) => return None,
+        Err(Refusal::Case) => Heard::OtherCase,
+        Err(Refusal::NoQuestion(code)) => Heard::NoQuestion(code),
+        Err(Refusal::Malformed) => Heard::Nothing(ExchangeError::Unusable),
+    })
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::cache::{Cache, Key};
 use super::counters::{Counters, Tally};
-use super::slice::Settings;
+use super::slice::{Group, Settings};
 use super::stored::Stored;
 use super::terms::Terms;
 use super::upstream::Upstreams;
@@ -72,20 +72,19 @@ impl Forwarder {
     }
 
     /// Asks `groups` from now on. When they are others than before, what the ones before said is forgotten.
-    pub(super) fn configure(&self, groups: &[Vec<SocketAddr>], settings: &Settings, terms: &Terms) {
+    pub(super) fn configure(&self, groups: &[Group], settings: &Settings, terms: &Terms) {
         let previous = self.upstreams.load_full();
         // with other terms nothing of before holds
         let terms_same = self.terms.swap(Arc::new(terms.clone())).same_as(terms);
-        let known =
-            |address| previous.iter().find_map(|group| group.at(address)).filter(|_| terms_same);
-        let group = |addresses: &Vec<SocketAddr>| {
+        let known = if terms_same { previous.as_slice() } else { &[] };
+        let group = |group: &Group| {
             let counters = self.counters.clone();
-            Arc::new(Upstreams::new(addresses, settings, terms, counters, known, self.start))
+            Arc::new(Upstreams::new(group, settings, terms, counters, known, self.start))
         };
         self.upstreams.store(Arc::new(groups.iter().map(group).collect()));
         let same = terms_same
             && previous.len() == groups.len()
-            && previous.iter().zip(groups).all(|(before, now)| before.same_set(now));
+            && previous.iter().zip(groups).all(|(before, now)| before.group().same_set(now));
         if !same {
             self.cache.clear();
         }
@@ -220,7 +219,8 @@ impl InFlightGuard {
         if !stored.is_conclusive() {
             forwarder.counters.add(&Tally { servfail: 1, ..Tally::default() });
         }
-        if upstreams(&forwarder.upstreams.load()).is_some_and(|now| now.same_as(&asked)) {
+        let now = upstreams(&forwarder.upstreams.load());
+        if now.is_some_and(|now| now.group().same_set(asked.group())) {
             forwarder.cache.insert(&self.key, stored.clone(), forwarder.seconds());
         }
         let waiters = forwarder.leave(&self.key);
@@ -260,7 +260,7 @@ mod tests {
         let counters = Arc::new(Counters::default());
         let cache = Arc::new(Cache::new(1 << 20));
         let forwarder = Arc::new(Forwarder::new(cache, counters, Instant::now()));
-        let group = vec![silent.local_addr().unwrap()];
+        let group = Group { resolvers: vec![silent.local_addr().unwrap()], tls: None };
         forwarder.configure(&[group], &Settings::default(), &Terms::default());
         (forwarder, silent)
     }

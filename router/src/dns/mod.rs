@@ -19,6 +19,7 @@ pub mod forward;
 mod habits;
 mod health;
 mod limit;
+mod line;
 mod listen;
 mod message;
 mod name;

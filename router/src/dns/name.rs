@@ -94,6 +94,11 @@ impl Name {
         self.labels
     }
 
+    /// What a wildcard's name is below, if it is one's: `apps.example` of `*.apps.example` (RFC 4592 2.1.1).
+    pub(super) fn below_wildcard(&self) -> Option<&[u8]> {
+        self.as_bytes().starts_with(b"\x01*").then(|| self.suffix(1))
+    }
+
     /// The part without the first `skip` labels.
     pub(super) fn suffix(&self, skip: usize) -> &[u8] {
         let start = self.starts.get(..self.labels).and_then(|starts| starts.get(skip));

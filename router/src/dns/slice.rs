@@ -25,7 +25,7 @@ pub struct DnsSlice {
     pub networks: Vec<DnsNetwork>,
     /// Resolvers for every other name, in order of preference.
     pub upstreams: Vec<SocketAddr>,
-    /// Resolvers at port 853 are asked over TLS on these terms. Default: none are there.
+    /// They are asked over TLS on these terms. Default: in the clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
     /// What resolvers say is proved by DNSSEC, but for `forward` names that have resolvers of their own. Default: no.
@@ -64,6 +64,9 @@ pub struct DnsNetwork {
     /// Resolvers of its own. Default: those of all networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<SocketAddr>,
+    /// Those of its own are asked over TLS on these terms. Default: in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
     /// Further sources that are answered: networks behind guests, or of the VPN. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Cidr>,
@@ -87,6 +90,52 @@ pub struct DnsForward {
     /// Who knows it, in order of preference. Default: the resolvers of the asking network.
     #[serde(default)]
     pub upstreams: Vec<SocketAddr>,
+    /// Those of its own are asked over TLS on these terms. Default: in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
+}
+
+/// Resolvers that stand for each other, and how they are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    /// In order of preference.
+    pub resolvers: Vec<SocketAddr>,
+    /// Over TLS, and on which terms.
+    pub tls: Option<UpstreamTls>,
+}
+
+impl Group {
+    fn of(resolvers: &[SocketAddr], tls: Option<&UpstreamTls>) -> Self {
+        Self { resolvers: resolvers.to_vec(), tls: tls.cloned() }
+    }
+
+    /// Whether `other` is the same resolvers in whatever order, asked alike.
+    pub(super) fn same_set(&self, other: &Self) -> bool {
+        self.tls == other.tls
+            && self.resolvers.len() == other.resolvers.len()
+            && self.resolvers.iter().all(|resolver| other.resolvers.contains(resolver))
+    }
+}
+
+impl DnsSlice {
+    /// The resolvers of all.
+    pub(super) fn group(&self) -> Group {
+        Group::of(&self.upstreams, self.tls.as_ref())
+    }
+}
+
+impl DnsNetwork {
+    /// Those of its own.
+    pub(super) fn group(&self) -> Group {
+        Group::of(&self.upstreams, self.tls.as_ref())
+    }
+}
+
+impl DnsForward {
+    /// Those of its own.
+    pub(super) fn group(&self) -> Group {
+        Group::of(&self.upstreams, self.tls.as_ref())
+    }
 }
 
 /// An address to answer on.
@@ -161,11 +210,10 @@ impl Default for Settings {
 /// The DNS part of `config`.
 pub fn slice(config: &RouterDocument) -> DnsSlice {
     let dns = &config.role.dns;
-    let port = if dns.tls.is_some() { TLS_PORT } else { PORT };
     DnsSlice {
         router: config.role.hostname.clone(),
-        networks: config.role.networks.iter().map(|network| of_network(config, network)).collect(),
-        upstreams: dns.upstreams.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+        networks: config.role.networks.iter().flat_map(|it| of_network(config, it)).collect(),
+        upstreams: sockets(&dns.upstreams, dns.tls.as_ref()),
         tls: dns.tls.clone(),
         validate: dns.validate,
         forward: dns.forward_zones.iter().map(of_zone).collect(),
@@ -178,18 +226,27 @@ pub fn slice(config: &RouterDocument) -> DnsSlice {
     }
 }
 
-fn sockets(resolvers: &[IpAddr]) -> Vec<SocketAddr> {
-    resolvers.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect()
+fn sockets(resolvers: &[IpAddr], tls: Option<&UpstreamTls>) -> Vec<SocketAddr> {
+    let port = if tls.is_some() { TLS_PORT } else { PORT };
+    resolvers.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
 }
 
 fn of_zone(zone: &ForwardZone) -> DnsForward {
-    DnsForward { zone: zone.zone.clone(), upstreams: sockets(&zone.upstreams) }
+    let upstreams = sockets(&zone.upstreams, zone.tls.as_ref());
+    DnsForward { zone: zone.zone.clone(), upstreams, tls: zone.tls.clone() }
 }
 
-fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
-    let gateway = Listen { address: network.gateway_ip(), clients: network.cidr };
+/// One for each of its ranges; the link's IPv6 addresses are with the first.
+fn of_network(config: &RouterDocument, network: &GuestNetwork) -> Vec<DnsNetwork> {
     let link = config.links.iter().find(|link| link.name == network.link);
-    let listen = std::iter::once(gateway).chain(link.into_iter().flat_map(v6_addresses)).collect();
+    let mut v6: Vec<_> = link.into_iter().flat_map(v6_addresses).collect();
+    let ranges = network.by_range();
+    ranges.iter().map(|range| of_range(config, range, std::mem::take(&mut v6))).collect()
+}
+
+fn of_range(config: &RouterDocument, network: &GuestNetwork, v6: Vec<Listen>) -> DnsNetwork {
+    let gateway = Listen { address: network.gateway_ip(), clients: network.cidr };
+    let listen = std::iter::once(gateway).chain(v6).collect();
     let host = |guest: &sluice_api::config::Guest| DnsHost {
         name: guest.hostname.clone(),
         address: guest.address,
@@ -205,7 +262,8 @@ fn of_network(config: &RouterDocument, network: &GuestNetwork) -> DnsNetwork {
         cidr: network.cidr,
         hosts: network.guests.iter().map(host).collect(),
         records: network.dns.records.clone(),
-        upstreams: sockets(&network.dns.upstreams),
+        upstreams: sockets(&network.dns.upstreams, network.dns.tls.as_ref()),
+        tls: network.dns.tls.clone(),
         clients: network.dns.clients.iter().copied().chain(roaming).collect(),
     }
 }

@@ -6,13 +6,13 @@
 //! networks are tiers of one VPC, which see each other's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::config::{DnsRecord, RecordData};
 use sluice_api::types::{Cidr, DomainName, HostName};
 
 use super::name::Name;
-use super::slice::{DnsNetwork, DnsSlice, Listen};
+use super::slice::{DnsForward, DnsNetwork, DnsSlice, Group, Listen};
 use super::special;
 use super::zone::{Authority, Node, Record, View, Wire, Zone, fills_zones, reverse_zones};
 
@@ -92,7 +92,7 @@ impl Snapshot {
         };
         let groups = Groups::of(slice);
         let networks = slice.networks.iter().map(|each| {
-            let own = groups.number(&each.upstreams).or_else(|| groups.number(&slice.upstreams));
+            let own = groups.number(&each.group()).or_else(|| groups.number(&slice.group()));
             of_network(slice, each, view(each), own)
         });
         let special = empty_zones(slice, serial);
@@ -101,7 +101,7 @@ impl Snapshot {
             .iter()
             .filter_map(|zone| {
                 let name = Name::parse(zone.zone.as_str())?;
-                Some((name.as_bytes().into(), groups.number(&zone.upstreams)))
+                Some((name.as_bytes().into(), groups.number(&zone.group())))
             })
             .collect();
         let kept = |name: &Name| {
@@ -114,7 +114,8 @@ impl Snapshot {
             .collect();
         let strays = views.iter().flat_map(View::strays);
         let apexes = views.iter().chain([&special]).flat_map(View::apexes);
-        let tops = apexes.chain(strays).map(top);
+        let wildcards = views.iter().flat_map(View::wildcards);
+        let tops = apexes.chain(strays).chain(wildcards).map(top);
         let tops = tops
             .chain(Name::parse(special::LOCALHOST).map(|name| name.as_bytes().into()))
             .chain([DATA_SERVER.into()])
@@ -155,7 +156,7 @@ impl Snapshot {
     }
 
     /// All sets of upstreams, in the order of their numbers.
-    pub(super) fn groups(&self) -> &[Vec<SocketAddr>] {
+    pub(super) fn groups(&self) -> &[Group] {
         &self.groups.0
     }
 
@@ -176,7 +177,8 @@ impl Snapshot {
             let near = |view: &&View| view.depth(name).unwrap_or(usize::MAX);
             self.views.iter().filter(|view| view.depth(name).is_some()).min_by_key(near)
         };
-        Some(known.or_else(nearest).unwrap_or(own))
+        let made = || self.views.iter().find(|view| view.wildcard(name).is_some());
+        Some(known.or_else(nearest).or_else(made).unwrap_or(own))
     }
 
     /// Whether `name` is in a zone of any domain of the router.
@@ -196,24 +198,24 @@ fn top(apex: &Wire) -> Wire {
 
 /// Sets of upstreams, each once.
 #[derive(Debug, Default)]
-struct Groups(Vec<Vec<SocketAddr>>);
+struct Groups(Vec<Group>);
 
 impl Groups {
     fn of(slice: &DnsSlice) -> Self {
-        let of_networks = slice.networks.iter().map(|network| &network.upstreams);
-        let of_zones = slice.forward.iter().map(|zone| &zone.upstreams);
-        let mut all: Vec<Vec<SocketAddr>> = Vec::new();
-        for group in std::iter::once(&slice.upstreams).chain(of_networks).chain(of_zones) {
-            if !group.is_empty() && !all.contains(group) {
-                all.push(group.clone());
+        let of_networks = slice.networks.iter().map(DnsNetwork::group);
+        let of_zones = slice.forward.iter().map(DnsForward::group);
+        let mut all = Vec::new();
+        for group in std::iter::once(slice.group()).chain(of_networks).chain(of_zones) {
+            if !group.resolvers.is_empty() && !all.contains(&group) {
+                all.push(group);
             }
         }
         Self(all)
     }
 
-    /// The number of `upstreams`; `None` for an empty set, or one beyond what a number can tell.
-    fn number(&self, upstreams: &[SocketAddr]) -> Option<u8> {
-        let at = self.0.iter().position(|group| group == upstreams)?;
+    /// The number of `wanted`; `None` for an empty set, or one beyond what a number can tell.
+    fn number(&self, wanted: &Group) -> Option<u8> {
+        let at = self.0.iter().position(|group| group == wanted)?;
         u8::try_from(at).ok()
     }
 }
@@ -243,8 +245,12 @@ fn of_domain(
         add_reverse_zones(&mut view, &authority, network, kept);
         add_guests(&mut view, &authority, network);
     }
-    for record in networks.iter().flat_map(|network| &network.records) {
+    let records = || networks.iter().flat_map(|network| &network.records);
+    for record in records() {
         add_record(&mut view, record);
+    }
+    for name in records().filter_map(|record| Name::parse(record.name.as_str())) {
+        view.add_names_between(&name);
     }
     // a guest of that name wins, as the configuration's check says
     view.add(&primary, Node::Router);
@@ -310,7 +316,6 @@ fn add_record(view: &mut View, record: &DnsRecord) {
         }
         _ => view.add_record(&name, encoded),
     }
-    view.add_names_between(&name);
 }
 
 fn empty_zones(slice: &DnsSlice, serial: u32) -> View {

@@ -7,48 +7,55 @@ use std::sync::Arc;
 
 use sluice_api::config::UpstreamTls;
 
-use super::carry::Tls;
+use super::carry::{Tls, TlsTerms};
 use super::proof::Prover;
-use super::slice::{DnsSlice, TLS_PORT};
+use super::slice::{DnsForward, DnsNetwork, DnsSlice, Group};
 
 /// The terms of one slice.
 #[derive(Clone, Default)]
 pub(super) struct Terms {
-    /// What they were made of.
-    stated: (Option<UpstreamTls>, bool, String),
-    tls: Option<Arc<Tls>>,
+    /// What proofs begin with, if any are wanted.
+    proof: Option<String>,
+    tls: Vec<(UpstreamTls, TlsTerms)>,
     prover: Option<Arc<Prover>>,
     /// Resolvers that know names of the operator's own, of which nobody outside can prove anything (RFC 7646).
-    private: Vec<Vec<SocketAddr>>,
+    private: Vec<Group>,
 }
 
 impl Terms {
     /// Errors: a certificate or a key that cannot be read.
     pub(super) fn of(slice: &DnsSlice) -> Result<Self, String> {
-        let tls = slice.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
-        let prover = slice.validate.then(|| Prover::new(&slice.settings.trust_anchors));
-        let prover = prover.transpose()?.map(Arc::new);
-        let own = slice.networks.iter().map(|network| &network.upstreams);
-        let public: Vec<_> = own.chain([&slice.upstreams]).collect();
-        let private = slice.forward.iter().map(|zone| &zone.upstreams);
-        let private = private.filter(|group| !public.contains(group)).cloned().collect();
-        let stated = (slice.tls.clone(), slice.validate, slice.settings.trust_anchors.clone());
-        Ok(Self { stated, tls, prover, private })
+        let mut tls: Vec<(UpstreamTls, TlsTerms)> = Vec::new();
+        let of_networks = slice.networks.iter().filter_map(|network| network.tls.as_ref());
+        let of_zones = slice.forward.iter().filter_map(|zone| zone.tls.as_ref());
+        for wanted in slice.tls.iter().chain(of_networks).chain(of_zones) {
+            if !tls.iter().any(|(known, _)| known == wanted) {
+                tls.push((wanted.clone(), TlsTerms::new(wanted)?));
+            }
+        }
+        let proof = slice.validate.then(|| slice.settings.trust_anchors.clone());
+        let prover = proof.as_deref().map(Prover::new).transpose()?.map(Arc::new);
+        let public: Vec<_> =
+            slice.networks.iter().map(DnsNetwork::group).chain([slice.group()]).collect();
+        let private = slice.forward.iter().map(DnsForward::group);
+        let private = private.filter(|group| !public.contains(group)).collect();
+        Ok(Self { proof, tls, prover, private })
     }
 
-    /// Whether resolvers are asked and believed on the same terms.
+    /// Whether what was proved stays so.
     pub(super) fn same_as(&self, other: &Self) -> bool {
-        self.stated == other.stated && self.private == other.private
+        self.proof == other.proof && self.private == other.private
     }
 
-    /// How the resolver at `address` is asked, if over TLS.
-    pub(super) fn tls_of(&self, address: SocketAddr) -> Option<Arc<Tls>> {
-        self.tls.clone().filter(|_| address.port() == TLS_PORT)
+    /// How a resolver of `group` is asked, if over TLS.
+    pub(super) fn tls_of(&self, group: &Group, resolver: SocketAddr) -> Option<Tls> {
+        let wanted = group.tls.as_ref()?;
+        let (_, terms) = self.tls.iter().find(|(known, _)| known == wanted)?;
+        Some(terms.of(resolver.ip()))
     }
 
-    /// Who proves what the resolvers at `addresses` say.
-    pub(super) fn prover_of(&self, addresses: &[SocketAddr]) -> Option<Arc<Prover>> {
-        let is_private = self.private.iter().any(|group| group == addresses);
-        self.prover.clone().filter(|_| !is_private)
+    /// Who proves what the resolvers of `group` say.
+    pub(super) fn prover_of(&self, group: &Group) -> Option<Arc<Prover>> {
+        self.prover.clone().filter(|_| !self.private.contains(group))
     }
 }

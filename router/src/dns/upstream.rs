@@ -18,7 +18,7 @@ use super::counters::{Counters, Tally};
 use super::exchange::{ExchangeError, Resolver};
 use super::health::{Health, order};
 use super::proof::Prover;
-use super::slice::Settings;
+use super::slice::{Group, Settings};
 use super::stored::Stored;
 use super::terms::Terms;
 use super::wire::ede;
@@ -41,6 +41,7 @@ pub(super) struct Upstream {
 
 /// All of them.
 pub(super) struct Upstreams {
+    group: Group,
     list: Vec<Arc<Upstream>>,
     start: Instant,
     settings: Settings,
@@ -77,7 +78,7 @@ impl Race {
 }
 
 impl Upstream {
-    fn new(address: SocketAddr, tls: Option<Arc<Tls>>) -> Self {
+    fn new(address: SocketAddr, tls: Option<Tls>) -> Self {
         Self { resolver: Resolver::new(address, tls), health: Mutex::default() }
     }
 
@@ -91,41 +92,34 @@ impl Upstream {
 }
 
 impl Upstreams {
-    /// The upstreams at `addresses`, with what `known` knows of them; times count from `start`.
+    /// The upstreams of `group`, with what those of `before` know of them; times count from `start`.
     pub(super) fn new(
-        addresses: &[SocketAddr],
+        group: &Group,
         settings: &Settings,
         terms: &Terms,
         counters: Arc<Counters>,
-        known: impl Fn(SocketAddr) -> Option<Arc<Upstream>>,
+        before: &[Arc<Self>],
         start: Instant,
     ) -> Self {
-        let list = addresses
-            .iter()
-            .map(|address| {
-                known(*address)
-                    .unwrap_or_else(|| Arc::new(Upstream::new(*address, terms.tls_of(*address))))
-            })
-            .collect();
-        let prover = terms.prover_of(addresses);
-        Self { list, start, settings: settings.clone(), counters, prover }
+        let known = |address| before.iter().find_map(|other| other.at(group, address));
+        let upstream = |address: &SocketAddr| {
+            let new = || Arc::new(Upstream::new(*address, terms.tls_of(group, *address)));
+            known(*address).unwrap_or_else(new)
+        };
+        let list = group.resolvers.iter().map(upstream).collect();
+        let prover = terms.prover_of(group);
+        Self { group: group.clone(), list, start, settings: settings.clone(), counters, prover }
     }
 
-    /// The one at `address`, if it is among them.
-    pub(super) fn at(&self, address: SocketAddr) -> Option<Arc<Upstream>> {
-        self.list.iter().find(|upstream| upstream.address() == address).cloned()
+    /// The one at `address`, if it is among them and is asked as those of `group` are.
+    fn at(&self, group: &Group, address: SocketAddr) -> Option<Arc<Upstream>> {
+        let mut list = self.list.iter().filter(|_| self.group.tls == group.tls);
+        list.find(|upstream| upstream.address() == address).cloned()
     }
 
-    /// Whether these are the resolvers at `addresses`, in whatever order.
-    pub(super) fn same_set(&self, addresses: &[SocketAddr]) -> bool {
-        self.list.len() == addresses.len()
-            && self.list.iter().all(|upstream| addresses.contains(&upstream.address()))
-    }
-
-    /// Whether `other` asks the same resolvers.
-    pub(super) fn same_as(&self, other: &Self) -> bool {
-        let addresses: Vec<_> = other.list.iter().map(|upstream| upstream.address()).collect();
-        self.same_set(&addresses)
+    /// Whom they ask, and how.
+    pub(super) fn group(&self) -> &Group {
+        &self.group
     }
 
     /// Addresses of those that count as down.

@@ -182,6 +182,8 @@ fn head(rtype: u16, ttl: u32, length: usize) -> [u8; 10] {
 #[derive(Debug, Default)]
 pub(super) struct View {
     names: HashMap<Wire, Node>,
+    /// What every name below the key is that nothing nearer is known of (RFC 4592).
+    wildcards: HashMap<Wire, Node>,
     zones: Vec<Zone>,
     by_name: HashMap<Wire, usize>,
 }
@@ -195,6 +197,17 @@ impl View {
     /// What `name` is, if it exists.
     pub(super) fn node(&self, name: &Name) -> Option<&Node> {
         self.names.get(name.as_bytes())
+    }
+
+    /// What `name` is by a wildcard: that below the nearest name above it that exists (RFC 4592 3.3.1), and no other.
+    pub(super) fn wildcard(&self, name: &Name) -> Option<&Node> {
+        if self.wildcards.is_empty() {
+            return None;
+        }
+        let mut above = name.suffixes().skip(1);
+        let nearest = above
+            .find(|above| self.wildcards.contains_key(*above) || self.names.contains_key(*above))?;
+        self.wildcards.get(nearest)
     }
 
     /// The zone with number `index`.
@@ -225,7 +238,19 @@ impl View {
 
     /// Adds a name that nothing else has; otherwise what is there stays.
     pub(super) fn add(&mut self, name: &Name, node: Node) {
-        self.names.entry(name.as_bytes().into()).or_insert(node);
+        let (nodes, key) = self.place(name);
+        let kept = nodes.entry(key).or_insert(Node::Empty);
+        if matches!(kept, Node::Empty) {
+            *kept = node;
+        }
+    }
+
+    /// Where what `name` is stands, and by which key.
+    fn place(&mut self, name: &Name) -> (&mut HashMap<Wire, Node>, Wire) {
+        match name.below_wildcard() {
+            Some(above) => (&mut self.wildcards, above.into()),
+            None => (&mut self.names, name.as_bytes().into()),
+        }
     }
 
     /// How many labels of `name` stand before the innermost zone that it is in.
@@ -239,9 +264,13 @@ impl View {
         self.add(name, Node::Alias(record, target.as_bytes().into()));
     }
 
-    /// Has the names between `name` and its zone exist, since there is something below them (RFC 8020 2).
+    /// Has the names between `name` and its zone, or a wildcard around it, exist, since there is something below them (RFC
+    /// 8020 2).
     pub(super) fn add_names_between(&mut self, name: &Name) {
-        let Some(depth) = self.depth(name) else { return };
+        let around = |suffix: &[u8]| self.wildcards.contains_key(suffix);
+        let own = usize::from(name.below_wildcard().is_some()) + 1;
+        let wild = name.suffixes().skip(own).position(around).map(|place| place + own);
+        let Some(depth) = self.depth(name).or(wild) else { return };
         for skip in 1..depth {
             let between = name.suffix(skip);
             if !self.names.contains_key(between) {
@@ -252,7 +281,8 @@ impl View {
 
     /// Adds a record of `name`, such as an address of a guest, which has one in each of its networks.
     pub(super) fn add_record(&mut self, name: &Name, record: Record) {
-        let node = match self.names.remove(name.as_bytes()) {
+        let (nodes, key) = self.place(name);
+        let node = match nodes.remove(&key) {
             None | Some(Node::Empty) => Node::One(record),
             Some(Node::One(other)) => Node::Several(vec![other, record]),
             Some(Node::Several(mut others)) => {
@@ -261,7 +291,7 @@ impl View {
             }
             Some(kept) => kept,
         };
-        self.names.insert(name.as_bytes().into(), node);
+        nodes.insert(key, node);
     }
 
     /// Gives `name` to `node`, whatever had it.
@@ -293,6 +323,11 @@ impl View {
             Name::read(wire, 0).is_some_and(|(name, _)| self.zone_of(&name).is_none())
         };
         self.names.keys().filter(apex)
+    }
+
+    /// What the wildcards stand below.
+    pub(super) fn wildcards(&self) -> impl Iterator<Item = &Wire> {
+        self.wildcards.keys()
     }
 
     /// The zones' names.

@@ -28,7 +28,7 @@ const PORT: u16 = 80;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetadataSlice {
-    /// Networks served, at most one per link.
+    /// Networks served; those on one link are ranges of one guest network.
     pub networks: Vec<MetadataNetwork>,
     /// User data by digest; they hold secrets often enough.
     #[serde(default)]
@@ -167,7 +167,11 @@ pub fn slice(
     let named = networks.iter().flat_map(|network| &network.guests);
     let digests: BTreeSet<_> = named.filter_map(|guest| guest.metadata.user_data).collect();
     MetadataSlice {
-        networks: networks.iter().map(|network| of_network(config, network)).collect(),
+        networks: networks
+            .iter()
+            .flat_map(GuestNetwork::by_range)
+            .map(|network| of_network(config, &network))
+            .collect(),
         user_data: digests.iter().filter_map(|digest| Some((*digest, blob(digest)?))).collect(),
         port: PORT,
     }

@@ -132,7 +132,7 @@ pub fn slice(
     };
     let of_network = |network: &GuestNetwork| PasswordNetwork {
         link: network.link.clone(),
-        listen: vec![network.gateway],
+        listen: network.spans().map(|(_, gateway)| gateway).collect(),
         guests: network.guests.iter().map(of_guest).collect(),
     };
     PasswordSlice { networks: config.role.networks.iter().map(of_network).collect(), port: PORT }

@@ -6,6 +6,7 @@ mod bench;
 mod field;
 mod forward;
 mod guests;
+mod hostile;
 mod links;
 mod records;
 mod scripted;

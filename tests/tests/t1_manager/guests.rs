@@ -44,7 +44,9 @@ async fn nics_addresses_options_pools_and_records_reach_the_router() {
         json!(["10.1.2.100-10.1.2.149", "10.1.2.200-10.1.2.219"])
     );
     assert_eq!(networks[back]["dns"]["upstreams"], json!(["192.0.2.60"]));
-    assert_eq!(networks[front]["dns"]["records"].as_array().unwrap().len(), 2);
+    let records = networks[front]["dns"]["records"].as_array().unwrap();
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().any(|record| record["name"] == "*.apps.zone1.internal"), "{records:?}");
     assert_eq!(router["dns"]["forward_zones"][0]["zone"], "corp.example");
 
     let first = guest(&config, front, "10.1.1.11");
@@ -101,6 +103,81 @@ fn public_of(folder: &Path, private: &str) -> String {
     let output = command.arg("-y").arg("-f").arg(&file).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_several_ranges_has_them_on_one_link_and_gives_out_of_all() {
+    let cloud = Cloud::start().await;
+    let first = applied(&cloud, "guests.toml", "r-1").await;
+    let back = |config: &Value| {
+        let networks = config["role"]["router"]["networks"].as_array().unwrap();
+        networks.iter().find(|network| network["cidr"] == "10.1.2.0/24").unwrap().clone()
+    };
+    let network = back(&first);
+    assert_eq!(network["ranges"], json!([{ "cidr": "10.1.9.0/24", "gateway": "10.1.9.1" }]));
+    let links = first["links"].as_array().unwrap();
+    let link = links.iter().find(|link| link["name"] == network["link"]).unwrap();
+    assert_eq!(link["addresses"], json!(["10.1.2.1/24", "10.1.9.1/24"]));
+    done(&cloud, "guest create far --network back --address 10.1.9.50");
+    for (line, code, words) in [
+        ("guest create x --network back --address 10.1.9.1", 3, "gateway"),
+        ("guest create x --network back --address 10.1.8.1", 3, "10.1.2.0/24, 10.1.9.0/24"),
+        (
+            "network create other --zone zone1 --domain x.internal --cidr 10.1.9.128/25 --egress deny --router router1",
+            3,
+            "10.1.9.0/24",
+        ),
+    ] {
+        refused(&cloud, line, code, words);
+    }
+    // ranges are replaced as a whole; one in which somebody has an address stays
+    let ranges = async |ranges: Value| {
+        let body = json!({ "ranges": ranges });
+        cloud.call(Method::PATCH, "/v1/networks/back", None, &body).await.unwrap()
+    };
+    let (ninth, small) = (
+        json!({ "cidr": "10.1.9.0/24", "gateway": "10.1.9.1" }),
+        json!({ "cidr": "10.1.7.0/29", "gateway": "10.1.7.1" }),
+    );
+    for (bad, code, words) in [
+        (json!([]), 409, "10.1.9.50"),
+        (json!([ninth, { "cidr": "10.1.9.0/25", "gateway": "10.1.9.1" }]), 422, "overlaps"),
+        (json!([ninth, { "cidr": "10.1.1.0/25", "gateway": "10.1.1.1" }]), 422, "front"),
+        (json!([ninth, { "cidr": "10.1.7.0/24", "gateway": "10.1.8.1" }]), 422, "10.1.8.1"),
+        (
+            json!([ninth, { "cidr": "169.254.0.0/24", "gateway": "169.254.0.1" }]),
+            422,
+            "control_cidr",
+        ),
+    ] {
+        let (status, answer) = ranges(bad).await;
+        assert_eq!((status, answer.to_string().contains(words)), (code, true), "{answer}");
+    }
+    let (status, answer) = ranges(json!([ninth, small])).await;
+    assert_eq!(status, 200, "{answer}");
+    // when the first range is full the next is given out of: of a /29 five, and the rest of the first two is lent or kept
+    let own = "network create tiny --zone zone1 --domain tiny.internal --cidr 10.1.30.0/29 --egress deny --router router1";
+    done(&cloud, own);
+    let body = json!({ "ranges": [{ "cidr": "10.1.31.0/29", "gateway": "10.1.31.1" }] });
+    let (status, answer) =
+        cloud.call(Method::PATCH, "/v1/networks/tiny", None, &body).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    for number in 0..10 {
+        done(&cloud, &format!("guest create g{number} --network tiny"));
+    }
+    refused(&cloud, "guest create g10 --network tiny", 6, "the addresses of network tiny");
+    // resolvers of its own over TLS
+    let authorities = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let body = json!({ "upstream_tls": { "authorities": authorities } });
+    let (status, answer) =
+        cloud.call(Method::PATCH, "/v1/networks/back", None, &body).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let last = back(&config(&cloud, "r-1").await);
+    assert_eq!(last["dns"]["tls"], json!({ "authorities": authorities }));
+    let far = last["guests"].as_array().unwrap().iter().find(|guest| guest["hostname"] == "far");
+    assert_eq!(far.unwrap()["address"], "10.1.9.50");
+    assert_eq!(last["ranges"].as_array().unwrap().len(), 2);
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -252,7 +252,9 @@ impl<'a> Known<'a> {
         let inside = |cidr: &Cidr| cidr.usable_for_host(address);
         let reason = if self.own.contains(&address) {
             format!("{address} is the router itself: it would be a loop")
-        } else if self.networks.iter().any(|network| inside(&network.cidr)) || !is_host(address) {
+        } else if self.networks.iter().any(|network| network.spans().any(|(cidr, _)| inside(&cidr)))
+            || !is_host(address)
+        {
             return;
         } else {
             format!("{address} is not a host address of any network of the router")

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
 use crate::config::{DhcpOption, DhcpValue, Guest, GuestNetwork};
-use crate::types::OptionCode;
+use crate::types::{Cidr, OptionCode};
 
 /// Most options of one network or guest.
 const MAX_OPTIONS: usize = 32;
@@ -46,9 +46,11 @@ fn pools(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork) {
         scope.error(format!("networks[{index}].dhcp.pools"), "too-many", reason);
     }
     for (position, pool) in pools.iter().enumerate() {
-        let usable = |address: Ipv4Addr| network.cidr.usable_for_host(IpAddr::V4(address));
-        if !usable(pool.first()) || !usable(pool.last()) {
-            let reason = format!("{pool} has addresses that no host of {} has", network.cidr);
+        let usable = |address: Ipv4Addr, cidr: &Cidr| cidr.usable_for_host(IpAddr::V4(address));
+        let mut spans = network.spans();
+        if !spans.any(|(cidr, _)| usable(pool.first(), &cidr) && usable(pool.last(), &cidr)) {
+            let reason =
+                format!("{pool} has addresses that no host of {} has", network.spans_text());
             scope.error(at(position), "outside-network", reason);
         }
         let mut before = pools.iter().take(position);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Scope;
 use crate::config::{DnsRecord, GuestNetwork, RecordData, RouterConfig};
-use crate::types::{DomainName, HostName};
+use crate::types::{DomainName, HostName, RecordName};
 
 /// Most records of one network.
 const MAX_RECORDS: usize = 4096;
@@ -77,7 +77,9 @@ fn alias(
         let reason = format!("{} has another record beside the alias", record.name);
         scope.error(format!("{path}.name"), "alias-not-alone", reason);
     }
-    if !names.contains(target.as_str()) || target.as_str() == record.name.as_str() {
+    let known = names.contains(target.as_str())
+        || RecordName::wildcards_of(target.as_str()).any(|wildcard| names.contains(&wildcard));
+    if !known || target.as_str() == record.name.as_str() {
         let reason = format!("{target} is no guest's and no record's name in this domain");
         scope.error(format!("{path}.data.cname"), "alias-target", reason);
     }

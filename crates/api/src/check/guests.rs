@@ -1,7 +1,7 @@
 //! Guests: inside their network, and nothing given twice.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use super::{Scope, metadata};
 use crate::config::{Guest, GuestNetwork, RouterConfig};
@@ -107,11 +107,11 @@ fn place(
     let own = std::iter::once((guest.address, "address"));
     let more = guest.secondary_addresses.iter().map(|more| (*more, "secondary_addresses"));
     for (address, field) in own.chain(more) {
-        if !network.cidr.usable_for_host(IpAddr::V4(address)) {
-            let reason = format!("{address} is not a host address of {}", network.cidr);
+        if !network.has_host(address) {
+            let reason = format!("{address} is not a host address of {}", network.spans_text());
             scope.error(at(field).to_string(), "outside-network", reason);
         }
-        if address == network.gateway {
+        if network.is_gateway(address) {
             let reason = format!("{address} is the gateway of network {}", network.id);
             scope.error(at(field).to_string(), "duplicate-address", reason);
         }

@@ -1,9 +1,12 @@
 //! Guest networks: the gateway is the router's own address in the network, source NAT is by a public address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Scope, dhcp};
-use crate::config::{GuestNetwork, LinkRole, NetworkIpv6, RouterConfig, SourceNat};
+use crate::config::{
+    GuestNetwork, Link, LinkRole, NetworkIpv6, RouterConfig, SourceNat, UpstreamTls,
+};
+use crate::types::Cidr;
 
 pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let networks = &router.networks;
@@ -33,31 +36,65 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
 }
 
 fn link_and_gateway(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork) {
-    let at = |field: &str| format!("networks[{index}].{field}");
-    if !network.cidr.is_ipv4() {
-        scope.error(at("cidr"), "family", "the guest network must be an IPv4 network");
-    } else if !network.cidr.usable_for_host(network.gateway_ip()) {
-        let reason =
-            format!("gateway {} is not a host address of {}", network.gateway, network.cidr);
-        scope.error(at("gateway"), "gateway-outside", reason);
+    let base = format!("networks[{index}]");
+    for (place, span) in network.spans().enumerate() {
+        let at = place.checked_sub(1).map(|further| format!("{base}.ranges[{further}]"));
+        addresses(scope, &at.unwrap_or_else(|| base.clone()), span);
     }
-    let Some(link) = scope.link(&network.link, &at("link")) else { return };
+    ranges(scope, &base, network);
+    let Some(link) = scope.link(&network.link, &format!("{base}.link")) else { return };
     if link.role != LinkRole::Guest {
-        scope.error(at("link"), "link-role", format!("link {} is not a guest link", link.name));
+        let reason = format!("link {} is not a guest link", link.name);
+        scope.error(format!("{base}.link"), "link-role", reason);
     }
-    let held = link.addresses.iter().find(|address| address.ip() == network.gateway_ip());
+    for (place, span) in network.spans().enumerate() {
+        let at = place.checked_sub(1).map(|further| format!("{base}.ranges[{further}]"));
+        held(scope, &at.unwrap_or_else(|| base.clone()), link, span);
+    }
+}
+
+fn addresses(scope: &mut Scope<'_>, path: &str, (cidr, gateway): (Cidr, Ipv4Addr)) {
+    if !cidr.is_ipv4() {
+        let reason = "the guest network must be an IPv4 network";
+        scope.error(format!("{path}.cidr"), "family", reason);
+    } else if !cidr.usable_for_host(IpAddr::V4(gateway)) {
+        let reason = format!("gateway {gateway} is not a host address of {cidr}");
+        scope.error(format!("{path}.gateway"), "gateway-outside", reason);
+    }
+}
+
+/// The router has `gateway` on `link`, and the link's network there is `cidr`.
+fn held(scope: &mut Scope<'_>, path: &str, link: &Link, (cidr, gateway): (Cidr, Ipv4Addr)) {
+    let held = link.addresses.iter().find(|address| address.ip() == IpAddr::V4(gateway));
     match held {
         None => {
-            let reason =
-                format!("gateway {} is not an address of link {}", network.gateway, link.name);
-            scope.error(at("gateway"), "gateway-missing", reason);
+            let reason = format!("gateway {gateway} is not an address of link {}", link.name);
+            scope.error(format!("{path}.gateway"), "gateway-missing", reason);
         }
-        Some(address) if address.network() != network.cidr => {
-            let reason =
-                format!("link {} has {address}, which is not in {}", link.name, network.cidr);
-            scope.error(at("cidr"), "network-mismatch", reason);
+        Some(address) if address.network() != cidr => {
+            let reason = format!("link {} has {address}, which is not in {cidr}", link.name);
+            scope.error(format!("{path}.cidr"), "network-mismatch", reason);
         }
         Some(_) => {}
+    }
+}
+
+/// Most further ranges of one network.
+const MAX_RANGES: usize = 15;
+
+/// Ranges tell whose an address is, so none overlaps another; a tier is one part of its VPC.
+fn ranges(scope: &mut Scope<'_>, base: &str, network: &GuestNetwork) {
+    at_most(scope, &format!("{base}.ranges"), network.ranges.len(), MAX_RANGES);
+    if !network.ranges.is_empty() && network.acl.is_some() {
+        let reason = "a tier of a VPC has one range";
+        scope.error(format!("{base}.ranges"), "ranges-of-a-tier", reason);
+    }
+    for (place, range) in network.ranges.iter().enumerate() {
+        let mut before = network.spans().take(place + 1);
+        if let Some((other, _)) = before.find(|(other, _)| other.overlaps(&range.cidr)) {
+            let reason = format!("{} overlaps {other} of the same network", range.cidr);
+            scope.error(format!("{base}.ranges[{place}].cidr"), "overlap", reason);
+        }
     }
 }
 
@@ -109,8 +146,8 @@ fn handed_out_routes(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork
         if !route.destination.is_ipv4() {
             scope.error(at("destination"), "family", "option 121 carries IPv4 networks only");
         }
-        if !network.cidr.usable_for_host(IpAddr::V4(route.via)) {
-            let reason = format!("{} is not a host address of {}", route.via, network.cidr);
+        if !network.has_host(route.via) {
+            let reason = format!("{} is not a host address of {}", route.via, network.spans_text());
             scope.error(at("via"), "unreachable", reason);
         }
     }
@@ -133,12 +170,24 @@ fn name_service(scope: &mut Scope<'_>, router: &RouterConfig) {
         zones.iter().enumerate().map(|(i, z)| (&z.zone, format!("dns.forward_zones[{i}].zone"))),
     );
     for (index, zone) in zones.iter().enumerate() {
-        resolvers(scope, &format!("dns.forward_zones[{index}].upstreams"), &zone.upstreams);
+        let path = format!("dns.forward_zones[{index}]");
+        resolvers(scope, &format!("{path}.upstreams"), &zone.upstreams);
+        terms(scope, &path, &zone.upstreams, zone.tls.as_ref());
     }
     for (index, network) in router.networks.iter().enumerate() {
-        resolvers(scope, &format!("networks[{index}].dns.upstreams"), &network.dns.upstreams);
+        let path = format!("networks[{index}].dns");
+        resolvers(scope, &format!("{path}.upstreams"), &network.dns.upstreams);
+        terms(scope, &path, &network.dns.upstreams, network.dns.tls.as_ref());
         let path = format!("networks[{index}].dns.clients");
         at_most(scope, &path, network.dns.clients.len(), MAX_CLIENTS);
+    }
+}
+
+/// Terms are for the resolvers that they stand beside.
+fn terms(scope: &mut Scope<'_>, path: &str, own: &[IpAddr], tls: Option<&UpstreamTls>) {
+    if tls.is_some() && own.is_empty() {
+        let reason = "there are no resolvers of its own that could be asked over TLS";
+        scope.error(format!("{path}.tls"), "tls-without-resolvers", reason);
     }
 }
 

@@ -71,10 +71,10 @@ impl<'a> Known<'a> {
         let Some(network) = self.network(scope, || format!("{list}.network"), network) else {
             return;
         };
-        if !network.cidr.usable_for_host(IpAddr::V4(guest)) {
-            let reason = format!("{guest} is not a host address of {}", network.cidr);
+        if !network.has_host(guest) {
+            let reason = format!("{guest} is not a host address of {}", network.spans_text());
             scope.error(format!("{list}.guest"), "outside-network", reason);
-        } else if guest == network.gateway {
+        } else if network.is_gateway(guest) {
             let reason = format!("{guest} is the router itself: the connection would be a loop");
             scope.error(format!("{list}.guest"), "own-address", reason);
         }
@@ -185,9 +185,9 @@ fn egress(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &EgressR
     let at = format!("egress_rules[{index}]");
     if let Some(network) = known.network(scope, || format!("{at}.network"), &rule.network) {
         for (position, source) in rule.sources.iter().enumerate() {
-            if source.is_ipv4() && !network.cidr.overlaps(source) {
-                let reason =
-                    format!("{source} is outside {} of network {}", network.cidr, network.id);
+            if source.is_ipv4() && !network.spans().any(|(cidr, _)| cidr.overlaps(source)) {
+                let all = network.spans_text();
+                let reason = format!("{source} is outside {all} of network {}", network.id);
                 scope.error(format!("{at}.sources[{position}]"), "outside-network", reason);
             }
         }

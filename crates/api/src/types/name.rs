@@ -23,14 +23,15 @@ text_value!(
     "cs1.cloud.internal"
 );
 
-/// The name of a record: as [`DomainName`], and labels may begin with an underscore, as those of services do (RFC 8552).
+/// The name of a record: as [`DomainName`], and labels may begin with an underscore, as those of services do (RFC 8552); the
+/// first may be `*`, for every name below the others (RFC 4592).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordName(String);
 
 text_value!(
     RecordName,
     "record name",
-    "^_?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\._?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+    "^(\\*\\.)?_?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\._?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
     "_ldap._tcp.cs1.cloud.internal"
 );
 
@@ -93,7 +94,8 @@ impl DomainName {
 
 impl RecordName {
     fn check(text: &str) -> Result<String, &'static str> {
-        let bare = text.split('.').map(|label| label.strip_prefix('_').unwrap_or(label));
+        let below = text.strip_prefix("*.").unwrap_or(text);
+        let bare = below.split('.').map(|label| label.strip_prefix('_').unwrap_or(label));
         DomainName::check(&bare.collect::<Vec<_>>().join("."))?;
         let fits = text.len() <= 253 && text.split('.').all(|label| label.len() <= 63);
         fits.then(|| text.to_ascii_lowercase())
@@ -103,6 +105,11 @@ impl RecordName {
     /// The name as text, without a final dot.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The wildcards that a record of `name` may come from, nearest first: `*.b.c`, `*.c` for `a.b.c` (RFC 4592).
+    pub fn wildcards_of(name: &str) -> impl Iterator<Item = String> {
+        name.match_indices('.').map(|(at, _)| format!("*{}", name.get(at..).unwrap_or_default()))
     }
 }
 

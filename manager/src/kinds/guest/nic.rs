@@ -164,18 +164,22 @@ pub(super) async fn take_address(
     asked: Option<Ipv4Addr>,
     field: &'static str,
 ) -> Result<Ipv4Addr, Error> {
-    let mut pool = Pool::hosts(network.cidr).without(i64::from(u32::from(network.gateway)));
-    for lent in &network.pools {
-        // what may be lent to others by now is given to a guest only if somebody says so
-        pool = pool.without_addresses(lent.first(), lent.last());
-    }
     let name = PoolName::within(PoolClass::Guest, &network.id);
     let taken = context.taken(nic.as_str(), "guest address", network.router.as_ref());
     let Some(address) = asked else {
-        let found = allocations::take_any(context.conn, &name, &pool, taken).await?;
-        return ipv4(found.ok_or_else(|| Error::Exhausted {
+        for (cidr, gateway) in network.spans() {
+            let mut pool = Pool::hosts(cidr).without(i64::from(u32::from(gateway)));
+            for lent in &network.pools {
+                // what may be lent to others by now is given to a guest only if somebody says so
+                pool = pool.without_addresses(lent.first(), lent.last());
+            }
+            if let Some(found) = allocations::take_any(context.conn, &name, &pool, taken).await? {
+                return ipv4(found);
+            }
+        }
+        return Err(Error::Exhausted {
             pool: format!("the addresses of network {}", network.name),
-        })?);
+        });
     };
     usable(network, address, field)?;
     if allocations::take(context.conn, &name, i64::from(u32::from(address)), taken).await? {
@@ -186,10 +190,13 @@ pub(super) async fn take_address(
 
 fn usable(network: &Network, address: Ipv4Addr, field: &'static str) -> Result<(), Error> {
     let invalid = |reason| Err(Error::Invalid { field, reason });
-    if !network.cidr.usable_for_host(IpAddr::V4(address)) {
-        return invalid(format!("{address} is not a host address of {}", network.cidr));
-    }
-    if address == network.gateway {
+    let mut spans = network.spans();
+    let Some((_, gateway)) = spans.find(|(cidr, _)| cidr.usable_for_host(IpAddr::V4(address)))
+    else {
+        let all: Vec<_> = network.spans().map(|(cidr, _)| cidr.to_string()).collect();
+        return invalid(format!("{address} is not a host address of {}", all.join(", ")));
+    };
+    if address == gateway {
         return invalid(format!("{address} is the gateway of network {}", network.name));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What a client is told that the configuration does not name, in a network that lends addresses.
+//! What a client is told that the configuration does not name, where addresses are lent.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use sluice_api::types::LinkName;
 
 use super::{Built, DropReason, Event, Query, Verdict};
-use crate::dhcp::index::{Lease, Network};
+use crate::dhcp::index::{Lease, Network, Segment};
 use crate::dhcp::lent::{Choice, Lent};
 use crate::dhcp::pools::Pools;
 use crate::dhcp::reply::ReplyKind;
 use crate::dhcp::wire::{Kind, Message};
 
-/// A message of a client that the configuration does not name, in a network that lends.
+/// A message of a client that the configuration does not name, on a link where addresses are lent.
 pub(super) struct Lending<'a> {
     pub(super) now: Duration,
     pub(super) link: &'a LinkName,
     pub(super) pools: &'a Pools,
-    pub(super) network: &'a Network,
+    pub(super) segment: &'a Segment,
     pub(super) message: &'a Message<'a>,
 }
 
@@ -31,7 +31,7 @@ impl Lending<'_> {
         let (mac, choice) = (self.message.chaddr, self.choice(lent));
         let address = choice.map_or(Ipv4Addr::UNSPECIFIED, |choice| choice.address);
         let guest = Lease::lent(address);
-        let (network, message) = (self.network, self.message);
+        let (network, message) = (self.network(choice, source), self.message);
         let query = Query { message, network, guest: &guest, source };
         let probe = choice.filter(|choice| choice.is_fresh).map(|choice| choice.address);
         let answer = match query.verdict() {
@@ -64,6 +64,17 @@ impl Lending<'_> {
             Verdict::Drop(reason) => return Err(reason),
         };
         Ok(answer)
+    }
+
+    /// The network that the message is about: that of the address which the client may have, else of the first address that
+    /// it names.
+    fn network(&self, choice: Option<Choice>, source: Ipv4Addr) -> &Network {
+        let message = self.message;
+        let given = choice.map(|choice| choice.address);
+        let named =
+            [given, message.server_id, Some(message.ciaddr), Some(source), message.requested];
+        let mut named = named.into_iter().flatten();
+        named.find_map(|it| self.segment.of_host(it)).unwrap_or_else(|| self.segment.first())
     }
 
     /// The address that the message is about, as far as the client may have it.

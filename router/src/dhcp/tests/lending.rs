@@ -1,4 +1,4 @@
-//! Networks that lend addresses.
+//! Networks that lend addresses, and links with several ranges of them.
 
 use super::*;
 
@@ -45,4 +45,117 @@ fn a_declined_address_is_lent_again_when_nothing_else_is_left() {
     let outcome = send_at(&mut server, NOW, &discover);
     assert_eq!(silence(&outcome), DropReason::Exhausted(mac(third)));
     assert_eq!(take(&mut server, NOW + QUARANTINE, third), declined);
+}
+
+const SECOND: &str = "10.1.9.100-10.1.9.101";
+
+/// `guest0` with two ranges: vm1 is in the first and vm2 in the second, each lends two addresses.
+fn two_ranges() -> Server {
+    let mut slice = example();
+    let mut second = slice.networks[0].clone();
+    second.cidr = "10.1.9.0/24".parse().unwrap();
+    (second.gateway, second.resolvers) = (ip("10.1.9.1"), vec![ip("10.1.9.1")]);
+    second.routes.clear();
+    second.guests.retain(|guest| guest.mac == mac(VM2));
+    second.guests[0].address = ip("10.1.9.24");
+    slice.networks[0].guests.retain(|guest| guest.mac == mac(VM1));
+    slice.networks[0].pools = vec![POOL.parse().unwrap()];
+    second.pools = vec![SECOND.parse().unwrap()];
+    slice.networks.insert(1, second);
+    Server::new(&slice)
+}
+
+/// Address, server identifier and router that `machine` is offered; `relay` is unspecified for none.
+fn offered(server: &mut Server, machine: &str, relay: &str) -> [Ipv4Addr; 3] {
+    let mut discover = client(MessageType::Discover, machine, &[]);
+    discover.set_giaddr(ip(relay));
+    let (offer, _) = reply(send(server, &discover));
+    let Some(DhcpOption::ServerIdentifier(own)) = offer.opts().get(OptionCode::ServerIdentifier)
+    else {
+        panic!("{offer:?}");
+    };
+    let Some(DhcpOption::Router(routers)) = offer.opts().get(OptionCode::Router) else {
+        panic!("{offer:?}");
+    };
+    [offer.yiaddr(), *own, routers[0]]
+}
+
+/// What a client that chose the offer of `server_id` is answered.
+fn requested(
+    server: &mut Server,
+    machine: &str,
+    address: Ipv4Addr,
+    server_id: Ipv4Addr,
+) -> Outcome {
+    let options =
+        [DhcpOption::ServerIdentifier(server_id), DhcpOption::RequestedIpAddress(address)];
+    send(server, &client(MessageType::Request, machine, &options))
+}
+
+#[test]
+fn each_client_of_a_link_with_two_ranges_hears_of_its_own_range() {
+    let (mut server, no_relay) = (two_ranges(), "0.0.0.0");
+    for (machine, expected) in
+        [(VM1, ["10.1.1.23", "10.1.1.1", "10.1.1.1"]), (VM2, ["10.1.9.24", "10.1.9.1", "10.1.9.1"])]
+    {
+        let expected = expected.map(ip);
+        assert_eq!(offered(&mut server, machine, no_relay), expected);
+        // and so by whichever relay of the network
+        assert_eq!(offered(&mut server, machine, "10.1.1.254"), expected);
+        let (ack, _) = reply(requested(&mut server, machine, expected[0], expected[1]));
+        assert_eq!((ack.opts().msg_type(), ack.yiaddr()), (Some(MessageType::Ack), expected[0]));
+    }
+    // the other range's router is another server to it
+    let outcome = requested(&mut server, VM2, ip("10.1.9.24"), ip("10.1.1.1"));
+    assert_eq!(silence(&outcome), DropReason::OtherServer(mac(VM2)));
+    let moved =
+        client(MessageType::Request, VM2, &[DhcpOption::RequestedIpAddress(ip("10.1.1.24"))]);
+    assert_eq!(reply(send(&mut server, &moved)).0.opts().msg_type(), Some(MessageType::Nak));
+}
+
+#[test]
+fn all_ranges_of_a_link_are_lent_from_and_no_address_twice() {
+    let mut server = two_ranges();
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 1..=4 {
+        let machine = format!("02:00:00:00:00:0{number}");
+        let [address, own, router] = offered(&mut server, &machine, "0.0.0.0");
+        assert_eq!((own.octets()[2], router), (address.octets()[2], own), "of one range");
+        let (ack, _) = reply(requested(&mut server, &machine, address, own));
+        assert_eq!(ack.yiaddr(), address);
+        // it renews what it has
+        let mut renewal = client(MessageType::Request, &machine, &[]);
+        renewal.set_ciaddr(address);
+        let (ack, _) = reply(send(&mut server, &renewal));
+        assert_eq!((ack.opts().msg_type(), ack.yiaddr()), (Some(MessageType::Ack), address));
+        assert!(seen.insert(address), "{address} was lent before");
+    }
+    let fifth = client(MessageType::Discover, "02:00:00:00:00:05", &[]);
+    assert_eq!(
+        silence(&send(&mut server, &fifth)),
+        DropReason::Exhausted(mac("02:00:00:00:00:05"))
+    );
+    assert_eq!((seen.len(), server.capacity()), (4, 4));
+}
+
+#[test]
+fn who_comes_by_a_relay_of_one_range_is_lent_an_address_of_that_one() {
+    let mut server = two_ranges();
+    // what others have of the first range leaves it as it is
+    for number in 7..=8 {
+        let machine = format!("02:00:00:00:00:0{number}");
+        let [address, own, _] = offered(&mut server, &machine, "10.1.1.254");
+        reply(requested(&mut server, &machine, address, own));
+        assert_eq!(own, ip("10.1.1.1"));
+    }
+    let mut last = Ipv4Addr::UNSPECIFIED;
+    for machine in &MACHINES[..2] {
+        let [address, own, _] = offered(&mut server, machine, "10.1.9.254");
+        assert_eq!((&address.octets()[..3], own), ([10, 1, 9].as_slice(), ip("10.1.9.1")));
+        assert_ne!(std::mem::replace(&mut last, address), address);
+    }
+    let mut foreign = client(MessageType::Discover, MACHINES[0], &[]);
+    foreign.set_giaddr(ip("10.1.8.254"));
+    let reason = silence(&send(&mut server, &foreign));
+    assert_eq!(reason, DropReason::ForeignRelay(mac(MACHINES[0]), ip("10.1.8.254")));
 }

@@ -83,7 +83,7 @@ fn routes(config: &RouterDocument, access: &RemoteAccess) -> Vec<Cidr> {
     }
     let networks = config.role.networks.iter();
     let reached = networks.filter(|network| access.networks.contains(&network.id));
-    reached.map(|network| network.cidr).collect()
+    reached.flat_map(|network| network.spans().map(|(cidr, _)| cidr)).collect()
 }
 
 /// What clients are told: the router itself, at the address of the first network that they reach.

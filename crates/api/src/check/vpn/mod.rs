@@ -26,7 +26,11 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let others = scope.all_links.iter().filter(|link| link.role != LinkRole::Guest);
     let around = Surroundings {
         public: public.flat_map(|link| link.addresses.iter().map(InterfaceAddress::ip)).collect(),
-        guests: router.networks.iter().map(|network| (&network.id, network.cidr)).collect(),
+        guests: router
+            .networks
+            .iter()
+            .flat_map(|network| network.spans().map(|(cidr, _)| (&network.id, cidr)))
+            .collect(),
         others: others
             .flat_map(|link| link.addresses.iter().map(|a| (link.name.to_string(), a.network())))
             .collect(),

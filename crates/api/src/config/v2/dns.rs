@@ -52,12 +52,13 @@ impl Default for DnsConfig {
     }
 }
 
-/// By what resolvers prove who they are.
+/// By what resolvers prove who they are: nobody else is believed, and nothing is asked in the clear (RFC 8310 5, strict).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTls {
-    /// The name in their certificates.
-    pub server_name: ServerName,
+    /// The name in their certificates. Default: each shows one for its own address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<ServerName>,
     /// Who may have issued them: certificates in PEM, one after the other.
     pub authorities: CertificateText,
 }
@@ -86,6 +87,9 @@ pub struct ForwardZone {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub upstreams: Vec<IpAddr>,
+    /// Ask these over TLS, as `dns.tls` does. Default: in the clear; resolvers of the network that asks, as it asks them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
 }
 
 /// What of the name service is one network's own.
@@ -96,6 +100,9 @@ pub struct NetworkDns {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub upstreams: Vec<IpAddr>,
+    /// Ask its own `upstreams` over TLS, as `dns.tls` does. Default: in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
     /// Further sources that are answered at its gateway: subnets routed behind guests; at most 16. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Cidr>,
@@ -110,7 +117,8 @@ pub struct NetworkDns {
 #[serde(deny_unknown_fields)]
 pub struct DnsRecord {
     /// Its name in full, in a guest domain or elsewhere: `db.cs1.cloud.internal`, `intranet.example`. A guest's name may
-    /// get further addresses and other types.
+    /// get further addresses and other types. `*.apps.example` is for every name below `apps.example` that nothing else is
+    /// known of (RFC 4592).
     pub name: RecordName,
     /// Seconds that clients may keep it. Default 300.
     #[serde(default)]

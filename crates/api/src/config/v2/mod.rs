@@ -13,6 +13,7 @@ mod needs;
 mod network;
 mod proxy;
 mod public;
+mod range;
 mod role;
 mod route;
 mod router;
@@ -38,6 +39,7 @@ pub use proxy::{
     Screen, ScreenState, ScreenTls, Unencrypted,
 };
 pub use public::{ForwardProtocol, PortForward, PublicAddress, StaticNat};
+pub use range::NetworkRange;
 pub use role::{
     AnyPart, Part, ProxyDocument, ProxyPart, RouterDocument, RouterPart, SsvmDocument, SsvmPart,
 };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DhcpBoot, DhcpOption, GuestDhcp, GuestMetadata, NetworkDns};
+use super::{DhcpBoot, DhcpOption, GuestDhcp, GuestMetadata, NetworkDns, NetworkRange};
 use crate::types::{
     AddressRange, Cidr, DomainName, HostName, LeaseSeconds, LinkName, MacAddr, Mtu, ObjectId,
 };
@@ -20,6 +20,10 @@ pub struct GuestNetwork {
     pub link: LinkName,
     /// Its IPv4 addresses, such as `10.1.1.0/24`; must be a network of an address of the link.
     pub cidr: Cidr,
+    /// Further ranges of addresses on the same link, each with a gateway of its own, as shared networks have; at most 15, and
+    /// none in a VPC's tier. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<NetworkRange>,
     /// The router's own address in it, which guests use as gateway.
     #[schema(value_type = String, example = "10.1.1.1")]
     pub gateway: Ipv4Addr,
@@ -103,8 +107,8 @@ pub struct DhcpConfig {
     /// Where guests boot from that boot from the network. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<DhcpBoot>,
-    /// Addresses lent to guests that are not listed, as in a shared network; at most 16 ranges. What a listed guest has is
-    /// never lent. Default: none, and who is not listed gets no answer.
+    /// Addresses lent to guests that are not listed, as in a shared network; at most 16, each inside one range of the
+    /// network. What a listed guest has is never lent. Default: none, and who is not listed gets no answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<AddressRange>,
 }
@@ -133,7 +137,7 @@ fn default_lease() -> LeaseSeconds {
 pub struct ClasslessRoute {
     /// An IPv4 network.
     pub destination: Cidr,
-    /// Next hop inside the guest network.
+    /// Next hop inside the guest network; told to the guests of its range.
     #[schema(value_type = String)]
     pub via: Ipv4Addr,
 }
