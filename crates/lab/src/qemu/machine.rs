@@ -332,6 +332,8 @@ impl Machine {
     pub async fn status(&self) -> MachineStatus {
         let on = self.running().await.ok().filter(|running| running.is_on());
         let paused = on.is_some() && self.is_paused().await;
+        // before the list below is locked, which is so until the whole is made
+        let without_carrier = self.inner.without_carrier().map(|(_, mac)| mac).collect();
         MachineStatus {
             name: self.inner.name.clone(),
             kind: self.inner.spec.kind,
@@ -341,7 +343,7 @@ impl Machine {
             accelerator: self.inner.accelerator.as_str().to_owned(),
             endpoint: self.endpoint(),
             macs: self.inner.nics().plugged.iter().map(|nic| nic.mac).collect(),
-            without_carrier: self.inner.without_carrier().map(|(_, mac)| mac).collect(),
+            without_carrier,
             console: self.inner.layout.console(),
             console_log: self.inner.layout.console_log(),
         }
