@@ -31,25 +31,25 @@ pub(super) struct ConsoleArgs {
     #[arg(required_unless_present_any = ["who", "history", "load", "revoke"])]
     vm: Option<String>,
     /// Print the link instead of opening a browser.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "what")]
     print: bool,
     /// Nothing can be typed, clicked or pasted.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "what")]
     view_only: bool,
     /// For whom the link is, for the log; with --who, --history and --revoke: only those for this user.
     #[arg(long)]
     user: Option<String>,
     /// How long the link and its sessions last. Default 60.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "what")]
     minutes: Option<u32>,
     /// End a session in which nobody typed or clicked for so long.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "what")]
     idle_seconds: Option<u32>,
     /// For whichever browser has the link, not for the first alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "what")]
     any_browser: bool,
     /// Only from this network, in place of the first browser; may be given more than once.
-    #[arg(long = "source", value_name = "CIDR", conflicts_with = "any_browser")]
+    #[arg(long = "source", value_name = "CIDR", conflicts_with_all = ["any_browser", "what"])]
     sources: Vec<Cidr>,
     /// Show who is on a console now instead.
     #[arg(long)]

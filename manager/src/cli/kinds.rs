@@ -210,7 +210,9 @@ fn understood(read: Result<Value, Vec<Finding>>, stated: Value) -> Parsed<Value>
         // what was stated travels, so that what was left out stays left out
         Ok(_) => Ok(stated),
         Err(findings) => {
-            let all: Vec<_> = findings.iter().map(ToString::to_string).collect();
+            // the whole is told as an error already
+            let told = |it: &Finding| it.to_string().trim_start_matches("error: ").to_owned();
+            let all: Vec<_> = findings.iter().map(told).collect();
             Err(wrong(all.join("\n")))
         }
     }

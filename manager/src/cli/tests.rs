@@ -55,5 +55,6 @@ fn wrong_values_are_refused_at_the_prompt() {
     ] {
         let error = Cli::try_parse_from(["sluice"].iter().chain(args)).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{args:?}: {error}");
+        assert!(!error.to_string().contains("error: error:"), "{args:?}: {error}");
     }
 }

@@ -82,7 +82,7 @@ pub struct ConsoleGrantSpec {
     /// Can nothing be typed, clicked or pasted? Default false.
     #[serde(default)]
     pub view_only: bool,
-    /// When it and its sessions end, in seconds since 1970-01-01 UTC. Default: a day from now.
+    /// When it and its sessions end, in seconds since 1970-01-01 UTC, ahead. Default: a day from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// Is it for whichever browser has the link? Default: for the first that opens it.
@@ -91,10 +91,10 @@ pub struct ConsoleGrantSpec {
     /// From where it may be used, in place of the first browser. Default: anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Cidr>,
-    /// Seconds without input after which a session ends. Default: never.
+    /// Seconds without input after which a session ends, 1 or more. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_seconds: Option<u32>,
-    /// Sessions at the same time. Default 4.
+    /// Sessions at the same time, 1 or more. Default 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u16>,
     /// Bytes of screen per second and session, 1 or more. Default: no bound.
@@ -155,6 +155,7 @@ impl Kind for ConsoleGrant {
     ) -> Result<Self, Error> {
         let screen: Screen = context.find(None, &spec.screen).await?;
         let token = token("token", spec.token.as_ref())?;
+        rule::line("user", spec.user.as_deref())?;
         if spec.any_browser && !spec.sources.is_empty() {
             return Err(rule::invalid("sources", "is given in place of any_browser"));
         }
@@ -169,10 +170,10 @@ impl Kind for ConsoleGrant {
             token,
             user: spec.user,
             view_only: spec.view_only,
-            expires: spec.expires.unwrap_or_else(a_day_from_now),
+            expires: spec.expires.map_or_else(|| Ok(a_day_from_now()), ahead)?,
             any_browser: spec.any_browser,
             sources: spec.sources,
-            idle_seconds: spec.idle_seconds,
+            idle_seconds: some("idle_seconds", spec.idle_seconds)?.map(NonZeroU32::get),
             sessions: limits.sessions,
             screen_bytes_per_second: limits.screen_bytes_per_second,
             messages_per_second: limits.messages_per_second,
@@ -195,7 +196,8 @@ impl Kind for ConsoleGrant {
     async fn update(&mut self, _: &mut Context<'_>, patch: ConsoleGrantPatch) -> Result<(), Error> {
         self.view_only = patch.view_only.unwrap_or(self.view_only);
         self.expires = patch.expires.unwrap_or(self.expires);
-        self.idle_seconds = patch.idle_seconds.or(self.idle_seconds);
+        let idle = some("idle_seconds", patch.idle_seconds)?.map(NonZeroU32::get);
+        self.idle_seconds = idle.or(self.idle_seconds);
         Ok(())
     }
 
@@ -233,13 +235,29 @@ impl ConsoleGrant {
     }
 }
 
-fn limits(spec: &ConsoleGrantSpec) -> Result<ConsoleLimits, Error> {
-    let usual = ConsoleLimits::default();
-    let some = |field, value: Option<u32>| match value.map(NonZeroU32::new) {
+/// A number that is 1 or more, if there is one.
+fn some(field: &'static str, value: Option<u32>) -> Result<Option<NonZeroU32>, Error> {
+    match value.map(NonZeroU32::new) {
         Some(None) => Err(rule::invalid(field, "must be 1 or more")),
         Some(bound) => Ok(bound),
         None => Ok(None),
-    };
+    }
+}
+
+/// An end that lies ahead.
+fn ahead(expires: u64) -> Result<u64, Error> {
+    if u64::try_from(now()).is_ok_and(|now| expires <= now) {
+        return Err(rule::invalid(
+            "expires",
+            "is over; it is a time in seconds since 1970-01-01 UTC",
+        ));
+    }
+    Ok(expires)
+}
+
+fn limits(spec: &ConsoleGrantSpec) -> Result<ConsoleLimits, Error> {
+    let usual = ConsoleLimits::default();
+    some("sessions", spec.sessions.map(u32::from))?;
     let messages = some("messages_per_second", spec.messages_per_second)?;
     Ok(ConsoleLimits {
         sessions: spec.sessions.unwrap_or(usual.sessions),

@@ -12,6 +12,8 @@ use crate::store::{consoles, observations};
 /// A proxy that could be chosen. Ordered by how good a choice it is: the best comes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
+    /// No browser is served there yet.
+    shut: bool,
     /// It did not answer the last time it was asked.
     silent: bool,
     /// It has as many sessions as it may have.
@@ -32,7 +34,7 @@ pub(super) async fn home(
     let mut candidates = Vec::new();
     for proxy in role::proxies(context, zone).await? {
         if !proxy.draining && not != Some(&proxy.id) {
-            candidates.push(candidate(context, proxy.id).await?);
+            candidates.push(candidate(context, proxy).await?);
         }
     }
     if let Some(best) = candidates.into_iter().min() {
@@ -43,11 +45,19 @@ pub(super) async fn home(
     Err(rule::invalid("screen", reason))
 }
 
-async fn candidate(context: &mut Context<'_>, id: ApplianceId) -> Result<Candidate, Error> {
+/// Whether browsers find `proxy` and are served there: by a name, and by TLS of its own or of a reverse proxy.
+pub(crate) fn serves(proxy: &Appliance) -> bool {
+    let secured = proxy.certificate_chain.is_some() || !proxy.trusted_proxies.is_empty();
+    secured && !proxy.hosts.is_empty() && proxy.browsed_at().is_some()
+}
+
+async fn candidate(context: &mut Context<'_>, proxy: Appliance) -> Result<Candidate, Error> {
+    let (shut, id) = (!serves(&proxy), proxy.id);
     let links = context.all::<ConsoleGrant>(&[("router", id.as_str())]).await?.len();
     let seen = observations::read(context.conn, id.as_str()).await?;
     let load = consoles::load(context.conn, id.as_str()).await?.unwrap_or_default();
     Ok(Candidate {
+        shut,
         silent: !seen.is_some_and(|seen| seen.reachable),
         full: load.most > 0 && load.sessions >= load.most,
         sessions: load.sessions,
@@ -79,11 +89,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
-        let one = (any::<bool>(), any::<bool>(), 0_u64..500, 0_usize..500);
+        let one = (any::<[bool; 3]>(), 0_u64..500, 0_usize..500);
         proptest::collection::vec(one, 1..8).prop_map(|all| {
             let numbered = (1..).zip(all);
             numbered
-                .map(|(number, (silent, full, sessions, links))| Candidate {
+                .map(|(number, ([shut, silent, full], sessions, links))| Candidate {
+                    shut,
                     silent,
                     full,
                     sessions,
@@ -96,11 +107,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn of_those_that_answer_and_have_room_the_least_loaded_is_chosen(all in candidates()) {
+        fn of_those_that_serve_answer_and_have_room_the_least_loaded_is_chosen(all in candidates()) {
             let best = all.iter().min().unwrap();
-            let good = || all.iter().filter(|it| !it.silent && !it.full);
+            let good = || all.iter().filter(|it| !it.shut && !it.silent && !it.full);
             if let Some(least) = good().map(|it| it.sessions).min() {
-                prop_assert!(!best.silent && !best.full);
+                prop_assert!(!best.shut && !best.silent && !best.full);
                 prop_assert_eq!(best.sessions, least);
             }
         }

@@ -16,7 +16,7 @@ pub mod balancer;
 pub mod balancer_member;
 pub mod compare;
 pub mod console_grant;
-mod console_home;
+pub(crate) mod console_home;
 pub mod context;
 pub mod customer_gateway;
 pub mod dns_record;

@@ -3,6 +3,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use sluice_api::boot::Role;
 use sluice_api::types::{ApplianceId, BlobDigest, ObjectId, Secret};
 
@@ -90,11 +94,32 @@ pub(super) async fn certificate(
         let reason = "must have a certificate chain and a private key in PEM".to_owned();
         return Err(Error::Invalid { field: "certificate", reason });
     }
+    usable(&chain, &key).map_err(|error| Error::Invalid {
+        field: "certificate",
+        reason: format!("is none that TLS can use: {error}"),
+    })?;
     Ok(Some(Certificate {
         whole: context.keep(pem.as_bytes()).await?,
         chain: context.keep(chain.as_bytes()).await?,
         key: context.keep(key.as_bytes()).await?,
     }))
+}
+
+/// Whether a chain and a key belong together. What no appliance takes would hold up all that comes after it, and links that
+/// are revoked would stay good.
+fn usable(chain: &str, key: &str) -> Result<(), String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| error.to_string())?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider())
+        .map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// Whether there is a certificate in a PEM text.
+pub(super) fn has_certificate(pem: &str) -> bool {
+    !parts(pem).0.is_empty()
 }
 
 /// The certificates of a PEM text, and everything else in it.

@@ -63,6 +63,18 @@ pub(super) fn invalid(field: &'static str, reason: impl Into<String>) -> Error {
     Error::Invalid { field, reason: reason.into() }
 }
 
+/// Text that people read in a line, if there is any.
+pub(super) fn line(field: &'static str, text: Option<&str>) -> Result<(), Error> {
+    let Some(text) = text else { return Ok(()) };
+    if text.trim().is_empty() {
+        return Err(invalid(field, "must not be empty"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(invalid(field, "must be one line without control characters"));
+    }
+    Ok(())
+}
+
 /// The end of a rule to be, which lies ahead.
 pub(super) fn ahead(until: Option<UtcTime>) -> Result<Option<UtcTime>, Error> {
     let now = time::OffsetDateTime::now_utc().unix_timestamp();

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use sluice_api::config::{ScreenState, ScreenTls, Unencrypted};
-use sluice_api::types::{ApplianceId, BlobDigest, Fingerprint, ObjectId, Port, Secret, ServerName};
+use sluice_api::types::{
+    ApplianceId, BlobDigest, Fingerprint, InterfaceAddress, ObjectId, Port, Secret, ServerName,
+};
 use utoipa::ToSchema;
 
 use super::zone::Zone;
@@ -153,6 +155,7 @@ impl Kind for Screen {
         id: ObjectId,
         spec: ScreenSpec,
     ) -> Result<Self, Error> {
+        rule::line("title", spec.title.as_deref())?;
         let zone: Zone = context.find(None, &spec.zone).await?;
         let password = match &spec.password {
             Some(password) => Some(context.keep_secret("password", password).await?),
@@ -175,7 +178,7 @@ impl Kind for Screen {
             desktop_name: spec.desktop_name,
             state: spec.state,
         };
-        screen.reachable()?;
+        screen.sound()?;
         Ok(screen)
     }
 
@@ -194,7 +197,7 @@ impl Kind for Screen {
         }
         self.desktop_name = patch.desktop_name.or_else(|| self.desktop_name.clone());
         self.state = patch.state.unwrap_or(self.state);
-        self.reachable()
+        self.sound()
     }
 
     async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
@@ -208,6 +211,9 @@ async fn authorities(
     pem: Option<&Secret>,
 ) -> Result<Option<BlobDigest>, Error> {
     match pem {
+        Some(pem) if !role::has_certificate(pem.reveal()) => {
+            Err(rule::invalid("tls_authorities", "must have a certificate in PEM"))
+        }
         Some(pem) => Ok(Some(context.keep(pem.reveal().as_bytes()).await?)),
         None => Ok(None),
     }
@@ -218,6 +224,18 @@ impl Screen {
     pub(crate) fn tls(&self) -> Option<ScreenTls> {
         let name = self.tls_name.clone()?;
         Some(ScreenTls { authorities: self.tls_authorities, pin: self.tls_pin, name })
+    }
+
+    /// Whether each value, and all together, can be used.
+    fn sound(&self) -> Result<(), Error> {
+        let bits = if self.address.is_ipv4() { 32 } else { 128 };
+        if InterfaceAddress::new(self.address, bits).is_err() {
+            let reason = format!("{} is not an address that a host can have", self.address);
+            return Err(rule::invalid("address", reason));
+        }
+        rule::line("user", self.user.as_deref())?;
+        rule::line("desktop_name", self.desktop_name.as_deref())?;
+        self.reachable()
     }
 
     /// Whether there is a way to the screen that what is given allows.

@@ -21,6 +21,7 @@ use crate::access::Caller;
 use crate::error::{Error, Problem};
 use crate::kinds::appliance::Appliance;
 use crate::kinds::console_grant::{ConsoleGrant, RevokeSpec, Revoked};
+use crate::kinds::console_home;
 use crate::kinds::dynamic;
 use crate::kinds::screen::Screen;
 use crate::ops::{Change, Effect, execute};
@@ -51,7 +52,7 @@ pub(crate) struct ConsoleLinkSpec {
     /// From where it may be used, in place of the first browser. Default: anywhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<Cidr>,
-    /// Seconds without input after which a session ends. Default: never.
+    /// Seconds without input after which a session ends, 1 or more. Default: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_seconds: Option<u32>,
 }
@@ -104,20 +105,35 @@ pub(super) async fn link(
     Ok((axum::http::StatusCode::CREATED, headers, axum::Json(link)).into_response())
 }
 
-/// Where browsers find each proxy of the zone that takes sessions: known before a grant is made, so that none is made
-/// whose link could not be told.
+/// Where browsers find each proxy of the zone that serves them and takes sessions: known before a grant is made, so that
+/// none is made whose link could not be told, or would lead nowhere.
 async fn places(conn: &mut Conn, zone: &ObjectId) -> Result<BTreeMap<ApplianceId, String>, Error> {
     let own = [("zone", zone.as_str()), ("role", "proxy")];
     let proxies = dynamic::load::<Appliance>(conn, &own, ALL).await?;
-    let mut places = BTreeMap::new();
+    let (mut places, mut shut) = (BTreeMap::new(), None);
     for proxy in proxies.into_iter().filter(|proxy| !proxy.draining) {
-        let reason = || format!("{} has neither an origin nor a host for a link", proxy.name);
-        let nameless = || Error::Invalid { field: "hosts", reason: reason() };
-        let origin = proxy.browsed_at().ok_or_else(nameless)?;
+        let Some(origin) = proxy.browsed_at().filter(|_| console_home::serves(&proxy)) else {
+            shut = Some(proxy);
+            continue;
+        };
         let prefix = proxy.prefix.to_string();
         places.insert(proxy.id, format!("{origin}{}/", prefix.trim_end_matches('/')));
     }
-    Ok(places)
+    match shut {
+        Some(proxy) if places.is_empty() => Err(unserved(&proxy)),
+        _ => Ok(places),
+    }
+}
+
+/// What a proxy lacks for a link to lead to it.
+fn unserved(proxy: &Appliance) -> Error {
+    let name = &proxy.name;
+    if proxy.hosts.is_empty() || proxy.browsed_at().is_none() {
+        let reason = format!("proxy {name} has no name that a link could have");
+        return Error::Invalid { field: "hosts", reason };
+    }
+    let reason = format!("proxy {name} serves no browser before it has one, or trusted_proxies");
+    Error::Invalid { field: "certificate", reason }
 }
 
 /// When a change is in force.
@@ -171,10 +187,23 @@ pub(super) async fn loads(State(app): State<App>) -> Reply {
     responses((status = 200, body = Vec<ConsoleSession>), (status = "4XX", body = Problem)))]
 pub(super) async fn sessions(State(app): State<App>, Query(mut which): Query<Which>) -> Reply {
     let mut conn = app.read().await?;
-    if let Some(id) = which.screen.as_ref().and_then(|text| text.parse::<ObjectId>().ok()) {
-        // sessions outlive their screens, so one that is gone is asked for by the name it had
-        let screens = dynamic::called::<Screen>(&mut conn, None, &id).await?;
-        which.screen = screens.first().map(|it| it.name.to_string()).or(which.screen);
+    if let Some(asked) = which.screen.take() {
+        which.screen = Some(noted_as(&mut conn, asked).await?);
     }
     Ok(shown(&consoles::sessions(&mut conn, &which).await?))
+}
+
+/// The name by which the sessions of a screen are noted. They outlive it, so one that is gone is asked for by the name that
+/// it had.
+async fn noted_as(conn: &mut Conn, asked: String) -> Result<String, Error> {
+    if let Ok(id) = asked.parse::<ObjectId>()
+        && let Some(screen) = dynamic::called::<Screen>(conn, None, &id).await?.first()
+    {
+        return Ok(screen.name.to_string());
+    }
+    let gone = Which { screen: Some(asked.clone()), ..Which::default() };
+    if consoles::sessions(conn, &gone).await?.is_empty() {
+        return Err(Error::NotFound { kind: "screen", name: asked });
+    }
+    Ok(asked)
 }

@@ -7,7 +7,7 @@ use sluice_api::types::TokenHash;
 use sluice_manager::ops::settle_images;
 use sluice_manager::store::reports;
 
-use super::kinds::{PEM, applied, config, done, refused};
+use super::kinds::{applied, config, done, refused};
 use super::process::Cloud;
 
 /// The example, with a certificate so that somebody is served.
@@ -15,7 +15,7 @@ async fn cloud() -> Cloud {
     let cloud = Cloud::start().await;
     applied(&cloud, "storage.toml", "s-1").await;
     let pem = cloud.folder.path().join("pem");
-    std::fs::write(&pem, PEM).unwrap();
+    std::fs::write(&pem, super::kinds::pem()).unwrap();
     done(&cloud, &format!("appliance update storage1 --certificate-file {}", pem.display()));
     cloud
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sluice_api::ApplianceConfig;
 use sluice_api::config::vpn::secret_of_blob;
 use sluice_api::types::BlobDigest;
+use sluice_tests::console::certificates::Authority;
 
 use super::backup::back_up;
 use super::process::{Cloud, first_network};
@@ -354,7 +355,7 @@ async fn a_secondary_storage_vm_gets_stores_jobs_and_grants() {
     assert!(ssvm["listeners"].as_array().unwrap().is_empty(), "nobody without a certificate");
 
     let pem = cloud.folder.path().join("pem");
-    std::fs::write(&pem, PEM).unwrap();
+    std::fs::write(&pem, self::pem()).unwrap();
     done(
         &cloud,
         &format!("appliance update storage1 --certificate-file {}", pem.to_str().unwrap()),
@@ -392,11 +393,17 @@ async fn a_console_proxy_gets_screens_and_grants() {
     let host = routes.iter().find(|route| route["destination"] == "10.8.0.17/32").unwrap();
     assert_eq!((&host["link"], &host["via"]), (&json!("ctl"), &json!("169.254.0.1")));
     assert_eq!(proxy["listen"], json!([]), "nobody without a certificate");
+    refused(&cloud, "console vm-7", 3, "certificate: proxy consoles1 serves no browser before");
 
     let pem = cloud.folder.path().join("pem");
-    std::fs::write(&pem, PEM).unwrap();
+    std::fs::write(&pem, self::pem()).unwrap();
     let update = format!("appliance update consoles1 --certificate-file {}", pem.to_str().unwrap());
     done(&cloud, &update);
+    let other = Authority::new().server("console.example.org");
+    let chain = self::pem();
+    std::fs::write(&pem, chain.split("-----BEGIN PRIVATE").next().unwrap().to_owned() + &other.key)
+        .unwrap();
+    refused(&cloud, &update, 3, "certificate: is none that TLS can use: keys may not be");
     done(&cloud, "screen update vm-7 --address 10.8.0.18");
     let config = self::config(&cloud, "p-1").await;
     let proxy = &config["role"]["proxy"];
@@ -415,8 +422,36 @@ async fn a_console_proxy_gets_screens_and_grants() {
         ("console vm-8", 4, "no screen vm-8"),
         ("console vm-7 --minutes 0", 3, "minutes: must be 1 or more"),
         ("console --revoke", 3, "say a screen, a user, or both"),
+        ("console vm-7 --idle-seconds 0", 3, "idle_seconds: must be 1 or more"),
+        ("console vm-8 --who", 4, "no screen vm-8"),
+        ("console vm-7 --revoke --view-only", 2, "cannot be used with"),
+        ("console --who --minutes 5", 2, "cannot be used with"),
+        ("console-grant update alice --idle-seconds 0", 3, "idle_seconds: must be 1 or more"),
     ] {
         refused(&cloud, line, code, words);
+    }
+    let token = cloud.folder.path().join("token");
+    std::fs::write(&token, "a token of two people").unwrap();
+    let grant = format!("console-grant create two --screen vm-7 --token-file {}", token.display());
+    for (flag, words) in [
+        ("--expires 3600", "expires: is over"),
+        ("--idle-seconds 0", "idle_seconds: must be 1 or more"),
+        ("--sessions 0", "sessions: must be 1 or more"),
+        ("--user ", "user: must not be empty"),
+    ] {
+        refused(&cloud, &format!("{grant} {flag}"), 3, words);
+    }
+    let nobodys = token.display();
+    let nobodys = format!("--address 10.8.0.1 --tls-name host-8 --tls-authorities-file {nobodys}");
+    for (flags, words) in [
+        ("--address 127.0.0.1 --unencrypted anything", "address: 127.0.0.1 is not an address"),
+        ("--address 224.0.0.1 --unencrypted anything", "address: 224.0.0.1 is not an address"),
+        ("--address fe80::1 --unencrypted anything", "address: fe80::1 is not an address"),
+        ("--address 10.8.0.1 --unencrypted anything --title ", "title: must not be empty"),
+        ("--address 10.8.0.1 --unencrypted anything --desktop-name ", "desktop_name: must not be"),
+        (nobodys.as_str(), "tls_authorities: must have a certificate"),
+    ] {
+        refused(&cloud, &format!("screen create two --zone zone1 --port 5900 {flags}"), 3, words);
     }
     cloud.stop();
 }
@@ -431,7 +466,7 @@ async fn several_console_proxies_share_links_which_are_told_once_and_taken_away(
     let cloud = Cloud::start().await;
     applied(&cloud, "consoles.toml", "p-1").await;
     let pem = cloud.folder.path().join("pem");
-    std::fs::write(&pem, PEM).unwrap();
+    std::fs::write(&pem, self::pem()).unwrap();
     let with = format!("--certificate-file {}", pem.to_str().unwrap());
     done(&cloud, &format!("appliance update consoles1 {with}"));
     done(
@@ -487,6 +522,8 @@ async fn several_console_proxies_share_links_which_are_told_once_and_taken_away(
     cloud.stop();
 }
 
-/// The form of a certificate and its key; nobody looks inside before the appliance.
-pub(crate) const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n\
-                   -----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+/// A certificate chain and its key.
+pub(crate) fn pem() -> String {
+    let signed = Authority::new().server("console.example.org");
+    format!("{}{}", signed.chain, signed.key)
+}
