@@ -4,6 +4,7 @@
 
 mod balance;
 mod diagnostics;
+mod field;
 mod flows;
 mod hostile;
 mod ipv6;
