@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use serde_path_to_error::{Path, Segment};
 
 use crate::Finding;
+use crate::objects::Objects;
 
 /// Findings after which decoding gives up: more help nobody.
 const MAX_FINDINGS: usize = 50;
@@ -24,14 +25,18 @@ const MAX_PARSED: usize = 1024 * 1024;
 /// Longest path and longest reason, in characters: serde quotes what it refuses, however long that is.
 const MAX_TEXT: usize = 400;
 
-/// Decodes JSON strictly: unknown and doubled fields are errors. Errors carry the path of each fault.
+/// Decodes JSON strictly: unknown and doubled fields are errors, and lists where objects are meant. Errors carry the path of
+/// each fault.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Finding>> {
     // keeping track of the path costs more than decoding, and is needed for what is wrong alone
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    if let Ok(value) = T::deserialize(Objects(&mut reader))
+        && reader.end().is_ok()
+    {
         return Ok(value);
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let error = match serde_path_to_error::deserialize(&mut reader) {
+    let error = match serde_path_to_error::deserialize(Objects(&mut reader)) {
         Ok(value) => return reader.end().map(|()| value).map_err(|e| vec![syntax(&e)]),
         Err(error) => error,
     };
@@ -42,7 +47,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Finding>> {
     }
     let document: Value = serde_json::from_slice(bytes).map_err(|e| vec![syntax(&e)])?;
     // a parsed document has its fields in another order than the text, so its first fault may be another
-    match serde_path_to_error::deserialize::<_, T>(&document) {
+    match serde_path_to_error::deserialize::<_, T>(Objects(&document)) {
         Err(first) => Err(collect::<T>(document, fault(&first), attempts(bytes.len()))),
         Ok(_) => Err(vec![fault(&error).finding]),
     }
@@ -153,7 +158,7 @@ fn repair<T: DeserializeOwned>(
         if !place(document, &current.steps, sample) {
             return None;
         }
-        let error = serde_path_to_error::deserialize::<_, T>(&*document).err()?;
+        let error = serde_path_to_error::deserialize::<_, T>(Objects(&*document)).err()?;
         let found = fault(&error);
         if found.steps != current.steps {
             return Some(found);

@@ -10,6 +10,7 @@ pub mod config;
 pub mod decode;
 mod digest;
 pub mod finding;
+mod objects;
 pub mod report;
 pub mod schema;
 pub mod types;

@@ -53,6 +53,11 @@ impl ReceiveBatch {
         batch
     }
 
+    /// How many datagrams it has room for.
+    pub fn slots(&self) -> usize {
+        self.headers.len()
+    }
+
     /// Replaces the batch by what waits at `socket`, without blocking; answers how many.
     ///
     /// Errors: the system call's own, `WouldBlock` when nothing waits.

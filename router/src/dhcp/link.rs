@@ -116,9 +116,10 @@ async fn serve(shared: &Arc<Shared>, link: &LinkName, sockets: &Arc<Sockets>) ->
                 }
             }
             ready = sockets.udp.readable() => {
-                if let Err(error) = ready.and_then(|()| take(sockets, &mut batch)) {
-                    return error.to_string();
-                }
+                let taken = match ready.and_then(|()| take(sockets, &mut batch)) {
+                    Ok(taken) => taken,
+                    Err(error) => return error.to_string(),
+                };
                 for pending in shared.handle(link, &batch, &mut replies) {
                     let Ok(place) = Arc::clone(&probes).try_acquire_owned() else { break };
                     let (shared, link, sockets) = (shared.clone(), link.clone(), sockets.clone());
@@ -129,8 +130,10 @@ async fn serve(shared: &Arc<Shared>, link: &LinkName, sockets: &Arc<Sockets>) ->
                 }
                 shared.sent(link, &sockets.send(&replies));
                 replies.clear();
-                // other links' turn
-                tokio::task::yield_now().await;
+                if taken == BATCH {
+                    // other links' turn; otherwise it comes while this one waits
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }
@@ -149,11 +152,11 @@ async fn settle(shared: &Shared, link: &LinkName, sockets: &Sockets, mut pending
     }
 }
 
-/// Receives a batch, which may be empty.
-fn take(sockets: &Sockets, batch: &mut ReceiveBatch) -> io::Result<()> {
+/// Receives a batch, which may be empty; how many there are.
+fn take(sockets: &Sockets, batch: &mut ReceiveBatch) -> io::Result<usize> {
     use io::ErrorKind::{Interrupted, WouldBlock};
     match sockets.udp.receive(batch) {
-        Err(error) if !matches!(error.kind(), WouldBlock | Interrupted) => Err(error),
-        _ => Ok(()),
+        Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => Ok(0),
+        received => received,
     }
 }

@@ -5,12 +5,12 @@
 //! generic cell rate algorithm (ITU-T I.371): a slot holds the time at which all that was asked would have been due.
 
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Slots; many more than clients that flood at a time.
-const SLOTS: usize = 4096;
+/// Slots as a power of two; many more than clients that flood at a time.
+const SLOT_BITS: u32 = 12;
 /// A second: a client may ask as much at once as it may ask in one.
 const BURST: u64 = 1_000_000_000;
 
@@ -18,15 +18,16 @@ const BURST: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub(super) struct Limiter {
     slots: Box<[AtomicU64]>,
-    hasher: RandomState,
+    /// An odd number that nobody knows.
+    key: u64,
     /// Nanoseconds between two questions at the full rate; 0: as fast as they like.
     interval: AtomicU64,
 }
 
 impl Default for Limiter {
     fn default() -> Self {
-        let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        Self { slots, hasher: RandomState::new(), interval: AtomicU64::new(0) }
+        let slots = (0..1 << SLOT_BITS).map(|_| AtomicU64::new(0)).collect();
+        Self { slots, key: RandomState::new().hash_one(0) | 1, interval: AtomicU64::new(0) }
     }
 }
 
@@ -43,8 +44,7 @@ impl Limiter {
         if interval == 0 {
             return true;
         }
-        let hash = usize::try_from(self.hasher.hash_one(client) % SLOTS as u64).unwrap_or(0);
-        let Some(slot) = self.slots.get(hash) else { return true };
+        let Some(slot) = self.slots.get(self.slot(client)) else { return true };
         let due = slot.load(Ordering::Relaxed).max(now).saturating_add(interval);
         let admitted = due <= now.saturating_add(BURST);
         if admitted {
@@ -52,6 +52,28 @@ impl Limiter {
             slot.store(due, Ordering::Relaxed);
         }
         admitted
+    }
+}
+
+impl Limiter {
+    /// The number of a client's slot; cheap, since every question pays for it.
+    fn slot(&self, client: IpAddr) -> usize {
+        let hash = match client {
+            IpAddr::V4(address) => self.mixed(address.to_bits().into()),
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                let [high, low] = [bits >> 64, bits & u128::from(u64::MAX)];
+                let [high, low] = [high, low].map(|half| u64::try_from(half).unwrap_or(0));
+                self.mixed(self.mixed(high) ^ low)
+            }
+        };
+        usize::try_from(hash >> (u64::BITS - SLOT_BITS)).unwrap_or(0)
+    }
+
+    /// Twice multiplied, so that neighbours' slots have nothing to do with each other for any key.
+    fn mixed(&self, number: u64) -> u64 {
+        let once = number.wrapping_mul(self.key);
+        (once ^ (once >> 32)).wrapping_mul(self.key)
     }
 }
 

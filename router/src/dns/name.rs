@@ -7,23 +7,22 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::types::{DomainName, HostName};
 
-/// Most bytes of a name on the wire.
+/// Most bytes of a name on the wire, which is 127 labels besides the root.
 const MAX: usize = 255;
-/// Most labels besides the root.
-const MAX_LABELS: usize = 127;
 
-/// One name, lower case.
+/// One name, lower case. It is made and moved for each question, so it holds nothing that its bytes say.
 #[derive(Clone)]
 pub(super) struct Name {
     bytes: [u8; MAX],
-    length: usize,
-    /// Where each label starts.
-    starts: [u8; MAX_LABELS],
-    labels: usize,
+    /// Bytes in use.
+    length: u8,
+    /// Where the last label starts.
+    last: u8,
+    labels: u8,
 }
 
 impl Name {
-    const ROOT: Self = Self { bytes: [0; MAX], length: 1, starts: [0; MAX_LABELS], labels: 0 };
+    const ROOT: Self = Self { bytes: [0; MAX], length: 1, last: 0, labels: 0 };
 
     /// Reads the uncompressed name at `at`; answers it and where it ends.
     pub(super) fn read(message: &[u8], at: usize) -> Option<(Self, usize)> {
@@ -67,31 +66,29 @@ impl Name {
     }
 
     fn push(&mut self, label: &[u8]) -> Option<()> {
-        let end = self.length + label.len();
-        if label.is_empty() || label.len() > 63 {
-            return None;
-        }
-        *self.starts.get_mut(self.labels)? = u8::try_from(self.length - 1).ok()?;
-        let place = self.bytes.get_mut(self.length - 1..=end)?;
+        let start = self.length.checked_sub(1)?;
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
+        let end = self.length.checked_add(length)?;
+        let place = self.bytes.get_mut(usize::from(start)..=usize::from(end))?;
         let (head, rest) = place.split_first_mut()?;
-        *head = u8::try_from(label.len()).ok()?;
+        *head = length;
         let (text, root) = rest.split_at_mut_checked(label.len())?;
         text.copy_from_slice(label);
         text.make_ascii_lowercase();
         root.fill(0);
-        self.length = end + 1;
+        (self.last, self.length) = (start, end.checked_add(1)?);
         self.labels += 1;
         Some(())
     }
 
     /// The bytes on the wire, the root's included.
     pub(super) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
     /// Number of labels besides the root.
     pub(super) fn labels(&self) -> usize {
-        self.labels
+        self.labels.into()
     }
 
     /// What a wildcard's name is below, if it is one's: `apps.example` of `*.apps.example` (RFC 4592 2.1.1).
@@ -101,19 +98,24 @@ impl Name {
 
     /// The part without the first `skip` labels.
     pub(super) fn suffix(&self, skip: usize) -> &[u8] {
-        let start = self.starts.get(..self.labels).and_then(|starts| starts.get(skip));
-        let start = start.map_or(self.length.saturating_sub(1), |start| usize::from(*start));
-        self.bytes.get(start..self.length).unwrap_or_default()
+        let root = || self.as_bytes().last_chunk::<1>().map_or(&[][..], |root| root.as_slice());
+        self.suffixes().nth(skip).unwrap_or_else(root)
     }
 
     /// The whole name, then without its first label, and so on to the last label.
     pub(super) fn suffixes(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.labels).map(|skip| self.suffix(skip))
+        let mut rest = self.as_bytes();
+        std::iter::from_fn(move || {
+            let whole = rest;
+            let (length, _) = whole.split_first().filter(|(length, _)| **length > 0)?;
+            rest = whole.get(usize::from(*length) + 1..).unwrap_or_default();
+            Some(whole)
+        })
     }
 
     /// The last label with its length and the root; the root alone for the root.
     pub(super) fn top(&self) -> &[u8] {
-        self.suffix(self.labels.saturating_sub(1))
+        self.as_bytes().get(usize::from(self.last)..).unwrap_or_default()
     }
 
     /// The IPv4 address of which this is the reverse name, if it is one.

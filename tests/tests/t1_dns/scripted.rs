@@ -33,6 +33,11 @@ impl Asked {
         Self { name: labels.join("."), edns, tcp, message: message.to_vec(), end }
     }
 
+    /// All of it.
+    pub(crate) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
     /// The name in lower case.
     pub(crate) fn lower(&self) -> String {
         self.name.to_ascii_lowercase()

@@ -1,9 +1,14 @@
 //! Resolvers that are asked over TLS, and whose answers are proved.
 
+use std::net::UdpSocket;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, Record, RecordType};
 use serde_json::{Value, json};
 use sluice_lab::netns::Process;
 
 use crate::bench::{BOUND, Bench, dig, lines, slice};
+use crate::scripted::Resolver;
 
 /// Runs programs beside the bench's files.
 fn made(bench: &Bench, words: &[&str]) -> String {
@@ -221,4 +226,64 @@ fn what_a_wildcard_has_and_has_not_is_proved_by_hashed_names_too() {
     ask("missing.example.test").expect("status: NXDOMAIN").expect(" ad;");
     ask("www.example.test MX").expect("status: NOERROR").expect(" ad;");
     ask("bad.example.test").expect("status: SERVFAIL").expect("EDE: 6");
+}
+
+/// Sends a message to a resolver and waits for what it says.
+fn said(resolver: &UdpSocket, message: &[u8]) -> Vec<u8> {
+    resolver.send(message).unwrap();
+    let mut answer = vec![0; 4096];
+    let length = resolver.recv(&mut answer).unwrap();
+    answer.truncate(length);
+    answer
+}
+
+/// The records at `name` with their signatures.
+fn records(resolver: &UdpSocket, name: &str, rtype: RecordType) -> Vec<Record> {
+    let mut question = Message::new(1, MessageType::Query, OpCode::Query);
+    question.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
+    let mut edns = Edns::new();
+    edns.set_max_payload(4096).set_dnssec_ok(true);
+    question.set_edns(edns);
+    Message::from_vec(&said(resolver, &question.to_vec().unwrap())).unwrap().answers
+}
+
+#[test]
+fn what_a_wildcard_has_not_is_proved_by_its_own_record() {
+    let mut bench = Bench::wired("dns-nsec");
+    let (resolver, _) = proved(&mut bench, "192.0.2.54", &[]);
+    let behind = bench.outside.enter(|| {
+        let socket = UdpSocket::bind("192.0.2.53:0").unwrap();
+        socket.connect("192.0.2.54:53").unwrap();
+        socket.set_read_timeout(Some(BOUND)).unwrap();
+        socket
+    });
+    let behind = behind.unwrap();
+    // the resolver with the zone writes the wildcard's own NSEC record, which is this proof, under the name asked for. So the
+    // answer is put together of the signer's records as it should be (RFC 4035 3.1.3.4)
+    let _front = Resolver::start(&bench.outside, "192.0.2.53", false, move |asked| {
+        let question = Message::from_vec(asked.message()).unwrap();
+        let query = question.queries[0].clone();
+        if asked.lower() != "x.wild.example.test" || query.query_type() != RecordType::MX {
+            return Some(said(&behind, asked.message()));
+        }
+        let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
+        answer.metadata.recursion_available = true;
+        answer.add_query(query);
+        answer.authorities = [
+            ("example.test.", RecordType::SOA),
+            ("*.wild.example.test.", RecordType::NSEC),
+            ("m.wild.example.test.", RecordType::NSEC),
+        ]
+        .into_iter()
+        .flat_map(|(name, rtype)| records(&behind, name, rtype))
+        .collect();
+        answer.set_edns(question.edns.clone()?);
+        Some(answer.to_vec().unwrap())
+    });
+    let ask = |words: &str| dig(&bench.first, &format!("@10.1.1.1 {words}"));
+    let none = ask("+dnssec x.wild.example.test MX");
+    assert!(none.says("status: NOERROR"), "{}\n{}", none.output.stdout, resolver.output());
+    none.expect(" ad;").expect("IN\tSOA").expect("*.wild.example.test.");
+    assert!(none.section("ANSWER").is_empty());
+    ask("x.wild.example.test").expect("192.0.2.82").expect(" ad;");
 }

@@ -78,6 +78,10 @@ async fn nics_addresses_options_pools_and_records_reach_the_router() {
     ] {
         refused(&cloud, &line, code, words);
     }
+    // a list is no object, at any depth
+    let body = json!({ "network": "front", "name": "x", "dhcp": [[]] });
+    let (status, problem) = cloud.call(Method::POST, "/v1/guests", None, &body).await.unwrap();
+    assert_eq!((status, &problem["field"]), (422, &json!("dhcp")), "{problem}");
     // an address that may be lent is given to nobody unless somebody says so
     for number in 0..5 {
         done(&cloud, &format!("guest create t{number} --network back"));

@@ -6,6 +6,7 @@ mod balance;
 mod diagnostics;
 mod field;
 mod flows;
+mod guest_field;
 mod helpers;
 mod hostile;
 mod in_force;

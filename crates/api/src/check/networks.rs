@@ -23,6 +23,10 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     );
     for (index, network) in networks.iter().enumerate() {
         link_and_gateway(scope, index, network);
+        if router.vpc.is_some() && !network.ranges.is_empty() {
+            let reason = "a tier of a VPC has one range";
+            scope.error(path(index, "ranges"), "ranges-of-a-tier", reason);
+        }
         if let Some(wanted) = &network.ipv6 {
             ipv6(scope, index, network, wanted);
         }
@@ -82,13 +86,9 @@ fn held(scope: &mut Scope<'_>, path: &str, link: &Link, (cidr, gateway): (Cidr, 
 /// Most further ranges of one network.
 const MAX_RANGES: usize = 15;
 
-/// Ranges tell whose an address is, so none overlaps another; a tier is one part of its VPC.
+/// Ranges tell whose an address is, so none overlaps another.
 fn ranges(scope: &mut Scope<'_>, base: &str, network: &GuestNetwork) {
     at_most(scope, &format!("{base}.ranges"), network.ranges.len(), MAX_RANGES);
-    if !network.ranges.is_empty() && network.acl.is_some() {
-        let reason = "a tier of a VPC has one range";
-        scope.error(format!("{base}.ranges"), "ranges-of-a-tier", reason);
-    }
     for (place, range) in network.ranges.iter().enumerate() {
         let mut before = network.spans().take(place + 1);
         if let Some((other, _)) = before.find(|(other, _)| other.overlaps(&range.cidr)) {

@@ -75,8 +75,19 @@ impl DeviceUdp {
     }
 
     /// Takes what is waiting, up to a batch. `WouldBlock` when there is nothing.
+    ///
+    /// A batch that is not full has emptied the socket, which saves the call that would find that out; what comes after it
+    /// makes the socket readable anew.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || batch.receive(self.socket.as_fd()))
+        let mut count = 0;
+        let emptied = self.socket.try_io(Interest::READABLE, || {
+            count = batch.receive(self.socket.as_fd())?;
+            if count < batch.slots() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match emptied {
+            Err(_) if count > 0 => Ok(count),
+            other => other.map(|()| count),
+        }
     }
 
     /// Sends every datagram.
