@@ -55,7 +55,7 @@ impl Cloud {
     }
 
     /// The proxy's configuration with grants of these ids for the one VM, whose screen is at `host` and `port`. A grant
-    /// whose name begins with `view` is for looking alone.
+    /// whose name begins with `view` is for looking alone, one with `first` for the browser that comes first.
     pub fn config(
         &self,
         generation: u64,
@@ -65,8 +65,9 @@ impl Cloud {
     ) -> ProxyDocument {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let grant = |id: &&str| {
+            let source = if id.starts_with("first") { "first-browser" } else { "any" };
             json!({ "id": id, "token": TokenHash::of(&token(id)), "vm": "vm-7", "user": "alice",
-                "expires": now + 3600, "source": "any", "view_only": id.starts_with("view") })
+                "expires": now + 3600, "source": source, "view_only": id.starts_with("view") })
         };
         let grants: Vec<Value> = grants.iter().map(grant).collect();
         let boot = crate::faults::boot();

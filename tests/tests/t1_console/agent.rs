@@ -118,12 +118,17 @@ impl World {
 
     /// What the console service says of itself through the agent, once it `holds`.
     fn report(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        self.service(what, |service| holds(&service["report"]))["report"].take()
+    }
+
+    /// What the agent says of the console service, once it `holds`.
+    fn service(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let found = Wait::until_some(BOUND, what, || {
             let status = serde_json::to_value(self.status().unwrap()).unwrap();
             let services = status["services"].as_array().cloned().unwrap_or_default();
             let console = services.into_iter().find(|service| service["name"] == "console");
-            last = console.map(|service| service["report"].clone()).unwrap_or_default();
+            last = console.unwrap_or_default();
             holds(&last).then(|| last.clone())
         });
         found.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", self.agent.output()))
@@ -197,4 +202,30 @@ fn it_shows_a_screen_to_whoever_has_a_grant_and_for_as_long() {
     for hidden in [cloud::PASSWORD, &token("g-1"), "PRIVATE KEY"] {
         assert!(!said.contains(hidden), "{hidden} was written down");
     }
+}
+
+#[test]
+fn a_killed_service_comes_back_and_knows_whose_a_link_is_and_what_was_taken_away() {
+    let world = World::new();
+    let secrets = &world.cloud;
+    world.call(|client| async move { secrets.send_blobs(&client).await }).unwrap();
+    world.push(&world.config(1, &["first-1", "gone-1"]));
+    world.look("first-1").unwrap();
+    world.push(&world.config(2, &["first-1", "any-1"]));
+    let refused = |grant: &str, status: u16, code: &str| {
+        let (is, answer) = world.look(grant).unwrap_err();
+        assert_eq!((is, &answer["code"]), (status, &json!(code)), "{answer}");
+    };
+    refused("first-1", 403, "other-browser");
+    refused("gone-1", 410, "revoked");
+
+    let runs = world.service("a process", |service| service["pid"].is_u64())["pid"].take();
+    world.outside.command(["kill", "-KILL", &runs.to_string()]).check().unwrap();
+    world.service("another process", |service| {
+        let serves = service["state"] == "running" && service["generation"] == 2;
+        serves && service["pid"] != runs && service["restarts"] == 1
+    });
+    refused("first-1", 403, "other-browser");
+    refused("gone-1", 410, "revoked");
+    world.look("any-1").unwrap();
 }

@@ -24,6 +24,8 @@ const CLIENTS: usize = 32;
 /// Streams of bulk data at once.
 const STREAMS: usize = 4;
 const REQUEST: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: www.example.test\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
+/// Connections before the idle ones, which bring with them what is not theirs alone.
+pub(super) const FIRST: u64 = 100;
 /// Until idle connections have settled in the balancer.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -119,8 +121,7 @@ impl Load {
         let at = if http { balancer.places.http } else { balancer.places.tcp };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut held = Vec::with_capacity(number);
-        // what the first connections bring with them is not theirs alone
-        runtime.block_on(open(at, 100, &mut held))?;
+        runtime.block_on(open(at, usize::try_from(FIRST)?, &mut held))?;
         std::thread::sleep(SETTLE);
         let before = balancer.memory()?;
         runtime.block_on(open(at, number, &mut held))?;

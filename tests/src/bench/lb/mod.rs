@@ -84,7 +84,7 @@ pub fn run() -> Result<Vec<Row>> {
         rows.push(measure(case, &load, &ours, &rival)?);
     }
     drop((ours, rival));
-    let number = balancers::connections(IDLE)?;
+    let number = balancers::connections(load::FIRST + IDLE)?.saturating_sub(load::FIRST);
     for (name, idle) in [("tcp", false), ("http", true)] {
         let of = |kind| -> Result<f64> {
             // a process of its own, so that nothing that was allocated before counts
