@@ -96,12 +96,7 @@ pub(super) async fn object(
     }
     let name = file_name.unwrap_or_else(|| opened.name.clone());
     let mut builder = described(&opened.manifest, &name, &tag).status(status);
-    // with zeros left out nobody knows how long it becomes
-    builder = if holes && reads {
-        builder.header(HOLES, "1")
-    } else {
-        builder.header(CONTENT_LENGTH, length)
-    };
+    builder = sized(builder, length, holes && reads);
     if status == StatusCode::PARTIAL_CONTENT {
         let last = first + length - 1;
         builder = builder.header(CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
@@ -110,14 +105,9 @@ pub(super) async fn object(
         return build(builder, Body::empty());
     }
     tracing::info!(grant = %held.grant.id, first, length, "download begins");
-    let sending = Sending {
-        file: opened.file,
-        at: first,
-        end: first + length,
-        meter: held.meter,
-        rate: bytes_per_second,
-        holes,
-    };
+    let (file, at, end) = (opened.file, first, first + length);
+    let (meter, rate) = (held.meter, bytes_per_second);
+    let sending = Sending { file, at, end, meter, rate, holes };
     build(builder, Body::from_stream(futures_util::stream::try_unfold(sending, next)))
 }
 
@@ -129,6 +119,15 @@ fn onward(held: &Held, most: Option<u64>, address: &str) -> Result<Response<Body
     tracing::info!(grant = %held.grant.id, "download is sent on");
     let builder = Response::builder().status(StatusCode::TEMPORARY_REDIRECT);
     build(builder.header(LOCATION, address).header(CACHE_CONTROL, "no-store"), Body::empty())
+}
+
+/// With zeros left out nobody knows how long the body becomes.
+fn sized(
+    builder: axum::http::response::Builder,
+    length: u64,
+    holes: bool,
+) -> axum::http::response::Builder {
+    if holes { builder.header(HOLES, "1") } else { builder.header(CONTENT_LENGTH, length) }
 }
 
 fn described(manifest: &Manifest, name: &str, tag: &str) -> axum::http::response::Builder {
