@@ -11,6 +11,7 @@ use std::sync::Arc;
 use sluice_ssvm::convert::in_pieces;
 use sluice_ssvm::disk::File;
 use sluice_ssvm::image::{Format, Head, Judgement, inspect_as, samples};
+use sluice_ssvm::unpack::{Compression, Place, Scanner, UnpackError, Unpacker};
 
 /// Longest image.
 const MOST: usize = 4 << 20;
@@ -108,15 +109,69 @@ impl File for Memory {
 pub(crate) fn zip(bytes: &[u8]) {
     for step in [bytes.len().max(1), 7] {
         let Ok(mut unpacker) = unpacker(bytes) else { return };
-        let mut out = |_| Ok::<(), sluice_ssvm::unpack::UnpackError>(());
+        let mut out = |_| Ok::<(), UnpackError>(());
         let pushed = bytes.chunks(step).try_for_each(|piece| unpacker.push(piece, &mut out));
         let _ = pushed.and_then(|()| unpacker.finish(&mut out));
     }
 }
 
-fn unpacker(
-    bytes: &[u8],
-) -> Result<sluice_ssvm::unpack::Unpacker, sluice_ssvm::unpack::UnpackError> {
-    use sluice_ssvm::unpack::{Compression, Unpacker};
+/// A zstd stream arrives: following it never panics, and from every place that is told the rest is unpacked as from the start.
+pub(crate) fn zstd(bytes: &[u8]) {
+    let Ok(whole) = unpacked(Unpacker::new(Compression::Zstd, bytes, ZSTD_MEMORY), bytes) else {
+        // it may be followed all the same, as while it arrives
+        places(bytes, &mut |_, _| {});
+        return;
+    };
+    places(bytes, &mut |place, at| {
+        let before = begun(&bytes[..at]);
+        let window = usize::try_from(place.window()).unwrap_or(usize::MAX).min(before.len());
+        let window = &before[before.len() - window..];
+        let rest = unpacked(Unpacker::resume(place, window, ZSTD_MEMORY), &bytes[at..]);
+        let rest = rest.unwrap_or_else(|error| panic!("entered at {at}: {error:?}"));
+        assert!([before.as_slice(), &rest].concat() == whole, "entered at {at}");
+    });
+}
+
+/// Window that a stream of zstd may have, and most bytes that are unpacked of it.
+const ZSTD_MEMORY: u64 = 8 << 20;
+
+fn places(bytes: &[u8], told: &mut dyn FnMut(&Place, usize)) {
+    let (mut scanner, mut at) = (Scanner::new(), 0);
+    while at < bytes.len() {
+        scanner.want();
+        let (length, place) = scanner.scan(&bytes[at..]);
+        assert!(length > 0, "it does not go on at {at}");
+        at += length;
+        if let Some(place) = place {
+            told(&place, at);
+        }
+    }
+}
+
+fn unpacked(unpacker: Result<Unpacker, UnpackError>, bytes: &[u8]) -> Result<Vec<u8>, UnpackError> {
+    let (mut unpacker, mut all) = (unpacker?, Vec::new());
+    unpacker.push(bytes, &mut |some| taken(&mut all, &some))?;
+    unpacker.finish(&mut |some| taken(&mut all, &some))?;
+    Ok(all)
+}
+
+/// What is unpacked of the beginning of a stream.
+fn begun(bytes: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    let Ok(mut unpacker) = Unpacker::new(Compression::Zstd, bytes, ZSTD_MEMORY) else { return all };
+    let pushed = unpacker.push(bytes, &mut |some| taken(&mut all, &some));
+    let _ = pushed.and_then(|()| unpacker.drain(&mut |some| taken(&mut all, &some)));
+    all
+}
+
+fn taken(all: &mut Vec<u8>, some: &[u8]) -> Result<(), UnpackError> {
+    all.extend_from_slice(some);
+    let limit = ZSTD_MEMORY;
+    let needs = all.len() as u64;
+    let compression = Compression::Zstd;
+    if needs > limit { Err(UnpackError::Memory { compression, needs, limit }) } else { Ok(()) }
+}
+
+fn unpacker(bytes: &[u8]) -> Result<Unpacker, UnpackError> {
     Unpacker::new(Compression::Zip, bytes, 1 << 20)
 }

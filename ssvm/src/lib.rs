@@ -6,6 +6,7 @@ pub mod convert;
 pub mod desk;
 pub mod disk;
 pub mod fetch;
+pub mod holes;
 mod identity;
 pub mod image;
 pub mod jobs;

@@ -88,6 +88,16 @@ fn zip() {
     }
 }
 
+#[test]
+fn zstd() {
+    let seeds = corpus("unpack_zstd");
+    assert!(seeds.len() >= 4);
+    for seed in &seeds {
+        image::zstd(seed);
+        mutations(seed, seed.len() / 200 + 1).for_each(|mutation| image::zstd(&mutation));
+    }
+}
+
 /// Writes the corpus anew from the samples: `cargo test -p sluice-ssvm --test hostile -- --ignored`.
 #[test]
 #[ignore = "writes files into the source tree"]

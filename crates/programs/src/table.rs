@@ -157,6 +157,7 @@ pub const ESSENTIAL: &[Package] = &[
             "sha512sum",
             "sleep",
             "stat",
+            "sync",
             "tee",
             "timeout",
             "touch",

@@ -1,4 +1,4 @@
-//! Formats that keep a disk in pieces: where each stands in the file (dynamic VHD, VHDX, VMDK).
+//! Formats that keep a disk in pieces: where each stands in the file (dynamic VHD, VHDX, VMDK, and that of an OVA).
 //!
 //! What is read here was inspected when it came in; a table that leads out of the file all the same is an error, not a panic.
 
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::read::ZlibDecoder;
 
-use super::{MadeUp, as_u64};
+use super::{MadeUp, as_u64, ova};
 use crate::disk::File;
 use crate::image::Format;
 use crate::image::vhdx::{BLOCK_TABLE, DISK_SIZE, FILE_PARAMETERS, Guid, LOGICAL_SECTOR, METADATA};
@@ -96,7 +96,8 @@ impl Blocks {
             Format::Vhd => Self::vhd(file),
             Format::Vhdx => Self::vhdx(file).map(Some),
             Format::Vmdk => Self::vmdk(file).map(Some),
-            Format::Qcow2 | Format::Raw | Format::Ova | Format::Iso => Ok(None),
+            Format::Ova => Self::vmdk(ova::disk(file)?).map(Some),
+            Format::Qcow2 | Format::Raw | Format::Iso => Ok(None),
         }
     }
 

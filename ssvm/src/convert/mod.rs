@@ -4,13 +4,14 @@
 //! the same pass; only the files that the caller names are opened, each as the format that the caller says; nothing that
 //! stands in an image names another file. No other program is started.
 //!
-//! Read are qcow2 with its parents, raw, VHD, VHDX and VMDK in one file; written are the same, VHD and VMDK in the layout that
-//! is asked for. Rejected: qemu-img, which would
+//! Read are qcow2 with its parents, raw, VHD, VHDX, VMDK in one file and the one disk of an OVA; written are the same but
+//! OVA, VHD and VMDK in the layout that is asked for. Rejected: qemu-img, which would
 //! parse what tenants sent in a language without bounds, and needs a sandbox of its own.
 
 mod blocks;
 mod disk;
 mod dynamic;
+mod ova;
 mod qcow2;
 mod stream;
 mod used;
@@ -40,12 +41,17 @@ pub struct Layer {
     pub format: Format,
 }
 
-/// Whether `format` can be read, or written.
-pub const fn is_known(format: Format) -> bool {
+/// Whether images of `format` are made.
+pub const fn is_written(format: Format) -> bool {
     match format {
         Format::Qcow2 | Format::Raw | Format::Vhd | Format::Vhdx | Format::Vmdk => true,
         Format::Ova | Format::Iso => false,
     }
+}
+
+/// Whether images of `format` can be made into others.
+pub const fn is_read(format: Format) -> bool {
+    is_written(format) || matches!(format, Format::Ova)
 }
 
 /// What an image says of itself that is laid out so ([`Inspection::variant`](crate::image::Inspection)).

@@ -18,7 +18,7 @@ use crate::slice::{
 };
 
 /// Between two looks at how far it is.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Arguments of `sluice-ssvm import`.
 #[derive(Debug, Args)]

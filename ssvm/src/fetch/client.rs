@@ -12,11 +12,13 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::address::Address;
 use super::error::FetchError;
+use super::incoming::Incoming;
 use super::names::Names;
 use super::policy::AddressPolicy;
 use super::range::ContentRange;
 use super::resolve::Guarded;
 use super::validator::Validator;
+use crate::holes::HOLES;
 use crate::slice::{FetchPolicy, StorageSlice};
 
 /// The authorities of a Debian machine.
@@ -28,11 +30,13 @@ pub struct Fetcher {
     client: Client,
     addresses: Arc<AddressPolicy>,
     policy: Arc<FetchPolicy>,
+    /// Whether the other side may leave out zeros.
+    holes: bool,
 }
 
 /// An answer that has, or may have, the bytes that were asked for.
 pub(super) struct Answer {
-    pub(super) response: Response,
+    pub(super) body: Incoming,
     /// The range that it is; none: it is the whole source from its start.
     pub(super) range: Option<ContentRange>,
     pub(super) marks: Validator,
@@ -80,12 +84,13 @@ impl Fetcher {
         }
         builder = builder.tls_backend_preconfigured(tls(&slice.authorities)?);
         let client = builder.build().map_err(|error| format!("no HTTP client: {error}"))?;
-        Ok(Self { client, addresses, policy: Arc::new(policy.clone()) })
+        Ok(Self { client, addresses, policy: Arc::new(policy.clone()), holes: false })
     }
 
-    /// Another one, which speaks by `client` under `policy`.
+    /// Another one, which speaks by `client` under `policy` with another appliance, which may leave out zeros.
     pub(super) fn speaking_by(&self, client: Client, policy: FetchPolicy) -> Self {
-        Self { client, addresses: Arc::clone(&self.addresses), policy: Arc::new(policy) }
+        let addresses = Arc::clone(&self.addresses);
+        Self { client, addresses, policy: Arc::new(policy), holes: true }
     }
 
     /// Its policy.
@@ -101,7 +106,7 @@ impl Fetcher {
             let response = self.send(&url, ask).await?;
             match redirected(&url, &response)? {
                 Some(next) => url = next,
-                None => return answer(response, url),
+                None => return answer(response, url, self.holes),
             }
         }
         let reason = format!("more than {} in a row", self.policy.redirects);
@@ -132,6 +137,9 @@ impl Fetcher {
         request = request.header(ACCEPT_ENCODING, "identity").header(RANGE, range);
         if let Some(mark) = ask.marks.and_then(Validator::if_range) {
             request = request.header(IF_RANGE, mark);
+        }
+        if self.holes {
+            request = request.header(HOLES, "1");
         }
         request.send().await.map_err(|error| broken(url, error))
     }
@@ -188,19 +196,19 @@ fn redirected(url: &Address, response: &Response) -> Result<Option<Address>, Fet
     Ok(Some(next))
 }
 
-fn answer(response: Response, url: Address) -> Result<Answer, FetchError> {
+fn answer(response: Response, url: Address, holes: bool) -> Result<Answer, FetchError> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     match response.status() {
         StatusCode::OK => {
             let marks = Validator::of(response.headers(), response.content_length());
-            Ok(Answer { range: None, marks, url, response })
+            Ok(Answer { range: None, marks, url, body: Incoming::new(response, holes) })
         }
         StatusCode::PARTIAL_CONTENT => {
             let Some(range) = header(CONTENT_RANGE).and_then(ContentRange::parse) else {
                 return Err(FetchError::Protocol { what: "a range without a sound Content-Range" });
             };
             let marks = Validator::of(response.headers(), range.total);
-            Ok(Answer { range: Some(range), marks, url, response })
+            Ok(Answer { range: Some(range), marks, url, body: Incoming::new(response, holes) })
         }
         status => {
             let seconds = header(RETRY_AFTER).and_then(|text| text.trim().parse().ok());

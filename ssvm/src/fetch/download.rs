@@ -1,11 +1,11 @@
 //! One source, fetched in order, opened anew where it broke.
 
 use bytes::Bytes;
-use reqwest::Response;
 
 use super::address::Address;
-use super::client::{Answer, Ask, Fetcher, broken};
+use super::client::{Answer, Ask, Fetcher};
 use super::error::FetchError;
+use super::incoming::Incoming;
 use super::parallel::{Pieces, pieces};
 use super::validator::Validator;
 
@@ -30,7 +30,7 @@ enum Body {
     Closed,
     /// One answer; `skip` bytes of it are known already; `end` is the source's end as far as it is known.
     Stream {
-        response: Response,
+        body: Incoming,
         skip: u64,
         until: Option<u64>,
         then: Option<Address>,
@@ -92,13 +92,19 @@ impl Download {
                 Body::Ended => return Ok(None),
                 Body::Closed => self.open().await?,
                 Body::Pieces(pieces) => return pieces.next().await,
-                Body::Stream { response, skip, until, then } => {
-                    let chunk = response.chunk().await.map_err(|error| broken(&self.url, error))?;
+                Body::Stream { body, skip, until, then } => {
+                    let chunk = body.chunk(&self.url).await?;
                     if let Some(chunk) = chunk {
-                        match past(chunk, skip) {
-                            chunk if chunk.is_empty() => continue,
-                            chunk => return Ok(Some(chunk)),
+                        let chunk = past(chunk, skip);
+                        if chunk.is_empty() {
+                            continue;
                         }
+                        let reached = self.offset + u64::try_from(chunk.len()).unwrap_or(0);
+                        if until.is_some_and(|until| reached > until) {
+                            let what = "more bytes than the range has";
+                            return Err(FetchError::Protocol { what });
+                        }
+                        return Ok(Some(chunk));
                     }
                     match (*until, then.take()) {
                         (Some(until), _) if self.offset < until => {
@@ -167,8 +173,8 @@ impl Download {
         let Some(range) = answer.range else {
             // the server has no ranges: what is known already comes again
             let until = answer.marks.total;
-            let (response, skip) = (answer.response, self.offset);
-            return Ok(Body::Stream { response, skip, until, then: None });
+            let (body, skip) = (answer.body, self.offset);
+            return Ok(Body::Stream { body, skip, until, then: None });
         };
         if range.first != self.offset {
             return Err(FetchError::Protocol { what: "another range than the one asked for" });
@@ -176,7 +182,7 @@ impl Download {
         let until = range.last + 1;
         let more = range.total.is_some_and(|total| until < total);
         let then = more.then(|| answer.url.clone());
-        Ok(Body::Stream { response: answer.response, skip: 0, until: Some(until), then })
+        Ok(Body::Stream { body: answer.body, skip: 0, until: Some(until), then })
     }
 
     fn pieces(&self, url: Address) -> Body {

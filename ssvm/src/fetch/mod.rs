@@ -10,6 +10,7 @@ mod address;
 mod client;
 mod download;
 mod error;
+mod incoming;
 mod names;
 mod parallel;
 mod peer;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
 use super::address::Address;
-use super::client::{Ask, Fetcher, broken};
+use super::client::{Ask, Fetcher};
 use super::error::FetchError;
 use super::validator::Validator;
 
@@ -65,8 +65,8 @@ async fn piece(
     }
     let wanted = usize::try_from(last - first + 1).unwrap_or(0);
     let mut bytes = BytesMut::with_capacity(wanted);
-    let mut response = answer.response;
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(url, error))? {
+    let mut body = answer.body;
+    while let Some(chunk) = body.chunk(url).await? {
         if bytes.len() + chunk.len() > wanted {
             return Err(FetchError::Protocol { what: "more bytes than the range has" });
         }

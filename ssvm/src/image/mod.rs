@@ -27,6 +27,7 @@ mod vmdk_descriptor;
 use serde::{Deserialize, Serialize};
 
 pub use bytes::{Bytes, Gap, Head, Part};
+pub(crate) use ova::disks as disks_of_ova;
 pub use refusal::{Judgement, Refusal, RefusalCode};
 pub use sluice_api::types::ImageFormat as Format;
 

@@ -54,10 +54,9 @@ impl Reading {
         let laid_out = layout.is_none_or(|layout| variant(layout) == manifest.image.variant);
         let becomes_whole = manifest.parent.is_some() && !keeps_parent;
         if format != manifest.format() || !laid_out || becomes_whole {
-            if let Some(unknown) =
-                [format, manifest.format()].into_iter().find(|format| !convert::is_known(*format))
-            {
-                return Err(not_converted(format!("{unknown} is not converted")));
+            if !convert::is_read(manifest.format()) || !convert::is_written(format) {
+                let reason = format!("{} is not converted to {format}", manifest.format());
+                return Err(not_converted(reason));
             }
             return Self::converted(worker, store, place, at, (format, layout)).await;
         }

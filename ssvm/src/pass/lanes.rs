@@ -1,7 +1,7 @@
 //! Hash functions side by side, each on a thread of its own, over the same blocks.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -27,6 +27,9 @@ struct Lane {
     told: SyncSender<Told>,
     thread: JoinHandle<Checksum>,
 }
+
+/// States of hash functions that were asked for and may not have been reached yet.
+pub(super) struct Saving(Vec<(HashFunction, Receiver<Vec<u8>>)>);
 
 /// States of hash functions, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,18 +60,14 @@ impl Lanes {
         }
     }
 
-    /// The states behind all blocks so far.
-    pub(super) fn save(&self) -> Saved {
+    /// Asks for the states behind all blocks so far; waits for nothing.
+    pub(super) fn save(&self) -> Saving {
         let ask = |lane: &Lane| {
             let (state, answer) = channel();
             let _ = lane.told.send(Told::Save(state));
             (lane.function, answer)
         };
-        let asked: Vec<_> = self.0.iter().map(ask).collect();
-        let answered = asked.into_iter().filter_map(|(function, answer)| {
-            Some((function.as_str().to_owned(), answer.recv().ok()?))
-        });
-        Saved(answered.collect())
+        Saving(self.0.iter().map(ask).collect())
     }
 
     pub(super) fn finish(self) -> Digests {
@@ -76,6 +75,16 @@ impl Lanes {
             self.0.into_iter().map(|lane| (lane.told, lane.thread)).unzip();
         drop(senders);
         Digests(threads.into_iter().filter_map(|thread| thread.join().ok()).collect())
+    }
+}
+
+impl Saving {
+    /// Waits until all lanes are there.
+    pub(super) fn saved(self) -> Saved {
+        let answered = self.0.into_iter().filter_map(|(function, answer)| {
+            Some((function.as_str().to_owned(), answer.recv().ok()?))
+        });
+        Saved(answered.collect())
     }
 }
 

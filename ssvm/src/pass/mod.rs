@@ -10,6 +10,7 @@
 //! keeps the bytes as they come, for a restart alone, unless its server could not go on anyway.
 
 mod error;
+mod keeper;
 mod lanes;
 mod output;
 mod packed;
@@ -33,6 +34,7 @@ pub(crate) use output::Output;
 pub(crate) use partial::Partial;
 pub use standing::{Standing, Terms, judge};
 
+use keeper::{Keeper, Mark};
 use lanes::{Digests, Lanes};
 use packed::{IMAGE, Packed};
 
@@ -61,7 +63,7 @@ pub struct Plan {
     pub most: u64,
     /// Most memory for unpacking.
     pub unpack_bytes: u64,
-    /// Bytes between two checkpoints.
+    /// Most bytes that are lost when the machine is: those behind the last checkpoint, and of one that is being made.
     pub checkpoint_bytes: u64,
     /// Seen by others while it runs.
     pub gauge: Arc<Gauge>,
@@ -122,25 +124,28 @@ pub enum Durable {
 }
 
 /// Told what is durable; its error ends the pass.
-pub type Checkpoint<'a> = dyn FnMut(Durable) -> Result<(), PassError> + 'a;
+pub type Checkpoint<'a> = dyn FnMut(Durable) -> Result<(), PassError> + Send + 'a;
 
-/// Runs a pass over what comes out of `feed`; blocks. `checkpoint` is called now and then.
+/// Runs a pass over what comes out of `feed`; blocks. `checkpoint` is called now and then, on a thread of its own.
 ///
 /// Errors: see [`PassError`]; parts are left as they are.
 pub fn run(
     plan: Plan,
-    mut feed: Receiver<Feed>,
+    feed: Receiver<Feed>,
     checkpoint: &mut Checkpoint<'_>,
 ) -> Result<Passed, PassError> {
     let mut pass = Pass::begin(plan)?;
     pass.take_up()?;
-    while let Some(next) = feed.blocking_recv() {
-        match next {
-            Feed::Bytes(bytes) => pass.take(&bytes, checkpoint)?,
-            Feed::End => return pass.finish(),
+    let through = std::thread::scope(|scope| {
+        let keeper = Keeper::start(scope, checkpoint);
+        let through = pass.all(feed, &keeper);
+        match (through, keeper.finish()) {
+            // a feed that ended may have ended for the same reason, and this one says which
+            (Ok(()) | Err(PassError::Abandoned), Err(error)) => Err(error),
+            (through, _) => through,
         }
-    }
-    Err(PassError::Abandoned)
+    });
+    through.and_then(|()| pass.finish())
 }
 
 struct Pass {
@@ -197,7 +202,18 @@ impl Pass {
         Ok(())
     }
 
-    fn take(&mut self, bytes: &Bytes, checkpoint: &mut Checkpoint<'_>) -> Result<(), PassError> {
+    /// Takes everything that comes.
+    fn all(&mut self, mut feed: Receiver<Feed>, keeper: &Keeper<'_>) -> Result<(), PassError> {
+        while let Some(next) = feed.blocking_recv() {
+            match next {
+                Feed::Bytes(bytes) => self.take(&bytes, keeper)?,
+                Feed::End => return Ok(()),
+            }
+        }
+        Err(PassError::Abandoned)
+    }
+
+    fn take(&mut self, bytes: &Bytes, keeper: &Keeper<'_>) -> Result<(), PassError> {
         let at = self.taken;
         self.want_a_place(bytes);
         self.through(bytes)?;
@@ -210,8 +226,8 @@ impl Pass {
             return Ok(());
         }
         self.noted = self.moved();
-        let durable = self.durable()?;
-        checkpoint(durable)
+        let mark = self.mark()?;
+        if keeper.make_durable(mark) { Ok(()) } else { Err(PassError::Abandoned) }
     }
 
     /// Asks for the next place in the very bytes that make a checkpoint due, and early enough that one is found in time.
@@ -219,9 +235,10 @@ impl Pass {
         let coming = u64::try_from(bytes.len()).unwrap_or(0);
         let since = self.moved() - self.noted;
         let keep = self.plan.gauge.keep.load(Ordering::Relaxed);
+        let near = since + coming >= self.interval();
         if let Stage::Packed(packed) = &mut self.stage
             && keep
-            && since + coming >= self.plan.checkpoint_bytes / 2
+            && near
             && packed.ready.is_none()
         {
             packed.want();
@@ -236,8 +253,13 @@ impl Pass {
             {
                 packed.ready.is_some()
             }
-            _ => self.moved() - self.noted >= self.plan.checkpoint_bytes,
+            _ => self.moved() - self.noted >= self.interval(),
         }
+    }
+
+    /// Bytes between two checkpoints: while one is being made, as much again goes through.
+    const fn interval(&self) -> u64 {
+        self.plan.checkpoint_bytes / 2
     }
 
     /// Bytes that went in and out, by which checkpoints are paced.
@@ -248,16 +270,14 @@ impl Pass {
         }
     }
 
-    /// Makes what there is durable.
-    fn durable(&mut self) -> Result<Durable, PassError> {
+    /// What there is to be made durable.
+    fn mark(&mut self) -> Result<Mark, PassError> {
         if self.keeps() {
-            self.source.sync()?;
-            return Ok(Durable::Kept(self.source.length()));
+            return Ok(Mark::Kept(self.source.to_be_synced()?, self.source.length()));
         }
-        let Stage::Packed(packed) = &mut self.stage else { return Ok(Durable::Nothing) };
-        let Some(restart) = packed.ready.take() else { return Ok(Durable::Nothing) };
-        packed.output.sync()?;
-        Ok(Durable::Restart(restart))
+        let Stage::Packed(packed) = &mut self.stage else { return Ok(Mark::Nothing) };
+        let Some(found) = packed.ready.take() else { return Ok(Mark::Nothing) };
+        Ok(Mark::Place(packed.output.to_be_synced()?, found))
     }
 
     /// Whether the source's bytes go into the part: always when they are the image.

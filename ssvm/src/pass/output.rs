@@ -64,6 +64,12 @@ impl Output {
         self.written
     }
 
+    /// Gives the file its length and returns it, so that somebody else makes durable what was written so far.
+    pub(crate) fn to_be_synced(&mut self) -> Result<Arc<dyn File>, PassError> {
+        self.complete()?;
+        Ok(Arc::clone(&self.file))
+    }
+
     /// Makes what was written durable, its length included.
     pub(crate) fn sync(&mut self) -> Result<(), PassError> {
         self.complete()?;

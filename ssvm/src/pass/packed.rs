@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::error::PassError;
-use super::lanes::{Lanes, Saved};
+use super::lanes::{Lanes, Saved, Saving};
 use super::output::Output;
 use super::{Plan, with};
 use crate::checksum::HashFunction;
@@ -33,6 +33,24 @@ pub struct Restart {
     image_hashes: Saved,
 }
 
+/// A place that was found, of which the hash functions may not be there yet.
+pub(super) struct Found {
+    source: u64,
+    image: u64,
+    place: Place,
+    source_hashes: Saving,
+    image_hashes: Saving,
+}
+
+impl Found {
+    /// Waits for them.
+    pub(super) fn restart(self) -> Restart {
+        let Self { source, image, place, source_hashes, image_hashes } = self;
+        let (source_hashes, image_hashes) = (source_hashes.saved(), image_hashes.saved());
+        Restart { source, image, place, source_hashes, image_hashes }
+    }
+}
+
 /// What goes on inside.
 pub(super) struct Packed {
     pub(super) unpacker: Unpacker,
@@ -43,7 +61,7 @@ pub(super) struct Packed {
     /// Bytes of the source that went in.
     taken: u64,
     /// The latest place, not durable yet.
-    pub(super) ready: Option<Box<Restart>>,
+    pub(super) ready: Option<Box<Found>>,
 }
 
 impl Packed {
@@ -107,7 +125,7 @@ impl Packed {
             self.taken += u64::try_from(length).unwrap_or(0);
             if let Some(place) = place {
                 self.drain(most)?;
-                self.ready = Some(Box::new(Restart {
+                self.ready = Some(Box::new(Found {
                     source: self.taken,
                     image: self.output.length(),
                     place,

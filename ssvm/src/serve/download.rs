@@ -21,9 +21,10 @@ use super::grants::Held;
 use super::meter::Meter;
 use super::range::{Asked, asked};
 use crate::disk::File;
+use crate::holes::{HOLES, framed};
 use crate::jobs::Engine;
 use crate::slice::Permission;
-use crate::store::{Manifest, Opened, StoreError};
+use crate::store::{Manifest, StoreError};
 
 /// Bytes read and sent at once.
 const BLOCK: u64 = 256 << 10;
@@ -48,15 +49,16 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Answer> {
     let held = desk.grants.to_download(&token)?;
-    object(&desk.engine, held, &method, &headers).await
+    object(&desk.engine, held, &method, &headers, false).await
 }
 
-/// The object of a grant, as far as it is asked for.
+/// The object of a grant, as far as it is asked for; with its zeros left out when `holes` says that this may be.
 pub(super) async fn object(
     engine: &Engine,
     held: Held,
     method: &Method,
     headers: &HeaderMap,
+    holes: bool,
 ) -> Result<Response<Body>, Answer> {
     let Permission::Download {
         store,
@@ -94,7 +96,7 @@ pub(super) async fn object(
     }
     let name = file_name.unwrap_or_else(|| opened.name.clone());
     let mut builder = described(&opened.manifest, &name, &tag).status(status);
-    builder = builder.header(CONTENT_LENGTH, length);
+    builder = sized(builder, length, holes && reads);
     if status == StatusCode::PARTIAL_CONTENT {
         let last = first + length - 1;
         builder = builder.header(CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
@@ -103,7 +105,10 @@ pub(super) async fn object(
         return build(builder, Body::empty());
     }
     tracing::info!(grant = %held.grant.id, first, length, "download begins");
-    build(builder, body(opened, first, length, held, bytes_per_second))
+    let (file, at, end) = (opened.file, first, first + length);
+    let (meter, rate) = (held.meter, bytes_per_second);
+    let sending = Sending { file, at, end, meter, rate, holes };
+    build(builder, Body::from_stream(futures_util::stream::try_unfold(sending, next)))
 }
 
 /// To where the object store itself serves it.
@@ -114,6 +119,15 @@ fn onward(held: &Held, most: Option<u64>, address: &str) -> Result<Response<Body
     tracing::info!(grant = %held.grant.id, "download is sent on");
     let builder = Response::builder().status(StatusCode::TEMPORARY_REDIRECT);
     build(builder.header(LOCATION, address).header(CACHE_CONTROL, "no-store"), Body::empty())
+}
+
+/// With zeros left out nobody knows how long the body becomes.
+fn sized(
+    builder: axum::http::response::Builder,
+    length: u64,
+    holes: bool,
+) -> axum::http::response::Builder {
+    if holes { builder.header(HOLES, "1") } else { builder.header(CONTENT_LENGTH, length) }
 }
 
 fn described(manifest: &Manifest, name: &str, tag: &str) -> axum::http::response::Builder {
@@ -178,12 +192,7 @@ struct Sending {
     end: u64,
     meter: Arc<Meter>,
     rate: Option<u64>,
-}
-
-fn body(opened: Opened, first: u64, length: u64, held: Held, rate: Option<u64>) -> Body {
-    let sending =
-        Sending { file: opened.file, at: first, end: first + length, meter: held.meter, rate };
-    Body::from_stream(futures_util::stream::try_unfold(sending, next))
+    holes: bool,
 }
 
 async fn next(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
@@ -194,8 +203,11 @@ async fn next(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
     if let Some(rate) = sending.rate {
         tokio::time::sleep(sending.meter.pause(length, rate, Instant::now())).await;
     }
-    let (file, at) = (Arc::clone(&sending.file), sending.at);
-    let block = tokio::task::spawn_blocking(move || read(&*file, at, length));
+    let (file, at, holes) = (Arc::clone(&sending.file), sending.at, sending.holes);
+    let block = tokio::task::spawn_blocking(move || {
+        let block = read(&*file, at, length)?;
+        Ok::<_, io::Error>(if holes { framed(&block).into() } else { block })
+    });
     let block = block.await.map_err(io::Error::other)??;
     sending.at += length;
     Ok(Some((block, sending)))

@@ -25,6 +25,7 @@ use super::answer::{self, Answer};
 use super::download;
 use super::grants::Held;
 use super::listen::{Ended, HANDSHAKE, accept, answer as converse};
+use crate::holes::HOLES;
 use crate::identity::{Identity, provider};
 use crate::jobs::Engine;
 use crate::slice::{GiftSlice, Grant, Permission, StorageSlice};
@@ -168,5 +169,6 @@ async fn object(
         return Err(Answer::nothing_here());
     }
     giving.held.still_runs()?;
-    download::object(&giving.engine, giving.held, &method, &headers).await
+    let holes = headers.get(HOLES).is_some_and(|value| value == "1");
+    download::object(&giving.engine, giving.held, &method, &headers, holes).await
 }

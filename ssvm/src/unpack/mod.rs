@@ -19,8 +19,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use zstd::Place;
-pub(crate) use zstd::Scanner;
+pub use zstd::{Place, Scanner};
 
 use codec::Members;
 use zip::Zip;

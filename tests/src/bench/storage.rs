@@ -1,7 +1,8 @@
 //! Imports against what an administrator types: `curl | tee >(sha256sum) | zstd -d`, then `qemu-img check`.
 //!
 //! Both fetch the same packed qcow2 image from the same nginx and end with it durable on the same disk; ours has compared,
-//! hashed twice more and inspected it as well. Rounds alternate, and the best of each counts.
+//! hashed twice more and inspected it as well. Rounds alternate, each on a disk with nothing left to write, and the best of
+//! each counts. What comes over the network and what is given to the disk is counted by the kernel.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -16,7 +17,7 @@ use super::Row;
 
 /// Size of the guest's disk, in bytes.
 const DISK: u64 = 2 << 30;
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 3;
 const WEB: &str = "192.0.2.10";
 /// Most memory that an import may take, in kilobytes.
 const MEMORY: f64 = 65_536.0;
@@ -45,6 +46,8 @@ struct Sample {
     memory: f64,
     /// Bytes given to the disk.
     written: f64,
+    /// Bytes that came over the network.
+    fetched: f64,
 }
 
 fn rows(ours: &[Sample], rival: &[Sample], slow: &(Sample, Sample)) -> Vec<Row> {
@@ -59,16 +62,22 @@ fn rows(ours: &[Sample], rival: &[Sample], slow: &(Sample, Sample)) -> Vec<Row> 
     let mut memory = row("most memory", "kB", most(|s| s.memory, ours), None);
     memory.within = Some(memory.ours <= MEMORY);
     memory.budget = Some("<= 64 MiB whatever the size".to_owned());
-    let written = most(|s| s.written, ours) / 1e6;
-    let mut once = row("given to the disk", "MB", written, Some(most(|s| s.written, rival) / 1e6));
-    once.ratio = once.rival.map(|rival| rival / once.ours);
-    once.budget = Some("each byte once".to_owned());
-    once.within = once.rival.map(|rival| once.ours <= rival * 1.05);
+    let fetched = once("fetched", most(|s| s.fetched, ours), most(|s| s.fetched, rival));
+    let written = once("given to the disk", most(|s| s.written, ours), most(|s| s.written, rival));
     let mut ranges =
         row("20 MB/s a connection", "MB/s", speed(slow.0.seconds), Some(speed(slow.1.seconds)));
     ranges.within = ranges.ratio.map(|ratio| ratio > 1.0);
     ranges.budget = Some("ranges beat one stream".to_owned());
-    vec![fast, memory, once, ranges]
+    vec![fast, memory, fetched, written, ranges]
+}
+
+/// What a pipe of programs moves no more than once either.
+fn once(case: &str, ours: f64, rival: f64) -> Row {
+    let mut once = row(case, "MB", ours / 1e6, Some(rival / 1e6));
+    once.ratio = Some(rival / ours);
+    once.budget = Some("each byte once".to_owned());
+    once.within = Some(ours > 0.0 && ours <= rival * 1.05);
+    once
 }
 
 fn row(case: &str, unit: &str, ours: f64, rival: Option<f64>) -> Row {
@@ -133,20 +142,31 @@ impl Field {
         Ok(sample)
     }
 
-    /// Runs a shell line with what GNU time and the kernel's counters of a control-free child tell: elapsed time, the
-    /// largest process, and blocks written.
+    /// Runs a shell line with what GNU time and the kernel's counters tell: elapsed time, the largest process, blocks
+    /// written, and bytes over the network.
     fn timed(&self, line: &str) -> Result<Sample> {
         let log = self.folder.path().join("time");
         let line = format!("/usr/bin/time -f '%M %O' -o {} {line}", log.display());
-        let start = Instant::now();
+        // what others wrote before is not to be waited for
+        check("sync", &[])?;
+        let (before, start) = (self.fetched()?, Instant::now());
         self.ns.sh(&line).timeout(PATIENCE).check()?;
         let seconds = start.elapsed().as_secs_f64();
+        let fetched = self.fetched()? - before;
         let text = fs::read_to_string(log)?;
         let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<f64>().ok());
         let (Some(memory), Some(blocks)) = (numbers.next(), numbers.next()) else {
             bail!("GNU time says {text:?}");
         };
-        Ok(Sample { seconds, memory, written: blocks * 512.0 })
+        Ok(Sample { seconds, memory, written: blocks * 512.0, fetched })
+    }
+
+    /// Bytes that came over the namespace's one link so far.
+    fn fetched(&self) -> Result<f64> {
+        let text = self.ns.sh("cat /proc/net/dev").check()?;
+        let counted = text.lines().find_map(|line| line.trim().strip_prefix("lo:"));
+        let first = counted.and_then(|counted| counted.split_whitespace().next());
+        first.and_then(|bytes| bytes.parse().ok()).context("no counters of lo")
     }
 }
 

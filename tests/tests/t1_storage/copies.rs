@@ -58,6 +58,31 @@ fn a_flipped_byte_is_found_and_nothing_of_it_stays() {
     assert!(!bench.path("other/.sluice/parts/s-1/j-2.source").exists());
 }
 
+/// Whoever could write to a store could write its record too: what a copy brings is judged like everything else.
+#[test]
+fn a_hostile_image_does_not_come_in_by_a_copy() {
+    let (mut bench, _) = ready("copy-hostile");
+    tampered(&bench, 1);
+    bench.change(|slice| slice["jobs"] = json!([copy("j-2", 1, 2)]));
+    let (code, reason) = bench.failed("j-2");
+    assert_eq!(code, "backing-file", "{reason}");
+    assert!(!copied(&bench, 2).exists());
+}
+
+/// Puts an image that names another file in the place of object `id`, with a record that agrees; returns its digest.
+pub(crate) fn tampered(bench: &Bench, id: u64) -> String {
+    let hostile = sluice_ssvm::image::samples::hostile();
+    let backed = hostile.into_iter().find(|sample| sample.name == "qcow2-backing-file").unwrap();
+    let digest = sluice_api::types::BlobDigest::of(&backed.bytes).to_string();
+    let digest = digest.trim_start_matches("sha256:").to_owned();
+    let file = bench.object(id, ".web.sluice.json");
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    (record["size"], record["sha256"]) = (backed.bytes.len().into(), digest.clone().into());
+    std::fs::write(file, record.to_string()).unwrap();
+    std::fs::write(bench.object(id, "web.raw"), &backed.bytes).unwrap();
+    digest
+}
+
 #[test]
 fn what_is_not_there_is_not_copied() {
     let (mut bench, _) = ready("copy-none");
@@ -78,7 +103,8 @@ fn a_copy_goes_on_where_it_was_killed() {
         }
         bench.kill();
         kills += 1;
-        assert!(!copied(&bench, 2).exists(), "nothing is half-visible");
+        let found = std::fs::read(copied(&bench, 2));
+        assert!(found.is_err() || found.unwrap() == disk, "half of it is visible");
         bench.start();
     }
     bench.done("j-2");

@@ -1,11 +1,13 @@
 //! kill -9 at any moment: nothing half-visible, nothing lost, at most one checkpoint fetched twice.
 
+use std::time::Duration;
+
 use super::bench::{BOUND, Bench, WEB, import, noise, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Bytes between two checkpoints, and of a range.
 const CHUNK: u64 = 262_144;
-/// Bytes that went through and may be lost: up to one checkpoint, which is made behind a block of 1 MiB, and that being made.
+/// Bytes that went through and may be lost: up to one checkpoint, of which each half ends with a block of 1 MiB.
 const BEHIND: u64 = CHUNK + (2 << 20);
 /// Bytes that may be fetched twice: those, and what was under way before them (ranges, and blocks that waited).
 const UNDER_WAY: u64 = BEHIND + 4 * CHUNK + (5 << 20);
@@ -104,6 +106,92 @@ fn what_was_kept_outlives_a_store_and_a_server_that_come_back_later() {
     let fetched = done["fetched"].as_u64().unwrap();
     assert_eq!(fetched, disk.len() as u64 - kept, "what is behind the checkpoint, once");
     assert!(std::fs::read(bench.object(1, "web.raw")).unwrap() == disk);
+}
+
+/// Its mount goes away under an import and the bare directory is in its place: nothing is written into that, the job waits,
+/// and goes on where it was.
+#[test]
+fn a_store_that_is_taken_away_under_an_import_is_waited_for() {
+    let mut bench = Bench::new("kill-unmounted");
+    let disk = noise(8 << 20);
+    bench.serve("disk", &disk);
+    let job = import("j-1", 1, &format!("http://{WEB}:82/disk"));
+    bench.change(|slice| slice["jobs"] = vec![job].into());
+    bench.start();
+    bench.until("j-1", "some progress", |job| taken(job) >= 2 << 20);
+    let (store, away) = (bench.path("store"), bench.path("away"));
+    std::fs::rename(&store, &away).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    let gone = |job: &Value| job["failure"]["code"] == "store-gone";
+    bench.until("j-1", "that it waits", gone);
+    assert_eq!(std::fs::read_dir(&store).unwrap().count(), 0, "the bare directory is no store");
+    std::fs::remove_dir(&store).unwrap();
+    std::fs::rename(&away, &store).unwrap();
+    let done = bench.done("j-1");
+    let fetched = done["fetched"].as_u64().unwrap();
+    assert!(fetched <= disk.len() as u64 + UNDER_WAY, "{fetched} bytes were fetched");
+    assert!(std::fs::read(bench.object(1, "web.raw")).unwrap() == disk);
+    assert_eq!(bench.parts(), Vec::<String>::new());
+}
+
+/// Whether the journal says that all of these are done.
+fn all_done(bench: &Bench, jobs: &[Value]) -> bool {
+    jobs.iter().all(|job| {
+        let name = format!("journal/jobs/{}.json", job["id"].as_str().unwrap());
+        let record = std::fs::read(bench.path(&name)).unwrap_or_default();
+        let record: Value = serde_json::from_slice(&record).unwrap_or_default();
+        !record["state"]["done"].is_null()
+    })
+}
+
+/// Killed again and again, each time a little later in its life, until what it was to do is done.
+fn killed_until_done(bench: &mut Bench, jobs: &[Value], holds: impl Fn(&Bench)) -> usize {
+    bench.change(|slice| slice["jobs"] = jobs.into());
+    let mut lives = Duration::ZERO;
+    for kills in 1..200 {
+        bench.start();
+        // the moment is what this is about
+        std::thread::sleep(lives);
+        bench.kill();
+        holds(bench);
+        if all_done(bench, jobs) {
+            return kills;
+        }
+        lives += Duration::from_millis(5) + lives / 10;
+    }
+    panic!("not done in 200 lives");
+}
+
+/// Whatever it is doing: an import, a copy, deletions. What is visible is whole at every moment, and nothing is left over.
+#[test]
+fn at_any_moment_of_any_job_a_kill_costs_nothing() {
+    let mut bench = Bench::new("kill-any");
+    let disk = noise(2 << 20);
+    bench.serve("disk", &disk);
+    let place = |id: u64| json!({ "template": { "account": 2, "id": id, "name": "web" } });
+    let brought = import("j-1", 1, &format!("http://{WEB}:82/disk"));
+    let copied = json!({ "id": "j-2", "what": { "import": { "store": "local", "place": place(2),
+        "source": { "object": { "store": "local", "place": place(1) } } } } });
+    let deleted = |job: &str, id: u64| json!({ "id": job, "what": { "delete": { "store": "local", "place": place(id) } } });
+    let whole = |bench: &Bench| {
+        for id in [1, 2] {
+            let found = std::fs::read(bench.object(id, "web.raw"));
+            assert!(found.is_err() || found.unwrap() == disk, "half of {id} is visible");
+        }
+    };
+    let there = |bench: &Bench, id| std::fs::read(bench.object(id, "web.raw")).unwrap() == disk;
+    let kills = killed_until_done(&mut bench, &[brought], whole);
+    assert!(kills >= 3 && there(&bench, 1), "{kills} kills of an import");
+    killed_until_done(&mut bench, &[copied], whole);
+    assert!(there(&bench, 1) && there(&bench, 2));
+    killed_until_done(&mut bench, &[deleted("j-3", 1), deleted("j-4", 2)], whole);
+    for id in [1, 2] {
+        assert!(
+            !bench.object(id, "web.raw").parent().unwrap().exists(),
+            "something of {id} is left"
+        );
+    }
+    assert_eq!(bench.parts(), Vec::<String>::new());
 }
 
 /// `... "GET ..." STATUS BYTES ...` of nginx's log.

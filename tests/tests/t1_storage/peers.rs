@@ -6,6 +6,7 @@ use sluice_lab::netns::Process;
 use sluice_manager::ca::{CopyIdentities, for_copy};
 
 use super::bench::{BOUND, Bench, WEB, import, noise};
+use super::copies::tampered;
 
 /// Where the first one gives, and the names that it has: one for a copy, one that has ended.
 const GIVES: &str = "192.0.2.20:8443";
@@ -124,7 +125,8 @@ fn an_object_goes_from_one_service_to_the_other_over_kills_of_both() {
         }
         two.bench.kill();
         (kills, kept) = (kills + 1, two.kept("j-2"));
-        assert!(!two.copied(2).exists(), "nothing is half-visible");
+        let found = std::fs::read(two.copied(2));
+        assert!(found.is_err() || found.unwrap() == two.disk, "half of it is visible");
         two.bench.start();
     }
     let done = two.bench.done("j-2");
@@ -145,6 +147,36 @@ fn an_object_goes_from_one_service_to_the_other_over_kills_of_both() {
     let slice: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     two.giver = start(&two.bench, &slice);
     two.bench.done("j-3");
+}
+
+/// What went over the namespace's loopback so far, in bytes.
+fn on_the_wire(bench: &Bench) -> u64 {
+    let text = bench.ns.sh("cat /proc/net/dev").check().unwrap();
+    let counted = text.lines().find_map(|line| line.trim().strip_prefix("lo:"));
+    counted.unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// What is empty does not go over the network, in one stream or in ranges side by side; what arrives is the same.
+#[test]
+fn holes_are_not_sent() {
+    let mut two = Two::new("peers-holes");
+    two.bench.start();
+    let data = (DISK - HOLE.len()) as u64;
+    for (id, streams) in [(2, 1), (3, 4)] {
+        let job = two.take(&format!("j-{id}"), id, GIFT, &two.made.taking);
+        let before = on_the_wire(&two.bench);
+        two.bench.change(|slice| {
+            slice["fetch"]["streams"] = streams.into();
+            slice["jobs"] = json!([job]);
+        });
+        let done = two.bench.done(&format!("j-{id}"));
+        let sent = on_the_wire(&two.bench) - before;
+        assert!(std::fs::read(two.copied(id)).unwrap() == two.disk);
+        assert_eq!(done["object"]["sha256"], two.sha256.as_str());
+        assert!(sent >= data, "{sent} bytes cannot be {data}");
+        let most = data + (2 << 20);
+        assert!(sent <= most, "{sent} bytes went for {data} with {streams} streams");
+    }
 }
 
 /// Another copy's certificate, none at all, a gift that has ended, a name that nobody has: nothing is given.
@@ -190,6 +222,19 @@ fn who_has_no_certificate_of_the_copy_gets_nothing() {
     let left = std::fs::read_dir(two.bench.path("store2/template"));
     assert!(left.is_err() || left.unwrap().count() == 0, "something was made");
     assert!(two.giver.output().contains("storage gives"), "{}", two.giver.output());
+}
+
+/// Where it comes from, it stood on the store with a record that agrees.
+#[test]
+fn a_hostile_image_does_not_come_in_from_another_appliance() {
+    let mut two = Two::new("peers-hostile");
+    two.sha256 = tampered(&two.bench, 1);
+    let job = two.take("j-2", 2, GIFT, &two.made.taking);
+    two.bench.change(|slice| slice["jobs"] = json!([job]));
+    two.bench.start();
+    let (code, reason) = two.bench.failed("j-2");
+    assert_eq!(code, "backing-file", "{reason}");
+    assert!(!two.copied(2).exists());
 }
 
 /// Flipped where it is given: found where it arrives, and nothing of it stays.

@@ -15,7 +15,7 @@ mod scan;
 mod sequences;
 
 pub use restart::Place;
-pub(crate) use scan::Scanner;
+pub use scan::Scanner;
 
 /// First bytes of a frame (RFC 8878 3.1.1).
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -42,7 +42,7 @@ struct Frame {
 }
 
 /// Follows a stream.
-pub(crate) struct Scanner {
+pub struct Scanner {
     at: At,
     /// Bytes of what is being looked at.
     waiting: Vec<u8>,
@@ -52,25 +52,25 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     /// At the start of a stream.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { at: At::Frame, waiting: Vec::new(), frame: Frame::default(), wanted: false }
     }
 
     /// At `place`.
-    pub(crate) fn at(place: &Place) -> Self {
+    pub fn at(place: &Place) -> Self {
         let (window, checksum) = (place.window(), place.checksum());
         let frame = Frame { window, checksum, tables: place.tables(), repeats: place.repeats() };
         Self { at: At::Block, waiting: Vec::new(), frame, wanted: false }
     }
 
     /// The next place is to be told.
-    pub(crate) const fn want(&mut self) {
+    pub const fn want(&mut self) {
         self.wanted = true;
     }
 
     /// Follows `bytes`: up to a place that was wanted, which is then told together with how many bytes lie before it, or to
     /// their end.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> (usize, Option<Place>) {
+    pub fn scan(&mut self, bytes: &[u8]) -> (usize, Option<Place>) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let before = rest.len();

@@ -17,7 +17,8 @@ impl ApplianceConfig<AnyPart> {
     pub fn needs(&self) -> BTreeSet<&'static str> {
         match &self.role {
             AnyPart::Router(router) => of_router(router, &self.links),
-            AnyPart::Proxy(_) | AnyPart::Ssvm(_) => BTreeSet::new(),
+            AnyPart::Proxy(_) => BTreeSet::new(),
+            AnyPart::Ssvm(ssvm) => ssvm.needs(),
         }
     }
 }
