@@ -170,7 +170,8 @@ async fn decrypted(
 ) -> Option<ClientIo> {
     let Some(tls) = tls else { return Some(ClientIo::Plain(stream)) };
     let handshake = tokio::select! {
-        handshake = tls.acceptor.accept(stream) => handshake,
+        // in a place of its own, which connections without TLS do not need
+        handshake = Box::pin(tls.acceptor.accept(stream)) => handshake,
         _ = session.ended() => return None,
     };
     match handshake {

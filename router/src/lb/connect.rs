@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use super::clock;
 use super::counters::add;
 use super::live::{LiveMember, Policy, Rule, Seat};
 use super::proxy_header;
@@ -65,7 +66,7 @@ pub(crate) async fn connect(
     while tried.may_go_on() {
         let chosen = || rule.choose(policy, ends.client.ip(), tried.serials());
         let member = bound.take().or_else(chosen)?;
-        let seat = Seat::take(&member);
+        let seat = Seat::take(&member, clock::now());
         if let Ok(stream) = open(rule, policy, &member, ends).await {
             if was_bound && !tried.serials().is_empty() {
                 add(&rule.counters.redispatches, 1);
@@ -86,13 +87,13 @@ pub(crate) async fn open(
     ends: Ends,
 ) -> io::Result<TcpStream> {
     let limit = Duration::from_secs(u64::from(policy.spec.timeouts.connect_seconds.get()));
-    let began = Instant::now();
+    let began = clock::now();
     let opened = match timeout(limit, announced(policy, member, ends)).await {
         Ok(opened) => opened,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
     if opened.is_ok() {
-        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took = clock::now().saturating_sub(began);
         rule.counters.connect_time.add(took);
         member.state.counters.connect_time.add(took);
         add(&member.state.counters.connects, 1);

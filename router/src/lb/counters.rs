@@ -162,9 +162,9 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// One more, now.
-    pub fn hit(&self) {
-        self.turn(clock::now() / 1000);
+    /// One more at `now`, in milliseconds of the clock.
+    pub fn hit(&self, now: u64) {
+        self.turn(now / 1000);
         self.count.fetch_add(1, Relaxed);
     }
 

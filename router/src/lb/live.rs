@@ -215,11 +215,11 @@ impl MemberState {
 pub(super) struct Seat(Arc<MemberState>);
 
 impl Seat {
-    /// Takes a seat at `member`.
-    pub(super) fn take(member: &LiveMember) -> Self {
+    /// Takes a seat at `member`, at `now` of the clock.
+    pub(super) fn take(member: &LiveMember, now: u64) -> Self {
         member.state.counters.current.enter();
         add(&member.state.counters.sessions, 1);
-        member.state.counters.session_rate.hit();
+        member.state.counters.session_rate.hit(now);
         Self(Arc::clone(&member.state))
     }
 

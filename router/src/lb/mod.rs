@@ -21,6 +21,7 @@ pub mod health;
 pub mod http;
 mod live;
 mod memory;
+mod park;
 pub mod proxy_header;
 mod report;
 pub mod seen;

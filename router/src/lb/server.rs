@@ -26,6 +26,7 @@ use super::health::{self, Manner};
 use super::http::pool;
 use super::live::{LiveMember, Policy, Rule};
 use super::memory::Memory;
+use super::park;
 use super::report;
 use super::session::{SWEEP, Sessions};
 use super::slice::LbSlice;
@@ -338,7 +339,9 @@ impl Worker {
                         _ = tick.tick() => {
                             swept.sweep();
                             pool::sweep();
+                            park::sweep();
                         }
+                        called = park::called() => park::wake(called),
                     }
                 }
             });

@@ -1,7 +1,8 @@
 //! One client connection as the clockwork sees it: what it is doing, since when, and how long it may.
 //!
 //! One sweep over all connections, a few times a second, stands in for a timer in each: it costs less memory, and a
-//! change of a rule's times reaches the connections that are open. So times are kept to a quarter of a second.
+//! change of a rule's times reaches the connections that are open. A connection only notes that something happened, and
+//! the next sweep, when: nobody looks at a clock for each piece of data. So times are kept to half a second.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -19,7 +20,7 @@ use super::live::Rule;
 pub(crate) const SWEEP: Duration = Duration::from_millis(250);
 /// After an early answer, how long the client may go on sending what nobody reads.
 const LINGER: u64 = 2000;
-/// Between two requests for this long, a connection gives back the memory that only requests need.
+/// Time in milliseconds after which a connection that waits for a request or its answer is [`Session::quiet`].
 const AWAKE: u64 = 1000;
 /// Over the idle time, so that an HTTP request that waits for its member is answered before its connection is cut.
 const GRACE: u64 = 1000;
@@ -59,10 +60,16 @@ pub(super) struct Session {
     mode: Mode,
     started: u64,
     phase: AtomicU8,
+    /// The phase began after the last sweep.
+    entered: AtomicBool,
+    /// Bytes passed after the last sweep.
+    touched: AtomicBool,
     since: AtomicU64,
     last: AtomicU64,
     end: AtomicU8,
-    dozes: AtomicBool,
+    quiet: AtomicBool,
+    /// Bytes for the client wait until it takes them.
+    owes: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -71,16 +78,19 @@ impl Session {
     pub(super) fn new(rule: Arc<Rule>, mode: Mode, phase: Phase) -> Self {
         let now = clock::now();
         add(&rule.counters.sessions, 1);
-        rule.counters.session_rate.hit();
+        rule.counters.session_rate.hit(now);
         Self {
             rule,
             mode,
             started: now,
             phase: AtomicU8::new(phase as u8),
+            entered: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
             since: AtomicU64::new(now),
             last: AtomicU64::new(now),
             end: AtomicU8::new(0),
-            dozes: AtomicBool::new(false),
+            quiet: AtomicBool::new(false),
+            owes: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -92,18 +102,16 @@ impl Session {
 
     /// A byte passed.
     pub(super) fn touch(&self) {
-        self.last.store(clock::now(), Relaxed);
+        self.touched.store(true, Relaxed);
     }
 
     /// What the connection does from now on, for which it has its time anew.
     pub(super) fn enter(&self, phase: Phase) {
         if self.phase() != phase {
-            let now = clock::now();
-            self.since.store(now, Relaxed);
-            self.last.store(now, Relaxed);
             self.phase.store(phase as u8, Relaxed);
+            self.entered.store(true, Relaxed);
             self.end.store(0, Relaxed);
-            self.dozes.store(false, Relaxed);
+            self.quiet.store(false, Relaxed);
         }
     }
 
@@ -127,9 +135,25 @@ impl Session {
         self.end().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Whether it has waited for its next request for a while. Becoming so wakes whoever polled [`Self::poll_end`].
-    pub(super) fn dozes(&self) -> bool {
-        self.dozes.load(Relaxed)
+    /// Whether it has waited for its next request, or for the end of an answer, for a while. Becoming so wakes whoever
+    /// polled [`Self::poll_end`].
+    pub(super) fn quiet(&self) -> bool {
+        self.quiet.load(Relaxed)
+    }
+
+    /// Whether bytes for the client wait until it takes them.
+    pub(super) fn owes(&self) -> bool {
+        self.owes.load(Relaxed)
+    }
+
+    /// Bytes for the client wait from now on, or do no longer.
+    pub(super) fn set_owes(&self, owes: bool) {
+        self.owes.store(owes, Relaxed);
+    }
+
+    /// Nobody is woken when the connection must end, until somebody polls [`Self::poll_end`] again.
+    pub(super) fn leave_alone(&self) {
+        self.waker.take();
     }
 
     /// Waits until the connection must end.
@@ -148,6 +172,14 @@ impl Session {
 
     /// Ends the connection if it is due.
     fn sweep(&self, now: u64) {
+        let touched = self.touched.swap(false, Relaxed);
+        let entered = self.entered.swap(false, Relaxed);
+        if entered {
+            self.since.store(now, Relaxed);
+        }
+        if entered || touched {
+            self.last.store(now, Relaxed);
+        }
         let Some(end) = self.due(now) else { return self.lull(now) };
         if self.end.swap(end as u8, Relaxed) == 0 && end == End::Time {
             add(&self.rule.counters.timeouts, 1);
@@ -156,8 +188,9 @@ impl Session {
     }
 
     fn lull(&self, now: u64) {
-        let waits = self.phase() == Phase::Waiting && now >= self.since.load(Relaxed) + AWAKE;
-        if waits && !self.dozes.swap(true, Relaxed) {
+        let waits = matches!(self.phase(), Phase::Waiting | Phase::Busy);
+        let long = now >= self.since.load(Relaxed) + AWAKE;
+        if waits && long && !self.quiet.swap(true, Relaxed) {
             self.waker.wake();
         }
     }

@@ -14,6 +14,7 @@ mod handover;
 mod haproxy;
 mod hostile;
 mod http;
+mod idle;
 mod live;
 mod origin;
 mod service;

@@ -10,7 +10,7 @@ use crate::bench::{Bench, free, rule, until};
 use crate::origin::Origin;
 
 /// A certificate for `names` with its key in PEM, made by openssl.
-fn certificate(names: &[&str], key: &str) -> String {
+pub(crate) fn certificate(names: &[&str], key: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let (cert, private) = (dir.path().join("cert"), dir.path().join("key"));
     let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
@@ -29,7 +29,7 @@ fn certificate(names: &[&str], key: &str) -> String {
     std::fs::read_to_string(cert).unwrap() + &std::fs::read_to_string(private).unwrap()
 }
 
-const EC: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
+pub(crate) const EC: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
 
 struct Secure {
     bench: Bench,

@@ -35,6 +35,8 @@ async fn what_is_left_out_of_a_change_stays() {
     );
     done(&cloud, "balancer-member update lm-1 --weight 7");
     done(&cloud, "balancer-member update lm-1 --drain true");
+    done(&cloud, "balancer-member update lm-2 --backup true");
+    done(&cloud, "balancer-member update lm-2 --weight 3");
     let www = balancer(&cloud, 0).await;
     let health = &www["health"];
     assert_eq!(
@@ -51,6 +53,8 @@ async fn what_is_left_out_of_a_change_stays() {
         (&first["weight"], &first["drain"], &first["port"]),
         (&json!(7), &json!(true), &json!(8081))
     );
+    let second = &www["members"][1];
+    assert_eq!((&second["weight"], &second["backup"]), (&json!(3), &json!(true)));
 
     // from a cookie to none, to an address, with a header for members, in place
     done(&cloud, "balancer update www --stickiness none --mode tcp --proxy-protocol v2");

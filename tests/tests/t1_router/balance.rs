@@ -239,7 +239,7 @@ fn a_sender_of_datagrams_is_not_left_with_a_dead_member() {
     let health = json!({ "interval_milliseconds": 200, "fall": 1, "rise": 1 });
     let datagrams = json!({ "id": "datagrams", "address": "198.51.100.11", "port": 5300,
                             "mode": "udp", "members": members(5300), "health": health });
-    world.push_and_confirm(&isolated(10, &json!([datagrams])));
+    world.push_and_confirm(&isolated(10, &json!([datagrams.clone()])));
     guests_with_addresses(&world);
     let (vm1, vm2) = (world.guest("vm1"), world.guest("vm2"));
     let (first, second) = (server(&world, vm1, "m1"), server(&world, vm2, "m2"));
@@ -269,6 +269,17 @@ fn a_sender_of_datagrams_is_not_left_with_a_dead_member() {
     let _first = server(&world, vm1, "m1");
     bound_to_m2.soon_hears("m1");
     bound_to_m1.soon_hears("m1");
+
+    // a member that is taken out of the configuration is left as soon
+    let second = server(&world, vm2, "m2");
+    let mut left = members(5300);
+    left.as_array_mut().unwrap().remove(0);
+    let mut datagrams = datagrams;
+    datagrams["members"] = left;
+    world.push_and_confirm(&isolated(11, &json!([datagrams])));
+    bound_to_m1.soon_hears("m2");
+    bound_to_m2.soon_hears("m2");
+    drop(second);
     let repairs = world.status().repairs;
     assert!(repairs.is_empty(), "what services see is nobody's drift: {repairs:#?}");
 }

@@ -5,20 +5,22 @@
 //! twice (RFC 9110 9.2.2), or if not a byte of it left; anything else is a clean 502. Requests that cannot be told twice
 //! go over kept connections only when those were used a moment ago.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Version};
 use sluice_api::config::balancer::Mode;
-use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::body::{ToClient, ToMember};
+use super::patience::Patience;
 use super::pool::{self, Key};
 use super::upstream::{Failed, Upstream};
 use super::{Client, answers, headers, sticky, upgrade};
+use crate::lb::clock;
 use crate::lb::connect::{Tried, open};
 use crate::lb::counters::add;
 use crate::lb::live::{LiveMember, Policy, Rule, Seat};
@@ -29,13 +31,12 @@ const MOMENT: u64 = 1000;
 /// What happens to one request.
 pub(crate) async fn forward(client: &Client, request: Request<Incoming>) -> Response<ToClient> {
     let rule = &client.session.rule;
-    let began = Instant::now();
+    let began = clock::now();
     add(&rule.counters.requests, 1);
-    rule.counters.request_rate.hit();
-    let answer = Exchange::new(client, request).run().await;
+    rule.counters.request_rate.hit(began);
+    let answer = Exchange::new(client, request, began).run().await;
     rule.counters.answer(answer.status().as_u16());
-    let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    rule.counters.response_time.add(took);
+    rule.counters.response_time.add(clock::now().saturating_sub(began));
     answer
 }
 
@@ -43,6 +44,8 @@ pub(crate) async fn forward(client: &Client, request: Request<Incoming>) -> Resp
 struct Exchange<'a> {
     client: &'a Client,
     rule: &'a Arc<Rule>,
+    /// When it came, in milliseconds of the clock.
+    began: u64,
     policy: Arc<Policy>,
     bond: sticky::Bond,
     upgrade: Option<OnUpgrade>,
@@ -61,7 +64,7 @@ enum Try {
 }
 
 impl<'a> Exchange<'a> {
-    fn new(client: &'a Client, request: Request<Incoming>) -> Self {
+    fn new(client: &'a Client, request: Request<Incoming>, began: u64) -> Self {
         let rule = &client.session.rule;
         let policy = rule.policy();
         let source = client.ends.client.ip();
@@ -78,7 +81,7 @@ impl<'a> Exchange<'a> {
         let body = if empty { ToMember::Empty } else { ToMember::Client(body) };
         let request = Some(Request::from_parts(parts, body));
         let tried = Tried::default();
-        Self { client, rule, policy, bond, upgrade, request, repeatable, tried }
+        Self { client, rule, began, policy, bond, upgrade, request, repeatable, tried }
     }
 
     async fn run(mut self) -> Response<ToClient> {
@@ -107,9 +110,11 @@ impl<'a> Exchange<'a> {
     async fn try_with(&mut self, member: &Arc<LiveMember>) -> Try {
         let key = self.key(member);
         let youngest = if self.repeatable { u64::MAX } else { MOMENT };
-        if let Some(upstream) = pool::take(&key, youngest) {
+        let first = self.tried.serials().is_empty();
+        let now = if first { self.began } else { clock::now() };
+        if let Some(upstream) = pool::take(&key, youngest, now) {
             add(&member.state.counters.reuses, 1);
-            if let Try::Answered(answer) = self.ask(upstream, member).await {
+            if let Try::Answered(answer) = self.ask(upstream, member, now).await {
                 return Try::Answered(answer);
             }
         }
@@ -117,7 +122,7 @@ impl<'a> Exchange<'a> {
             return Try::Again;
         };
         match Upstream::new(stream, Arc::clone(&member.state), key).await {
-            Ok(upstream) => self.ask(Box::new(upstream), member).await,
+            Ok(upstream) => self.ask(Box::new(upstream), member, clock::now()).await,
             Err(_) => Try::Again,
         }
     }
@@ -129,28 +134,42 @@ impl<'a> Exchange<'a> {
         Key { member: member.state.serial, endpoint: member.state.endpoint, client }
     }
 
-    async fn ask(&mut self, mut upstream: Box<Upstream>, member: &Arc<LiveMember>) -> Try {
+    async fn ask(
+        &mut self,
+        mut upstream: Box<Upstream>,
+        member: &Arc<LiveMember>,
+        now: u64,
+    ) -> Try {
         let kept = upstream.used;
         let Some(request) = self.request.take() else { return Try::Again };
         if kept && self.repeatable {
             self.request = Some(copy_of(&request));
         }
-        let seat = Seat::take(member);
-        let began = Instant::now();
-        let patience = Duration::from_secs(u64::from(self.policy.spec.timeouts.idle(Mode::Http)));
-        match timeout(patience, upstream.ask(request)).await {
-            Ok(Ok(answer)) => {
-                let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                member.state.counters.response_time.add(took);
+        let seat = Seat::take(member, now);
+        match self.wait_for(upstream.ask(request), now).await {
+            Some(Ok(answer)) => {
+                member.state.counters.response_time.add(clock::now().saturating_sub(now));
                 Try::Answered(self.pass_on(answer, upstream, member, seat))
             }
-            Ok(Err(failed)) => self.after(failed, kept, member),
-            Err(_) => {
+            Some(Err(failed)) => self.after(failed, kept, member),
+            None => {
                 add(&self.rule.counters.timeouts, 1);
                 add(&member.state.counters.response_errors, 1);
                 Try::Answered(answers::TOO_LATE.answer())
             }
         }
+    }
+
+    /// What comes of `answer`; `None` when the client, who asked at `now`, has waited long enough.
+    async fn wait_for<T>(&self, answer: impl Future<Output = T>, now: u64) -> Option<T> {
+        let seconds = self.policy.spec.timeouts.idle(Mode::Http);
+        let mut patience = Patience::new(self.client, now, seconds);
+        let mut answer = pin!(answer);
+        std::future::poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => patience.poll(cx).map(|()| None),
+        })
+        .await
     }
 
     /// What to do when `member` did not answer.

@@ -17,6 +17,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::{Framing, Refusal, Verdict};
+use super::turn::{self, Turn};
 use crate::lb::client_io::ClientIo;
 use crate::lb::counters::add;
 use crate::lb::session::{Phase, Session};
@@ -66,6 +67,7 @@ pub(crate) struct Guard {
     farewell: Bytes,
     shut: bool,
     drained: usize,
+    turn: Turn,
 }
 
 impl Guard {
@@ -84,12 +86,19 @@ impl Guard {
             farewell: Bytes::new(),
             shut: false,
             drained: 0,
+            turn: Turn::default(),
         }
     }
 
     /// The connection, with what was read of it and not given on.
     pub(crate) fn into_parts(self) -> (ClientIo, BytesMut) {
         (self.io, self.read)
+    }
+
+    /// The connection, if it is between two requests, and nothing of it is read or to be sent.
+    pub(super) fn at_rest(self) -> Result<ClientIo, Box<Self>> {
+        let rests = self.framing.between() && self.read.is_empty() && !self.session.owes();
+        if rests && !self.ended && !self.shut { Ok(self.io) } else { Err(Box::new(self)) }
     }
 
     /// Waits for the first byte of a request; false when there will be none.
@@ -218,6 +227,7 @@ impl Guard {
             let bytes = buffer.filled();
             self.at_end = bytes.is_empty();
             self.read.extend_from_slice(bytes);
+            self.turn.heard();
             add(&self.session.rule.counters.bytes_in, u64::try_from(bytes.len()).unwrap_or(0));
             self.session.touch();
             Poll::Ready(Ok(bytes.len()))
@@ -285,6 +295,8 @@ impl Write for Guard {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.session.set_owes(true);
+        ready!(self.turn.poll(cx));
         let taken = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         self.sent(taken);
         Poll::Ready(Ok(taken))
@@ -295,6 +307,11 @@ impl Write for Guard {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(bytes) = turn::joined(slices, &mut [0; turn::SMALL]) {
+            return self.poll_write(cx, bytes);
+        }
+        self.session.set_owes(true);
+        ready!(self.turn.poll(cx));
         let taken = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
         self.sent(taken);
         Poll::Ready(Ok(taken))
@@ -304,8 +321,11 @@ impl Write for Guard {
         self.io.is_write_vectored()
     }
 
+    /// hyper flushes what is beneath once it has nothing left to write itself.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.session.set_owes(false);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -19,6 +19,10 @@ const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 /// Takes away what is meant for the next hop alone (RFC 9110 7.6.1). `upgrade` keeps what asks for, or grants, another
 /// protocol.
 pub(crate) fn take_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    // most messages have none, and a look at each name costs less than a search for each of these
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         take_named(headers);
     }
@@ -32,6 +36,20 @@ pub(crate) fn take_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
         headers.insert(UPGRADE, protocol);
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "te"
+            | "expect"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+    )
 }
 
 /// Takes away what the Connection header names, and it itself.

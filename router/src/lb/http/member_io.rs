@@ -9,6 +9,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::turn::{self, Turn};
+
 use crate::lb::counters::add;
 use crate::lb::live::MemberState;
 
@@ -16,12 +18,13 @@ use crate::lb::live::MemberState;
 pub(crate) struct MemberIo {
     io: TokioIo<TcpStream>,
     member: Arc<MemberState>,
+    turn: Turn,
 }
 
 impl MemberIo {
     /// Counts what passes over `stream` for `member`.
     pub(crate) fn new(stream: TcpStream, member: Arc<MemberState>) -> Self {
-        Self { io: TokioIo::new(stream), member }
+        Self { io: TokioIo::new(stream), member, turn: Turn::default() }
     }
 
     /// The connection beneath.
@@ -37,7 +40,9 @@ impl Read for MemberIo {
         cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         // bytes are counted where they leave for the client
-        Pin::new(&mut self.io).poll_read(cx, cursor)
+        ready!(Pin::new(&mut self.io).poll_read(cx, cursor))?;
+        self.turn.heard();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -47,6 +52,7 @@ impl Write for MemberIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.turn.poll(cx));
         let taken = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         add(&self.member.counters.bytes_in, u64::try_from(taken).unwrap_or(0));
         Poll::Ready(Ok(taken))
@@ -57,6 +63,10 @@ impl Write for MemberIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(bytes) = turn::joined(slices, &mut [0; turn::SMALL]) {
+            return self.poll_write(cx, bytes);
+        }
+        ready!(self.turn.poll(cx));
         let taken = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
         add(&self.member.counters.bytes_in, u64::try_from(taken).unwrap_or(0));
         Poll::Ready(Ok(taken))

@@ -13,8 +13,10 @@ mod head;
 mod headers;
 mod http2;
 mod member_io;
+mod patience;
 pub(super) mod pool;
 mod sticky;
+mod turn;
 mod upgrade;
 mod upstream;
 
@@ -35,6 +37,7 @@ use guard::{Declined, Guard};
 
 use super::client_io::ClientIo;
 use super::connect::Ends;
+use super::park::{self, Warm};
 use super::session::{Phase, Session};
 
 /// What hyper buffers of a connection at most, in bytes; heads are bounded before.
@@ -45,6 +48,8 @@ struct Client {
     session: Arc<Session>,
     ends: Ends,
     encrypted: bool,
+    /// Requests come as streams, each in a task of its own: HTTP/2.
+    streams: bool,
     /// The balanced port, as a header value.
     port: HeaderValue,
     declined: Arc<Declined>,
@@ -57,6 +62,7 @@ pub(super) async fn serve(io: ClientIo, ends: Ends, session: Arc<Session>) {
         session: Arc::clone(&session),
         ends,
         encrypted: io.plain().is_none(),
+        streams: io.is_http2(),
         port: HeaderValue::from(ends.server.port()),
         declined: Arc::clone(&declined),
     };
@@ -68,11 +74,12 @@ pub(super) async fn serve(io: ClientIo, ends: Ends, session: Arc<Session>) {
 }
 
 /// Serves one connection. hyper and its buffers are there from the first byte of a request until the connection has waited
-/// for the next one for a while; an idle connection is little more than its socket.
+/// for the next one for a while, or while others need the memory more; then it is parked.
 async fn serve_http1(mut guard: Guard, client: Client) {
-    let session = Arc::clone(&client.session);
+    let (session, ends) = (Arc::clone(&client.session), client.ends);
     let client = Arc::new(client);
     while guard.wakes().await {
+        let warm = Warm::new();
         let keep_alive = session.rule.peek().spec.timeouts.keep_alive_seconds.get() > 0;
         let client = Arc::clone(&client);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -93,11 +100,16 @@ async fn serve_http1(mut guard: Guard, client: Client) {
         let Some(parts) = connection.into_parts() else { return };
         guard = parts.io;
         guard.unread(&parts.read_buf);
+        drop(warm);
+        match guard.at_rest() {
+            Ok(io) => return park::rest(io, ends, session),
+            Err(busy) => guard = *busy,
+        }
     }
     guard.close().await;
 }
 
-/// Drives a connection until it is over (`false`), or waits for its next request for a while (`true`).
+/// Drives a connection until it is over (`false`), or waits for its next request and is to be parked (`true`).
 async fn drive(
     session: &Session,
     mut connection: impl Future<Output = hyper::Result<()>> + Unpin,
@@ -105,13 +117,19 @@ async fn drive(
     let driven = std::future::poll_fn(|cx| {
         let ended = session.poll_end(cx).is_ready();
         match session.phase() {
-            Phase::Waiting if session.dozes() && !ended => return Poll::Ready(Ok(true)),
             // between requests, and within a head, the guard ends it in a way that the client understands
             Phase::Waiting | Phase::Head => {}
             _ if ended => return Poll::Ready(Ok(false)),
             _ => {}
         }
-        Pin::new(&mut connection).poll(cx).map_ok(|()| false)
+        if let Poll::Ready(done) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(done.map(|()| false));
+        }
+        let waits = session.phase() == Phase::Waiting && !ended && !session.owes();
+        if waits && (session.quiet() || Warm::crowded()) {
+            return Poll::Ready(Ok(true));
+        }
+        Poll::Pending
     });
     driven.await.unwrap_or_else(|error| {
         debug!(%error, rule = %session.rule.id, "http connection ended");

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
 use super::upstream::Upstream;
@@ -16,7 +17,7 @@ const MOST: usize = 64;
 const KEPT: u64 = 4000;
 
 /// Which requests a connection may carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     /// The member.
     pub(crate) member: u64,
@@ -24,6 +25,16 @@ pub(crate) struct Key {
     pub(crate) endpoint: SocketAddr,
     /// The client that it was announced to be for.
     pub(crate) client: Option<SocketAddr>,
+}
+
+impl Hash for Key {
+    /// Less than all that makes two equal, as it is done twice for each request.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.member);
+        if let Some(client) = self.client {
+            state.write_u16(client.port());
+        }
+    }
 }
 
 struct Idle {
@@ -35,11 +46,10 @@ thread_local! {
     static IDLE: RefCell<HashMap<Key, Vec<Idle>>> = RefCell::new(HashMap::new());
 }
 
-/// A connection that waits for `key`'s next request, and has waited for at most `youngest` milliseconds.
-pub(super) fn take(key: &Key, youngest: u64) -> Option<Box<Upstream>> {
+/// A connection that waits for `key`'s next request, and has waited for at most `youngest` milliseconds at `now`.
+pub(super) fn take(key: &Key, youngest: u64, now: u64) -> Option<Box<Upstream>> {
     IDLE.with_borrow_mut(|idle| {
         let waiting = idle.get_mut(key)?;
-        let now = clock::now();
         // the one used last is the one least likely to be closed
         while let Some(last) = waiting.pop() {
             if now.saturating_sub(last.since) > youngest {
