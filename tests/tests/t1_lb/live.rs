@@ -240,9 +240,14 @@ async fn stickiness_changes_for_the_next_connection() {
     bench.rule()["timeouts"] = json!({ "idle_seconds": 9 });
     bench.apply().await.unwrap();
     assert_eq!(get(at, "/").await.by(), first.by());
-    bench.rule()["stickiness"] = json!({ "lb-cookie": { "name": "SRV" } });
+    // none: the old table is gone, and the next clients are shared out
+    bench.rule()["stickiness"] = Value::Null;
     bench.apply().await.unwrap();
     assert_eq!(bench.report().rules[0].bindings, 0);
+    let (one, two) = (get(at, "/").await, get(at, "/").await);
+    assert_ne!(one.by(), two.by());
+    bench.rule()["stickiness"] = json!({ "lb-cookie": { "name": "SRV" } });
+    bench.apply().await.unwrap();
     let cookies: Vec<bool> = [get(at, "/").await, get(at, "/").await, get(at, "/").await]
         .map(|answer| answer.header("set-cookie").is_some())
         .into();

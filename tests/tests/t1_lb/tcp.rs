@@ -1,13 +1,14 @@
 //! TCP rules: bulk, ends, times, limits, dead members.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::bench::{BOUND, Bench, Client, free, rule, until};
+use crate::bench::{BOUND, Bench, Client, ask, free, get, rule, until};
 use crate::origin::Origin;
 
 /// Bytes that tell where they stand.
@@ -106,6 +107,70 @@ async fn members_that_refuse_are_passed_over_before_any_check() {
     assert!(counts.retries >= 6 && counts.connect_errors == counts.retries, "{counts:?}");
 }
 
+/// A place where connections are neither accepted nor refused: the queue of those that wait is full.
+async fn deaf() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) =
+        tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(at)).await
+    {
+        queued.push(stream.unwrap());
+    }
+    (listener, queued, at)
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_answer_costs_its_rules_connect_time() {
+    let (_listener, _queued, deaf) = deaf().await;
+    let origin = Origin::echo("alive").await;
+    let at = free();
+    let mut rule = rule(at, "tcp", &[deaf, origin.at]);
+    rule["health"] = json!({ "check": "none" });
+    rule["timeouts"] = json!({ "connect_seconds": 1 });
+    let bench = Bench::with(rule).await;
+    for _ in 0..2 {
+        let began = Instant::now();
+        let mut client = Client::to(at).await;
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.rest().await, b"alive");
+        assert!(began.elapsed() < Duration::from_secs(4), "one connect time at most");
+    }
+    let counts = &bench.report().rules[0].counts;
+    assert!(counts.connect_errors == 1 && counts.retries == 1, "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_member_that_drains_keeps_whom_it_has_and_gets_nobody_new() {
+    let (one, two) = (Origin::http("m1").await, Origin::http("m2").await);
+    let (at, echoing) = (free(), Origin::echo("!").await);
+    let mut sticky = rule(at, "http", &[one.at, two.at]);
+    sticky["stickiness"] = json!({ "lb-cookie": { "name": "SRV" } });
+    let open_at = free();
+    let mut open = rule(open_at, "tcp", &[echoing.at, two.at]);
+    open["id"] = json!("open");
+    open["members"][1]["backup"] = json!(true);
+    let mut bench = Bench::of(json!([sticky, open])).await;
+    let mut kept = Client::to(open_at).await;
+    kept.send("a").await;
+    until(|| bench.report().rules.iter().any(|it| it.counts.bytes_out == 2), "it is served").await;
+    for rule in bench.slice["balancers"].as_array_mut().unwrap() {
+        rule["members"][0]["drain"] = json!(true);
+    }
+    bench.apply().await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(get(at, "/").await.by(), "m2", "who is new");
+        assert_eq!(get(open_at, "/").await.by(), "m2");
+        let bound = ask(at, "GET", "/", &["Cookie: SRV=m1"]).await;
+        assert_eq!(bound.by(), "m1", "who is bound");
+    }
+    kept.send("b").await;
+    kept.stream.shutdown().await.unwrap();
+    assert_eq!(kept.rest().await, b"!ab", "who is connected");
+}
+
 #[tokio::test]
 async fn a_rule_without_a_healthy_member_refuses_at_once() {
     let at = free();
@@ -126,11 +191,19 @@ async fn a_rule_without_a_healthy_member_refuses_at_once() {
 async fn a_member_that_comes_back_serves_again() {
     let at = free();
     let place = free();
-    let bench = Bench::with(rule(at, "tcp", &[place])).await;
-    bench.healthy(0).await;
+    let others = Origin::three().await;
+    let members = [place, others[0].at, others[1].at, others[2].at];
+    let bench = Bench::with(rule(at, "tcp", &members)).await;
+    bench.healthy(3).await;
+    let configured = || bench.report().rules[0].members_configured;
+    assert_eq!(configured(), 4, "it is down, and a member still");
     let _origin = Origin::http_at("back", place).await;
-    bench.healthy(1).await;
-    assert_eq!(crate::bench::get(at, "/").await.by(), "back");
+    bench.healthy(4).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(get(at, "/").await.by().to_owned());
+    }
+    assert!(seen.contains(&"back".to_owned()) && configured() == 4, "{seen:?}");
     let member = &bench.report().rules[0].members[0];
     assert!(member.health.downs == 1 && member.health.down_milliseconds > 0, "{member:?}");
 }
