@@ -1,5 +1,6 @@
 //! TCP rules: bulk, ends, times, limits, dead members.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
