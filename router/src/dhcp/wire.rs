@@ -80,7 +80,7 @@ pub enum Malformed {
     /// No magic cookie: not DHCP.
     #[error("no magic cookie")]
     Cookie,
-    /// An option with a length that it cannot have, or twice where that has no meaning.
+    /// An option with a length that it cannot have, or one that no reply has room for, or twice where that has no meaning.
     #[error("option {0} has a wrong length")]
     Length(u8),
     /// Plain BOOTP, which has no message type.
@@ -184,6 +184,10 @@ fn check_header(bytes: &[u8], read: &borrowed::Message<'_>) -> Result<MacAddr, M
     chaddr.and_then(MacAddr::from_bytes).ok_or(Malformed::ClientAddress)
 }
 
+/// Longest option 82 that fits into the least reply that every client takes (576 bytes of IP, RFC 2131 2), beside the headers,
+/// the fixed part and options 53, 54 and the end; above 255 bytes it comes in two parts (RFC 3396).
+const MOST_RELAY_INFO: usize = 576 - 28 - 240 - 3 - 6 - 1 - 2 * 2;
+
 #[derive(Default)]
 struct Options<'a> {
     kind: Option<u8>,
@@ -213,6 +217,10 @@ impl<'a> Options<'a> {
                 OptionCode::ClientIdentifier => self.client_id = Some(option),
                 // apart from each other there is no saying in which order they are one
                 OptionCode::RelayAgentInformation if self.relay_info.is_some() => {
+                    return Err(Malformed::Length(option.code().into()));
+                }
+                // it must be given back whole (RFC 3046 2.2), so there is no reply to one that does not fit
+                OptionCode::RelayAgentInformation if option.data().len() > MOST_RELAY_INFO => {
                     return Err(Malformed::Length(option.code().into()));
                 }
                 OptionCode::RelayAgentInformation => self.relay_info = Some(option),

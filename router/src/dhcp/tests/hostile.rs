@@ -76,6 +76,27 @@ fn a_long_option_in_parts_is_one_and_given_back_in_parts() {
 }
 
 #[test]
+fn what_no_reply_has_room_to_give_back_is_not_answered() {
+    let relayed = |length: usize| {
+        with(|bytes| {
+            bytes.truncate(243);
+            for part in vec![7; length].chunks(255) {
+                bytes.extend([82, u8::try_from(part.len()).unwrap()]);
+                bytes.extend(part);
+            }
+        })
+    };
+    let (link, source) = (link("guest0"), ip("10.1.1.254"));
+    let mut answer = |length: usize| {
+        let bytes = relayed(length);
+        server().handle(NOW, Arrival { link: &link, source, bytes: &bytes }).reply
+    };
+    assert_eq!(answer(294).unwrap().bytes.len(), 548);
+    assert!(answer(295).is_none());
+    assert_eq!(refused(&relayed(600)), Malformed::Length(82));
+}
+
+#[test]
 fn options_in_the_header_fields_are_read() {
     // option 52 says that `file` (108) and `sname` (44) hold options too (RFC 2131 4.1)
     let bytes = with(|bytes| {
