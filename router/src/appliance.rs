@@ -6,7 +6,9 @@ use sluice_agent::service::OpenedSocket;
 use sluice_agent::{Appliance, Blobs, Seen, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
-use sluice_api::config::{IPV6_UPLINKS, UPLINK_PROBES};
+use sluice_api::config::{
+    DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS, NETWORK_RANGES, UPLINK_PROBES,
+};
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::BlobDigest;
 use sluice_sys::model::Desired;
@@ -136,11 +138,11 @@ impl Appliance for Router {
     fn capabilities(&self) -> Vec<&'static str> {
         vec![
             Engine::here().capability(),
-            "dns-tls-by-network",
-            "dns-wildcards",
-            "helpers",
+            DNS_TLS_BY_NETWORK,
+            DNS_WILDCARDS,
+            HELPERS,
             IPV6_UPLINKS,
-            "network-ranges",
+            NETWORK_RANGES,
             "remote-access",
             "site-to-site",
             UPLINK_PROBES,
@@ -153,7 +155,8 @@ impl Appliance for Router {
         }
         let (user, capabilities) = match service {
             DHCP => {
-                let sockets = vec![OpenedSocket::Ethernet];
+                let mut sockets = vec![OpenedSocket::Ethernet];
+                sockets.extend([OpenedSocket::Arp; dhcp::PROBES]);
                 // a folder of its own, where what it lends is written down
                 return ServiceSpec { sockets, state: true, ..ServiceSpec::own(DHCP_USER) }
                     .with_capabilities(vec![Capability::NetBindService]);

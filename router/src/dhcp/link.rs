@@ -10,7 +10,7 @@ use sluice_sys::packet::{DeviceUdp, EthernetSender, Frame, Outgoing, PacketError
 use sluice_sys::udp_batch::ReceiveBatch;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::probe::occupant;
 use super::server::{Destination, Reply};
@@ -24,8 +24,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const BATCH: usize = 64;
 /// Longest message taken in bytes; no client sends more than an Ethernet frame holds.
 const LONGEST: usize = 2048;
-/// Addresses that the link is asked about at a time; whoever asks beyond that is not answered, and asks again.
-const PROBES: usize = 64;
+/// Addresses that a link is asked about at a time, and the sockets for it that the process is given for all links; whoever
+/// asks beyond that is not answered, and asks again.
+pub(crate) const PROBES: usize = 32;
 /// Times that one message may get another address because the one before was in use.
 const TRIES: usize = 3;
 /// How often it is checked that the device is still the one that was opened.
@@ -146,8 +147,8 @@ async fn settle(shared: &Shared, link: &LinkName, sockets: &Sockets, mut pending
         match occupant(link, pending.address, client).await {
             Ok(Some(user)) if shared.occupied(link, &mut pending, user) => {}
             Ok(_) => return shared.sent(link, &sockets.send(pending.reply.as_slice())),
-            // the device is gone: the client asks again
-            Err(_) => return,
+            // the client asks again
+            Err(error) => return debug!(%link, %error, "an address could not be tried out"),
         }
     }
 }

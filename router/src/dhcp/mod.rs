@@ -28,6 +28,7 @@ mod wire;
 pub use counters::Counters;
 pub use frame::{FRAME_OVERHEAD, frame};
 pub use lent::{Change, OFFER_HOLD, QUARANTINE};
+pub(crate) use link::PROBES;
 pub use server::{Arrival, Destination, DropReason, Event, NakReason, Outcome, Reply, Server};
 pub use slice::{DhcpSlice, NetworkSlice, Reservation, slice};
 pub use state::{DECLINE_HOLD, DECLINE_PAUSE};

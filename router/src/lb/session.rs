@@ -70,6 +70,8 @@ pub(super) struct Session {
     quiet: AtomicBool,
     /// Bytes for the client wait until it takes them.
     owes: AtomicBool,
+    /// An answer that broke off waits until the client has what came before.
+    breaks: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -91,6 +93,7 @@ impl Session {
             end: AtomicU8::new(0),
             quiet: AtomicBool::new(false),
             owes: AtomicBool::new(false),
+            breaks: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -149,6 +152,14 @@ impl Session {
     /// Bytes for the client wait from now on, or do no longer.
     pub(super) fn set_owes(&self, owes: bool) {
         self.owes.store(owes, Relaxed);
+        if !owes && self.breaks.swap(false, Relaxed) {
+            self.waker.wake();
+        }
+    }
+
+    /// The connection's task is woken when nothing is owed to the client any more.
+    pub(super) fn break_off(&self) {
+        self.breaks.store(true, Relaxed);
     }
 
     /// Nobody is woken when the connection must end, until somebody polls [`Self::poll_end`] again.

@@ -228,7 +228,9 @@ async fn crowd(single: &Single) -> Result<()> {
     let one = format!("{add} >/run/xl2tpd/control; sleep 0.2");
     timed(single, "peer", &format!("for i in $(seq {CROWD}); do {one}; done")).await?;
     let up = "$(ip -4 -o addr show up | grep -c 'ppp.*peer')";
-    let line = format!("for w in $(seq 240); do [ {up} = {CROWD} ] && exit 0; sleep 1; done; echo {up} are up; false");
+    let line = format!(
+        "for w in $(seq 240); do [ {up} = {CROWD} ] && exit 0; sleep 1; done; echo {up} are up; false"
+    );
     timed(single, "peer", &line).await.map(drop)
 }
 

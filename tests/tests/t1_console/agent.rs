@@ -59,8 +59,14 @@ impl World {
         let client = cloud::client(&identity, SocketAddr::new(address, AGENT_PORT.get()));
         let data = folder.path().join("data");
         std::fs::create_dir(&data).unwrap();
+        // what services keep is under a fixed path: a file system of its own, in the mount namespace of `ip netns exec`
+        let alone = "mkdir -p /run/sluice && mount -t tmpfs none /run/sluice && exec \"$@\"";
         let agent = proxy
             .spawn([
+                "sh".into(),
+                "-c".into(),
+                alone.into(),
+                "sh".into(),
                 sluice_tests::bin("sluice-proxy").into_os_string(),
                 "agent".into(),
                 "--boot".into(),

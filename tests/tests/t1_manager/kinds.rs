@@ -430,7 +430,7 @@ async fn a_console_proxy_gets_screens_and_grants() {
     ] {
         refused(&cloud, line, code, words);
     }
-    let token = cloud.folder.path().join("token");
+    let token = cloud.folder.path().join("two-peoples-token");
     std::fs::write(&token, "a token of two people").unwrap();
     let grant = format!("console-grant create two --screen vm-7 --token-file {}", token.display());
     for (flag, words) in [

@@ -97,9 +97,11 @@ fn ping_and_traceroute_tell_who_answers_over_ipv6() {
     let world = World::new();
     world.push_and_confirm(&with_ipv6(&world));
     let (near, far) = ("2001:db8:a::1", "2001:db8:b::2");
-    let reached = || ask(&world, "ping", &json!({"address": near, "count": 1})).reached;
-    // the router's own address is tried out first
-    Wait::until(SOON, "the next router to answer", reached).unwrap();
+    // the router's own address is tried out first, and neighbours are found
+    for host in [near, far] {
+        let reached = || ask(&world, "ping", &json!({"address": host, "count": 1})).reached;
+        Wait::until(SOON, host, reached).unwrap();
+    }
     let there = ask(&world, "ping", &json!({"address": far}));
     assert_eq!(outcomes(&there), vec![(ProbeOutcome::Reply, Some(address(far))); 3], "{there:?}");
     let nobody = ask(&world, "ping", &json!({"address": "2001:db8:a::99", "count": 1}));

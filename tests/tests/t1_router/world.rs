@@ -291,7 +291,12 @@ impl World {
         ns.sh("ip addr flush dev eth0").check().unwrap();
         let got = udhcpc(ns, &self.dir, 8);
         let addresses = ns.ip(["-4", "addr", "show", "eth0"]).unwrap();
-        assert!(addresses.contains(&format!("{address}/24")), "{got}\n{addresses}\n{}", self.log());
+        let counted = || {
+            let services = self.status().services.into_iter();
+            services.filter(|it| it.name == "dhcp").map(|it| it.counters).collect::<Vec<_>>()
+        };
+        let has_it = addresses.contains(&format!("{address}/24"));
+        assert!(has_it, "{got}\n{addresses}\n{:?}\n{}", counted(), self.log());
     }
 
     /// Whether a guest that nobody configured gets a lease.

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use sluice_sys::packet::{ETHERNET, EthernetSender};
+use sluice_sys::packet::{ARP, ETHERNET, EthernetSender, FrameSocket};
 use sluice_sys::process::{Capability, Handed, Limits, Profile, View};
 
 use crate::appliance::ServiceName;
@@ -64,6 +64,8 @@ pub enum Program {
 pub enum OpenedSocket {
     /// Sends IPv4 packets to given Ethernet addresses and hears nothing ([`EthernetSender`]).
     Ethernet,
+    /// Hears ARP on a device that it is bound to, and nothing else ([`FrameSocket`]); as many at once as are given.
+    Arp,
 }
 
 impl OpenedSocket {
@@ -73,6 +75,7 @@ impl OpenedSocket {
                 let socket = EthernetSender::deaf_socket()?.into();
                 Ok(Handed { name: ETHERNET, socket })
             }
+            Self::Arp => Ok(Handed { name: ARP, socket: FrameSocket::arp_socket()?.into() }),
         }
     }
 }

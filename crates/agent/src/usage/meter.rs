@@ -42,7 +42,8 @@ impl Judged {
     /// What the kernel says now, by chain.
     fn take(&mut self, now: &BTreeMap<&str, Count>) {
         let is_gone = |chain: &String| !now.contains_key(chain.as_str());
-        let gone: Vec<String> = self.chains.keys().filter(|chain| is_gone(chain)).cloned().collect();
+        let gone: Vec<String> =
+            self.chains.keys().filter(|chain| is_gone(chain)).cloned().collect();
         for reading in gone.iter().filter_map(|chain| self.chains.remove(chain)) {
             self.before = sum(self.before, reading.total);
         }

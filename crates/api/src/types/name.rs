@@ -107,6 +107,11 @@ impl RecordName {
         &self.0
     }
 
+    /// Whether it stands for all names below it (RFC 4592).
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
     /// The wildcards that a record of `name` may come from, nearest first: `*.b.c`, `*.c` for `a.b.c` (RFC 4592).
     pub fn wildcards_of(name: &str) -> impl Iterator<Item = String> {
         name.match_indices('.').map(|(at, _)| format!("*{}", name.get(at..).unwrap_or_default()))

@@ -6,7 +6,8 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sluice_api::types::{LinkName, MacAddr};
@@ -14,12 +15,24 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{PacketError, device_index, enable, watched};
+use super::{PacketError, device_index, enable, only, watched};
+use crate::process::take_handed;
 
 /// Bytes of frames that may wait, if the kernel's limit allows.
 const WAITING: usize = 4 << 20;
 /// Room for the ancillary data of one frame: a time stamp and the VLAN tag take 80 bytes.
 const CONTROL: usize = 256;
+
+/// The name of the sockets by which a process without `CAP_NET_RAW` hears ARP.
+pub const ARP: &str = "arp";
+/// Frames that may have come before a lent socket was bound to its device.
+const BEFORE: usize = 4096;
+
+/// Those that this process was given and nobody uses; `None` when it was given none and opens its own.
+static FREE: LazyLock<Option<Mutex<Vec<OwnedFd>>>> = LazyLock::new(|| {
+    let given = take_handed(ARP);
+    (!given.is_empty()).then(|| Mutex::new(given))
+});
 
 /// Which frames to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +62,35 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct FrameSocket {
     socket: AsyncFd<Socket>,
+    /// Where it comes from: given back after it was closed.
+    _lent: Option<Lent>,
+}
+
+/// One of the sockets that this process was given, while somebody uses it.
+#[derive(Debug)]
+struct Lent(Option<OwnedFd>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(socket), Some(free)) = (self.0.take(), &*FREE) {
+            free.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        }
+    }
 }
 
 impl FrameSocket {
-    /// Opens a socket on `device`. Needs `CAP_NET_RAW`.
+    /// A socket to be given as [`ARP`] to a process that has no right to open one. Whatever that process binds it to, it
+    /// hears nothing but ARP: a filter is locked onto it. Needs `CAP_NET_RAW`.
+    pub fn arp_socket() -> io::Result<OwnedFd> {
+        let socket = new_socket()?;
+        only(socket.as_fd(), Some(libc::ETH_P_ARP))?;
+        Ok(socket.into())
+    }
+
+    /// Opens a socket on `device`; for ARP one of those that this process was given, if it was given any. Else this needs
+    /// `CAP_NET_RAW`.
+    ///
+    /// Errors: the device is not there; all sockets that were given are in use (`WouldBlock`); the kernel's.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O.
@@ -62,9 +100,7 @@ impl FrameSocket {
             .and_then(|index| i32::try_from(index).ok())
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
             .map_err(failed("find the device"))?;
-        // protocol 0 until it is bound: else it would hear every device for a moment
-        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)
-            .map_err(failed("open a packet socket"))?;
+        let (socket, lent) = unbound(hear).map_err(failed("open a packet socket"))?;
         // a wish: what the kernel's limit leaves is good enough
         let _ = socket.set_recv_buffer_size(WAITING);
         enable(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_AUXDATA)
@@ -72,8 +108,13 @@ impl FrameSocket {
             .map_err(failed("ask for time stamps and tags"))?;
         let address = address(index, hear).map_err(failed("bind to the device"))?;
         socket.bind(&address).map_err(failed("bind to the device"))?;
+        if lent.is_some() {
+            // of the device that it was bound to before
+            let mut frame = [0; 64];
+            let _last = (0..BEFORE).find(|_| receive(socket.as_fd(), &mut frame).is_err());
+        }
         let socket = watched(socket).map_err(failed("watch the socket"))?;
-        Ok(Self { socket })
+        Ok(Self { socket, _lent: lent })
     }
 
     /// Waits for a frame. Cancel safe.
@@ -102,6 +143,22 @@ impl FrameSocket {
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.get_ref().send(frame).map(drop)
     }
+}
+
+/// A socket that hears nothing that is wanted yet, and where it comes from.
+fn unbound(hear: Hear) -> io::Result<(Socket, Option<Lent>)> {
+    let Some(free) = FREE.as_ref().filter(|_| hear == Hear::Arp) else {
+        return Ok((new_socket()?, None));
+    };
+    let socket = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let lent = Lent(Some(socket.ok_or(io::ErrorKind::WouldBlock)?));
+    let socket = lent.0.as_ref().map(OwnedFd::try_clone).transpose()?;
+    Ok((socket.ok_or(io::ErrorKind::WouldBlock)?.into(), Some(lent)))
+}
+
+/// Protocol 0 until it is bound: else it would hear every device for a moment.
+fn new_socket() -> io::Result<Socket> {
+    Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)
 }
 
 #[allow(unsafe_code)]

@@ -23,7 +23,7 @@ use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
 pub use announce::announce;
-pub use frames::{FrameSocket, Hear, Seen};
+pub use frames::{ARP, FrameSocket, Hear, Seen};
 pub use icmp::IcmpSocket;
 pub use sender::{ETHERNET, EthernetSender, Frame};
 pub use udp::{DeviceUdp, Outgoing};
@@ -71,6 +71,41 @@ fn enable(socket: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<()> {
         )
     };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets frames of this protocol alone into a packet socket, none without one, for good.
+#[allow(unsafe_code)]
+fn only(socket: BorrowedFd<'_>, protocol: Option<i32>) -> io::Result<()> {
+    let code = |of: u32| u16::try_from(of).unwrap_or(0);
+    let step = |of, k, jf| libc::sock_filter { code: code(of), jt: 0, jf, k };
+    let give = |bytes| step(libc::BPF_RET | libc::BPF_K, bytes, 0);
+    let mut program = match protocol {
+        // the type of the frame, behind two addresses
+        Some(protocol) => vec![
+            step(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 12, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, protocol.cast_unsigned(), 1),
+            give(u32::from(u16::MAX)),
+            give(0),
+        ],
+        None => vec![give(0)],
+    };
+    let len = u16::try_from(program.len()).unwrap_or(0);
+    let filter = libc::sock_fprog { len, filter: program.as_mut_ptr() };
+    // SAFETY: the descriptor is open; the filter points at as many instructions as it says, and both outlive the call, whose
+    // length is that of the struct
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            u32::try_from(size_of::<libc::sock_fprog>()).unwrap_or(0),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    enable(socket, libc::SOL_SOCKET, libc::SO_LOCK_FILTER)
 }
 
 /// Ties a socket to the current runtime.

@@ -1,13 +1,13 @@
 //! IPv4 packets to a given Ethernet address, without ARP and without an entry in the neighbour table.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use sluice_api::types::LinkName;
 use socket2::{Domain, Socket, Type};
 
 use super::mmsg::{Item, send};
-use super::{PacketError, Sent, device_index, enable};
+use super::{PacketError, Sent, device_index, only};
 use crate::process::handed_over;
 
 /// The name of the socket by which a process without `CAP_NET_RAW` sends frames.
@@ -34,30 +34,7 @@ impl EthernetSender {
     /// it hears nothing: a filter that lets nothing in is locked onto it. It sends on every device. Needs `CAP_NET_RAW`.
     pub fn deaf_socket() -> io::Result<OwnedFd> {
         let socket = new_socket()?;
-        let nothing = libc::sock_filter {
-            code: u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or(0),
-            jt: 0,
-            jf: 0,
-            k: 0,
-        };
-        let mut program = [nothing];
-        let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
-        // SAFETY: the descriptor is open; the filter points at one instruction and both outlive the call, whose length is
-        // that of the struct
-        #[allow(unsafe_code)]
-        let answer = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_FILTER,
-                (&raw const filter).cast(),
-                u32::try_from(size_of::<libc::sock_fprog>()).unwrap_or(0),
-            )
-        };
-        if answer < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        enable(socket.as_fd(), libc::SOL_SOCKET, libc::SO_LOCK_FILTER)?;
+        only(socket.as_fd(), None)?;
         Ok(socket.into())
     }
 

@@ -87,7 +87,7 @@ fn what_no_reply_has_room_to_give_back_is_not_answered() {
         })
     };
     let (link, source) = (link("guest0"), ip("10.1.1.254"));
-    let mut answer = |length: usize| {
+    let answer = |length: usize| {
         let bytes = relayed(length);
         server().handle(NOW, Arrival { link: &link, source, bytes: &bytes }).reply
     };

@@ -1,6 +1,7 @@
 //! Bodies: a client's on its way to a member, and a member's on its way to a client.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::pool;
 use super::upstream::Upstream;
 use crate::lb::counters::add;
 use crate::lb::live::Seat;
+use crate::lb::session::Session;
 
 /// The body of a request to a member.
 pub(super) enum ToMember {
@@ -64,15 +66,22 @@ pub(crate) struct FromMember {
     upstream: Option<Box<Upstream>>,
     seat: Seat,
     whole: bool,
-    /// What went wrong, once what came before it had its time to be sent.
+    session: Arc<Session>,
+    /// What went wrong, until the client has what came before it: hyper forgets what it has not sent when it hears of it.
     broken: Option<hyper::Error>,
 }
 
 impl ToClient {
-    /// `body`, which comes over `upstream`.
-    pub(crate) fn of(body: Incoming, upstream: Box<Upstream>, seat: Seat) -> Self {
+    /// `body`, which comes over `upstream` for the client of `session`.
+    pub(crate) fn of(
+        body: Incoming,
+        upstream: Box<Upstream>,
+        seat: Seat,
+        session: &Arc<Session>,
+    ) -> Self {
         let whole = body.is_end_stream();
-        let from = FromMember { body, upstream: Some(upstream), seat, whole, broken: None };
+        let (upstream, session) = (Some(upstream), Arc::clone(session));
+        let from = FromMember { body, upstream, seat, whole, session, broken: None };
         // what is whole already gives its connection back at once
         if whole { Self::Empty } else { Self::Member(Box::new(from)) }
     }
@@ -80,6 +89,10 @@ impl ToClient {
 
 impl FromMember {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if self.broken.is_some() && self.session.owes() {
+            self.session.break_off();
+            return Poll::Pending;
+        }
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -98,7 +111,6 @@ impl FromMember {
             }
             Some(Err(error)) => {
                 add(&self.seat.member().counters.response_errors, 1);
-                // hyper forgets what it has not sent when it hears of it
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -212,7 +212,7 @@ impl<'a> Exchange<'a> {
         headers::for_client(answer.headers_mut(), false);
         // a member that speaks HTTP/1.0 does not bring its clients down to that
         *answer.version_mut() = Version::HTTP_11;
-        answer.map(|body| ToClient::of(body, upstream, seat))
+        answer.map(|body| ToClient::of(body, upstream, seat, &self.client.session))
     }
 }
 

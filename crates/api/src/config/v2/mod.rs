@@ -30,7 +30,9 @@ pub use ends::Ending;
 pub use firewall::{EgressRule, FirewallRule, Ipv6FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
 pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
-pub use needs::{IPV6_UPLINKS, UPLINK_PROBES};
+pub use needs::{
+    DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS, NETWORK_RANGES, UPLINK_PROBES,
+};
 pub use network::{
     ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, NetworkIpv6, SourceNat,
 };
