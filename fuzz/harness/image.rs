@@ -136,7 +136,7 @@ pub(crate) fn zstd(bytes: &[u8]) {
 const ZSTD_MEMORY: u64 = 8 << 20;
 
 fn places(bytes: &[u8], told: &mut dyn FnMut(&Place, usize)) {
-    let (mut scanner, mut at) = (Scanner::new(), 0);
+    let (mut scanner, mut at) = (Scanner::default(), 0);
     while at < bytes.len() {
         scanner.want();
         let (length, place) = scanner.scan(&bytes[at..]);

@@ -273,11 +273,11 @@ impl Pass {
     /// What there is to be made durable.
     fn mark(&mut self) -> Result<Mark, PassError> {
         if self.keeps() {
-            return Ok(Mark::Kept(self.source.to_be_synced()?, self.source.length()));
+            return Ok(Mark::Kept(self.source.whole_file()?, self.source.length()));
         }
         let Stage::Packed(packed) = &mut self.stage else { return Ok(Mark::Nothing) };
         let Some(found) = packed.ready.take() else { return Ok(Mark::Nothing) };
-        Ok(Mark::Place(packed.output.to_be_synced()?, found))
+        Ok(Mark::Place(packed.output.whole_file()?, found))
     }
 
     /// Whether the source's bytes go into the part: always when they are the image.

@@ -65,7 +65,7 @@ impl Output {
     }
 
     /// Gives the file its length and returns it, so that somebody else makes durable what was written so far.
-    pub(crate) fn to_be_synced(&mut self) -> Result<Arc<dyn File>, PassError> {
+    pub(crate) fn whole_file(&mut self) -> Result<Arc<dyn File>, PassError> {
         self.complete()?;
         Ok(Arc::clone(&self.file))
     }

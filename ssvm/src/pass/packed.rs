@@ -75,7 +75,7 @@ impl Packed {
             source: Lanes::new(&of_source(plan)),
             image: Lanes::new(&IMAGE),
             output: Output::new(part(plan)?, 0)?,
-            scanner: (compression == Compression::Zstd).then(Scanner::new),
+            scanner: (compression == Compression::Zstd).then(Scanner::default),
             taken: 0,
             ready: None,
         })

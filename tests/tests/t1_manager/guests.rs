@@ -24,6 +24,20 @@ fn lent(guest: &Value) -> bool {
     (100..=149).contains(&last) || (200..=219).contains(&last)
 }
 
+fn networks_have_their_settings(front: &Value, back: &Value) {
+    let dhcp = &front["dhcp"];
+    assert_eq!(dhcp["options"][0]["code"], 42);
+    assert_eq!(
+        (&dhcp["lease_seconds"], &dhcp["boot"]["file"]),
+        (&json!(3600), &json!("pxelinux.0"))
+    );
+    assert_eq!(back["dhcp"]["pools"], json!(["10.1.2.100-10.1.2.149", "10.1.2.200-10.1.2.219"]));
+    assert_eq!(back["dns"]["upstreams"], json!(["192.0.2.60"]));
+    let records = front["dns"]["records"].as_array().unwrap();
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().any(|record| record["name"] == "*.apps.zone1.internal"), "{records:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nics_addresses_options_pools_and_records_reach_the_router() {
     let cloud = Cloud::start().await;
@@ -33,20 +47,7 @@ async fn nics_addresses_options_pools_and_records_reach_the_router() {
     // in the order of their VLANs, which are as the pool gives them
     let of = |cidr: &str| networks.iter().position(|network| network["cidr"] == cidr).unwrap();
     let (front, back) = (of("10.1.1.0/24"), of("10.1.2.0/24"));
-    let dhcp = &networks[front]["dhcp"];
-    assert_eq!(dhcp["options"][0]["code"], 42);
-    assert_eq!(
-        (&dhcp["lease_seconds"], &dhcp["boot"]["file"]),
-        (&json!(3600), &json!("pxelinux.0"))
-    );
-    assert_eq!(
-        networks[back]["dhcp"]["pools"],
-        json!(["10.1.2.100-10.1.2.149", "10.1.2.200-10.1.2.219"])
-    );
-    assert_eq!(networks[back]["dns"]["upstreams"], json!(["192.0.2.60"]));
-    let records = networks[front]["dns"]["records"].as_array().unwrap();
-    assert_eq!(records.len(), 3);
-    assert!(records.iter().any(|record| record["name"] == "*.apps.zone1.internal"), "{records:?}");
+    networks_have_their_settings(&networks[front], &networks[back]);
     assert_eq!(router["dns"]["forward_zones"][0]["zone"], "corp.example");
 
     let first = guest(&config, front, "10.1.1.11");
@@ -109,6 +110,20 @@ fn public_of(folder: &Path, private: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+async fn a_full_range_is_followed_by_the_next(cloud: &Cloud) {
+    // when the first range is full the next is given out of: of a /29 five, and the rest of the first two is lent or kept
+    let own = "network create tiny --zone zone1 --domain tiny.internal --cidr 10.1.30.0/29 --egress deny --router router1";
+    done(cloud, own);
+    let body = json!({ "ranges": [{ "cidr": "10.1.31.0/29", "gateway": "10.1.31.1" }] });
+    let (status, answer) =
+        cloud.call(Method::PATCH, "/v1/networks/tiny", None, &body).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    for number in 0..10 {
+        done(cloud, &format!("guest create g{number} --network tiny"));
+    }
+    refused(cloud, "guest create g10 --network tiny", 6, "the addresses of network tiny");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_of_several_ranges_has_them_on_one_link_and_gives_out_of_all() {
     let cloud = Cloud::start().await;
@@ -159,17 +174,7 @@ async fn a_network_of_several_ranges_has_them_on_one_link_and_gives_out_of_all()
     }
     let (status, answer) = ranges(json!([ninth, small])).await;
     assert_eq!(status, 200, "{answer}");
-    // when the first range is full the next is given out of: of a /29 five, and the rest of the first two is lent or kept
-    let own = "network create tiny --zone zone1 --domain tiny.internal --cidr 10.1.30.0/29 --egress deny --router router1";
-    done(&cloud, own);
-    let body = json!({ "ranges": [{ "cidr": "10.1.31.0/29", "gateway": "10.1.31.1" }] });
-    let (status, answer) =
-        cloud.call(Method::PATCH, "/v1/networks/tiny", None, &body).await.unwrap();
-    assert_eq!(status, 200, "{answer}");
-    for number in 0..10 {
-        done(&cloud, &format!("guest create g{number} --network tiny"));
-    }
-    refused(&cloud, "guest create g10 --network tiny", 6, "the addresses of network tiny");
+    a_full_range_is_followed_by_the_next(&cloud).await;
     // resolvers of its own over TLS
     let authorities = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let body = json!({ "upstream_tls": { "authorities": authorities } });

@@ -378,6 +378,33 @@ async fn a_secondary_storage_vm_gets_stores_jobs_and_grants() {
     cloud.stop();
 }
 
+/// Grants and screens that would show nobody anything.
+fn what_nobody_could_use_is_refused(cloud: &Cloud) {
+    let token = cloud.folder.path().join("two-peoples-token");
+    std::fs::write(&token, "a token of two people").unwrap();
+    let grant = format!("console-grant create two --screen vm-7 --token-file {}", token.display());
+    for (flag, words) in [
+        ("--expires 3600", "expires: is over"),
+        ("--idle-seconds 0", "idle_seconds: must be 1 or more"),
+        ("--sessions 0", "sessions: must be 1 or more"),
+        ("--user ", "user: must not be empty"),
+    ] {
+        refused(cloud, &format!("{grant} {flag}"), 3, words);
+    }
+    let nobodys = token.display();
+    let nobodys = format!("--address 10.8.0.1 --tls-name host-8 --tls-authorities-file {nobodys}");
+    for (flags, words) in [
+        ("--address 127.0.0.1 --unencrypted anything", "address: 127.0.0.1 is not an address"),
+        ("--address 224.0.0.1 --unencrypted anything", "address: 224.0.0.1 is not an address"),
+        ("--address fe80::1 --unencrypted anything", "address: fe80::1 is not an address"),
+        ("--address 10.8.0.1 --unencrypted anything --title ", "title: must not be empty"),
+        ("--address 10.8.0.1 --unencrypted anything --desktop-name ", "desktop_name: must not be"),
+        (nobodys.as_str(), "tls_authorities: must have a certificate"),
+    ] {
+        refused(cloud, &format!("screen create two --zone zone1 --port 5900 {flags}"), 3, words);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_console_proxy_gets_screens_and_grants() {
     let cloud = Cloud::start().await;
@@ -430,29 +457,7 @@ async fn a_console_proxy_gets_screens_and_grants() {
     ] {
         refused(&cloud, line, code, words);
     }
-    let token = cloud.folder.path().join("two-peoples-token");
-    std::fs::write(&token, "a token of two people").unwrap();
-    let grant = format!("console-grant create two --screen vm-7 --token-file {}", token.display());
-    for (flag, words) in [
-        ("--expires 3600", "expires: is over"),
-        ("--idle-seconds 0", "idle_seconds: must be 1 or more"),
-        ("--sessions 0", "sessions: must be 1 or more"),
-        ("--user ", "user: must not be empty"),
-    ] {
-        refused(&cloud, &format!("{grant} {flag}"), 3, words);
-    }
-    let nobodys = token.display();
-    let nobodys = format!("--address 10.8.0.1 --tls-name host-8 --tls-authorities-file {nobodys}");
-    for (flags, words) in [
-        ("--address 127.0.0.1 --unencrypted anything", "address: 127.0.0.1 is not an address"),
-        ("--address 224.0.0.1 --unencrypted anything", "address: 224.0.0.1 is not an address"),
-        ("--address fe80::1 --unencrypted anything", "address: fe80::1 is not an address"),
-        ("--address 10.8.0.1 --unencrypted anything --title ", "title: must not be empty"),
-        ("--address 10.8.0.1 --unencrypted anything --desktop-name ", "desktop_name: must not be"),
-        (nobodys.as_str(), "tls_authorities: must have a certificate"),
-    ] {
-        refused(&cloud, &format!("screen create two --zone zone1 --port 5900 {flags}"), 3, words);
-    }
+    what_nobody_could_use_is_refused(&cloud);
     cloud.stop();
 }
 

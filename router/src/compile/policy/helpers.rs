@@ -13,7 +13,7 @@ use sluice_api::config::{
     self, Acl, AclAction, AclDirection, AclRule, ForwardProtocol, GuestNetwork, PortForward,
     Traffic, Vpc,
 };
-use sluice_api::types::{Cidr, LinkName, Port, PortRange};
+use sluice_api::types::{Cidr, InterfaceAddress, LinkName, Port, PortRange};
 use sluice_sys::nft::{
     Expr, Helper, HelperKind, Ident, IpVersion, L4, LinkSelector, Net, Rule, RuleId, Verdict,
 };
@@ -185,11 +185,11 @@ fn pairs<'a>(
     };
     let destinations = each(destinations);
     each(sources).into_iter().flat_map(move |source| {
-        let fits = move |destination: &Option<&Cidr>| match (source, destination) {
+        let fits = move |destination: Option<&Cidr>| match (source, destination) {
             (Some(source), Some(destination)) => source.is_ipv4() == destination.is_ipv4(),
             _ => true,
         };
-        let destinations = destinations.clone().into_iter().filter(fits);
+        let destinations = destinations.clone().into_iter().filter(move |one| fits(*one));
         destinations.map(move |destination| (source, destination))
     })
 }
@@ -222,7 +222,7 @@ fn inside(config: &RouterDocument, vpc: &Vpc, acl: &Acl) -> Vec<Cidr> {
     let gateways = gateways.filter(|gateway| gateway.acl.as_ref() == Some(&acl.id));
     let behind = gateways.flat_map(|gateway| {
         let link = config.links.iter().filter(|link| link.name == gateway.link);
-        let connected = link.flat_map(|link| link.addresses.iter().map(|own| own.network()));
+        let connected = link.flat_map(|link| link.addresses.iter().map(InterfaceAddress::network));
         let routes = config.routes.iter().filter(|route| route.link == gateway.link);
         connected.chain(routes.map(|route| route.destination))
     });

@@ -50,12 +50,14 @@ pub struct Scanner {
     wanted: bool,
 }
 
-impl Scanner {
+impl Default for Scanner {
     /// At the start of a stream.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { at: At::Frame, waiting: Vec::new(), frame: Frame::default(), wanted: false }
     }
+}
 
+impl Scanner {
     /// At `place`.
     pub fn at(place: &Place) -> Self {
         let (window, checksum) = (place.window(), place.checksum());

@@ -53,7 +53,7 @@ async fn packed(bytes: &[u8], level: i32, parameters: &[CParameter]) -> Vec<u8> 
 fn places(bytes: &[u8], step: usize) -> Vec<(usize, usize, Place)> {
     let head = bytes.get(..HEAD.min(bytes.len())).unwrap();
     let mut unpacker = Unpacker::new(crate::unpack::Compression::Zstd, head, MEMORY).unwrap();
-    let mut scanner = Scanner::new();
+    let mut scanner = Scanner::default();
     scanner.want();
     let (mut found, mut offset, mut unpacked) = (Vec::new(), 0, 0);
     for piece in bytes.chunks(step) {
@@ -164,7 +164,7 @@ async fn a_scanner_that_begins_at_a_place_finds_the_same_ones_after_it() {
 #[test]
 fn what_is_no_stream_has_no_places() {
     for bytes in [&b"not zstd at all"[..], &[0x28, 0xb5, 0x2f, 0xfd, 0x01, 0, 0, 0], &[0; 50]] {
-        let mut scanner = Scanner::new();
+        let mut scanner = Scanner::default();
         scanner.want();
         assert_eq!(scanner.scan(bytes), (bytes.len(), None));
     }
