@@ -270,6 +270,9 @@ async fn a_removed_rule_ends_its_own_connections_and_no_others() {
     let (mut ended, mut kept) = (Client::to(at).await, Client::to(elsewhere).await);
     ended.send("a").await;
     kept.send("a").await;
+    // one that nobody has taken up yet would be refused with the rule
+    let taken = || bench.report().rules.iter().all(|rule| rule.counts.sessions == 1);
+    until(taken, "both connections to be taken up").await;
     let began = Instant::now();
     bench.slice["balancers"].as_array_mut().unwrap().remove(0);
     bench.apply().await.unwrap();
