@@ -1,5 +1,5 @@
 use super::*;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, FaultyDisk, RealDisk};
 use crate::image::samples;
 use crate::slice::{Job, StorageSlice, check};
 use bytes::Bytes;
@@ -40,8 +40,12 @@ impl World {
     }
 
     async fn engine(&self, jobs: &[Value]) -> Engine {
+        self.engine_on(Arc::new(RealDisk), jobs).await
+    }
+
+    async fn engine_on(&self, disk: Arc<dyn Disk>, jobs: &[Value]) -> Engine {
         let slice = slice(self.folder.path(), jobs);
-        let engine = Engine::new(&slice, Arc::new(RealDisk)).unwrap();
+        let engine = Engine::new(&slice, disk).unwrap();
         engine.apply(&slice).await.unwrap();
         engine
     }
@@ -270,4 +274,99 @@ fn a_record_that_cannot_be_read_is_set_aside_and_said() {
     assert!(folder.path().join("jobs/j-2.json.unreadable").exists());
     journal.forget(&"j-1".parse().unwrap()).unwrap();
     assert_eq!(journal.load().unwrap(), []);
+}
+
+/// An object to copy and to delete, which stands on the store of a new world.
+async fn with_an_object() -> World {
+    let world = World::new();
+    let mut base = job("j-0", "base");
+    base["what"]["import"]["place"]["template"]["id"] = 200.into();
+    let engine = world.engine(&[base]).await;
+    send(&engine, "j-0", &samples::raw()).await.unwrap();
+    until(&engine, "j-0", "the end", |job| job.state == "done").await;
+    engine.apply(&slice(world.folder.path(), &[])).await.unwrap();
+    world
+}
+
+/// What is to be done until the disk is lost; an upload ends when its sender is told that it is.
+async fn work(engine: &Engine, bytes: Option<&[u8]>) {
+    if let Some(bytes) = bytes
+        && engine.upload(&"j-1".parse().unwrap()).is_some()
+        && send(engine, "j-1", bytes).await.is_err()
+    {
+        return;
+    }
+    let ended = |job: &JobReport| matches!(job.state, "done" | "retrying");
+    until(engine, "j-1", "its end, or that it waits for the disk", ended).await;
+}
+
+/// The disk is lost at each change in turn while `job` is at work, and the service starts anew on one that works: `half` holds
+/// in between, `whole` in the end, and nothing is left over. Returns how many changes there are.
+async fn lost_at_every_change(
+    job: Value,
+    bytes: Option<&[u8]>,
+    half: impl Fn(&World),
+    whole: impl Fn(&World) -> bool,
+) -> u64 {
+    let (jobs, mut good) = ([job], 0);
+    loop {
+        let world = with_an_object().await;
+        let disk = Arc::new(FaultyDisk::new(Arc::new(RealDisk), good));
+        let engine = world.engine_on(disk.clone(), &jobs).await;
+        work(&engine, bytes).await;
+        drop(engine);
+        half(&world);
+        let engine = world.engine(&jobs).await;
+        work(&engine, bytes).await;
+        until(&engine, "j-1", "the end", |job| job.state == "done").await;
+        assert!(whole(&world), "lost after {good} changes");
+        assert_eq!(world.parts(), Vec::<String>::new(), "lost after {good} changes");
+        if !disk.failed() {
+            return good;
+        }
+        good += 1;
+    }
+}
+
+/// What is visible under its name is whole.
+fn web_is_whole_or_not_there(world: &World) {
+    let found = std::fs::read(world.object("web.raw"));
+    assert!(found.is_err() || found.unwrap() == samples::raw(), "half of it is visible");
+}
+
+fn web_is_there(world: &World) -> bool {
+    let record = world.object(".web.sluice.json").exists();
+    record && std::fs::read(world.object("web.raw")).is_ok_and(|bytes| bytes == samples::raw())
+}
+
+#[tokio::test]
+async fn an_upload_survives_the_loss_of_its_disk_at_any_change() {
+    let image = samples::raw();
+    let upload = job("j-1", "web");
+    let changes =
+        lost_at_every_change(upload, Some(&image), web_is_whole_or_not_there, web_is_there).await;
+    assert!(changes >= 8, "{changes} changes");
+}
+
+#[tokio::test]
+async fn a_copy_survives_the_loss_of_its_disk_at_any_change() {
+    let base = json!({ "template": { "account": 2, "id": 200, "name": "base" } });
+    let mut copy = job("j-1", "web");
+    copy["what"]["import"]["source"] = json!({ "object": { "store": "local", "place": base } });
+    let changes = lost_at_every_change(copy, None, web_is_whole_or_not_there, web_is_there).await;
+    assert!(changes >= 8, "{changes} changes");
+}
+
+#[tokio::test]
+async fn a_deletion_survives_the_loss_of_its_disk_at_any_change() {
+    let delete = json!({ "id": "j-1", "what": { "delete": { "store": "local",
+        "place": { "template": { "account": 2, "id": 200, "name": "base" } } } } });
+    let base = |world: &World| world.folder.path().join("store/template/tmpl/2/200/base.raw");
+    let half = |world: &World| {
+        let found = std::fs::read(base(world));
+        assert!(found.is_err() || found.unwrap() == samples::raw(), "half of it is visible");
+    };
+    let gone = |world: &World| !base(world).parent().unwrap().exists();
+    let changes = lost_at_every_change(delete, None, half, gone).await;
+    assert!(changes >= 3, "{changes} changes");
 }
