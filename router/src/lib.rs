@@ -11,6 +11,7 @@ pub mod explain;
 pub mod lb;
 pub mod metadata;
 pub mod password;
+mod per_link;
 pub mod ra;
 mod slice_file;
 pub mod uplinks;

@@ -4,56 +4,39 @@ use std::collections::BTreeMap;
 use std::io;
 
 use sluice_agent::service::Service;
-use sluice_api::types::{Generation, LinkName};
-use tokio::sync::watch;
+use sluice_api::types::Generation;
 
 use super::link;
 use super::slice::{RaNetwork, RaSlice};
+use crate::per_link::PerLink;
 
 /// Serves until the agent goes away.
 pub fn run() -> io::Result<()> {
     sluice_agent::service::run(Process::default)
 }
 
-/// A task for each link, which is told its network.
+/// A task for each link, which counts its advertisements.
 #[derive(Default)]
 struct Process {
-    links: BTreeMap<LinkName, Told>,
-}
-
-struct Told {
-    network: watch::Sender<Option<RaNetwork>>,
-    count: watch::Receiver<u64>,
+    links: PerLink<RaNetwork, u64>,
 }
 
 impl Service for Process {
     type Slice = RaSlice;
 
     async fn apply(&mut self, _: Generation, slice: RaSlice) -> Result<(), String> {
-        let wanted = |link: &LinkName| slice.networks.iter().any(|network| network.link == *link);
-        for (_, told) in self.links.extract_if(.., |link, _| !wanted(link)) {
-            told.network.send_replace(None);
-        }
-        for network in &slice.networks {
-            let told = self.links.entry(network.link.clone()).or_insert_with(|| start(network));
-            told.network.send_if_modified(|old| {
-                let changed = old.as_ref() != Some(network);
-                *old = Some(network.clone());
-                changed
-            });
-        }
+        self.links.follow(
+            &slice.networks,
+            |network| &network.link,
+            |told, count| {
+                tokio::spawn(link::run(told, count));
+            },
+        );
         Ok(())
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        let sent = self.links.values().map(|told| *told.count.borrow()).sum();
+        let sent = self.links.0.values().map(|told| *told.news.borrow()).sum();
         BTreeMap::from([("advertisements_sent".to_owned(), sent)])
     }
-}
-
-fn start(network: &RaNetwork) -> Told {
-    let (network, told) = watch::channel(Some(network.clone()));
-    let (counter, count) = watch::channel(0);
-    tokio::spawn(link::run(told, counter));
-    Told { network, count }
 }
