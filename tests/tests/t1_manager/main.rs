@@ -15,6 +15,7 @@ mod balancers;
 mod bulk;
 mod by_hand;
 mod certificate;
+mod consoles;
 mod crash;
 mod decisions;
 mod describing;

@@ -1,0 +1,158 @@
+//! Console proxies: screens and grants reach them, links are shared and taken away.
+
+use serde_json::{Value, json};
+use sluice_api::types::BlobDigest;
+use sluice_tests::console::certificates::Authority;
+
+use super::backup::back_up;
+use super::kinds::{self, applied, done, example, refused};
+use super::process::Cloud;
+
+/// Grants and screens that would show nobody anything.
+fn what_nobody_could_use_is_refused(cloud: &Cloud) {
+    let token = cloud.folder.path().join("two-peoples-token");
+    std::fs::write(&token, "a token of two people").unwrap();
+    let grant = format!("console-grant create two --screen vm-7 --token-file {}", token.display());
+    for (flag, words) in [
+        ("--expires 3600", "expires: is over"),
+        ("--idle-seconds 0", "idle_seconds: must be 1 or more"),
+        ("--sessions 0", "sessions: must be 1 or more"),
+        ("--user ", "user: must not be empty"),
+    ] {
+        refused(cloud, &format!("{grant} {flag}"), 3, words);
+    }
+    let nobodys = token.display();
+    let nobodys = format!("--address 10.8.0.1 --tls-name host-8 --tls-authorities-file {nobodys}");
+    for (flags, words) in [
+        ("--address 127.0.0.1 --unencrypted anything", "address: 127.0.0.1 is not an address"),
+        ("--address 224.0.0.1 --unencrypted anything", "address: 224.0.0.1 is not an address"),
+        ("--address fe80::1 --unencrypted anything", "address: fe80::1 is not an address"),
+        ("--address 10.8.0.1 --unencrypted anything --title ", "title: must not be empty"),
+        ("--address 10.8.0.1 --unencrypted anything --desktop-name ", "desktop_name: must not be"),
+        (nobodys.as_str(), "tls_authorities: must have a certificate"),
+    ] {
+        refused(cloud, &format!("screen create two --zone zone1 --port 5900 {flags}"), 3, words);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_proxy_gets_screens_and_grants() {
+    let cloud = Cloud::start().await;
+    let config = applied(&cloud, "consoles.toml", "p-1").await;
+    let proxy = &config["role"]["proxy"];
+    let screen = &proxy["screens"][0];
+    assert_eq!((&screen["vm"], &screen["name"]), (&json!("vm-7"), &json!("web server")));
+    assert_eq!(screen["tls"]["name"], "host-17.cloud.internal");
+    let grant = &proxy["grants"][0];
+    assert_eq!((&grant["vm"], &grant["source"]), (&json!("vm-7"), &json!("first-browser")));
+    assert_eq!(grant["token"], BlobDigest::of(b"a token of the example").to_string());
+    let routes = config["routes"].as_array().unwrap();
+    let host = routes.iter().find(|route| route["destination"] == "10.8.0.17/32").unwrap();
+    assert_eq!((&host["link"], &host["via"]), (&json!("ctl"), &json!("169.254.0.1")));
+    assert_eq!(proxy["listen"], json!([]), "nobody without a certificate");
+    refused(&cloud, "console vm-7", 3, "certificate: proxy consoles1 serves no browser before");
+
+    let pem = cloud.folder.path().join("pem");
+    std::fs::write(&pem, kinds::pem()).unwrap();
+    let update = format!("appliance update consoles1 --certificate-file {}", pem.to_str().unwrap());
+    done(&cloud, &update);
+    let other = Authority::new().server("console.example.org");
+    let chain = kinds::pem();
+    std::fs::write(&pem, chain.split("-----BEGIN PRIVATE").next().unwrap().to_owned() + &other.key)
+        .unwrap();
+    refused(&cloud, &update, 3, "certificate: is none that TLS can use: keys may not be");
+    done(&cloud, "screen update vm-7 --address 10.8.0.18");
+    let config = kinds::config(&cloud, "p-1").await;
+    let proxy = &config["role"]["proxy"];
+    let links = config["links"].as_array().unwrap();
+    let public = links.iter().find(|link| link["role"] == "public").unwrap();
+    let own = public["addresses"][0].as_str().unwrap().split('/').next().unwrap();
+    assert_eq!(proxy["listen"], json!([own]), "its public address, whichever it got");
+    assert_ne!(proxy["certificates"][0]["chain"], proxy["certificates"][0]["key"]);
+    assert_eq!(proxy["screens"][0]["address"], "10.8.0.18");
+    for (line, code, words) in [
+        ("console-grant create two --screen vm-7", 3, "token"),
+        ("console-grant create two --screen vm-8", 4, "no screen vm-8"),
+        ("screen delete vm-7", 5, "console grant alice"),
+        ("screen create two --zone zone1 --address 10.8.0.1 --port 5900", 3, "unencrypted: must"),
+        ("appliance delete consoles1", 5, "in use"),
+        ("console vm-8", 4, "no screen vm-8"),
+        ("console vm-7 --minutes 0", 3, "minutes: must be 1 or more"),
+        ("console --revoke", 3, "say a screen, a user, or both"),
+        ("console vm-7 --idle-seconds 0", 3, "idle_seconds: must be 1 or more"),
+        ("console vm-8 --who", 4, "no screen vm-8"),
+        ("console vm-7 --revoke --view-only", 2, "cannot be used with"),
+        ("console --who --minutes 5", 2, "cannot be used with"),
+        ("console-grant update alice --idle-seconds 0", 3, "idle_seconds: must be 1 or more"),
+    ] {
+        refused(&cloud, line, code, words);
+    }
+    what_nobody_could_use_is_refused(&cloud);
+    cloud.stop();
+}
+
+/// The proxy part of what an appliance is to have.
+async fn proxy(cloud: &Cloud, appliance: &str) -> Value {
+    kinds::config(cloud, appliance).await["role"]["proxy"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_console_proxies_share_links_which_are_told_once_and_taken_away() {
+    let cloud = Cloud::start().await;
+    applied(&cloud, "consoles.toml", "p-1").await;
+    let pem = cloud.folder.path().join("pem");
+    std::fs::write(&pem, kinds::pem()).unwrap();
+    let with = format!("--certificate-file {}", pem.to_str().unwrap());
+    done(&cloud, &format!("appliance update consoles1 {with}"));
+    done(
+        &cloud,
+        &format!("appliance create c2 --zone zone1 --role proxy --hosts c2.example.org {with}"),
+    );
+    let (one, two) = (proxy(&cloud, "p-1").await, proxy(&cloud, "p-2").await);
+    assert_eq!(one["cookie_key"], two["cookie_key"]);
+    assert!(one["cookie_key"].is_string(), "{one}");
+    assert_eq!(one["peers"], json!(["https://c2.example.org"]));
+    assert_eq!(two["peers"], json!(["https://console.example.org"]));
+    let home = |proxy: &Value, at: usize| proxy["grants"][at]["home"].clone();
+    assert_eq!(home(&one, 0), Value::Null, "alice's link leads here");
+    assert_eq!(home(&two, 0), "https://console.example.org");
+
+    // the next link leads to the proxy that has none; no machine answers yet, so nobody has it in time
+    let told =
+        cloud.sluice(["console", "vm-7", "--print", "--user", "bob", "--view-only", "--wait", "0"]);
+    assert_eq!(told.code, 8, "{told:?}");
+    let (place, token) = told.out.trim().split_once('#').unwrap();
+    assert_eq!((place, token.len()), ("https://c2.example.org/", 43), "{told:?}");
+    let one = proxy(&cloud, "p-1").await;
+    let grant = &one["grants"][1];
+    assert_eq!(grant["token"], BlobDigest::of(token.as_bytes()).to_string());
+    assert_eq!((&grant["user"], &grant["view_only"]), (&json!("bob"), &json!(true)));
+    assert_eq!(grant["home"], "https://c2.example.org");
+    // every row, and what a file has besides
+    let rows = std::fs::read(back_up(&cloud)).unwrap();
+    let file = |name| std::fs::read(cloud.folder.path().join(name)).unwrap_or_default();
+    for kept in [rows, file("manager.db"), file("manager.db-wal")] {
+        let found = kept.windows(token.len()).any(|window| window == token.as_bytes());
+        assert!(!found, "the token is in the store");
+    }
+
+    // a proxy that is to stop takes no new sessions, and its links lead to the other
+    done(&cloud, "appliance update c2 --draining");
+    let (one, two) = (proxy(&cloud, "p-1").await, proxy(&cloud, "p-2").await);
+    assert_eq!(two["settings"]["draining"], true);
+    assert_eq!((home(&one, 1), home(&two, 1)), (Value::Null, json!("https://console.example.org")));
+    assert_eq!(one.get("peers"), None, "nobody goes on there");
+    refused(&cloud, "appliance delete consoles1", 5, "in use");
+    done(&cloud, "appliance delete c2");
+
+    let again = cloud.sluice(["apply", &example("consoles.toml"), "--yes", "--prune"]);
+    assert!(!again.out.contains("console grant"), "links come and go by themselves: {again:?}");
+    let revoke = |line: &str| cloud.sluice(line.split(' ')).out;
+    assert_eq!(revoke("console --revoke --user nobody"), "revoked 0 links\n");
+    assert_eq!(revoke("console --revoke --user bob"), "revoked 1 link\n");
+    assert_eq!(revoke("console vm-7 --revoke"), "revoked 1 link\n");
+    assert_eq!(proxy(&cloud, "p-1").await["grants"], json!([]));
+    assert_eq!(revoke("console --who"), "none\n");
+    refused(&cloud, "console --history --user a&b=c --revoke", 2, "cannot be used with");
+    cloud.stop();
+}
