@@ -36,7 +36,7 @@ use serde::Serialize;
 
 pub use cpio::archive;
 pub use error::{Error, Result};
-pub use template::{Artifacts, KERNEL_OPTIONS, build};
+pub use template::{Artifacts, KERNEL_OPTIONS, build, fetch};
 
 /// Which template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

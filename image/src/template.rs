@@ -116,6 +116,12 @@ fn make(
     manifest.write(&artifacts.manifest)
 }
 
+/// Fetches the Debian packages of the template into the cache, for a caller who has something to wait for meanwhile.
+pub fn fetch(options: &Options) -> Result<()> {
+    tool::check_host()?;
+    Debian::fetch(&packages(options), &options.cache).map(drop)
+}
+
 fn packages(options: &Options) -> BTreeSet<&'static str> {
     let debug = if options.flavour == Flavour::Debug { lists::PACKAGES_DEBUG } else { "" };
     entries(lists::PACKAGES).chain(entries(options.ike.packages())).chain(entries(debug)).collect()

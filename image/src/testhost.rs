@@ -91,8 +91,7 @@ pub fn build(options: &Options, progress: &dyn Fn(&str)) -> Result<PathBuf> {
     }
     stamp.void()?;
     progress("fetching Debian packages");
-    let names: BTreeSet<&str> = entries(lists::PACKAGES_TESTHOST).collect();
-    let debian = Debian::fetch(&names, &options.cache)?;
+    let debian = packages(options)?;
     progress("putting the root together");
     let mut tree = root(&debian, &options.binaries)?;
     add_libreswan(&mut tree, &options.cache)?;
@@ -152,9 +151,24 @@ fn root(debian: &Debian, binaries: &Path) -> Result<Tree> {
     Ok(tree)
 }
 
+/// Fetches the Debian packages of the test host into the cache, as [`crate::fetch`] does.
+pub fn fetch(options: &Options) -> Result<()> {
+    packages(options)?;
+    libreswan(&options.cache).map(drop)
+}
+
+fn packages(options: &Options) -> Result<Debian> {
+    let names: BTreeSet<&str> = entries(lists::PACKAGES_TESTHOST).collect();
+    Debian::fetch(&names, &options.cache)
+}
+
+fn libreswan(cache: &Path) -> Result<Debian> {
+    Debian::fetch(&entries(lists::PACKAGES_LIBRESWAN).collect(), cache)
+}
+
 /// The other IKE daemon, which its package refuses to have installed beside the first: its programs and what they load.
 fn add_libreswan(tree: &mut Tree, cache: &Path) -> Result<()> {
-    let debian = Debian::fetch(&entries(lists::PACKAGES_LIBRESWAN).collect(), cache)?;
+    let debian = libreswan(cache)?;
     let mut other = Tree::default();
     for path in entries(lists::FILES_LIBRESWAN) {
         other.copy(path, &debian.root.join(path))?;

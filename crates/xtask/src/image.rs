@@ -55,8 +55,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Builds the template and the test host, and the programs `beside` them; what is up to date is kept.
 pub(crate) fn build_all(beside: &[&str]) -> Result<()> {
-    binaries(beside)?;
     let build = Build::in_target(&run::target());
+    // the archive is waited for while cargo works; what cannot be fetched is asked for again below, and says why
+    std::thread::scope(|scope| {
+        scope.spawn(|| sluice_image::fetch(&build).and_then(|()| testhost::fetch(&build)));
+        binaries(beside)
+    })?;
     template(&build)?;
     test_host(&build)
 }

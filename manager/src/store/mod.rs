@@ -33,11 +33,14 @@ pub use row::is_busy;
 pub(crate) use row::{from_json, to_json};
 pub use wanted::{MachineRow, WantedRow};
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use sqlx::SqlStr;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Transaction};
 use thiserror::Error;
@@ -49,7 +52,16 @@ pub type Conn = sqlx::AnyConnection;
 /// A row of either database.
 pub type Row = sqlx::any::AnyRow;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// Number, what it is about, and statements of each migration, in order.
+const STATEMENTS: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let each = STATEMENTS.iter().map(|(version, about, statements)| {
+        let (about, statements) = (Cow::Borrowed(*about), SqlStr::from_static(statements));
+        Migration::new(*version, about, MigrationType::Simple, statements, false)
+    });
+    Migrator::with_migrations(each.collect())
+});
 
 /// How long a transaction waits for its turn before the request fails as busy.
 const PATIENCE: Duration = Duration::from_mins(1);
