@@ -33,6 +33,8 @@ enum Command {
 enum Service {
     /// The consoles
     Console,
+    /// What takes packets apart for the agent's diagnostics
+    Reader,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn run(command: Command) -> Result<ExitCode> {
             sluice_agent::service::log();
             service::run()?;
         }
+        Command::Service(Service::Reader) => sluice_agent::read_packets()?,
         Command::Serve(args) => {
             tracing_subscriber::fmt().with_writer(std::io::stderr).init();
             desk::run(&args)?;

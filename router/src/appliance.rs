@@ -1,6 +1,6 @@
 //! The router as the agent sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_agent::service::OpenedSocket;
 use sluice_agent::{Appliance, Blobs, Seen, ServiceName, ServiceSlice, ServiceSpec};
@@ -147,6 +147,10 @@ impl Appliance for Router {
             "site-to-site",
             UPLINK_PROBES,
         ]
+    }
+
+    fn kept_from_control(&self) -> BTreeSet<u32> {
+        BTreeSet::from(USERS)
     }
 
     fn service(&self, service: ServiceName) -> ServiceSpec {

@@ -86,6 +86,8 @@ enum Service {
     Password,
     /// Router advertisements
     Ra,
+    /// What takes packets apart for the agent's diagnostics
+    Reader,
     /// The watch over uplinks
     Uplinks,
 }
@@ -156,6 +158,7 @@ fn serve(service: &Service) -> Result<()> {
         Service::Metadata => Ok(metadata::process::run()?),
         Service::Password => Ok(password::process::run()?),
         Service::Ra => Ok(ra::process::run()?),
+        Service::Reader => Ok(sluice_agent::read_packets()?),
         Service::Uplinks => Ok(uplinks::process::run()?),
     }
 }

@@ -38,6 +38,8 @@ enum Command {
 enum Service {
     /// Stores, jobs, up- and downloads
     Storage,
+    /// What takes packets apart for the agent's diagnostics
+    Reader,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
             sluice_agent::service::log();
             service::run()?;
         }
+        Command::Service(Service::Reader) => sluice_agent::read_packets()?,
         Command::Serve(args) => {
             log_to_stderr();
             args.run()?;

@@ -2,10 +2,18 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail loudly anywhere, its helpers included
 
+use std::fs::File;
+use std::io::Read;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 
-use sluice_sys::process::{Capability, Limits, Profile, Sandbox, View, spawn};
+use nix::fcntl::{FcntlArg, FdFlag};
+use sluice_sys::process::{Capability, Handed, Limits, Profile, Sandbox, View, spawn};
 use tokio::io::AsyncReadExt;
 
 /// A shell with the tools of this machine, which a service has not.
@@ -81,7 +89,7 @@ async fn what_is_not_in_the_profile_is_refused() {
 
 #[tokio::test]
 async fn sockets_are_of_the_families_that_services_talk_over() {
-    use Profile::{ForeignDaemon, ImageTool, NetworkService, TunnelService};
+    use Profile::{ForeignDaemon, ImageTool, NetworkService, PacketReader, TunnelService};
     for (profile, name, family, expected) in [
         (NetworkService, "AF_INET", 2, "made"),
         (NetworkService, "AF_INET6", 10, "made"),
@@ -94,6 +102,8 @@ async fn sockets_are_of_the_families_that_services_talk_over() {
         (TunnelService, "AF_ALG", 38, "not permitted"),
         (ForeignDaemon, "AF_NETLINK", 16, "made"),
         (ImageTool, "AF_INET", 2, "not permitted"),
+        (PacketReader, "AF_UNIX", 1, "not permitted"),
+        (PacketReader, "AF_PACKET", 17, "not permitted"),
     ] {
         // SOCK_DGRAM
         let script =
@@ -175,4 +185,90 @@ async fn root_is_for_foreign_daemons_alone_and_has_no_more_rights_than_it_was_gi
         let said = said(&Sandbox { arguments, ..daemon.clone() }).await;
         assert!(said.contains("ermi") || said.contains("ust be"), "{script}: {said}");
     }
+}
+
+#[tokio::test]
+async fn who_reads_packets_sends_nothing_by_what_it_was_given() {
+    let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0"), UdpSocket::bind("127.0.0.1:0"));
+    let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+    theirs.connect(ours.local_addr().unwrap()).unwrap();
+    let number = theirs.as_raw_fd();
+    let socket = Arc::new(OwnedFd::from(theirs));
+    // write, sendto, dup2 onto standard error and F_DUPFD, by number
+    let script = format!(
+        "my @r = map {{ syscall(@$_) < 0 ? $! + 0 : q(done) }} ([1, {number}, q(x), 1], \
+         [44, {number}, q(x), 1, 0, 0, 0], [33, {number}, 2], [72, {number}, 0, 3]); \
+         print STDERR qq(@r)"
+    );
+    let run = |profile| {
+        let sockets = vec![Handed { name: "heard", socket: Arc::clone(&socket) }];
+        let shown = program("/usr/bin/perl", &["-e", &script]);
+        Sandbox { profile, sockets, ..shown }
+    };
+    let said = said(&run(Profile::PacketReader)).await;
+    assert_eq!(said, "1 1 1 1", "EPERM");
+    ours.set_nonblocking(true).unwrap();
+    let nothing = ours.recv(&mut [0; 8]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// A program of this machine with its arguments.
+fn program(path: &str, arguments: &[&str]) -> Sandbox {
+    let tools = View::libraries().reading(["/usr", "/bin", "/proc"]);
+    Sandbox {
+        arguments: arguments.iter().map(Into::into).collect(),
+        view: tools,
+        ..Sandbox::new(path, 64_001)
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Calls clone and clone3 by number, since no tool uses them with these flags; then what is open, and the limits.
+const LOOK: &str = r#"
+    my @r = map { $! = 0; my $p = syscall($$_[0], @$_[1..$#$_]); exit if $p == 0; $p > 0 ? "made" : $! + 0 }
+        ([56, 0x10000011, 0, 0, 0, 0], [435, 0, 0], [56, 17, 0, 0, 0, 0]);
+    my $open = join ",", grep { defined } map { readlink "/proc/self/fd/$_" } 3 .. 50;
+    open my $f, "<", "/proc/self/limits"; my ($core) = grep { /core/ } <$f>;
+    print STDERR "@r; $open; $core";
+"#;
+
+#[test]
+fn a_sandboxed_process_makes_no_namespaces_and_keeps_nothing_open() {
+    let leaked = File::open("/etc/passwd").unwrap();
+    nix::fcntl::fcntl(&leaked, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let said = runtime().block_on(async {
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        let mut child =
+            spawn(&program("/usr/bin/perl", &["-e", LOOK]), OwnedFd::from(theirs).into()).unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+        said
+    });
+    // EPERM, ENOSYS, and an ordinary child
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let wanted = ["1", "38", "made;", ";", "Max", "core", "file", "size", "0", "0", "bytes"];
+    assert_eq!(words, wanted, "{said}");
+}
+
+#[test]
+fn a_sandboxed_process_ends_with_the_thread_that_started_it() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let pid = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let child =
+                spawn(&program("/bin/sleep", &["1000"]), OwnedFd::from(theirs).into()).unwrap();
+            let pid = child.id().unwrap();
+            // as if the agent were killed: nobody is left to end the child
+            std::mem::forget(child);
+            pid
+        })
+    });
+    let pid = pid.join().unwrap();
+    // the child held the other end
+    ours.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let ended = (&ours).read(&mut [0]);
+    assert_eq!(ended.expect("the child still runs"), 0, "process {pid}");
 }

@@ -5,22 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail loudly anywhere
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag};
 use sluice_api::types::{Cidr, InterfaceAddress, LinkName, MacAddr};
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_sys::kernel::{Changes, Kernel, RealKernel, Wake};
 use sluice_sys::model::{Keys, MAIN_TABLE, RouteEntry, Step, SysctlKey};
 use sluice_sys::nft::{self, Element, Ident, Script, Set, SetType, Table, early};
-use sluice_sys::process::{Sandbox, View, spawn};
-use tokio::io::AsyncReadExt;
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -487,64 +480,4 @@ async fn change(kernel: &RealKernel, table: Table, what: &str) -> Script {
     eprintln!("{what}: {took:?} (observe, diff, check, commit: {phases:?})");
     let Step::Rules(script) = step else { unreachable!("made two lines up") };
     script
-}
-
-fn sandbox(program: &str, arguments: &[&str]) -> Sandbox {
-    let tools = View::libraries().reading(["/usr", "/bin", "/proc"]);
-    Sandbox {
-        arguments: arguments.iter().map(Into::into).collect(),
-        view: tools,
-        ..Sandbox::new(program, 64_001)
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Calls clone and clone3 by number, since no tool uses them with these flags; then what is open, and the limits.
-const LOOK: &str = r#"
-    my @r = map { $! = 0; my $p = syscall($$_[0], @$_[1..$#$_]); exit if $p == 0; $p > 0 ? "made" : $! + 0 }
-        ([56, 0x10000011, 0, 0, 0, 0], [435, 0, 0], [56, 17, 0, 0, 0, 0]);
-    my $open = join ",", grep { defined } map { readlink "/proc/self/fd/$_" } 3 .. 50;
-    open my $f, "<", "/proc/self/limits"; my ($core) = grep { /core/ } <$f>;
-    print STDERR "@r; $open; $core";
-"#;
-
-#[test]
-fn a_sandboxed_process_makes_no_namespaces_and_keeps_nothing_open() {
-    let leaked = File::open("/etc/passwd").unwrap();
-    nix::fcntl::fcntl(&leaked, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    let said = runtime().block_on(async {
-        let (_ours, theirs) = UnixStream::pair().unwrap();
-        let mut child =
-            spawn(&sandbox("/usr/bin/perl", &["-e", LOOK]), OwnedFd::from(theirs).into()).unwrap();
-        let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-        said
-    });
-    // EPERM, ENOSYS, and an ordinary child
-    let words: Vec<&str> = said.split_whitespace().collect();
-    let wanted = ["1", "38", "made;", ";", "Max", "core", "file", "size", "0", "0", "bytes"];
-    assert_eq!(words, wanted, "{said}");
-}
-
-#[test]
-fn a_sandboxed_process_ends_with_the_thread_that_started_it() {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let pid = std::thread::spawn(move || {
-        runtime().block_on(async {
-            let child =
-                spawn(&sandbox("/bin/sleep", &["1000"]), OwnedFd::from(theirs).into()).unwrap();
-            let pid = child.id().unwrap();
-            // as if the agent were killed: nobody is left to end the child
-            std::mem::forget(child);
-            pid
-        })
-    });
-    let pid = pid.join().unwrap();
-    // the child held the other end
-    ours.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let ended = (&ours).read(&mut [0]);
-    assert_eq!(ended.expect("the child still runs"), 0, "process {pid}");
 }

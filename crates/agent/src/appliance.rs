@@ -67,6 +67,12 @@ pub trait Appliance: Send + Sync + 'static {
     /// What a service is: its program, its rights, its files.
     fn service(&self, name: ServiceName) -> ServiceSpec;
 
+    /// Users of services that talk to guests and the Internet and have no business in the control network: no frame of theirs
+    /// goes there. Default: none.
+    fn kept_from_control(&self) -> BTreeSet<u32> {
+        BTreeSet::new()
+    }
+
     /// Names of the features that a configuration may use, for `GET /v1/status`; each a word that never changes its
     /// meaning. Default: none beside what every appliance has.
     fn capabilities(&self) -> Vec<&'static str> {

@@ -12,6 +12,7 @@ mod clock;
 mod diagnostics;
 pub mod engine;
 pub mod fragment;
+mod guard;
 pub mod host;
 pub mod ledger;
 pub mod logs;
@@ -26,6 +27,6 @@ mod usage;
 
 pub use appliance::{Appliance, Configuration, Seen, ServiceName, ServiceSlice};
 pub use blobs::Blobs;
-pub use diagnostics::echo;
+pub use diagnostics::{echo, read_packets};
 pub use run::{Options, run};
 pub use service::ServiceSpec;

@@ -13,6 +13,7 @@ use tracing::{error, info};
 
 use crate::appliance::Appliance;
 use crate::engine::{Handle, Parts};
+use crate::guard::Guard;
 use crate::ledger::Files;
 use crate::supervisor::{SandboxLaunch, Supervisor};
 use crate::{logs, server};
@@ -53,6 +54,7 @@ pub fn run<A: Appliance>(appliance: A, options: &Options) -> ExitCode {
 }
 
 fn start<A: Appliance>(appliance: A, options: &Options) -> Result<PowerAction> {
+    sluice_sys::process::share_heap();
     let boot = read_boot(&options.boot)?;
     if boot.role != A::ROLE {
         bail!("the boot document is for a {}, this is a {}", boot.role.as_str(), A::ROLE.as_str());
@@ -104,10 +106,16 @@ async fn serve<A: Appliance>(
     }
     let kernel = RealKernel::with_nft(NftProgram(options.nft.clone()));
     let kernel = kernel.context("cannot open the kernel")?;
+    let kernel = Arc::new(kernel);
+    let kept_out = appliance.kept_from_control();
+    let guard = Guard::put_up(Arc::clone(&kernel), boot.control.mac, kept_out).await;
+    if let Some(guard) = guard {
+        tokio::spawn(guard.keep());
+    }
     let handle = Handle::start(Parts {
         appliance,
         boot: boot.clone(),
-        kernel: Arc::new(kernel),
+        kernel,
         services,
         files: Arc::new(DataDir(options.data.clone())),
     })

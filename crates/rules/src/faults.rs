@@ -171,7 +171,7 @@ fn set_faults(table: &Table, name: &Ident, set: &Set, faults: &mut BTreeSet<Faul
         if !single || !of(&key.0, &set.key) || !of(&entry.value.0, &set.value) {
             faults.insert(Fault::Element(name.clone()));
         }
-        for part in &entry.value.0 {
+        for part in entry.value.0.iter() {
             if let ElementValue::Counter(counter) = part
                 && !table.counters.contains(counter)
             {
@@ -197,12 +197,12 @@ fn next<'t>(table: &'t Table, chain: &Ident) -> BTreeSet<&'t Ident> {
             Expr::Verdict(verdict) => all.extend(target(verdict)),
             Expr::Vmap(_, map) => {
                 let entries = table.sets.get(map).into_iter().flat_map(|set| set.elements.values());
-                all.extend(entries.flat_map(|entry| &entry.value.0).filter_map(
-                    |part| match part {
+                all.extend(entries.flat_map(|entry| entry.value.0.iter()).filter_map(|part| {
+                    match part {
                         ElementValue::Verdict(verdict) => target(verdict),
                         _ => None,
-                    },
-                ));
+                    }
+                }));
             }
             _ => {}
         }

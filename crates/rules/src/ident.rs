@@ -1,6 +1,7 @@
-//! Names inside an nft script.
+//! Names inside an nft script; cheap to clone.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ macro_rules! checked {
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl TryFrom<String> for $name {
             type Error = String;
@@ -18,7 +19,7 @@ macro_rules! checked {
                 let fits = !text.is_empty() && text.len() <= $max;
                 let start = text.starts_with(|c: char| c.is_ascii_alphanumeric());
                 if fits && start && text.chars().all($allowed) {
-                    Ok(Self(text))
+                    Ok(Self(text.into()))
                 } else {
                     Err(format!(concat!("{:?} is not ", $what), text))
                 }
@@ -27,7 +28,7 @@ macro_rules! checked {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 
@@ -81,7 +82,7 @@ impl Ident {
 
     /// `prefix` and the name of a link, joined by a hyphen; always valid since both are.
     pub fn of_link(prefix: &'static str, link: &sluice_api::types::LinkName) -> Self {
-        Self(format!("{prefix}-{link}"))
+        Self(format!("{prefix}-{link}").into())
     }
 }
 
@@ -97,6 +98,6 @@ impl RuleId {
 
     /// `prefix` and the id of an object, joined by a slash; always valid since both are.
     pub fn of(prefix: &'static str, id: &sluice_api::types::ObjectId) -> Self {
-        Self(format!("{prefix}/{id}"))
+        Self(format!("{prefix}/{id}").into())
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -226,9 +227,10 @@ impl Set {
     }
 }
 
-/// An element, key or value: one part, or several concatenated.
+/// An element, key or value: one part, or several concatenated. Cheap to clone: what is wanted, what a script adds and what
+/// is there then share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Element(pub Vec<ElementValue>);
+pub struct Element(pub Arc<[ElementValue]>);
 
 impl<const N: usize> From<[ElementValue; N]> for Element {
     fn from(parts: [ElementValue; N]) -> Self {
@@ -299,6 +301,6 @@ impl Display for ElementValue {
 
 impl Display for Element {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&joined(&self.0, " . "))
+        f.write_str(&joined(self.0.iter(), " . "))
     }
 }

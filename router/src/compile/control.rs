@@ -1,7 +1,7 @@
 //! The control network: the API is reachable by its link alone, from the configured managers alone, and no service sends
 //! anything there: one that was taken over by whom it talks to reaches neither the manager nor other appliances.
 //!
-//! Not here: bare frames, which pass by these rules. DHCP sends such by a socket that it was given (`docs/services.md`).
+//! Not here: bare frames, which pass by these rules; the agent keeps them from the control NIC (`docs/services.md`).
 
 use std::collections::BTreeSet;
 

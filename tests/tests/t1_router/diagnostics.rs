@@ -217,3 +217,86 @@ fn what_cannot_be_asked_is_refused_by_the_name_of_the_field() {
     }
     assert_eq!(world.everything(), before);
 }
+
+/// What reads packets for this agent.
+fn readers(agent: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let processes = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let read = |pid: &u32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let is_one = |pid: &u32| {
+        let words = read(pid, "cmdline").unwrap_or_default();
+        let status = read(pid, "status").unwrap_or_default();
+        words.ends_with("service\0reader\0") && status.contains(&format!("PPid:\t{agent}\n"))
+    };
+    processes.filter(is_one).collect()
+}
+
+/// Packet sockets that a process has open.
+fn packet_sockets(pid: u32) -> usize {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/packet")).unwrap_or_default();
+    let known: Vec<String> = table
+        .lines()
+        .filter_map(|line| Some(format!("socket:[{}]", line.split_whitespace().nth(8)?)))
+        .collect();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.filter(|link| known.iter().any(|name| link.as_os_str() == name.as_str())).count()
+}
+
+#[test]
+fn what_comes_from_outside_is_read_by_a_process_without_rights() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    let agent = world.agent_pid();
+    let body = json!({"link": "guest0", "seconds": 60}).to_string().into_bytes();
+    let (status, root, ended) = world
+        .call(|client| async move {
+            let path = "/v1/diagnostics/capture";
+            let mut capture = Box::pin(client.raw(reqwest::Method::POST, path, body, SOON));
+            let deadline = std::time::Instant::now() + SOON;
+            let reader = loop {
+                tokio::select! {
+                    ended = &mut capture => panic!("it ended: {ended:?}"),
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                }
+                // the agent announces addresses by a packet socket of its own, for a moment
+                match readers(agent)[..] {
+                    [reader] if packet_sockets(reader) == 1 && packet_sockets(agent) == 0 => {
+                        break reader;
+                    }
+                    _ => assert!(std::time::Instant::now() < deadline, "{:?}", readers(agent)),
+                }
+            };
+            let status = fs::read_to_string(format!("/proc/{reader}/status")).unwrap();
+            let root = fs::read_dir(format!("/proc/{reader}/root")).unwrap();
+            let root: Vec<_> = root.map(|entry| entry.unwrap().file_name()).collect();
+            nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(reader.try_into().unwrap()),
+                nix::sys::signal::Signal::SIGKILL,
+            )
+            .unwrap();
+            Ok((status, root, capture.await))
+        })
+        .unwrap();
+    for line in [
+        "Uid:\t64090\t64090\t64090\t64090",
+        "Gid:\t64090\t64090\t64090\t64090",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+    ] {
+        assert!(status.contains(line), "no {line:?} in\n{status}");
+    }
+    assert!(
+        !root.iter().any(|name| ["proc", "etc", "sys"].iter().any(|no| name == no)),
+        "{root:?}"
+    );
+    // killed, it takes nothing along but its capture
+    let (status, file) = ended.unwrap();
+    assert_eq!((status, file.len()), (200, 24), "{file:?}");
+    assert!(ask(&world, "ping", &json!({"address": "198.51.100.1"})).reached);
+    assert_eq!(world.agent_pid(), agent);
+    let gone = || readers(agent).is_empty();
+    Wait::until(SOON, "the processes that read packets to be gone", gone).unwrap();
+}

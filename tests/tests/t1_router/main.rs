@@ -6,6 +6,7 @@ mod balance;
 mod diagnostics;
 mod field;
 mod flows;
+mod frames;
 mod guest_field;
 mod helpers;
 mod hostile;

@@ -67,6 +67,7 @@ fn plug(
 
 #[tokio::test(start_paused = true)]
 async fn a_nic_that_was_missing_before_vetoes_nothing_and_is_repaired_when_it_is_back() {
+    let log = sluice_agent::logs::install().unwrap();
     let before = before().await;
     let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
     let nic = plug(&running, "pub0", None);
@@ -80,11 +81,14 @@ async fn a_nic_that_was_missing_before_vetoes_nothing_and_is_repaired_when_it_is
     let status = running.handle.status();
     assert_eq!((status.phase, status.alarms.len()), (Phase::Degraded, 1), "{status:#?}");
     assert_eq!(status.current.unwrap().generation, guests.generation);
-    // tried again, but less and less
+    // tried again, but less and less, and said once
+    let said = log.page(0, 1000).entries.last().unwrap().sequence;
     let operations = running.kernel.operations();
     tokio::time::sleep(Duration::from_mins(10)).await;
     let tried = running.kernel.operations() - operations;
     assert!((20..600).contains(&tried), "{tried} operations in ten minutes");
+    let more = log.page(said, 1000).entries;
+    assert!(more.len() <= 3, "{more:#?}");
     plug(&running, "pub0", nic);
     assert_eq!(rested(&running).await, Phase::InForce);
     assert_eq!(running.handle.status().alarms, Vec::<String>::new());

@@ -10,13 +10,13 @@ use sluice_api::types::{MacAddr, ProbeCount};
 use sluice_sys::packet::{FrameSocket, Hear};
 use tokio::time::{Instant, timeout_at};
 
-use super::neighbour::{advertisement, arp_reply, arp_request, solicitation};
+use super::neighbour::{arp_request, solicitation};
+use super::reader::Reader;
+use super::task::{Said, Task};
 use super::{DiagnosticError, Link};
 
 /// Time for the answers to one request; all of it is waited for, since there may be more than one.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Longer than any answer.
-const BUFFER: usize = 2048;
 /// Answers listed for one request; a broken network gives any number.
 const MAX_ANSWERS: usize = 8;
 
@@ -32,7 +32,7 @@ pub(super) async fn ipv4(
     };
     let socket = FrameSocket::open(&link.name, Hear::Arp)?;
     let frame = arp_request(mac, own, target);
-    ask(&socket, &frame, target.into(), count, |frame| arp_reply(frame, target)).await
+    ask(&socket, &frame, &Task::Arp(target), target.into(), count).await
 }
 
 pub(super) async fn ipv6(
@@ -47,7 +47,7 @@ pub(super) async fn ipv6(
     };
     let socket = FrameSocket::open(&link.name, Hear::Ipv6)?;
     let frame = solicitation(mac, own, target);
-    ask(&socket, &frame, target.into(), count, |frame| advertisement(frame, target)).await
+    ask(&socket, &frame, &Task::Neighbour(target), target.into(), count).await
 }
 
 /// The link's address in the target's network, else any of its family.
@@ -63,10 +63,12 @@ fn own_address(link: &Link, target: IpAddr) -> Option<IpAddr> {
 async fn ask(
     socket: &FrameSocket,
     frame: &[u8],
+    task: &Task,
     target: IpAddr,
     count: ProbeCount,
-    read: impl Fn(&[u8]) -> Option<MacAddr>,
 ) -> Result<DiagnosticOutput, DiagnosticError> {
+    let reader = Reader::start(task, socket.duplicate()?).await;
+    let mut reader = reader.map_err(DiagnosticError::Reader)?;
     let mut probes = Vec::new();
     for number in 1..=count.get() {
         let blank = Probe {
@@ -83,7 +85,7 @@ async fn ask(
             probes.push(Probe { outcome: ProbeOutcome::NotSent, detail, ..blank });
             continue;
         }
-        let answers = collect(socket, sent, &read).await?;
+        let answers = collect(&mut reader, sent).await?;
         if answers.is_empty() {
             probes.push(blank.clone());
         }
@@ -101,17 +103,12 @@ async fn ask(
 
 /// Who answers a request sent at `sent`, and after how many microseconds.
 async fn collect(
-    socket: &FrameSocket,
+    reader: &mut Reader,
     sent: Instant,
-    read: impl Fn(&[u8]) -> Option<MacAddr>,
 ) -> Result<Vec<(MacAddr, u64)>, DiagnosticError> {
     let mut answers: Vec<(MacAddr, u64)> = Vec::new();
-    let mut buffer = vec![0; BUFFER];
-    while let Ok(seen) = timeout_at(sent + PATIENCE, socket.receive(&mut buffer)).await {
-        let seen = seen?;
-        // on a trunk, a tagged answer is another network's
-        let frame = buffer.get(..seen.taken).filter(|_| seen.tag.is_none()).unwrap_or_default();
-        let Some(mac) = read(frame) else { continue };
+    while let Ok(said) = timeout_at(sent + PATIENCE, reader.next()).await {
+        let Said::Holder(mac) = said.map_err(DiagnosticError::Reader)? else { continue };
         let known = answers.iter().any(|(known, _)| *known == mac);
         if !known && answers.len() < MAX_ANSWERS {
             answers.push((mac, u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX)));

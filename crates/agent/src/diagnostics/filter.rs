@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
 use sluice_api::AGENT_PORT;
 use sluice_api::report::{CaptureProtocol, CaptureRequest};
 
@@ -25,7 +26,7 @@ pub(super) struct Facts {
 }
 
 /// What to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Filter {
     host: Option<IpAddr>,
     port: Option<u16>,

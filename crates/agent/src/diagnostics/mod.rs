@@ -1,8 +1,8 @@
 //! What an engineer asks a box without a shell: ping, traceroute, arping, and a capture of packets.
 //!
 //! Guarantees: a diagnostic changes nothing, ends by itself within a bounded time, and takes bounded memory; only a few
-//! run at the same time, and whoever comes after is told so. Bytes from the network are read by pure functions that
-//! take anything. Not here: HTTP.
+//! run at the same time, and whoever comes after is told so. The agent opens sockets and sends; what comes back is read by
+//! a process without rights ([`worker`]), by pure functions that take anything. Not here: HTTP.
 
 mod arping;
 mod capture;
@@ -11,6 +11,9 @@ mod filter;
 mod neighbour;
 mod pcap;
 mod probe;
+mod reader;
+mod task;
+mod worker;
 
 use std::io;
 use std::net::IpAddr;
@@ -28,6 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use capture::Capture;
 pub(crate) use pcap::CONTENT_TYPE;
+pub use worker::read_packets;
 
 use crate::engine::Handle;
 
@@ -49,6 +53,9 @@ pub(crate) enum DiagnosticError {
     /// The same, on a device.
     #[error("the kernel refuses a packet socket")]
     Packets(#[from] PacketError),
+    /// The process that reads what comes back does not run.
+    #[error("the process that reads packets failed")]
+    Reader(#[source] io::Error),
     /// The engine, which knows the links, is gone.
     #[error("the engine has stopped")]
     Stopped,
@@ -125,7 +132,7 @@ impl Diagnostics {
         let turn = self.turn()?;
         let link = self.link(&request.link).await?;
         let api = self.handle.listen().borrow().addresses.clone();
-        Ok(Capture::start(&link.name, request, api, turn)?)
+        Capture::start(&link.name, request, api, turn).await
     }
 
     fn turn(&self) -> Result<OwnedSemaphorePermit, DiagnosticError> {

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::DiagnosticError;
 use super::echo::Family;
+use super::reader::Reader;
+use super::task::{Said, Task};
 
 /// Hop limit of a ping.
 const HOPS: u8 = 64;
@@ -25,9 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const ROUNDS: u16 = 3;
 /// Sequence numbers of one round of a trace.
 const ROUND: u16 = 32;
-/// No message about an echo request is longer, as far as we read it.
-const BUFFER: usize = 2048;
-
 /// A request to be sent.
 #[derive(Clone, Copy)]
 struct Request {
@@ -44,6 +43,7 @@ struct Session {
     family: Family,
     id: u16,
     socket: IcmpSocket,
+    reader: Reader,
     sent: BTreeMap<u16, Instant>,
     answers: Answers,
 }
@@ -53,7 +53,7 @@ pub(super) async fn ping(
     count: ProbeCount,
     link: Option<&LinkName>,
 ) -> Result<DiagnosticOutput, DiagnosticError> {
-    let mut session = Session::open(peer, link)?;
+    let mut session = Session::open(peer, link).await?;
     let sequences = 1..=u16::from(count.get());
     let requests: Vec<_> =
         sequences.clone().map(|sequence| Request { sequence, hops: HOPS }).collect();
@@ -70,7 +70,7 @@ pub(super) async fn traceroute(
     hops: HopLimit,
     link: Option<&LinkName>,
 ) -> Result<DiagnosticOutput, DiagnosticError> {
-    let mut session = Session::open(peer, link)?;
+    let mut session = Session::open(peer, link).await?;
     let mut found = BTreeMap::new();
     for round in 0..ROUNDS {
         let missing = missing(&found, hops.get());
@@ -124,19 +124,21 @@ fn silent() -> Probe {
 }
 
 impl Session {
-    fn open(peer: IpAddr, link: Option<&LinkName>) -> Result<Self, DiagnosticError> {
+    async fn open(peer: IpAddr, link: Option<&LinkName>) -> Result<Self, DiagnosticError> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         // another program's pings have the identifier of its process, which is not near ours for long
         let start = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
         let id = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(257));
         let socket = IcmpSocket::open(peer, link)?;
         let family = if peer.is_ipv4() { Family::V4 } else { Family::V6 };
-        Ok(Self { peer, family, id, socket, sent: BTreeMap::new(), answers: Answers::new() })
+        let reader = Reader::start(&Task::Echo { peer, id }, socket.duplicate()?).await;
+        let reader = reader.map_err(DiagnosticError::Reader)?;
+        let (sent, answers) = (BTreeMap::new(), Answers::new());
+        Ok(Self { peer, family, id, socket, reader, sent, answers })
     }
 
     /// Sends `requests` one after the other and returns when all are answered, or some time after the last.
     async fn ask(&mut self, requests: &[Request], pace: Duration) -> Result<(), DiagnosticError> {
-        let mut buffer = vec![0; BUFFER];
         let mut waiting = requests.iter();
         let mut due = Instant::now();
         loop {
@@ -153,10 +155,7 @@ impl Session {
                     }
                     None => return Ok(()),
                 },
-                received = self.socket.receive(&mut buffer) => {
-                    let (length, from) = received?;
-                    self.hear(buffer.get(..length).unwrap_or_default(), from);
-                }
+                said = self.reader.next() => self.hear(said.map_err(DiagnosticError::Reader)?),
             }
         }
     }
@@ -172,17 +171,15 @@ impl Session {
     }
 
     /// The first answer to a request counts.
-    fn hear(&mut self, packet: &[u8], from: IpAddr) {
-        let Some(heard) = self.family.read(packet, self.id) else { return };
-        let Some(sent) = self.sent.get(&heard.sequence) else { return };
-        if heard.outcome == ProbeOutcome::Reply && from != self.peer {
+    fn hear(&mut self, said: Said) {
+        let Said::Echo { sequence, outcome, reason, from } = said else { return };
+        let Some(sent) = self.sent.get(&sequence) else { return };
+        if outcome == ProbeOutcome::Reply && from != self.peer {
             return;
         }
         let rtt_us = u64::try_from(sent.elapsed().as_micros()).ok();
-        let detail = heard.reason.map(str::to_owned);
-        let from = Some(from);
-        let probe = Probe { outcome: heard.outcome, from, rtt_us, detail, ..silent() };
-        self.answers.entry(heard.sequence).or_insert(probe);
+        let probe = Probe { outcome, from: Some(from), rtt_us, detail: reason, ..silent() };
+        self.answers.entry(sequence).or_insert(probe);
     }
 }
 

@@ -15,7 +15,8 @@ use std::time::Duration;
 use sluice_api::boot::BootDocument;
 use sluice_api::types::Generation;
 use sluice_sys::kernel::{Kernel, KernelError};
-use sluice_sys::model::Desired;
+use sluice_sys::model::{Desired, USAGE_TABLE};
+use sluice_sys::nft::TableId;
 use sluice_sys::nft::eval::Flow;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tracing::{info, warn};
@@ -227,9 +228,14 @@ fn ending<A: Appliance>(
     (before, now): &Step<A::Config>,
     flows: Vec<Flow>,
 ) -> Vec<Flow> {
-    let state = |(config, seen): &Held<A::Config>| match config {
-        Some(config) => appliance.judged_seeing(config, seen),
-        None => unconfigured.clone(),
+    let state = |(config, seen): &Held<A::Config>| {
+        let mut state = match config {
+            Some(config) => appliance.judged_seeing(config, seen),
+            None => unconfigured.clone(),
+        };
+        // it only counts, and is often the larger part
+        state.tables.remove(&TableId::inet(USAGE_TABLE));
+        state
     };
     let new = state(now);
     let mut places = BTreeSet::new();

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use sluice_sys::packet::{ARP, ETHERNET, EthernetSender, FrameSocket};
-use sluice_sys::process::{Capability, Handed, Limits, Profile, View};
+use sluice_sys::process::{Capability, Handed, Limits, Profile, View, as_file_user};
 
 use crate::appliance::ServiceName;
 
@@ -69,7 +69,12 @@ pub enum OpenedSocket {
 }
 
 impl OpenedSocket {
-    pub(crate) fn open(self) -> std::io::Result<Handed> {
+    /// Opens it as `user`'s: what is sent by it counts as that user's, whom packet rules know.
+    pub(crate) fn open(self, user: u32) -> std::io::Result<Handed> {
+        as_file_user(user, || self.open_here())
+    }
+
+    fn open_here(self) -> std::io::Result<Handed> {
         match self {
             Self::Ethernet => {
                 let socket = EthernetSender::deaf_socket()?.into();

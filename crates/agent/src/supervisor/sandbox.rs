@@ -19,7 +19,7 @@ use super::child::{Launch, Launched, ended, forward_log};
 use super::kept::{Begun, Kept, Left, fingerprint, service_of};
 use crate::appliance::{Appliance, ServiceName};
 use crate::service::keeper::{self, KEEPER, KEPT};
-use crate::service::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
+use crate::service::{Program, Readiness, ServiceSpec, state_folder};
 
 /// How long the kernel may take to end a process.
 const DYING: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ impl<A: Appliance> SandboxLaunch<A> {
             Program::Own => vec!["service".into(), name.0.into()],
             Program::Foreign(_, arguments) => arguments.clone(),
         };
-        let sockets = spec.sockets.iter().copied().map(OpenedSocket::open);
+        let sockets = spec.sockets.iter().map(|socket| socket.open(spec.user));
         Ok(Sandbox {
             name: name.to_string(),
             program: self.program_of(spec).to_owned(),

@@ -26,9 +26,9 @@ pub(super) fn holding<'t>(set: &'t Set, key: &Element) -> Option<(&'t Element, &
     if !set.interval {
         return set.elements.get_key_value(key);
     }
-    if let [one] = key.0.as_slice() {
+    if let [one] = &*key.0 {
         // intervals lie apart, so only the last that begins before the value can hold it
-        let before = set.elements.range(..=Element(vec![widest(one)])).next_back();
+        let before = set.elements.range(..=Element::from([widest(one)])).next_back();
         return before.filter(|(element, _)| covers(element, key));
     }
     set.elements.iter().find(|(element, _)| covers(element, key))
@@ -46,7 +46,7 @@ fn widest(value: &ElementValue) -> ElementValue {
 
 fn covers(element: &Element, key: &Element) -> bool {
     element.0.len() == key.0.len()
-        && element.0.iter().zip(&key.0).all(|(is, value)| part(is, value))
+        && element.0.iter().zip(key.0.iter()).all(|(is, value)| part(is, value))
 }
 
 fn part(is: &ElementValue, value: &ElementValue) -> bool {

@@ -12,7 +12,7 @@ mod real;
 pub use error::{KernelError, Object};
 pub use fake::FakeKernel;
 pub use faulty::{Fault, FaultyKernel, Moment};
-pub use real::{NftProgram, RealKernel};
+pub use real::{Guarded, NftProgram, RealKernel};
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 //!
 //! | object | ours is |
 //! | --- | --- |
-//! | nft tables | `inet sluice` (filter, NAT, marks), `inet sluice_usage` (counters), `inet sluice_early` (before the first configuration) |
+//! | nft tables | `inet sluice` (filter, NAT, marks), `inet sluice_usage` (counters), `inet sluice_early` (before the first configuration), `netdev sluice_frames` (frames of services) |
 //! | links | link group 201 |
 //! | routes | route protocol 201 |
 //! | policy rules | priorities 20000 to 20999 |

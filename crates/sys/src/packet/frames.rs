@@ -111,7 +111,7 @@ impl FrameSocket {
         if lent.is_some() {
             // of the device that it was bound to before
             let mut frame = [0; 64];
-            let _last = (0..BEFORE).find(|_| receive(socket.as_fd(), &mut frame).is_err());
+            let _last = (0..BEFORE).find(|_| receive_frame(socket.as_fd(), &mut frame).is_err());
         }
         let socket = watched(socket).map_err(failed("watch the socket"))?;
         Ok(Self { socket, _lent: lent })
@@ -119,7 +119,16 @@ impl FrameSocket {
 
     /// Waits for a frame. Cancel safe.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Seen> {
-        self.socket.async_io(Interest::READABLE, |socket| receive(socket.as_fd(), buffer)).await
+        self.socket
+            .async_io(Interest::READABLE, |socket| receive_frame(socket.as_fd(), buffer))
+            .await
+    }
+
+    /// The same socket for another process, as it is bound here.
+    ///
+    /// Errors: no descriptor is left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket.get_ref().as_fd().try_clone_to_owned()
     }
 
     /// The device's own Ethernet address, as long as it is there.
@@ -187,8 +196,11 @@ fn address(index: i32, hear: Hear) -> io::Result<SockAddr> {
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
+/// Takes a frame from a packet socket, one that was handed over included; never waits.
+///
+/// Errors: there is none (`WouldBlock`); the device went down or away.
 #[allow(unsafe_code)]
-fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Seen> {
+pub fn receive_frame(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Seen> {
     let mut control = Control([0; CONTROL]);
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: all-zero is a valid value of this plain C struct

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{RecvFlags, recvfrom};
 use sluice_api::types::LinkName;
@@ -65,14 +66,27 @@ impl IcmpSocket {
     /// Waits for a packet and answers its length and sender. With IPv4 it starts with its IP header, with IPv6 with the
     /// ICMPv6 message. Cancel safe.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
-        loop {
-            let taken = self.socket.async_io(Interest::READABLE, |socket| {
-                Ok(recvfrom(socket, &mut *buffer, RecvFlags::empty())?)
-            });
-            let (length, _, from) = taken.await?;
-            if let Some(from) = from.and_then(|from| SocketAddr::try_from(from).ok()) {
-                return Ok((length, from.ip()));
-            }
+        let taken =
+            self.socket.async_io(Interest::READABLE, |socket| receive_message(socket, buffer));
+        taken.await
+    }
+
+    /// The same socket for another process.
+    ///
+    /// Errors: no descriptor is left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket.get_ref().as_fd().try_clone_to_owned()
+    }
+}
+
+/// Takes a packet from such a socket, one that was handed over included: its length and sender. Never waits.
+///
+/// Errors: there is none (`WouldBlock`); the kernel's.
+pub fn receive_message(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
+    loop {
+        let (length, _, from) = recvfrom(&socket, &mut *buffer, RecvFlags::DONTWAIT)?;
+        if let Some(from) = from.and_then(|from| SocketAddr::try_from(from).ok()) {
+            return Ok((length, from.ip()));
         }
     }
 }

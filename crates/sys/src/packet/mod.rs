@@ -23,8 +23,8 @@ use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
 pub use announce::announce;
-pub use frames::{ARP, FrameSocket, Hear, Seen};
-pub use icmp::IcmpSocket;
+pub use frames::{ARP, FrameSocket, Hear, Seen, receive_frame};
+pub use icmp::{IcmpSocket, receive_message};
 pub use sender::{ETHERNET, EthernetSender, Frame};
 pub use udp::{DeviceUdp, Outgoing};
 

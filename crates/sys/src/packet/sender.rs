@@ -31,7 +31,8 @@ pub struct Frame<'a> {
 
 impl EthernetSender {
     /// A socket to be given as [`ETHERNET`] to a process that has no right to open one. Whatever that process binds it to,
-    /// it hears nothing: a filter that lets nothing in is locked onto it. It sends on every device. Needs `CAP_NET_RAW`.
+    /// it hears nothing: a filter that lets nothing in is locked onto it. It sends on every device that is
+    /// not guarded ([`RealKernel::guard_frames`](crate::kernel::RealKernel::guard_frames)). Needs `CAP_NET_RAW`.
     pub fn deaf_socket() -> io::Result<OwnedFd> {
         let socket = new_socket()?;
         only(socket.as_fd(), None)?;

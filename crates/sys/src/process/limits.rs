@@ -3,15 +3,20 @@
 //! Guarantees: a group's limits hold before the program's first instruction. Where control groups (version 2) are not
 //! mounted, or the kernel has not the controller, those two limits are left out, which is said once in the log.
 
+use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::check;
 
 /// Where version 2 is mounted on an appliance, and by convention elsewhere.
 const GROUPS: &str = "/sys/fs/cgroup";
+/// A program that is watched is looked at so often.
+const WATCHED_EVERY: Duration = Duration::from_millis(10);
 /// The group of all our services.
 const OURS: &str = "sluice";
 
@@ -89,26 +94,44 @@ fn most(what: libc::__rlimit_resource_t) -> io::Result<u64> {
     Ok(both.rlim_max)
 }
 
-/// The most memory, in bytes, that this process had so far, and the largest of the children that it has waited for.
+/// The most that a program of ours was seen to have.
+static PROGRAMS: AtomicU64 = AtomicU64::new(0);
+
+/// The most memory, in bytes, that this process had so far, and the largest of the programs that were watched
+/// ([`watch_memory`]). The kernel's own account of children is no use: a child counts as large as its parent was at the
+/// fork.
 pub fn peaks() -> (u64, u64) {
-    let peak = |who| {
-        // SAFETY: all-zero is a valid value of this plain C struct, which getrusage fills and which outlives the call.
-        #[allow(unsafe_code)]
-        let usage = unsafe {
-            let mut usage: libc::rusage = std::mem::zeroed();
-            libc::getrusage(who, &raw mut usage);
-            usage
-        };
-        // the kernel counts in KiB (getrusage(2))
-        u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024
-    };
-    (peak(libc::RUSAGE_SELF), peak(libc::RUSAGE_CHILDREN))
+    let own = memory(std::process::id(), "VmHWM:").unwrap_or(0);
+    (own, PROGRAMS.load(Ordering::Relaxed))
+}
+
+/// Notes how large the program `pid` is, as long as this is waited for.
+pub async fn watch_memory(pid: Option<u32>) -> Infallible {
+    loop {
+        let peak = pid.and_then(|pid| memory(pid, "VmHWM:"));
+        PROGRAMS.fetch_max(peak.unwrap_or(0), Ordering::Relaxed);
+        tokio::time::sleep(WATCHED_EVERY).await;
+    }
+}
+
+/// Lets all threads of this process have their memory from one heap, to be called before there are any. By default each
+/// has one of its own, and what one gave back no other gets: of a process that now and then makes much of something, in
+/// whatever thread, several times as much stays.
+pub fn share_heap() {
+    // SAFETY: plain numbers; a value that is refused changes nothing (mallopt(3)).
+    #[allow(unsafe_code)]
+    let _taken = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
 /// Bytes of memory that a process has now, shared ones included; none where there is no such process.
 pub fn resident_memory(pid: u32) -> Option<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// A line of the kernel's account of a process.
+fn memory(pid: u32, field: &str) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     // the kernel counts in KiB (proc_pid_status(5))
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)

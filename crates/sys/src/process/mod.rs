@@ -25,7 +25,7 @@ use seccompiler::BpfProgram;
 
 pub use capability::Capability;
 pub use handed::{Handed, handed_over, take_handed};
-pub use limits::{Limits, outlive_others, peaks, resident_memory};
+pub use limits::{Limits, outlive_others, peaks, resident_memory, share_heap, watch_memory};
 pub use seccomp::Profile;
 pub use tie::Watched;
 pub use view::View;
@@ -177,6 +177,19 @@ impl Restriction {
         no_new_privileges()?;
         self.filters.iter().try_for_each(apply)
     }
+}
+
+/// Does something as the user `user` of files: a socket opened in it is that user's in the kernel's eyes (`meta skuid`), also in
+/// whatever process has it later. Other rights stay, and other threads are as before.
+pub fn as_file_user<T>(user: u32, act: impl FnOnce() -> T) -> T {
+    // SAFETY: plain numbers; setfsuid(2) is of the calling thread alone and answers who it was before.
+    #[allow(unsafe_code)]
+    let before = unsafe { libc::setfsuid(user) };
+    let done = act();
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    let _user = unsafe { libc::setfsuid(before.cast_unsigned()) };
+    done
 }
 
 /// Lets this process have as many open files as it may, which is how many: services for many connections call it at their

@@ -29,6 +29,9 @@ pub enum Profile {
     StorageService,
     /// Reads and writes files and talks to nobody. For `qemu-img`.
     ImageTool,
+    /// Reads from the sockets that it was given, and answers on its standard input and error: it opens and sends nothing.
+    /// For what takes packets apart for the agent.
+    PacketReader,
     /// Everything but what changes the machine as a whole. For daemons of others, such as one for IKE; the only profile
     /// that root may have.
     ForeignDaemon,
@@ -210,6 +213,27 @@ const IMAGE_TOOL: &[libc::c_long] = &[
     libc::SYS_getpgrp,
 ];
 
+/// Of [`SERVICE`], what a process could send by, or make another descriptor standard input by.
+const SENDING: &[libc::c_long] = &[
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_splice,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    libc::SYS_socketpair,
+    libc::SYS_setsockopt,
+    libc::SYS_ioctl,
+    libc::SYS_dup,
+    libc::SYS_dup2,
+    libc::SYS_dup3,
+    libc::SYS_fcntl,
+];
+
 /// What no daemon may do: it would change the machine, look into others, or open doors that nobody needs.
 const NEVER: &[libc::c_long] = &[
     libc::SYS_acct,
@@ -285,6 +309,7 @@ impl Profile {
             Self::TunnelService => listed(&[SERVICE], TUNNELS)?,
             Self::StorageService => listed(&[SERVICE, FILES, CHILDREN], NETWORK)?,
             Self::ImageTool => listed(&[SERVICE, FILES, IMAGE_TOOL], &[])?,
+            Self::PacketReader => reader()?,
             Self::ForeignDaemon => all_but(NEVER)?,
         };
         Ok([no_clone3, filters])
@@ -299,6 +324,16 @@ fn listed(calls: &[&[libc::c_long]], families: &[libc::c_int]) -> Result<BpfProg
         let families = families.iter().map(|each| family(*each)).collect::<Result<_, _>>()?;
         rules.insert(libc::SYS_socket, families);
     }
+    filter(rules, libc::EPERM, true)
+}
+
+/// Writes to standard input and error alone, and looks at descriptors without copying any.
+fn reader() -> Result<BpfProgram, BackendError> {
+    let plain = SERVICE.iter().filter(|number| !SENDING.contains(number));
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        plain.map(|number| (*number, Vec::new())).collect();
+    rules.insert(libc::SYS_write, vec![argument(0, 0)?, argument(0, 2)?]);
+    rules.insert(libc::SYS_fcntl, vec![argument(1, u64::from(libc::F_GETFD.unsigned_abs()))?]);
     filter(rules, libc::EPERM, true)
 }
 
@@ -330,8 +365,12 @@ fn namespace_flags() -> [u64; 7] {
 }
 
 fn family(family: libc::c_int) -> Result<SeccompRule, BackendError> {
-    let family = u64::from(family.unsigned_abs());
-    let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family)?;
+    argument(0, u64::from(family.unsigned_abs()))
+}
+
+/// The argument in this place is this number.
+fn argument(place: u8, number: u64) -> Result<SeccompRule, BackendError> {
+    let is = SeccompCondition::new(place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, number)?;
     SeccompRule::new(vec![is])
 }
 
@@ -358,8 +397,12 @@ mod tests {
 
     #[test]
     fn every_profile_becomes_a_filter() {
-        use Profile::{ForeignDaemon, ImageTool, NetworkService, StorageService, TunnelService};
-        for profile in [NetworkService, TunnelService, StorageService, ImageTool, ForeignDaemon] {
+        use Profile::{
+            ForeignDaemon, ImageTool, NetworkService, PacketReader, StorageService, TunnelService,
+        };
+        for profile in
+            [NetworkService, TunnelService, StorageService, ImageTool, PacketReader, ForeignDaemon]
+        {
             profile.filters().unwrap_or_else(|error| panic!("{profile:?}: {error}"));
         }
     }

@@ -94,7 +94,7 @@ fn tcp() -> Expr {
 fn through_firewall(policy: &mut Fragment<Slot>, config: &RouterDocument, family: &Family) {
     let inside = listened(config, family)
         .filter_map(|it| Some((it, link_of(config, it.address)?)))
-        .map(|(it, link)| Element([&[link.clone().into()], place(it).0.as_slice()].concat()));
+        .map(|(it, link)| Element([&[link.clone().into()], &*place(it).0].concat().into()));
     let key = [SetType::Link, family.kind, SetType::Protocol, SetType::Port];
     policy.set(family.inside.clone(), Set::of(key).with(inside));
     let key = [family.kind, SetType::Protocol, SetType::Port];

@@ -158,7 +158,7 @@ impl Reader<'_> {
                 DATA => value = self.data(part.value())?,
                 OBJECT => {
                     let name = Ident::try_from(text(part.value())?.to_owned()).ok()?;
-                    value = Element(vec![ElementValue::Counter(name)]);
+                    value = Element::from([ElementValue::Counter(name)]);
                 }
                 FLAGS => flags = number(part.value())?,
                 USERDATA => id = comment(part.value()).ok()?,
@@ -202,7 +202,7 @@ impl Reader<'_> {
 
     fn data(&self, data: &[u8]) -> Option<Element> {
         if let Some(verdict) = within(data, VERDICT) {
-            return Some(Element(vec![ElementValue::Verdict(verdict_of(verdict)?)]));
+            return Some(Element::from([ElementValue::Verdict(verdict_of(verdict)?)]));
         }
         let value = within(data, VALUE)?;
         parts(value, value, &self.form.value)
@@ -301,7 +301,7 @@ fn parts(first: &[u8], last: &[u8], types: &[SetType]) -> Option<Element> {
         first = first.get(step..).unwrap_or_default();
         last = last.get(step..).unwrap_or_default();
     }
-    first.is_empty().then_some(Element(values))
+    first.is_empty().then_some(Element(values.into()))
 }
 
 /// Bytes of a value; `None` for what is no value.

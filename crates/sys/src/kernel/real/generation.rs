@@ -21,6 +21,8 @@ const NEW_TABLE: u16 = 10 << 8;
 const TABLE_NAME: u16 = 1;
 /// NFPROTO_INET (linux/netfilter.h).
 pub(super) const INET: u8 = 1;
+/// NFPROTO_NETDEV.
+pub(super) const NETDEV: u8 = 5;
 /// NLMSG_ERROR (linux/netlink.h).
 const ERROR: u16 = 2;
 /// NFTA_GEN_ID.
@@ -41,7 +43,12 @@ pub(super) fn exists(table: &TableId) -> io::Result<bool> {
     let family = match table.family {
         Family::Inet => INET,
     };
-    let name = attribute(TABLE_NAME, table.name.as_str());
+    is_there(family, table.name.as_str())
+}
+
+/// The same, by the number of its family.
+pub(super) fn is_there(family: u8, table: &str) -> io::Result<bool> {
+    let name = attribute(TABLE_NAME, table);
     is_table(&ask(&question(GET_TABLE, NLM_F_REQUEST, family, &name))?)
 }
 

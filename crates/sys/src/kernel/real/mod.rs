@@ -9,6 +9,7 @@ mod dump;
 mod elements;
 mod events;
 mod generation;
+mod guard;
 mod links;
 mod nft;
 mod policy;
@@ -29,6 +30,7 @@ use crate::nft::{Counters, Script, TableId};
 
 const CONNECTIONS: Object = Object::All("the tracked connections");
 
+pub use guard::Guarded;
 pub use nft::NftProgram;
 
 /// The network state of one network namespace.

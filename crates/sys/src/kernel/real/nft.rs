@@ -23,6 +23,7 @@ use super::generation::{exists, generation};
 use super::{elements, failed};
 use crate::kernel::{KernelError, Object};
 use crate::nft::{self, Counters, ObservedSet, ObservedTables, Script, TableId};
+use crate::process::watch_memory;
 
 /// How long one run of `nft` may take; the largest script known, 100,000 elements, takes seconds under emulation.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -222,6 +223,11 @@ impl Rules {
         Ok(())
     }
 
+    /// Loads a script that is none of the tables that are followed.
+    pub(super) async fn load(&self, script: String) -> Result<(), KernelError> {
+        self.run(&["-f", "-"], Some(script)).await.map(drop)
+    }
+
     /// Whether this nft is one that echoes what the kernel made of a script.
     async fn is_recent(&self) -> Result<bool, KernelError> {
         let asked = self.recent.get_or_try_init(async || {
@@ -262,8 +268,11 @@ impl Rules {
                 let _closed = pipe.write_all(input.as_bytes()).await;
             }
         };
-        let ((), output) = tokio::join!(feed, child.wait_with_output());
-        output
+        let watched = watch_memory(child.id());
+        tokio::select! {
+            ((), output) = async { tokio::join!(feed, child.wait_with_output()) } => output,
+            never = watched => match never {},
+        }
     }
 }
 
