@@ -60,7 +60,8 @@ impl Frames<'_> {
     /// What became of a frame by each socket.
     fn send(&self, before: &str, pid: u32, kind: &str, device: &str) -> Vec<String> {
         let script = self.script.display();
-        let line = format!("{before} python3 {script} {pid} {kind} {device}");
+        // read by the shell: whoever runs it may not
+        let line = format!("{before} python3 -c \"$(cat {script})\" {pid} {kind} {device}");
         let said = self.world.router.sh(&line).check().unwrap();
         said.lines().map(str::to_owned).collect()
     }
