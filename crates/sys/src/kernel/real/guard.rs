@@ -1,8 +1,8 @@
 //! Frames of services are kept from one device. Packet rules of IP do not see what is sent by packet sockets; a chain at
 //! the device's own way out does (`egress` of family netdev, Linux 5.16), also what bypasses queues.
 //!
-//! Guarantees: the table holds for the device, whatever its name, until it goes; it replaces one that was there in one
-//! transaction. Why it is no table of [`Desired`](crate::model::Desired): it belongs to a device that must be there, and to
+//! Guarantees: the table holds for the device until that goes or gets another name (a hook is the device's before Linux
+//! 6.16, and its name's since); it replaces one that was there in one transaction. Why it is no table of [`Desired`](crate::model::Desired): it belongs to a device that must be there, and to
 //! the machine, not to a configuration; so nothing that is pushed can fail for it or take it away.
 
 use std::collections::BTreeSet;
@@ -23,6 +23,8 @@ const TABLE: &str = "sluice_frames";
 pub struct Guarded {
     /// The kernel's number of the device.
     index: u32,
+    /// Its name.
+    name: String,
 }
 
 impl RealKernel {
@@ -39,9 +41,9 @@ impl RealKernel {
         let links = links::list(&self.handle).await?.links;
         let seen = Observed { links, ..Observed::default() };
         let Some((name, link)) = seen.nic(mac) else { return Ok(None) };
-        let guarded = Guarded { index: link.index };
+        let guarded = Guarded { index: link.index, name: name.to_owned() };
         if before != Some(&guarded) || !Self::guards_frames()? {
-            self.rules.load(script(name, users)?).await?;
+            self.rules.load(script(&guarded.name, users)?).await?;
         }
         Ok(Some(guarded))
     }
