@@ -74,6 +74,9 @@ fn frames_of_services_do_not_reach_the_control_network() {
     let script = world.dir.path().join("send.py");
     std::fs::write(&script, SEND).unwrap();
     let frames = Frames { world: &world, script };
+    // it follows the name that the control NIC gets
+    let guarded = "nft list table netdev sluice_frames | grep -q '\"ctl\"'";
+    Wait::until(SOON, "the guard", || world.router.sh(guarded).run().unwrap().ok()).unwrap();
     let services = world.status().services;
     let dhcp = services.iter().find(|service| service.name == "dhcp").unwrap().pid.unwrap();
     let (near, control) = (hear(world.guest("vm1")), hear(&world.manager));
