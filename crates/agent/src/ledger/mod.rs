@@ -16,6 +16,8 @@ mod content;
 mod entry;
 mod page;
 #[cfg(test)]
+mod room;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
