@@ -25,8 +25,6 @@ const NAME: &str = "reader";
 const USER: u32 = 64_090;
 /// All that run at the same time together.
 const MEMORY: u64 = 64 << 20;
-/// It loads a program and opens nothing.
-const OPEN_FILES: u64 = 32;
 /// How long it may take to begin.
 const STARTING: Duration = Duration::from_secs(10);
 /// No line of it is longer.
@@ -114,7 +112,7 @@ fn sandbox(socket: OwnedFd) -> io::Result<Sandbox> {
         arguments: vec!["service".into(), NAME.into()],
         profile: Profile::PacketReader,
         view: View::own_libraries()?,
-        limits: Limits { open_files: OPEN_FILES, memory: Some(MEMORY), ..Limits::default() },
+        limits: Limits { memory: Some(MEMORY), ..Limits::default() },
         sockets: vec![Handed { name: HEARD, socket: Arc::new(socket) }],
         ..Sandbox::new(std::env::current_exe()?, USER)
     })
