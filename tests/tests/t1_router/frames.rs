@@ -61,7 +61,8 @@ impl Frames<'_> {
     fn send(&self, before: &str, pid: u32, kind: &str, device: &str) -> Vec<String> {
         let script = self.script.display();
         // read by the shell: whoever runs it may not
-        let line = format!("{before} /usr/bin/python3 -c \"$(cat {script})\" {pid} {kind} {device}");
+        let line =
+            format!("{before} /usr/bin/python3 -c \"$(cat {script})\" {pid} {kind} {device}");
         let said = self.world.router.sh(&line).check().unwrap();
         said.lines().map(str::to_owned).collect()
     }
