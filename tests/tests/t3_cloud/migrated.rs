@@ -49,9 +49,8 @@ impl Before {
         fs::write(&document, serde_json::to_vec(&boot).unwrap()).unwrap();
         let control =
             ControlSpec { address: boot.control.address, mac: boot.control.mac, host_port: None };
-        let nic = |wire: &str, mac: &str| {
-            NicSpec::on(wire.parse().unwrap()).mac(mac.parse().unwrap())
-        };
+        let nic =
+            |wire: &str, mac: &str| NicSpec::on(wire.parse().unwrap()).mac(mac.parse().unwrap());
         let router = MachineSpec::template()
             .firmware(Firmware::Direct)
             .boot(&document, control)
@@ -114,8 +113,12 @@ impl Before {
 
 /// Packets that were sent and answered, in that order, from the last lines of `ping`.
 fn counts(said: &str) -> (u32, u32) {
-    let line = said.lines().find(|line| line.contains("packets transmitted")).unwrap_or_else(|| panic!("{said}"));
-    let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+    let line = said
+        .lines()
+        .find(|line| line.contains("packets transmitted"))
+        .unwrap_or_else(|| panic!("{said}"));
+    let mut numbers =
+        line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
