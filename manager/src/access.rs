@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::store::Owner;
+
 /// What a caller may do; each may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -29,12 +31,14 @@ pub struct Caller {
     pub origin: String,
     /// What it may do.
     pub role: Role,
+    /// Whose objects it makes and sees.
+    pub owner: Owner,
 }
 
 impl Caller {
     /// The manager itself.
     pub fn manager() -> Self {
         let (name, origin) = ("manager".to_owned(), "itself".to_owned());
-        Self { name, origin, role: Role::Administrator }
+        Self { name, origin, role: Role::Administrator, owner: Owner::default() }
     }
 }

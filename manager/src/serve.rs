@@ -19,7 +19,7 @@ use crate::push::{Replaced, Watch, WatchSettings};
 use crate::rest::access::Admission;
 use crate::rest::listen::{Peer, TlsListener, socket};
 use crate::rest::{App, router};
-use crate::store::{Location, Store, tokens};
+use crate::store::{Location, Owner, Store, tokens};
 
 mod restore;
 
@@ -117,7 +117,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let authority = begin_life(&store, &file, life, settings.replace_authority).await?;
     refresh(&store).await?;
     let watch = Watch::new(store.clone(), authority.clone(), times(&settings));
-    let app = App { store: store.clone(), watch: watch.clone(), authority, admission };
+    let owner = Owner::default();
+    let app = App { store: store.clone(), watch: watch.clone(), authority, admission, owner };
     let (stopper, stopped) = watch::channel(false);
     let mut api = pin!(api(&settings, app, stopped));
     let replaced = tokio::select! {

@@ -10,7 +10,7 @@ use sluice_manager::kinds::appliance::Appliance;
 use sluice_manager::kinds::dynamic;
 use sluice_manager::model::CloudSpec;
 use sluice_manager::ops::{Change, execute, export, refresh};
-use sluice_manager::store::{Store, outcomes, wanted};
+use sluice_manager::store::{Scope, Store, outcomes, wanted};
 use sqlx::AssertSqlSafe;
 
 /// The last migration of the first shape.
@@ -67,7 +67,8 @@ async fn a_store_of_the_first_shape_goes_on_with_its_router_as_it_is() {
     }
     assert_eq!(new["role"]["router"]["dns"]["upstreams"], old["dns"]["upstreams"]);
     assert_eq!(new["routes"][0]["via"], old["routes"][0]["via"]);
-    let appliance: Appliance = dynamic::find(&mut conn, &"r-1".parse().unwrap()).await.unwrap();
+    let appliance: Appliance =
+        dynamic::find(&mut conn, Scope::Cloud, &"r-1".parse().unwrap()).await.unwrap();
     assert_eq!(appliance.endpoint, Some("127.0.0.1:43922".parse().unwrap()));
     assert_eq!(appliance.control.to_string(), "169.254.0.10/20");
 }
@@ -76,10 +77,15 @@ async fn a_store_of_the_first_shape_goes_on_with_its_router_as_it_is() {
 async fn what_was_taken_then_is_taken_now() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = migrated(folder.path()).await;
-    let exported: CloudSpec = export(&mut store.read().await.unwrap()).await.unwrap();
+    let exported: CloudSpec = export(&mut store.read().await.unwrap(), Scope::Cloud).await.unwrap();
     let change = Change::Apply { cloud: exported, prune: true, dry_run: true, expect: None };
     let again = execute(&store, &Caller::manager(), None, &change).await.unwrap();
     assert!(again.body.contains("\"changes\":[]"), "{}", again.body);
+    let network = serde_json::json!({ "zone": "zone1", "name": "net1", "domain": "d.example",
+        "egress": "deny" });
+    let change = Change::Create { kind: "network", spec: network };
+    let taken = execute(&store, &Caller::manager(), None, &change).await.unwrap_err();
+    assert!(taken.to_string().contains("there is a network net1 already"), "{taken}");
     let network = serde_json::json!({ "zone": "zone1", "name": "net2", "domain": "d.example",
         "egress": "deny", "source_nat": "198.51.100.11" });
     let change = Change::Create { kind: "network", spec: network };

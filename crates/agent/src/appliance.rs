@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sluice_api::boot::Role;
-use sluice_api::config::Part;
+use sluice_api::config::{LinkRole, Part};
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::{ApplianceId, BlobDigest, Generation, LinkName, UtcTime};
 use sluice_api::{ApplianceConfig, Finding};
@@ -100,6 +100,11 @@ pub trait Configuration: Clone + Send + Sync + 'static {
     /// The addresses of that link.
     fn control_addresses(&self) -> Vec<std::net::IpAddr>;
 
+    /// The links that lead to the outside: without a carrier they are worth an alarm. Default: none.
+    fn outside_links(&self) -> BTreeSet<LinkName> {
+        BTreeSet::new()
+    }
+
     /// The blobs that it names. Default: none.
     fn blobs(&self) -> BTreeSet<BlobDigest> {
         BTreeSet::new()
@@ -138,6 +143,11 @@ impl<P: Part> Configuration for ApplianceConfig<P> {
         link.map_or_else(Vec::new, |link| {
             link.addresses.iter().map(sluice_api::types::InterfaceAddress::ip).collect()
         })
+    }
+
+    fn outside_links(&self) -> BTreeSet<LinkName> {
+        let outside = self.links.iter().filter(|link| link.role == LinkRole::Public);
+        outside.map(|link| link.name.clone()).collect()
     }
 
     fn blobs(&self) -> BTreeSet<BlobDigest> {

@@ -13,12 +13,12 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::compare::{Difference, compare};
-use super::dynamic::{body, by_id, create, delete, find, load, save, update};
+use super::dynamic::{body, by_id, create, delete, find, load_in, save, update};
 use super::fields::{self, Fields};
 use super::{Action, Column, Context, Key, Kind, Names, State, table};
 use crate::error::Error;
 use crate::store::objects::{self, Page, Table};
-use crate::store::{Conn, reports, to_json};
+use crate::store::{Conn, Scope, reports, to_json};
 
 /// The schemas of a kind, by name; and all that they refer to.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ pub trait AnyKind: Send + Sync {
         body: Value,
     ) -> Answer<'a, Value>;
     /// How often the object was written; 1 when it is new.
-    fn version<'a>(&self, conn: &'a mut Conn, name: ObjectId) -> Answer<'a, i64>;
+    fn version<'a>(&self, conn: &'a mut Conn, scope: Scope<'a>, name: ObjectId) -> Answer<'a, i64>;
     /// Its id from a name or an id.
     fn resolve<'a>(
         &self,
@@ -140,11 +140,12 @@ pub trait AnyKind: Send + Sync {
         name: ObjectId,
     ) -> Answer<'a, ObjectId>;
     /// The one called `name`.
-    fn show<'a>(&self, conn: &'a mut Conn, name: ObjectId) -> Answer<'a, Value>;
+    fn show<'a>(&self, conn: &'a mut Conn, scope: Scope<'a>, name: ObjectId) -> Answer<'a, Value>;
     /// Those with these contents in these columns.
     fn list<'a>(
         &self,
         conn: &'a mut Conn,
+        scope: Scope<'a>,
         filter: Vec<(&'static str, String)>,
         after: Option<String>,
         limit: Option<i64>,
@@ -308,10 +309,10 @@ impl<K: Kind> AnyKind for Of<K> {
         })
     }
 
-    fn version<'a>(&self, conn: &'a mut Conn, name: ObjectId) -> Answer<'a, i64> {
+    fn version<'a>(&self, conn: &'a mut Conn, scope: Scope<'a>, name: ObjectId) -> Answer<'a, i64> {
         Box::pin(async move {
-            let id = find::<K>(conn, &name).await?.id();
-            let line = objects::get(conn, &table::<K>(), id.as_str()).await?;
+            let id = find::<K>(conn, scope, &name).await?.id();
+            let line = objects::get(conn, &table::<K>(), scope, id.as_str()).await?;
             let gone = || Error::NotFound { kind: K::NAMES.word, name: name.to_string() };
             Ok(line.ok_or_else(gone)?.version)
         })
@@ -326,9 +327,9 @@ impl<K: Kind> AnyKind for Of<K> {
         Box::pin(async move { Ok(context.find::<K>(within.as_ref(), &name).await?.id()) })
     }
 
-    fn show<'a>(&self, conn: &'a mut Conn, name: ObjectId) -> Answer<'a, Value> {
+    fn show<'a>(&self, conn: &'a mut Conn, scope: Scope<'a>, name: ObjectId) -> Answer<'a, Value> {
         Box::pin(async move {
-            let found = find::<K>(conn, &name).await?;
+            let found = find::<K>(conn, scope, &name).await?;
             observed(conn, vec![found]).await?.pop().map_or(Ok(Value::Null), |one| shown(&one))
         })
     }
@@ -336,6 +337,7 @@ impl<K: Kind> AnyKind for Of<K> {
     fn list<'a>(
         &self,
         conn: &'a mut Conn,
+        scope: Scope<'a>,
         filter: Vec<(&'static str, String)>,
         after: Option<String>,
         limit: Option<i64>,
@@ -344,7 +346,7 @@ impl<K: Kind> AnyKind for Of<K> {
             let filter: Vec<_> =
                 filter.iter().map(|(column, value)| (*column, value.as_str())).collect();
             let page = Page { after: after.as_deref(), limit };
-            let found = load::<K>(conn, &filter, page).await?;
+            let found = load_in::<K>(conn, scope, &filter, page).await?;
             observed(conn, found).await?.iter().map(shown).collect()
         })
     }

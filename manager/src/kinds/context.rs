@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use sluice_api::types::{ApplianceId, BlobDigest, ObjectId, Secret};
 
 use super::{Kind, dynamic};
+use crate::access::Caller;
 use crate::error::Error;
 use crate::store::objects::{self, ALL};
-use crate::store::{Conn, Taken, blobs};
-
-/// Whose everything is until there are accounts.
-pub const ACCOUNT: &str = "default";
+use crate::store::{Conn, Owner, Scope, Taken, blobs};
 
 /// The transaction that a change is made in.
 pub struct Context<'c> {
@@ -20,6 +18,8 @@ pub struct Context<'c> {
     pub(crate) request: Option<&'c str>,
     /// Who asked.
     pub(crate) actor: &'c str,
+    /// Whose objects are made, and among whose those are looked for that are named.
+    pub(crate) owner: &'c Owner,
     /// Appliances to compile before the transaction ends.
     pub(crate) touched: BTreeSet<ApplianceId>,
     /// The zones that a description is about: what it names without a zone is looked for there alone. Empty: anywhere.
@@ -32,11 +32,12 @@ pub struct Context<'c> {
 
 impl<'c> Context<'c> {
     /// A change that nothing is known of yet.
-    pub(crate) fn new(conn: &'c mut Conn, request: Option<&'c str>) -> Self {
+    pub(crate) fn new(conn: &'c mut Conn, caller: &'c Caller, request: Option<&'c str>) -> Self {
         Self {
             conn,
             request,
-            actor: ACCOUNT,
+            actor: &caller.name,
+            owner: &caller.owner,
             touched: BTreeSet::new(),
             zones: Vec::new(),
             describing: false,
@@ -75,7 +76,8 @@ impl<'c> Context<'c> {
         within: Option<&ObjectId>,
         name: &ObjectId,
     ) -> Result<K, Error> {
-        let mut found = dynamic::called::<K>(self.conn, within, name).await?;
+        let mut found =
+            dynamic::called::<K>(self.conn, Scope::Of(self.owner), within, name).await?;
         dynamic::only_of_zones(&mut found, &self.zones);
         dynamic::only(K::NAMES.word, name, found, |object: &K| object.id().to_string())
     }
@@ -85,9 +87,14 @@ impl<'c> Context<'c> {
         dynamic::by_id(self.conn, id).await
     }
 
-    /// All objects of kind `K` with these contents in these columns.
+    /// All objects of kind `K` with these contents in these columns, whoever owns them: rules between objects hold for all.
     pub async fn all<K: Kind>(&mut self, filter: objects::Where<'_>) -> Result<Vec<K>, Error> {
         dynamic::load(self.conn, filter, ALL).await
+    }
+
+    /// The same of the caller's own.
+    pub async fn own<K: Kind>(&mut self, filter: objects::Where<'_>) -> Result<Vec<K>, Error> {
+        dynamic::load_in(self.conn, Scope::Of(self.owner), filter, ALL).await
     }
 
     /// Makes an object of another kind within this change.

@@ -8,23 +8,32 @@ use serde_json::{Map, Value};
 use sluice_api::types::ObjectId;
 
 pub use super::compare::common_fields;
-use super::context::ACCOUNT;
 use super::{Context, Holds, KINDS, Key, Kind, columns, table};
 use crate::error::Error;
 use crate::store::objects::{self, ALL, Cell, Line, Page, Table};
-use crate::store::{Conn, from_json, to_json};
+use crate::store::{Conn, Owner, Scope, from_json, to_json};
 
-/// Objects by columns, in the order in which they were made.
+/// Objects by columns in the whole cloud, in the order in which they were made: for what the manager itself follows.
 pub async fn load<K: Kind>(
     conn: &mut Conn,
     filter: objects::Where<'_>,
     page: Page<'_>,
 ) -> Result<Vec<K>, Error> {
-    let lines = objects::list(conn, &table::<K>(), filter, page).await?;
+    load_in(conn, Scope::Cloud, filter, page).await
+}
+
+/// The same within a scope: for what somebody asks for.
+pub async fn load_in<K: Kind>(
+    conn: &mut Conn,
+    scope: Scope<'_>,
+    filter: objects::Where<'_>,
+    page: Page<'_>,
+) -> Result<Vec<K>, Error> {
+    let lines = objects::list(conn, &table::<K>(), scope, filter, page).await?;
     lines.iter().map(|line| from_json(&line.body, K::NAMES.word)).collect()
 }
 
-/// The object with this id, which another refers to.
+/// The object with this id, which another refers to, whoever owns it.
 pub async fn by_id<K: Kind>(conn: &mut Conn, id: &ObjectId) -> Result<K, Error> {
     let found = load(conn, &[("id", id.as_str())], ALL).await?.pop();
     found.ok_or_else(|| Error::Corrupt { what: K::NAMES.word, reason: format!("there is no {id}") })
@@ -33,26 +42,27 @@ pub async fn by_id<K: Kind>(conn: &mut Conn, id: &ObjectId) -> Result<K, Error> 
 /// Objects with this name or id, inside `within` if that is known.
 pub async fn called<K: Kind>(
     conn: &mut Conn,
+    scope: Scope<'_>,
     within: Option<&ObjectId>,
     name: &ObjectId,
 ) -> Result<Vec<K>, Error> {
-    let lines = called_lines(conn, &table::<K>(), K::SCOPE, within, name).await?;
+    let lines = called_lines(conn, scope, &table::<K>(), (K::SCOPE, within), name).await?;
     lines.iter().map(|line| from_json(&line.body, K::NAMES.word)).collect()
 }
 
 async fn called_lines(
     conn: &mut Conn,
+    scope: Scope<'_>,
     table: &Table,
-    scope: Option<&'static str>,
-    within: Option<&ObjectId>,
+    (parent, within): (Option<&'static str>, Option<&ObjectId>),
     name: &ObjectId,
 ) -> Result<Vec<Line>, Error> {
-    let within = scope.zip(within).map(|(column, id)| (column, id.as_str()));
+    let within = parent.zip(within).map(|(column, id)| (column, id.as_str()));
     // no object has another's id as its name
     let columns: &[&str] = if looks_like_id(name.as_str()) { &["id", "name"] } else { &["name"] };
     for column in columns.iter().copied() {
         let filter: Vec<_> = [(column, name.as_str())].into_iter().chain(within).collect();
-        let found = objects::list(conn, table, &filter, ALL).await?;
+        let found = objects::list(conn, table, scope, &filter, ALL).await?;
         if !found.is_empty() {
             return Ok(found);
         }
@@ -91,9 +101,9 @@ pub fn only<T>(
     found.pop().ok_or_else(|| Error::NotFound { kind, name: name.to_string() })
 }
 
-/// The object called `name`, wherever it is.
-pub async fn find<K: Kind>(conn: &mut Conn, name: &ObjectId) -> Result<K, Error> {
-    let found = called::<K>(conn, None, name).await?;
+/// The object called `name`, in whichever zone it is.
+pub async fn find<K: Kind>(conn: &mut Conn, scope: Scope<'_>, name: &ObjectId) -> Result<K, Error> {
+    let found = called::<K>(conn, scope, None, name).await?;
     only(K::NAMES.word, name, found, |object| object.id().to_string())
 }
 
@@ -106,7 +116,7 @@ pub(super) async fn create<K: Kind>(context: &mut Context<'_>, spec: K::Spec) ->
         .map_err(|error| Error::Corrupt { what: "id", reason: format!("{id}: {error}") })?;
     let mut object = K::create(context, id.clone(), spec).await?;
     refuse_id_form(&object)?;
-    let line = line(&object)?;
+    let line = line(&object, context.owner)?;
     if !objects::insert(context.conn, &table::<K>(), &line, &cells(&object)?).await? {
         let reason = format!("there is a {} {} already", K::NAMES.word, object.name());
         return Err(Error::Conflict { field: "name", reason });
@@ -129,10 +139,10 @@ fn refuse_id_form<K: Kind>(object: &K) -> Result<(), Error> {
     Ok(())
 }
 
-fn line<K: Kind>(object: &K) -> Result<Line, Error> {
+fn line<K: Kind>(object: &K, owner: &Owner) -> Result<Line, Error> {
     Ok(Line {
         id: object.id().to_string(),
-        account: ACCOUNT.to_owned(),
+        owner: owner.clone(),
         name: object.name(),
         version: 1,
         body: to_json(object, K::NAMES.word)?,
@@ -163,7 +173,7 @@ fn cells<K: Kind>(object: &K) -> Result<Vec<Cell>, Error> {
 }
 
 async fn write<K: Kind>(context: &mut Context<'_>, object: &K) -> Result<(), Error> {
-    let (line, cells) = (line(object)?, cells(object)?);
+    let (line, cells) = (line(object, context.owner)?, cells(object)?);
     if objects::update(context.conn, &table::<K>(), &line, &cells).await? {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 mod nic;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use super::network::Network;
 use super::zone::Zone;
 use super::{Action, Column, Context, Key, Kind, Names, dynamic, named};
 use crate::error::Error;
-use crate::store::{Row, allocations, from_json, objects};
+use crate::store::{Owner, Row, Scope, allocations, from_json, objects};
 
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -411,20 +411,43 @@ pub async fn served(
     network: &ObjectId,
 ) -> Result<Vec<sluice_api::config::Guest>, Error> {
     let rows = sqlx::query(
-        "SELECT n.id, n.hostname, n.mac, n.address, g.body, z.name AS zone FROM nics n
+        "SELECT n.id, n.hostname, n.mac, n.address, g.domain, g.account, g.body, z.name AS zone
+         FROM nics n
          JOIN guests g ON g.id = n.guest JOIN zones z ON z.id = g.zone WHERE n.network = $1",
     )
     .bind(network.as_str())
     .fetch_all(&mut *conn)
     .await?;
-    let pairs: Vec<Keypair> = dynamic::load(conn, &[], objects::ALL).await?;
-    let keys = pairs.into_iter().map(|pair| (pair.name, pair.public_key)).collect();
-    rows.iter().map(|row| served_nic(row, &keys)).collect()
+    let mut served = Vec::new();
+    for row in &rows {
+        let guest: Guest = from_json(&row.try_get::<String, _>("body")?, Guest::NAMES.word)?;
+        let owner = Owner { domain: row.try_get("domain")?, account: row.try_get("account")? };
+        let keys = keys_of(conn, &owner, &guest.keypairs).await?;
+        served.push(served_nic(row, guest, keys)?);
+    }
+    Ok(served)
+}
+
+/// The public keys of an owner's pairs, in the order of their names here.
+async fn keys_of(
+    conn: &mut crate::store::Conn,
+    owner: &Owner,
+    names: &[ObjectId],
+) -> Result<Vec<PublicKey>, Error> {
+    let mut keys = Vec::new();
+    for name in names {
+        let filter = [("name", name.as_str())];
+        let pairs: Vec<Keypair> =
+            dynamic::load_in(conn, Scope::Of(owner), &filter, objects::ALL).await?;
+        keys.extend(pairs.into_iter().map(|pair| pair.public_key));
+    }
+    Ok(keys)
 }
 
 fn served_nic(
     row: &Row,
-    keys: &HashMap<ObjectId, PublicKey>,
+    guest: Guest,
+    of_pairs: Vec<PublicKey>,
 ) -> Result<sluice_api::config::Guest, Error> {
     fn part<T: std::str::FromStr>(row: &Row, column: &'static str) -> Result<T, Error>
     where
@@ -434,7 +457,6 @@ fn served_nic(
         text.parse()
             .map_err(|error: T::Err| Error::Corrupt { what: column, reason: error.to_string() })
     }
-    let guest: Guest = from_json(&row.try_get::<String, _>("body")?, Guest::NAMES.word)?;
     let id: ObjectId = part(row, "id")?;
     let nic = guest.nics.iter().find(|nic| nic.id == id).cloned();
     let way_out = guest.default_nic.as_ref().or(guest.nics.first().map(|nic| &nic.id));
@@ -444,8 +466,7 @@ fn served_nic(
         .password
         .filter(|_| default_nic)
         .map(|blob| GuestPassword { blob, valid_seconds: PasswordSeconds::default() });
-    let of_pairs = guest.keypairs.iter().filter_map(|name| keys.get(name).cloned());
-    let mut public_keys: Vec<_> = of_pairs.chain(guest.public_keys).collect();
+    let mut public_keys: Vec<_> = of_pairs.into_iter().chain(guest.public_keys).collect();
     let mut seen = HashSet::new();
     public_keys.retain(|key| seen.insert(key.to_string()));
     let metadata = GuestMetadata {

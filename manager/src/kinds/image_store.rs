@@ -321,7 +321,7 @@ impl ImageStoreSpec {
 /// The store that an image goes to which names none.
 pub(super) async fn roomiest(context: &mut Context<'_>) -> Result<ImageStore, Error> {
     let reports = reports::all(context.conn).await?;
-    let mut stores = context.all::<ImageStore>(&[]).await?;
+    let mut stores = context.own::<ImageStore>(&[]).await?;
     dynamic::only_of_zones(&mut stores, &context.zones);
     let count = stores.len();
     for store in &mut stores {

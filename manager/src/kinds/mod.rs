@@ -226,7 +226,7 @@ pub trait Kind:
 {
     /// How it is called.
     const NAMES: Names;
-    /// Columns of its table besides those that every table has (`id`, `account`, `name`, `version`, `body`).
+    /// Columns of its table besides those that every table has: id, owner, name, version, body.
     const KEYS: &'static [Key] = &[];
     /// The key within which its names are unique; none: within the cloud.
     const SCOPE: Option<&'static str> = None;

@@ -229,7 +229,7 @@ impl Kind for PublicIp {
         let Some(address) = stated.filter(|_| !spec.contains_key("name")) else {
             return dynamic::locate(context, spec).await;
         };
-        let mut found = context.all::<Self>(&[("address", address)]).await?;
+        let mut found = context.own::<Self>(&[("address", address)]).await?;
         found.retain(|ip| context.zones.is_empty() || context.zones.contains(&ip.zone));
         let known = found.len() == 1;
         Ok(found.pop().filter(|_| known))

@@ -11,6 +11,7 @@ use super::public_ip::PublicIp;
 use super::{Context, dynamic};
 use crate::error::Error;
 use crate::model::RuleProtocol;
+use crate::store::Scope;
 
 /// Protocol, ports, type and code as a rule states them.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +116,9 @@ pub(super) async fn target(
         None => None,
     };
     let mut found = Vec::new();
-    for guest in dynamic::called::<Guest>(context.conn, None, name).await? {
+    for guest in
+        dynamic::called::<Guest>(context.conn, Scope::Of(context.owner), None, name).await?
+    {
         for nic in guest.nics.clone() {
             let network: Network = context.get(&nic.network).await?;
             let fits = asked.as_ref().is_none_or(|asked| asked.id == network.id);

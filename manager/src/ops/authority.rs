@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+use sluice_api::Digest;
 use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::ca::Authority;
 use crate::error::Error;
 use crate::store::facts::{self, Fact};
-use crate::store::{Store, audit, observations};
+use crate::store::{Store, StoredAnswer, audit, observations, requests};
 
 /// Makes sure that the authority in the file at `path` is the store's; a new store gets a new one. `replace` gives up a
 /// lost one.
@@ -78,17 +79,31 @@ pub async fn authority_status(
     Ok(AuthorityStatus { current, older, waiting })
 }
 
-/// Begins a new authority.
-pub async fn rotate(store: &Store, authority: &Authority, caller: &Caller) -> Result<(), Error> {
+/// Begins a new authority; the same request again begins no other.
+pub async fn rotate(
+    store: &Store,
+    authority: &Authority,
+    caller: &Caller,
+    request: Option<&str>,
+) -> Result<(), Error> {
+    const WHAT: &str = "authority changed";
     // the turn of writers keeps two managers from doing it at once
     let mut transaction = store.begin().await?;
+    let digest = Digest::of_bytes(WHAT.as_bytes()).as_str().to_owned();
+    if super::repeated(&mut transaction, caller, request, &digest).await?.is_some() {
+        return Ok(());
+    }
     authority.reload()?;
     authority.rotate()?;
     if let Some(current) = authority.fingerprints().first() {
         facts::set(&mut transaction, Fact::Authority, current).await?;
     }
     observations::renew_all(&mut transaction).await?;
-    audit::note(&mut transaction, caller, "authority changed", &[], None).await?;
+    audit::note(&mut transaction, caller, WHAT, &[], request).await?;
+    if let Some(id) = request {
+        let answer = StoredAnswer { digest, status: 200, answer: String::new() };
+        requests::store(&mut transaction, &caller.owner, id, &answer).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }

@@ -25,6 +25,7 @@ use crate::kinds::{AnyKind, KINDS};
 use crate::model::CloudSpec;
 use crate::model::cloud::called;
 use crate::model::view::CandidatePlan;
+use crate::store::Scope;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -201,7 +202,7 @@ async fn named_zones(context: &mut Context<'_>, cloud: &CloudSpec) -> Result<Vec
         .iter()
         .filter_map(|zone| zone.get("name").and_then(Value::as_str))
         .collect();
-    let all = context.all::<Zone>(&[]).await?;
+    let all = context.own::<Zone>(&[]).await?;
     Ok(all.into_iter().filter(|zone| named.contains(zone.name.as_str())).map(|z| z.id).collect())
 }
 
@@ -288,7 +289,9 @@ async fn deletions(
             vec![Vec::new()]
         };
         for filter in filters {
-            for object in kind.list(context.conn, filter, None, None).await? {
+            for object in
+                kind.list(context.conn, Scope::Of(context.owner), filter, None, None).await?
+            {
                 gone(context, *kind, &object, &stays, run).await?;
             }
         }

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::kinds::appliance::Appliance;
 use crate::kinds::{self, dynamic};
 use crate::store::objects::ALL;
-use crate::store::{Conn, wanted};
+use crate::store::{Conn, Scope, wanted};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -71,9 +71,13 @@ pub struct Under {
 }
 
 /// The router that a question is about: the one that was named, else the only one that knows the addresses.
-pub async fn router_of(conn: &mut Conn, request: &ExplainRequest) -> Result<Appliance, Error> {
+pub async fn router_of(
+    conn: &mut Conn,
+    scope: Scope<'_>,
+    request: &ExplainRequest,
+) -> Result<Appliance, Error> {
     if let Some(name) = &request.appliance {
-        let appliance: Appliance = dynamic::find(conn, name).await?;
+        let appliance: Appliance = dynamic::find(conn, scope, name).await?;
         if appliance.role != Role::Router {
             let reason = format!("{} is no router, and has no rules", appliance.id);
             return Err(Error::Invalid { field: "appliance", reason });
@@ -82,7 +86,7 @@ pub async fn router_of(conn: &mut Conn, request: &ExplainRequest) -> Result<Appl
     }
     let mut sending = Vec::new();
     let mut asked = Vec::new();
-    for appliance in dynamic::load::<Appliance>(conn, &[], ALL).await? {
+    for appliance in dynamic::load_in::<Appliance>(conn, scope, &[], ALL).await? {
         if appliance.role != Role::Router {
             continue;
         }
@@ -181,7 +185,7 @@ pub async fn owners(conn: &mut Conn, rules: Vec<&str>) -> Result<Vec<RuleOwner>,
             continue;
         };
         let filter = vec![("id", id.to_owned())];
-        let object = kind.list(conn, filter, None, Some(1)).await?.pop();
+        let object = kind.list(conn, Scope::Cloud, filter, None, Some(1)).await?.pop();
         let name = object.as_ref().and_then(|object| object.get("name")?.as_str());
         if let Some(name) = name {
             let (rule, kind) = (rule.to_owned(), kind.names().word.to_owned());

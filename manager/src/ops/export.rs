@@ -8,18 +8,18 @@ use sluice_api::types::ObjectId;
 use crate::error::Error;
 use crate::kinds::{AnyKind, KINDS, Key};
 use crate::model::CloudSpec;
-use crate::store::Conn;
+use crate::store::{Conn, Scope};
 
 /// Names by id of what was exported so far.
 type Names = BTreeMap<String, String>;
 
-/// Everything that a description can hold; references by name. What comes and goes with another object is left out.
-pub async fn export(conn: &mut Conn) -> Result<CloudSpec, Error> {
+/// Everything in `scope` that a description can hold; references by name. What comes and goes with another object is left out.
+pub async fn export(conn: &mut Conn, scope: Scope<'_>) -> Result<CloudSpec, Error> {
     let mut cloud = CloudSpec::default();
     let mut names = Names::new();
     for kind in KINDS {
         let mut specs = Vec::new();
-        for object in kind.list(conn, Vec::new(), None, None).await? {
+        for object in kind.list(conn, scope, Vec::new(), None, None).await? {
             if kind.prunes(&object) {
                 specs.extend(exported(conn, *kind, &object, &mut names).await?);
             }

@@ -4,6 +4,7 @@
 use sluice_api::types::ApplianceId;
 
 use super::settle::{Now, settle};
+use crate::access::Caller;
 use crate::error::Error;
 use crate::kinds::Context;
 use crate::kinds::image::Image;
@@ -13,7 +14,8 @@ use crate::store::{Store, reports, wanted};
 /// content stays there.
 pub async fn settle_images(store: &Store, appliance: &ApplianceId) -> Result<bool, Error> {
     let mut transaction = store.begin().await?;
-    let mut context = Context::new(&mut transaction, None);
+    let manager = Caller::manager();
+    let mut context = Context::new(&mut transaction, &manager, None);
     if !wanted::unpinned(context.conn).await?.contains(appliance) {
         return Ok(false);
     }

@@ -11,7 +11,7 @@ use crate::kinds::appliance::{Appliance, NicPurpose};
 use crate::kinds::zone::Zone;
 use crate::kinds::{Context, dynamic};
 use crate::model::EndpointSpec;
-use crate::store::{Conn, wanted};
+use crate::store::{Conn, Scope, wanted};
 
 pub(super) async fn endpoint(
     context: &mut Context<'_>,
@@ -37,9 +37,10 @@ fn fresh_key() -> String {
 pub async fn boot_document(
     conn: &mut Conn,
     authority: &Authority,
+    scope: Scope<'_>,
     name: &ObjectId,
 ) -> Result<BootDocument, Error> {
-    let appliance: Appliance = dynamic::find(conn, name).await?;
+    let appliance: Appliance = dynamic::find(conn, scope, name).await?;
     let zone: Zone = dynamic::by_id(conn, &appliance.zone).await?;
     let mac = appliance.nics.iter().find(|nic| nic.purpose == NicPurpose::Control);
     let mac = mac.ok_or(Error::Corrupt { what: "NICs", reason: "no control NIC".into() })?.mac;

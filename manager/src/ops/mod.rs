@@ -40,7 +40,7 @@ use crate::kinds::appliance::{Appliance, object_id};
 use crate::kinds::console_grant::{self, RevokeSpec};
 use crate::kinds::{self, AnyKind, Context, dynamic};
 use crate::model::{CloudSpec, EndpointSpec};
-use crate::store::{Conn, Store, StoredAnswer, audit, requests, to_json, wanted};
+use crate::store::{Conn, Scope, Store, StoredAnswer, audit, requests, to_json, wanted};
 
 /// One change; objects are named by name or id, kinds by their word.
 #[derive(Clone, Debug, Serialize)]
@@ -145,11 +145,10 @@ pub async fn execute(
 ) -> Result<Outcome, Error> {
     let mut transaction = store.begin().await?;
     let digest = digest(change)?;
-    if let Some(answer) = repeated(&mut transaction, request, &digest).await? {
+    if let Some(answer) = repeated(&mut transaction, caller, request, &digest).await? {
         return Ok(answer);
     }
-    let mut context = Context::new(&mut transaction, request);
-    context.actor = &caller.name;
+    let mut context = Context::new(&mut transaction, caller, request);
     let (status, mut answer) = run(&mut context, change).await?;
     let dry = matches!(change, Change::Apply { dry_run: true, .. });
     let now = if dry { Now::All } else { Now::Few };
@@ -176,7 +175,7 @@ pub async fn execute(
     if let Some(id) = request {
         // without what is told once
         let answer = StoredAnswer { digest, status: outcome.status, answer: kept };
-        requests::store(&mut transaction, id, &answer).await?;
+        requests::store(&mut transaction, &caller.owner, id, &answer).await?;
     }
     transaction.commit().await?;
     Ok(outcome)
@@ -204,11 +203,12 @@ fn digest(change: &Change) -> Result<String, Error> {
 
 async fn repeated(
     conn: &mut Conn,
+    caller: &Caller,
     request: Option<&str>,
     digest: &str,
 ) -> Result<Option<Outcome>, Error> {
     let Some(id) = request else { return Ok(None) };
-    let Some(stored) = requests::find(conn, id).await? else { return Ok(None) };
+    let Some(stored) = requests::find(conn, &caller.owner, id).await? else { return Ok(None) };
     if stored.digest != digest {
         return Err(Error::RequestReused { id: id.to_owned() });
     }
@@ -273,7 +273,8 @@ async fn unchanged(
     expected: Option<i64>,
 ) -> Result<(), Error> {
     let Some(expected) = expected else { return Ok(()) };
-    let version = kind(word)?.version(context.conn, object.clone()).await?;
+    let version =
+        kind(word)?.version(context.conn, Scope::Of(context.owner), object.clone()).await?;
     if version == expected {
         return Ok(());
     }

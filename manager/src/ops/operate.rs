@@ -18,7 +18,9 @@ use crate::kinds::dynamic;
 use crate::push::{PushClient, PushError};
 use crate::store::facts::{self, Fact};
 use crate::store::wanted::{self, Cause};
-use crate::store::{Conn, Store, StoredAnswer, audit, from_json, outcomes, requests, to_json};
+use crate::store::{
+    Conn, Scope, Store, StoredAnswer, audit, from_json, outcomes, requests, to_json,
+};
 
 /// What an appliance has that this store never gave.
 #[derive(Clone, Debug)]
@@ -53,6 +55,12 @@ impl Decision<'_> {
         Cause { actor: &self.caller.name, reason }
     }
 
+    /// Id of the appliance.
+    async fn id(&self, conn: &mut Conn) -> Result<ApplianceId, Error> {
+        let scope = Scope::Of(&self.caller.owner);
+        Ok(dynamic::find::<Appliance>(conn, scope, self.appliance).await?.id)
+    }
+
     /// Digest of what is asked, for its request id.
     fn digest(&self, what: &str) -> Result<String, Error> {
         let digest = sluice_api::Digest::of(&("decision", self.appliance, what))
@@ -62,7 +70,7 @@ impl Decision<'_> {
 
     /// What the same request came to before.
     async fn before(&self, conn: &mut Conn, what: &str) -> Result<Option<Effect>, Error> {
-        let answer = super::repeated(conn, self.request, &self.digest(what)?).await?;
+        let answer = super::repeated(conn, self.caller, self.request, &self.digest(what)?).await?;
         answer.map(|answer| from_json(&answer.body, "effect")).transpose()
     }
 
@@ -79,7 +87,7 @@ impl Decision<'_> {
         if let Some(id) = self.request {
             let (digest, answer) = (self.digest(what)?, to_json(&effect, "effect")?);
             let answer = StoredAnswer { digest, status: 200, answer };
-            requests::store(&mut transaction, id, &answer).await?;
+            requests::store(&mut transaction, &self.caller.owner, id, &answer).await?;
         }
         transaction.commit().await?;
         Ok(effect)
@@ -97,7 +105,7 @@ pub async fn overwrite(
     if let Some(effect) = decision.before(&mut transaction, &reason).await? {
         return Ok(effect);
     }
-    let id = keep(&mut transaction, decision.appliance, found).await?;
+    let id = keep(&mut transaction, &decision, found).await?;
     let wanted = wanted::wanted(&mut transaction, id.as_str()).await?;
     let document = wanted.map(|wanted| wanted.config).unwrap_or_default();
     let (above, cause) = (found.generation, decision.cause(&reason));
@@ -113,15 +121,19 @@ pub async fn adopt(store: &Store, decision: Decision<'_>, found: &Found) -> Resu
     if let Some(effect) = decision.before(&mut transaction, &reason).await? {
         return Ok(effect);
     }
-    let id = keep(&mut transaction, decision.appliance, found).await?;
+    let id = keep(&mut transaction, &decision, found).await?;
     let (document, above) = (found.document.as_str(), found.generation);
     let renewed = Renewed { document, above, pinned: true, cause: decision.cause(&reason) };
     let effect = settle::renew(&mut transaction, &id, &renewed).await?;
     decision.commit(transaction, &reason, effect).await
 }
 
-async fn keep(conn: &mut Conn, name: &ObjectId, found: &Found) -> Result<ApplianceId, Error> {
-    let id = dynamic::find::<Appliance>(conn, name).await?.id;
+async fn keep(
+    conn: &mut Conn,
+    decision: &Decision<'_>,
+    found: &Found,
+) -> Result<ApplianceId, Error> {
+    let id = decision.id(conn).await?;
     let digest = sluice_api::Digest::of_bytes(found.document.as_bytes());
     let Found { generation, document } = found;
     outcomes::keep_found(conn, id.as_str(), *generation, &digest, document).await?;
@@ -139,7 +151,7 @@ pub async fn rollback(
     if let Some(effect) = decision.before(&mut transaction, &reason).await? {
         return Ok(effect);
     }
-    let id = dynamic::find::<Appliance>(&mut transaction, decision.appliance).await?.id;
+    let id = decision.id(&mut transaction).await?;
     let document = document(&mut transaction, &id, to).await?;
     let (above, cause) = (Generation::MIN, decision.cause(&reason));
     let renewed = Renewed { document: &document, above, pinned: true, cause };
@@ -161,7 +173,7 @@ pub async fn document(
 /// The wanted configuration is sent, even if it was undone before.
 pub async fn push_again(store: &Store, decision: Decision<'_>) -> Result<ApplianceId, Error> {
     let mut transaction = store.begin().await?;
-    let id = dynamic::find::<Appliance>(&mut transaction, decision.appliance).await?.id;
+    let id = decision.id(&mut transaction).await?;
     wanted::forget_outcome(&mut transaction, id.as_str()).await?;
     let what = format!("appliance {id}: sent again");
     audit::note(&mut transaction, decision.caller, &what, &[], decision.request).await?;

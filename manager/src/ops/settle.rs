@@ -6,6 +6,7 @@ use sluice_api::types::{ApplianceId, Generation};
 use sluice_api::{ApplianceConfig, Digest, Finding};
 
 use super::Effect;
+use crate::access::Caller;
 use crate::compile;
 use crate::error::Error;
 use crate::kinds::appliance::{Appliance, object_id};
@@ -257,11 +258,10 @@ const BATCH: usize = 32;
 /// Compiles every appliance: another build of the manager may make another configuration of the same model. One that
 /// was put on an older content stays there.
 pub async fn refresh(store: &Store) -> Result<(), Error> {
-    let all = wanted::unpinned(&mut *store.read().await?).await?;
+    let (all, manager) = (wanted::unpinned(&mut *store.read().await?).await?, Caller::manager());
     for batch in all.chunks(BATCH) {
         let mut transaction = store.begin().await?;
-        let mut context = Context::new(&mut transaction, None);
-        context.actor = "manager";
+        let mut context = Context::new(&mut transaction, &manager, None);
         for id in batch {
             // somebody may have decided about it since
             if !wanted::is_pinned(context.conn, id.as_str()).await? {

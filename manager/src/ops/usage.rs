@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::explain::{OWNERS, beginning_and_id};
 use crate::error::Error;
 use crate::kinds::{self, AnyKind};
-use crate::store::Conn;
+use crate::store::{Conn, Scope};
 
 /// Bytes and packets of one appliance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -83,7 +83,7 @@ impl Known<'_> {
     ) -> Result<BTreeMap<String, RuleOwner>, Error> {
         let own = kind.keys().iter().any(|key| key.field == "router" && key.column.is_some());
         let filter = own.then(|| ("router", self.appliance.to_string())).into_iter().collect();
-        let objects = kind.list(conn, filter, None, None).await?;
+        let objects = kind.list(conn, Scope::Cloud, filter, None, None).await?;
         let each = objects.iter().filter_map(|object| {
             let text = |field: &str| object.get(field)?.as_str().map(str::to_owned);
             let (id, name) = (text("id")?, text("name")?);

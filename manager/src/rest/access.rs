@@ -16,7 +16,7 @@ use super::reply::Refusal;
 use crate::access::{Caller, Role};
 use crate::code::ErrorCode;
 use crate::error::Error;
-use crate::store::tokens;
+use crate::store::{Owner, tokens};
 
 /// Who is let in without a token of the store.
 #[derive(Clone, Debug)]
@@ -111,17 +111,17 @@ fn of_socket(app: &App, user: u32) -> Result<Caller, Refusal> {
         return Err(Refusal::new(ErrorCode::Forbidden, &message, Some(hint)));
     }
     let (name, origin) = (format!("user {user}"), "socket".to_owned());
-    Ok(Caller { name, origin, role: Role::Administrator })
+    Ok(Caller { name, origin, role: Role::Administrator, owner: Owner::default() })
 }
 
 async fn of_token(app: &App, token: &str, origin: String) -> Result<Caller, Refusal> {
     if app.admission.administrator.as_ref().is_some_and(|one| *one == tokens::digest(token)) {
         let name = "administrator".to_owned();
-        return Ok(Caller { name, origin, role: Role::Administrator });
+        return Ok(Caller { name, origin, role: Role::Administrator, owner: Owner::default() });
     }
     let found = tokens::of(&mut *app.read().await?, token).await?;
     let found = found.ok_or_else(|| unknown("the token is unknown, or has ended"))?;
-    Ok(Caller { name: found.name, origin, role: found.role })
+    Ok(Caller { name: found.name, origin, role: found.role, owner: found.owner })
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -3,7 +3,6 @@
 #![allow(unused_qualifications)] // what utoipa expands `params(Type)` to
 
 use axum::body::{Body as Bytes, Bytes as Chunk};
-use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse as _;
 use futures_util::stream;
@@ -12,9 +11,9 @@ use sluice_api::types::ObjectId;
 use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
+use super::For;
 use super::reply::{Reply, nothing, shown};
-use super::request::{Body, Named, Query, at_most};
+use super::request::{Body, Named, Query, RequestId, at_most};
 use crate::access::{Caller, Role};
 use crate::error::{Error, Problem};
 use crate::ops::{self, AuthorityStatus};
@@ -53,7 +52,7 @@ pub(super) struct NewToken {
 #[utoipa::path(post, path = "/v1/tokens", tag = "administration", request_body = TokenSpec,
     responses((status = 200, body = NewToken), (status = "4XX", body = Problem)))]
 pub(super) async fn create_token(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     Body(TokenSpec { name, role, days }): Body<TokenSpec>,
 ) -> Reply {
@@ -64,7 +63,8 @@ pub(super) async fn create_token(
     let token = tokens::fresh();
     let mut transaction = app.store.begin().await?;
     let seconds = days.map(|days| days.saturating_mul(24 * 3600));
-    let about = tokens::insert(&mut transaction, &name, role, &token, seconds).await?;
+    let about =
+        tokens::insert(&mut transaction, &caller.owner, &name, role, (&token, seconds)).await?;
     audit::note(&mut transaction, &caller, &format!("token {name} made"), &[], None).await?;
     transaction.commit().await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], shown(&NewToken { token, about })).into_response())
@@ -73,7 +73,7 @@ pub(super) async fn create_token(
 /// All tokens; what they are themselves is not kept.
 #[utoipa::path(get, path = "/v1/tokens", tag = "administration",
     responses((status = 200, body = Vec<Token>), (status = "4XX", body = Problem)))]
-pub(super) async fn list_tokens(State(app): State<App>) -> Reply {
+pub(super) async fn list_tokens(For(app): For) -> Reply {
     Ok(shown(&tokens::list(&mut *app.read().await?).await?))
 }
 
@@ -81,11 +81,7 @@ pub(super) async fn list_tokens(State(app): State<App>) -> Reply {
 #[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "administration",
     params(("id" = String, Path, description = "name or id")),
     responses((status = 200, body = Token), (status = "4XX", body = Problem)))]
-pub(super) async fn delete_token(
-    State(app): State<App>,
-    caller: Caller,
-    Named(name): Named,
-) -> Reply {
+pub(super) async fn delete_token(For(app): For, caller: Caller, Named(name): Named) -> Reply {
     let mut transaction = app.store.begin().await?;
     let token = tokens::delete(&mut transaction, &name).await?;
     let what = format!("token {} ended", token.name);
@@ -109,7 +105,7 @@ pub(super) struct Depth {
 /// Who changed what, from where; the newest first.
 #[utoipa::path(get, path = "/v1/audit", tag = "administration", params(Depth),
     responses((status = 200, body = Vec<AuditLine>), (status = "4XX", body = Problem)))]
-pub(super) async fn list_changes(State(app): State<App>, Query(depth): Query<Depth>) -> Reply {
+pub(super) async fn list_changes(For(app): For, Query(depth): Query<Depth>) -> Reply {
     let limit = i64::from(at_most(depth.limit, 100, 10_000)?);
     Ok(shown(&audit::list(&mut *app.read().await?, depth.before, limit).await?))
 }
@@ -117,7 +113,7 @@ pub(super) async fn list_changes(State(app): State<App>, Query(depth): Query<Dep
 /// A back-up of this moment, a line for each row; the authority's key is in it.
 #[utoipa::path(get, path = "/v1/backup", tag = "administration",
     responses((status = 200, description = "lines of JSON"), (status = "4XX", body = Problem)))]
-pub(super) async fn back_up(State(app): State<App>, caller: Caller) -> Reply {
+pub(super) async fn back_up(For(app): For, caller: Caller) -> Reply {
     let mut transaction = app.store.begin().await?;
     audit::note(&mut transaction, &caller, "back-up taken", &[], None).await?;
     transaction.commit().await?;
@@ -146,17 +142,18 @@ fn text(line: &Line) -> Result<Chunk, serde_json::Error> {
 /// The authority, and whether the older ones can be given up.
 #[utoipa::path(get, path = "/v1/authority", tag = "administration",
     responses((status = 200, body = AuthorityStatus), (status = "4XX", body = Problem)))]
-pub(super) async fn authority(State(app): State<App>) -> Reply {
+pub(super) async fn authority(For(app): For) -> Reply {
     Ok(shown(&ops::authority_status(&app.store, &app.authority).await?))
 }
 
 /// Begins a new authority; every appliance gets a certificate of it at its next look.
 #[utoipa::path(post, path = "/v1/authority/rotate", tag = "administration",
+    params(("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = AuthorityStatus), (status = "4XX", body = Problem)))]
-pub(super) async fn rotate(State(app): State<App>, caller: Caller) -> Reply {
-    ops::rotate(&app.store, &app.authority, &caller).await?;
+pub(super) async fn rotate(For(app): For, caller: Caller, request: RequestId) -> Reply {
+    ops::rotate(&app.store, &app.authority, &caller, request.0.as_deref()).await?;
     app.watch.wake_all();
-    authority(State(app)).await
+    authority(For(app)).await
 }
 
 /// Whether an appliance may be lost.
@@ -173,19 +170,19 @@ pub(super) struct Force {
 #[utoipa::path(post, path = "/v1/authority/retire", tag = "administration", params(Force),
     responses((status = 200, body = AuthorityStatus), (status = "4XX", body = Problem)))]
 pub(super) async fn retire(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     Query(Force { force }): Query<Force>,
 ) -> Reply {
     ops::retire(&app.store, &app.authority, &caller, force).await?;
     app.watch.wake_all();
-    authority(State(app)).await
+    authority(For(app)).await
 }
 
 /// Lets a store that was put back push again.
 #[utoipa::path(post, path = "/v1/resume", tag = "administration",
     responses((status = 204), (status = "4XX", body = Problem)))]
-pub(super) async fn resume(State(app): State<App>, caller: Caller) -> Reply {
+pub(super) async fn resume(For(app): For, caller: Caller) -> Reply {
     ops::resume(&app.store, &caller).await?;
     app.watch.wake_all();
     Ok(nothing())

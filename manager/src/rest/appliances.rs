@@ -2,7 +2,6 @@
 
 #![allow(unused_qualifications)] // what utoipa expands `params(Type)` to
 
-use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
@@ -13,9 +12,9 @@ use sluice_api::report::{LogPage, balancing};
 use sluice_api::types::ObjectId;
 use utoipa::IntoParams;
 
-use super::App;
 use super::reply::{Reply, shown};
 use super::request::{Body, Named, NamedPart, Query, RequestId, at_most};
+use super::{App, For};
 use crate::access::Caller;
 use crate::error::{Error, Problem};
 use crate::kinds::appliance::Appliance;
@@ -26,13 +25,13 @@ use crate::ops::lint::Linted;
 use crate::ops::usage::ApplianceUsage;
 use crate::ops::{self, Change};
 use crate::push::{PushClient, PushError};
-use crate::store::{WantedRow, audit, observations, wanted};
+use crate::store::{Scope, WantedRow, audit, observations, wanted};
 
 /// The configuration that the appliance should have.
 #[utoipa::path(get, path = "/v1/appliances/{id}/config", tag = "appliances",
     params(("id" = String, Path)),
     responses((status = 200, body = ApplianceConfig), (status = "4XX", body = Problem)))]
-pub(super) async fn config(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn config(For(app): For, Named(id): Named) -> Reply {
     let wanted = wanted(&app, &id).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], wanted.config).into_response())
 }
@@ -41,13 +40,10 @@ pub(super) async fn config(State(app): State<App>, Named(id): Named) -> Reply {
 #[utoipa::path(post, path = "/v1/appliances/{id}/boot-document", tag = "appliances",
     params(("id" = String, Path)),
     responses((status = 200, body = BootDocument), (status = "4XX", body = Problem)))]
-pub(super) async fn boot_document(
-    State(app): State<App>,
-    caller: Caller,
-    Named(id): Named,
-) -> Reply {
+pub(super) async fn boot_document(For(app): For, caller: Caller, Named(id): Named) -> Reply {
     let mut transaction = app.store.begin().await?;
-    let document = ops::boot_document(&mut transaction, &app.authority, &id).await?;
+    let document =
+        ops::boot_document(&mut transaction, &app.authority, Scope::Of(&app.owner), &id).await?;
     let what = format!("boot document {} of {} issued", document.incarnation, document.appliance);
     audit::note(&mut transaction, &caller, &what, &[], None).await?;
     transaction.commit().await?;
@@ -62,7 +58,7 @@ pub(super) async fn boot_document(
         ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = Appliance), (status = "4XX", body = Problem)))]
 pub(super) async fn endpoint(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     Named(id): Named,
     request: RequestId,
@@ -74,7 +70,7 @@ pub(super) async fn endpoint(
 /// Wanted against reported, for every appliance.
 #[utoipa::path(get, path = "/v1/status", tag = "appliances",
     responses((status = 200, body = Vec<ApplianceStatus>)))]
-pub(super) async fn statuses(State(app): State<App>) -> Reply {
+pub(super) async fn statuses(For(app): For) -> Reply {
     Ok(shown(&observations::status(&mut *app.read().await?, None).await?))
 }
 
@@ -82,7 +78,7 @@ pub(super) async fn statuses(State(app): State<App>) -> Reply {
 #[utoipa::path(get, path = "/v1/appliances/{id}/status", tag = "appliances",
     params(("id" = String, Path)),
     responses((status = 200, body = ApplianceStatus), (status = "4XX", body = Problem)))]
-pub(super) async fn status(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn status(For(app): For, Named(id): Named) -> Reply {
     let appliance = find(&app, &id).await?;
     let id = appliance.id.as_str();
     let mut found = observations::status(&mut *app.read().await?, Some(id)).await?;
@@ -95,7 +91,7 @@ pub(super) async fn status(State(app): State<App>, Named(id): Named) -> Reply {
     params(("id" = String, Path)),
     responses((status = 200, body = AppliancePlan), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn plan(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn plan(For(app): For, Named(id): Named) -> Reply {
     let wanted = wanted(&app, &id).await?;
     let (client, failed) = client(&app, &id).await?;
     let answer = client.dry_run_bytes(wanted.config.into_bytes()).await.map_err(failed)?;
@@ -108,7 +104,7 @@ pub(super) async fn plan(State(app): State<App>, Named(id): Named) -> Reply {
     params(("id" = String, Path)),
     responses((status = 200, body = Vec<Object>), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn reports(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn reports(For(app): For, Named(id): Named) -> Reply {
     Ok(shown(&services(&app, &id).await?))
 }
 
@@ -117,7 +113,7 @@ pub(super) async fn reports(State(app): State<App>, Named(id): Named) -> Reply {
     params(("id" = String, Path), ("service" = String, Path, description = "such as `dhcp`")),
     responses((status = 200, body = Object), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn report(State(app): State<App>, NamedPart(id, service): NamedPart) -> Reply {
+pub(super) async fn report(For(app): For, NamedPart(id, service): NamedPart) -> Reply {
     let all = services(&app, &id).await?;
     let found = all.into_iter().find(|one| one.get("name").is_some_and(|name| *name == service));
     let name = || format!("{} of {id}", service.chars().take(64).collect::<String>());
@@ -137,7 +133,7 @@ pub(super) async fn report_of(app: &App, id: &ObjectId, service: &str) -> Result
     responses((status = 200, body = String, content_type = "text/csv"),
         (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn csv(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn csv(For(app): For, Named(id): Named) -> Reply {
     let report = report_of(&app, &id, balancing::SERVICE).await?;
     let report: balancing::Report = serde_json::from_value(report).unwrap_or_default();
     let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
@@ -151,7 +147,7 @@ pub(super) async fn csv(State(app): State<App>, Named(id): Named) -> Reply {
     responses((status = 200, body = String, content_type = "text/html"),
         (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn page(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn page(For(app): For, Named(id): Named) -> Reply {
     let report = report_of(&app, &id, balancing::SERVICE).await?;
     let report: balancing::Report = serde_json::from_value(report).unwrap_or_default();
     let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
@@ -173,7 +169,7 @@ async fn services(app: &App, id: &ObjectId) -> Result<Vec<Value>, Error> {
     params(("id" = String, Path)),
     responses((status = 200, body = ApplianceUsage), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn usage(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn usage(For(app): For, Named(id): Named) -> Reply {
     let (client, failed) = client(&app, &id).await?;
     let usage = client.usage().await.map_err(failed)?;
     let appliance = find(&app, &id).await?.id;
@@ -184,7 +180,7 @@ pub(super) async fn usage(State(app): State<App>, Named(id): Named) -> Reply {
 #[utoipa::path(get, path = "/v1/appliances/{id}/findings", tag = "appliances",
     params(("id" = String, Path)),
     responses((status = 200, body = Linted), (status = "4XX", body = Problem)))]
-pub(super) async fn findings(State(app): State<App>, Named(id): Named) -> Reply {
+pub(super) async fn findings(For(app): For, Named(id): Named) -> Reply {
     let wanted = wanted(&app, &id).await?;
     Ok(shown(&ops::lint::lint(&mut *app.read().await?, &wanted.config).await?))
 }
@@ -207,18 +203,14 @@ pub(super) struct Window {
     params(("id" = String, Path), Window),
     responses((status = 200, body = LogPage), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn logs(
-    State(app): State<App>,
-    Named(id): Named,
-    Query(window): Query<Window>,
-) -> Reply {
+pub(super) async fn logs(For(app): For, Named(id): Named, Query(window): Query<Window>) -> Reply {
     let (client, failed) = client(&app, &id).await?;
     let limit = at_most(window.limit, 200, 1000)?;
     Ok(shown(&client.logs(window.after, limit).await.map_err(failed)?))
 }
 
 pub(super) async fn find(app: &App, id: &ObjectId) -> Result<Appliance, Error> {
-    dynamic::find(&mut *app.read().await?, id).await
+    dynamic::find(&mut *app.read().await?, Scope::Of(&app.owner), id).await
 }
 
 pub(super) async fn wanted(app: &App, id: &ObjectId) -> Result<WantedRow, Error> {

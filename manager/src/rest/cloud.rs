@@ -2,7 +2,6 @@
 
 #![allow(unused_qualifications)] // what utoipa expands `params(Type)` to
 
-use axum::extract::State;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +9,7 @@ use sluice_api::Digest;
 use sluice_api::report::DryRun;
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
+use super::For;
 use super::reply::{Reply, shown};
 use super::request::{Body, Query, RequestId};
 use crate::access::Caller;
@@ -20,7 +19,7 @@ use crate::model::view::CandidatePlan;
 use crate::model::{Allocation, CloudSpec};
 use crate::ops::{self, Candidate, Change, CloudReport};
 use crate::push::Watch;
-use crate::store::{allocations as taken, from_json};
+use crate::store::{Scope, allocations as taken, from_json};
 
 /// How to apply.
 #[derive(Deserialize, IntoParams)]
@@ -47,7 +46,7 @@ pub(super) struct How {
     responses((status = 200, body = CloudReport), (status = "4XX", body = Problem),
         (status = 507, body = Problem, description = "a pool is exhausted")))]
 pub(super) async fn apply(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     Query(how): Query<How>,
     request: RequestId,
@@ -93,8 +92,8 @@ async fn ask(watch: Watch, candidate: Candidate) -> CandidatePlan {
 /// The cloud as a description that applies empty.
 #[utoipa::path(get, path = "/v1/cloud", tag = "cloud",
     responses((status = 200, body = Description)))]
-pub(super) async fn export(State(app): State<App>) -> Reply {
-    Ok(shown(&ops::export(&mut *app.read().await?).await?))
+pub(super) async fn export(For(app): For) -> Reply {
+    Ok(shown(&ops::export(&mut *app.read().await?, Scope::Of(&app.owner)).await?))
 }
 
 /// Which allocations.
@@ -110,14 +109,14 @@ pub(super) struct Which {
 /// Everything that is taken from a pool, with its owner and state.
 #[utoipa::path(get, path = "/v1/allocations", tag = "cloud", params(Which),
     responses((status = 200, body = Vec<Allocation>)))]
-pub(super) async fn allocations(State(app): State<App>, Query(which): Query<Which>) -> Reply {
+pub(super) async fn allocations(For(app): For, Query(which): Query<Which>) -> Reply {
     Ok(shown(&taken::list(&mut *app.read().await?, which.pool.as_ref()).await?))
 }
 
 /// Answers when the store can be read.
 #[utoipa::path(get, path = "/v1/health", tag = "cloud",
     responses((status = 200, description = "it works"), (status = "5XX", body = Problem)))]
-pub(super) async fn health(State(app): State<App>) -> Reply {
+pub(super) async fn health(For(app): For) -> Reply {
     sqlx::query("SELECT 1").execute(&mut *app.read().await?).await?;
     Ok(shown(&serde_json::json!({ "healthy": true })))
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
@@ -14,7 +13,7 @@ use serde_json::{Map, Value};
 use sluice_api::types::{ApplianceId, Cidr, ObjectId};
 use utoipa::ToSchema;
 
-use super::App;
+use super::For;
 use super::reply::{Reply, shown};
 use super::request::{Body, Named, Query, RequestId};
 use crate::access::Caller;
@@ -28,7 +27,7 @@ use crate::ops::{Change, Effect, execute};
 use crate::store::consoles::{self, ConsoleLoad, ConsoleSession, Which};
 use crate::store::objects::ALL;
 use crate::store::observations::now;
-use crate::store::{Conn, from_json, to_json};
+use crate::store::{Conn, Scope, from_json, to_json};
 
 /// Random bytes of a token.
 const TOKEN: usize = 32;
@@ -77,12 +76,12 @@ pub(crate) struct ConsoleLink {
     params(("id" = String, Path, description = "screen, by name or id")),
     responses((status = 201, body = ConsoleLink), (status = "4XX", body = Problem)))]
 pub(super) async fn link(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     Named(id): Named,
     Body(spec): Body<ConsoleLinkSpec>,
 ) -> Reply {
-    let screen: Screen = dynamic::find(&mut *app.read().await?, &id).await?;
+    let screen: Screen = dynamic::find(&mut *app.read().await?, Scope::Of(&app.owner), &id).await?;
     let places = places(&mut *app.read().await?, &screen.zone).await?;
     let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>());
     let spec = grant(&screen.id, &token, spec)?;
@@ -167,7 +166,7 @@ fn grant(screen: &ObjectId, token: &str, spec: ConsoleLinkSpec) -> Result<Value,
     params(("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = Revoked), (status = "4XX", body = Problem)))]
 pub(super) async fn revoke(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     request: RequestId,
     Body(spec): Body<RevokeSpec>,
@@ -178,26 +177,26 @@ pub(super) async fn revoke(
 /// How busy each console proxy is.
 #[utoipa::path(get, path = "/v1/consoles/loads", tag = "consoles",
     responses((status = 200, body = Vec<ConsoleLoad>)))]
-pub(super) async fn loads(State(app): State<App>) -> Reply {
+pub(super) async fn loads(For(app): For) -> Reply {
     Ok(shown(&consoles::loads(&mut *app.read().await?).await?))
 }
 
 /// Who is or was on which console, the latest first.
 #[utoipa::path(get, path = "/v1/consoles/sessions", tag = "consoles", params(Which),
     responses((status = 200, body = Vec<ConsoleSession>), (status = "4XX", body = Problem)))]
-pub(super) async fn sessions(State(app): State<App>, Query(mut which): Query<Which>) -> Reply {
+pub(super) async fn sessions(For(app): For, Query(mut which): Query<Which>) -> Reply {
     let mut conn = app.read().await?;
     if let Some(asked) = which.screen.take() {
-        which.screen = Some(noted_as(&mut conn, asked).await?);
+        which.screen = Some(noted_as(&mut conn, Scope::Of(&app.owner), asked).await?);
     }
     Ok(shown(&consoles::sessions(&mut conn, &which).await?))
 }
 
 /// The name by which the sessions of a screen are noted. They outlive it, so one that is gone is asked for by the name that
 /// it had.
-async fn noted_as(conn: &mut Conn, asked: String) -> Result<String, Error> {
+async fn noted_as(conn: &mut Conn, scope: Scope<'_>, asked: String) -> Result<String, Error> {
     if let Ok(id) = asked.parse::<ObjectId>()
-        && let Some(screen) = dynamic::called::<Screen>(conn, None, &id).await?.first()
+        && let Some(screen) = dynamic::called::<Screen>(conn, scope, None, &id).await?.first()
     {
         return Ok(screen.name.to_string());
     }

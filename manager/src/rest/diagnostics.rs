@@ -1,6 +1,5 @@
 //! Diagnostics of an appliance, passed on to its agent; the manager judges the request before it travels.
 
-use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse as _;
 use sluice_api::report::{
@@ -8,7 +7,7 @@ use sluice_api::report::{
 };
 use utoipa::ToSchema;
 
-use super::App;
+use super::For;
 use super::appliances::client;
 use super::reply::{Reply, shown};
 use super::request::{Body, Named};
@@ -21,7 +20,7 @@ use crate::error::Problem;
         (status = 502, body = Problem, description = "the appliance cannot be asked"),
         (status = 503, body = Problem, description = "the appliance has enough to do, retry later")))]
 pub(super) async fn ping(
-    State(app): State<App>,
+    For(app): For,
     Named(id): Named,
     Body(request): Body<PingRequest>,
 ) -> Reply {
@@ -36,7 +35,7 @@ pub(super) async fn ping(
         (status = 502, body = Problem, description = "the appliance cannot be asked"),
         (status = 503, body = Problem, description = "the appliance has enough to do, retry later")))]
 pub(super) async fn traceroute(
-    State(app): State<App>,
+    For(app): For,
     Named(id): Named,
     Body(request): Body<TracerouteRequest>,
 ) -> Reply {
@@ -51,7 +50,7 @@ pub(super) async fn traceroute(
         (status = 502, body = Problem, description = "the appliance cannot be asked"),
         (status = 503, body = Problem, description = "the appliance has enough to do, retry later")))]
 pub(super) async fn arping(
-    State(app): State<App>,
+    For(app): For,
     Named(id): Named,
     Body(request): Body<ArpingRequest>,
 ) -> Reply {
@@ -67,7 +66,7 @@ pub(super) async fn arping(
         (status = 502, body = Problem, description = "the appliance cannot be asked"),
         (status = 503, body = Problem, description = "the appliance has enough to do, retry later")))]
 pub(super) async fn capture(
-    State(app): State<App>,
+    For(app): For,
     Named(id): Named,
     Body(request): Body<CaptureRequest>,
 ) -> Reply {

@@ -1,25 +1,26 @@
 //! Why a connection passes or does not.
 
-use axum::extract::State;
 use sluice_api::report::FlowsRequest;
 use sluice_api::types::ObjectId;
 
-use super::App;
 use super::appliances::client;
 use super::generations::document;
 use super::reply::{Reply, shown};
 use super::request::Body;
+use super::{App, For};
 use crate::error::{Error, Problem};
 use crate::kinds::appliance::object_id;
 use crate::ops::explain::{self, ExplainRequest, Explained, Under};
+use crate::store::Scope;
 
 /// What becomes of a connection under the configuration that a router is to have, or another of its configurations: the
 /// rules that it meets, each translation, the rule that decides, the link and the address that it leaves with.
 #[utoipa::path(post, path = "/v1/explain", tag = "appliances", request_body = ExplainRequest,
     responses((status = 200, body = Explained), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn explain(State(app): State<App>, Body(request): Body<ExplainRequest>) -> Reply {
-    let appliance = explain::router_of(&mut *app.read().await?, &request).await?;
+pub(super) async fn explain(For(app): For, Body(request): Body<ExplainRequest>) -> Reply {
+    let appliance =
+        explain::router_of(&mut *app.read().await?, Scope::Of(&app.owner), &request).await?;
     let id = object_id(&appliance.id);
     let asked = under(&app, &id, request.generation.as_deref(), &request).await?;
     let other = match &request.against {

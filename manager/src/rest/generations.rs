@@ -4,15 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{Generation, ObjectId};
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
 use super::appliances::{client, find};
 use super::reply::{Reply, shown};
 use super::request::{Body, Named, NamedPart, Query, RequestId, at_most};
+use super::{App, For};
 use crate::access::Caller;
 use crate::error::{Error, Problem};
 use crate::ops::{self, Decision, Effect, Found};
@@ -54,7 +53,7 @@ fn number(text: &str) -> Result<Generation, Error> {
     params(("id" = String, Path), ("generation" = u64, Path), Patience),
     responses((status = 200, body = GenerationStatus), (status = "4XX", body = Problem)))]
 pub(super) async fn show(
-    State(app): State<App>,
+    For(app): For,
     NamedPart(id, generation): NamedPart,
     Query(patience): Query<Patience>,
 ) -> Reply {
@@ -88,11 +87,7 @@ pub(super) struct Depth {
 #[utoipa::path(get, path = "/v1/appliances/{id}/generations", tag = "appliances",
     params(("id" = String, Path), Depth),
     responses((status = 200, body = Vec<GenerationStatus>), (status = "4XX", body = Problem)))]
-pub(super) async fn history(
-    State(app): State<App>,
-    Named(id): Named,
-    Query(depth): Query<Depth>,
-) -> Reply {
+pub(super) async fn history(For(app): For, Named(id): Named, Query(depth): Query<Depth>) -> Reply {
     let id = find(&app, &id).await?.id;
     let limit = i64::from(at_most(depth.limit, 100, 10_000)?);
     Ok(shown(&outcomes::list(&mut *app.read().await?, id.as_str(), None, limit).await?))
@@ -114,11 +109,7 @@ pub(super) struct Pair {
     params(("id" = String, Path), Pair),
     responses((status = 200, body = Vec<Object>), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
-pub(super) async fn diff(
-    State(app): State<App>,
-    Named(id): Named,
-    Query(pair): Query<Pair>,
-) -> Reply {
+pub(super) async fn diff(For(app): For, Named(id): Named, Query(pair): Query<Pair>) -> Reply {
     let from = document(&app, &id, Some(&pair.from)).await?;
     let to = document(&app, &id, pair.to.as_deref()).await?;
     Ok(shown(&ops::differences(&from, &to)?))
@@ -183,7 +174,7 @@ pub(super) struct Rollback {
         ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 200, body = Decided), (status = "4XX", body = Problem)))]
 pub(super) async fn rollback(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     request: RequestId,
     Named(id): Named,
@@ -200,7 +191,7 @@ pub(super) async fn rollback(
     responses((status = 200, body = Decided), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
 pub(super) async fn overwrite(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     request: RequestId,
     Named(id): Named,
@@ -216,7 +207,7 @@ pub(super) async fn overwrite(
     responses((status = 200, body = Decided), (status = "4XX", body = Problem),
         (status = 502, body = Problem, description = "the appliance cannot be asked")))]
 pub(super) async fn adopt(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     request: RequestId,
     Named(id): Named,
@@ -231,7 +222,7 @@ pub(super) async fn adopt(
         ("Idempotency-Key" = Option<String>, Header, description = "request id")),
     responses((status = 204), (status = "4XX", body = Problem)))]
 pub(super) async fn push(
-    State(app): State<App>,
+    For(app): For,
     caller: Caller,
     request: RequestId,
     Named(id): Named,

@@ -20,7 +20,8 @@ mod reply;
 mod request;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post, put};
 
@@ -28,7 +29,7 @@ use crate::access::Caller;
 use crate::error::Error;
 use crate::ops::{Change, execute};
 use crate::push::Watch;
-use crate::store::Store;
+use crate::store::{Owner, Store};
 
 pub use openapi::document;
 
@@ -46,6 +47,24 @@ pub struct App {
     pub authority: crate::ca::Authority,
     /// Who is let in without a token of the store.
     pub admission: access::Admission,
+    /// Among whose objects a call looks: its caller's.
+    pub owner: Owner,
+}
+
+/// The same for a call: what is looked for is looked for among its caller's.
+pub(super) struct For(pub(super) App);
+
+impl FromRequestParts<App> for For {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+        let mut app = app.clone();
+        // a call that needs no caller finds what is everybody's
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            app.owner.clone_from(&caller.owner);
+        }
+        Ok(Self(app))
+    }
 }
 
 impl App {

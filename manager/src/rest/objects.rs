@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::State as State_;
 use axum::routing::{MethodRouter, get, post};
 use serde_json::Value;
 use sluice_api::types::ObjectId;
 
-use super::App;
 use super::appliances;
 use super::reply::{Reply, shown, versioned};
 use super::request::{Body, Named, OptionalBody, Query, RequestId, Version};
+use super::{App, For};
 use crate::access::Caller;
 use crate::error::Error;
 use crate::kinds::{Action, AnyKind, Context, KINDS, State};
 use crate::ops::Change;
-use crate::store::Conn;
+use crate::store::{Conn, Scope};
 
 type Kind = &'static dyn AnyKind;
 
@@ -43,13 +42,15 @@ fn of_kind(kind: Kind) -> Router<App> {
 
 /// The methods of the list.
 fn all(kind: Kind) -> MethodRouter<App> {
-    let list = move |State_(app): State_<App>, Query(query): Query<BTreeMap<String, String>>| async move {
-        let mut conn = app.read().await?;
-        let which = which(kind, &mut conn, query).await?;
-        let found = kind.list(&mut conn, which.columns, which.after, which.limit).await?;
+    let list = move |For(app): For,
+                     caller: Caller,
+                     Query(query): Query<BTreeMap<String, String>>| async move {
+        let (mut conn, own) = (app.read().await?, Scope::Of(&caller.owner));
+        let which = which(kind, &mut conn, &caller, query).await?;
+        let found = kind.list(&mut conn, own, which.columns, which.after, which.limit).await?;
         Reply::Ok(shown(&found))
     };
-    let create = move |State_(app): State_<App>,
+    let create = move |For(app): For,
                        caller: Caller,
                        request: RequestId,
                        Body(spec): Body<Value>| async move {
@@ -61,12 +62,12 @@ fn all(kind: Kind) -> MethodRouter<App> {
 
 /// The methods of one object.
 fn single(kind: Kind) -> MethodRouter<App> {
-    let show = move |State_(app): State_<App>, Named(name): Named| async move {
-        let mut conn = app.read().await?;
-        let version = kind.version(&mut conn, name.clone()).await?;
-        Reply::Ok(versioned(shown(&kind.show(&mut conn, name).await?), version))
+    let show = move |For(app): For, Named(name): Named| async move {
+        let (mut conn, own) = (app.read().await?, Scope::Of(&app.owner));
+        let version = kind.version(&mut conn, own, name.clone()).await?;
+        Reply::Ok(versioned(shown(&kind.show(&mut conn, own, name).await?), version))
     };
-    let delete = move |State_(app): State_<App>,
+    let delete = move |For(app): For,
                        caller: Caller,
                        Named(object): Named,
                        Version(version): Version,
@@ -74,7 +75,7 @@ fn single(kind: Kind) -> MethodRouter<App> {
         let kind = kind.names().word;
         app.change(&caller, request, Change::Delete { kind, object, version }).await
     };
-    let update = move |State_(app): State_<App>,
+    let update = move |For(app): For,
                        caller: Caller,
                        Named(object): Named,
                        Version(version): Version,
@@ -90,14 +91,15 @@ fn single(kind: Kind) -> MethodRouter<App> {
 
 /// What an object's appliance says of it now.
 fn stating(kind: Kind, state: State) -> MethodRouter<App> {
-    get(move |State_(app): State_<App>, Named(name): Named| async move {
-        let object = kind.show(&mut *app.read().await?, name.clone()).await?;
+    get(move |For(app): For, caller: Caller, Named(name): Named| async move {
+        let own = Scope::Of(&caller.owner);
+        let object = kind.show(&mut *app.read().await?, own, name.clone()).await?;
         let router = object.get("router").and_then(Value::as_str).and_then(|id| id.parse().ok());
         let not_found = || Error::NotFound { kind: "router of", name: name.to_string() };
         let router: ObjectId = router.ok_or_else(not_found)?;
         let report = appliances::report_of(&app, &router, state.service).await?;
         let mut conn = app.read().await?;
-        let mut context = Context::new(&mut conn, None);
+        let mut context = Context::new(&mut conn, &caller, None);
         Reply::Ok(shown(&kind.state_rows(&mut context, name, &report).await?))
     })
 }
@@ -105,7 +107,7 @@ fn stating(kind: Kind, state: State) -> MethodRouter<App> {
 /// An action on one object.
 fn acting(kind: Kind, action: &'static Action) -> MethodRouter<App> {
     post(
-        move |State_(app): State_<App>,
+        move |For(app): For,
               caller: Caller,
               Named(object): Named,
               Version(version): Version,
@@ -129,6 +131,7 @@ struct Which {
 async fn which(
     kind: Kind,
     conn: &mut Conn,
+    caller: &Caller,
     query: BTreeMap<String, String>,
 ) -> Result<Which, Error> {
     let mut which = Which { columns: Vec::new(), after: None, limit: None };
@@ -137,7 +140,7 @@ async fn which(
             "after" => which.after = Some(value),
             "limit" => which.limit = Some(limit(&value)?),
             "name" => which.columns.push(("name", value)),
-            _ => which.columns.push(column(kind, conn, &name, value).await?),
+            _ => which.columns.push(column(kind, conn, caller, (&name, value)).await?),
         }
     }
     Ok(which)
@@ -151,8 +154,8 @@ fn limit(text: &str) -> Result<i64, Error> {
 async fn column(
     kind: Kind,
     conn: &mut Conn,
-    name: &str,
-    value: String,
+    caller: &Caller,
+    (name, value): (&str, String),
 ) -> Result<(&'static str, String), Error> {
     let known: Vec<_> = kind.keys().iter().filter(|key| key.column.is_some()).collect();
     let Some(key) = known.iter().find(|key| key.field == name) else {
@@ -168,6 +171,6 @@ async fn column(
     let not_found =
         |_| Error::NotFound { kind: other.names().word, name: value.chars().take(64).collect() };
     let object: ObjectId = value.parse().map_err(not_found)?;
-    let mut context = Context::new(conn, None);
+    let mut context = Context::new(conn, caller, None);
     Ok((key.field, other.resolve(&mut context, None, object).await?.to_string()))
 }

@@ -1,13 +1,13 @@
 //! Objects of every kind: a row each, the object itself as JSON text, and the columns that the database judges.
 //!
 //! Guarantees: what is read back is what was written; `version` counts the changes of a row. Not here: what a column
-//! means; the kind says so.
+//! means; the kind says so. Nothing is looked for without a [`Scope`].
 
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row as _};
 
-use super::{Conn, Row};
+use super::{Conn, Owner, Row, Scope};
 use crate::error::Error;
 
 /// A kind's table.
@@ -15,7 +15,7 @@ use crate::error::Error;
 pub struct Table {
     /// Its name.
     pub name: String,
-    /// Columns besides `id`, `account`, `name`, `version` and `body`.
+    /// Columns besides `id`, `domain`, `account`, `owned_name`, `name`, `version` and `body`.
     pub columns: Vec<&'static str>,
 }
 
@@ -34,7 +34,7 @@ pub struct Line {
     /// Never used again once deleted.
     pub id: String,
     /// Whose it is.
-    pub account: String,
+    pub owner: Owner,
     /// How people call it.
     pub name: String,
     /// Counts its changes; 1 when it is new.
@@ -61,15 +61,17 @@ pub async fn insert(
 ) -> Result<bool, Error> {
     let columns: String = table.columns.iter().map(|column| format!(", {column}")).collect();
     let places: String =
-        (6..6 + table.columns.len()).map(|number| format!(", ${number}")).collect();
+        (8..8 + table.columns.len()).map(|number| format!(", ${number}")).collect();
     let statement = format!(
-        "INSERT INTO {} (id, account, name, version, body{columns})
-         VALUES ($1, $2, $3, $4, $5{places}) ON CONFLICT DO NOTHING",
+        "INSERT INTO {} (id, domain, account, owned_name, name, version, body{columns})
+         VALUES ($1, $2, $3, $4, $5, $6, $7{places}) ON CONFLICT DO NOTHING",
         table.name
     );
     let query = sqlx::query(AssertSqlSafe(statement))
         .bind(line.id.clone())
-        .bind(line.account.clone())
+        .bind(line.owner.domain.clone())
+        .bind(line.owner.account.clone())
+        .bind(line.owner.owned(&line.name))
         .bind(line.name.clone())
         .bind(line.version)
         .bind(line.body.clone());
@@ -77,7 +79,7 @@ pub async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Writes a changed object; false when it is gone.
+/// Writes a changed object, which stays its owner's; false when it is gone.
 pub async fn update(
     conn: &mut Conn,
     table: &Table,
@@ -89,7 +91,8 @@ pub async fn update(
         .map(|(number, column)| format!(", {column} = ${number}"))
         .collect();
     let statement = format!(
-        "UPDATE {} SET name = $2, version = version + 1, body = $3{columns} WHERE id = $1",
+        "UPDATE {} SET name = $2, owned_name = domain || '/' || account || '/' || $2,
+             version = version + 1, body = $3{columns} WHERE id = $1",
         table.name
     );
     let query = sqlx::query(AssertSqlSafe(statement))
@@ -122,15 +125,30 @@ pub struct Page<'a> {
 /// Everything.
 pub const ALL: Page<'static> = Page { after: None, limit: None };
 
+/// The columns that say which objects, and their contents. Names of an owner's are looked up as the index has them.
+fn conditions(scope: Scope<'_>, filter: Where<'_>) -> Vec<(&'static str, String)> {
+    let Scope::Of(owner) = scope else {
+        return filter.iter().map(|(column, value)| (*column, (*value).to_owned())).collect();
+    };
+    let own = [("domain", owner.domain.clone()), ("account", owner.account.clone())];
+    let asked = filter.iter().map(|(column, value)| match *column {
+        "name" => ("owned_name", owner.owned(value)),
+        column => (column, (*value).to_owned()),
+    });
+    own.into_iter().chain(asked).collect()
+}
+
 /// Objects in the order in which they were made.
 pub async fn list(
     conn: &mut Conn,
     table: &Table,
+    scope: Scope<'_>,
     filter: Where<'_>,
     page: Page<'_>,
 ) -> Result<Vec<Line>, Error> {
+    let filter = conditions(scope, filter);
     let mut statement = format!("SELECT * FROM {} WHERE 1 = 1", table.name);
-    for (number, (column, _)) in (1..).zip(filter) {
+    for (number, (column, _)) in (1..).zip(&filter) {
         statement.push_str(&format!(" AND {column} = ${number}"));
     }
     let mut next = filter.len() + 1;
@@ -147,7 +165,7 @@ pub async fn list(
     }
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for (_, value) in filter {
-        query = query.bind((*value).to_owned());
+        query = query.bind(value);
     }
     if let Some(after) = page.after {
         query = query.bind(after.to_owned());
@@ -159,11 +177,16 @@ pub async fn list(
 }
 
 /// The object with this id.
-pub async fn get(conn: &mut Conn, table: &Table, id: &str) -> Result<Option<Line>, Error> {
-    Ok(list(conn, table, &[("id", id)], ALL).await?.pop())
+pub async fn get(
+    conn: &mut Conn,
+    table: &Table,
+    scope: Scope<'_>,
+    id: &str,
+) -> Result<Option<Line>, Error> {
+    Ok(list(conn, table, scope, &[("id", id)], ALL).await?.pop())
 }
 
-/// How many objects have `value` in `column`, and the name of one of them.
+/// How many objects of all owners have `value` in `column`, and the name of one of them.
 pub async fn using(
     conn: &mut Conn,
     table: &Table,
@@ -183,7 +206,7 @@ pub async fn using(
 fn line(row: &Row) -> Result<Line, Error> {
     Ok(Line {
         id: row.try_get("id")?,
-        account: row.try_get("account")?,
+        owner: Owner { domain: row.try_get("domain")?, account: row.try_get("account")? },
         name: row.try_get("name")?,
         version: row.try_get("version")?,
         body: row.try_get("body")?,

@@ -8,6 +8,7 @@ use sqlx::Row as _;
 use utoipa::ToSchema;
 
 use super::observations::{now, rfc3339};
+use super::packed::{packed, unpacked};
 use super::row::{from_json, number, optional_number, parsed, to_json, to_word, word};
 use super::wanted::wanted;
 use super::{Conn, Row, promises};
@@ -231,7 +232,7 @@ pub async fn document(
             .bind(i64::try_from(generation.get()).unwrap_or(i64::MAX))
             .fetch_optional(conn)
             .await?;
-    Ok(row.map(|row| row.try_get("document")).transpose()?)
+    row.map(|row| unpacked(row.try_get("document")?)).transpose()
 }
 
 /// True when this store gave the appliance the configuration `generation` with these bytes, or somebody decided about it.
@@ -273,7 +274,7 @@ pub async fn keep_found(
     .bind(id)
     .bind(i64::try_from(generation.get()).unwrap_or(i64::MAX))
     .bind(digest.as_str())
-    .bind(document)
+    .bind(packed(document))
     .bind(now())
     .execute(conn)
     .await?;

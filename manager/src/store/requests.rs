@@ -2,8 +2,8 @@
 
 use sqlx::Row as _;
 
-use super::Conn;
 use super::row::number;
+use super::{Conn, Owner};
 use crate::error::Error;
 
 /// How long answers are kept, in seconds: longer than any caller keeps trying.
@@ -20,10 +20,10 @@ pub struct StoredAnswer {
     pub answer: String,
 }
 
-/// The answer stored for `id`.
-pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<StoredAnswer>, Error> {
+/// The answer stored for `id` of a caller of `owner`.
+pub async fn find(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Option<StoredAnswer>, Error> {
     let row = sqlx::query("SELECT digest, status, answer FROM requests WHERE id = $1")
-        .bind(id)
+        .bind(owner.owned(id))
         .fetch_optional(conn)
         .await?;
     row.map(|row| {
@@ -37,12 +37,17 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<StoredAnswer>, Err
     .transpose()
 }
 
-/// Stores the answer for `id`.
-pub async fn store(conn: &mut Conn, id: &str, answer: &StoredAnswer) -> Result<(), Error> {
+/// Stores the answer for `id` of a caller of `owner`.
+pub async fn store(
+    conn: &mut Conn,
+    owner: &Owner,
+    id: &str,
+    answer: &StoredAnswer,
+) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO requests (id, digest, status, answer, at) VALUES ($1, $2, $3, $4, $5)",
     )
-    .bind(id)
+    .bind(owner.owned(id))
     .bind(&answer.digest)
     .bind(i64::from(answer.status))
     .bind(&answer.answer)

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::observations::{now, rfc3339};
 use super::row::{to_word, word};
-use super::{Conn, Row, objects};
+use super::{Conn, Owner, Row, objects};
 use crate::access::Role;
 use crate::error::Error;
 
@@ -32,6 +32,9 @@ pub struct Token {
     pub created: Option<String>,
     /// When it ends, RFC 3339 in UTC; none: never.
     pub expires: Option<String>,
+    /// Whose objects its holder makes and sees.
+    #[serde(skip)]
+    pub owner: Owner,
 }
 
 /// A fresh token.
@@ -45,18 +48,18 @@ pub fn digest(token: &str) -> String {
     sluice_api::Digest::of_bytes(token.as_bytes()).as_str().to_owned()
 }
 
-/// Keeps a token under `name`, which must be free; `seconds` is its life.
+/// Keeps a token under `name`, which must be free; with it comes its life in seconds. Its holder acts for `owner`.
 pub async fn insert(
     conn: &mut Conn,
+    owner: &Owner,
     name: &ObjectId,
     role: Role,
-    token: &str,
-    seconds: Option<i64>,
+    (token, seconds): (&str, Option<i64>),
 ) -> Result<Token, Error> {
     let id = objects::next_id(conn, "t").await?;
     let done = sqlx::query(
-        "INSERT INTO tokens (id, name, role, digest, created, expires)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        "INSERT INTO tokens (id, name, role, digest, created, expires, domain, account)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
     )
     .bind(id.clone())
     .bind(name.as_str().to_owned())
@@ -64,6 +67,8 @@ pub async fn insert(
     .bind(digest(token))
     .bind(now())
     .bind(seconds.map(|seconds| now().saturating_add(seconds)))
+    .bind(owner.domain.clone())
+    .bind(owner.account.clone())
     .execute(&mut *conn)
     .await?;
     if done.rows_affected() == 0 {
@@ -105,6 +110,7 @@ fn read(row: &Row) -> Result<Token, Error> {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         role: word(row, "role")?,
+        owner: Owner { domain: row.try_get("domain")?, account: row.try_get("account")? },
         created: rfc3339(row.try_get("created")?),
         expires: row.try_get::<Option<i64>, _>("expires")?.and_then(rfc3339),
     })

@@ -3,6 +3,7 @@
 use sluice_api::types::{ApplianceId, Generation};
 use sqlx::Row as _;
 
+use super::packed::{packed, unpacked};
 use super::row::{from_json, number, optional_number, parsed, to_json};
 use super::{Conn, Row};
 use crate::error::Error;
@@ -71,7 +72,7 @@ fn read_wanted(row: &Row) -> Result<WantedRow, Error> {
     Ok(WantedRow {
         generation: number(row, "generation")?,
         digest: row.try_get("digest")?,
-        config: row.try_get::<Option<String>, _>("document")?.unwrap_or_default(),
+        config: unpacked(row.try_get::<Option<String>, _>("document")?.unwrap_or_default())?,
     })
 }
 
@@ -134,7 +135,7 @@ pub async fn set(
     .bind(id.to_owned())
     .bind(number)
     .bind(wanted.digest.clone())
-    .bind(wanted.config.clone())
+    .bind(packed(&wanted.config))
     .bind(super::observations::now())
     .bind(cause.actor.to_owned())
     .bind(cause.reason.to_owned())

@@ -31,6 +31,11 @@ const SMALL: usize = 100;
 /// How often a change is timed.
 const CHANGES: u32 = 30;
 
+/// Says how far it is: filling a cloud takes minutes.
+fn tell(begun: Instant, what: &str) {
+    eprintln!("{:>6.1} s  {what}", begun.elapsed().as_secs_f64());
+}
+
 /// Measures.
 pub fn run() -> Result<Vec<Row>> {
     let runtime = tokio::runtime::Runtime::new()?;
@@ -167,6 +172,16 @@ fn apply(manager: &Manager, folder: &Path, first: usize, last: usize) -> Result<
     Ok(begun.elapsed())
 }
 
+/// The same by one call that says nothing beforehand: a cloud is filled, and nobody waits for it.
+async fn fill(
+    manager: &Manager,
+    http: &reqwest::Client,
+    (first, last): (usize, usize),
+) -> Result<()> {
+    let call = http.post(format!("{}/v1/cloud", manager.url()));
+    timed(call.json(&description(first, last)), 200).await.map(drop)
+}
+
 /// The longest that a change waited while networks `first` to `last` were made, and how long that took: it is one
 /// transaction, and one more before it that only says what would change.
 fn apply_beside_changes(
@@ -228,13 +243,18 @@ async fn growing() -> Result<Vec<Row>> {
     let manager = Manager::start(folder.path(), "127.0.0.1:0".parse()?, &quiet).await?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build()?;
+    let begun = Instant::now();
     apply(&manager, folder.path(), 0, SMALL)?;
+    tell(begun, "a small cloud");
     let small = change(&manager, &http, "a").await?;
     let at_once = (SMALL, SMALL + AT_ONCE);
     let beside = || apply_beside_changes(&manager, &http, folder.path(), at_once);
     let (longest, whole) = tokio::task::block_in_place(beside)?;
+    tell(begun, "a large description");
     for first in (at_once.1..networks()).step_by(AT_ONCE) {
-        apply(&manager, folder.path(), first, (first + AT_ONCE).min(networks()))?;
+        let last = (first + AT_ONCE).min(networks());
+        fill(&manager, &http, (first, last)).await?;
+        tell(begun, &format!("{last} networks"));
     }
     let large = change(&manager, &http, "b").await?;
     let memory = memory(&manager)?;

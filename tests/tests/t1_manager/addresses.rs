@@ -146,6 +146,22 @@ async fn a_route_is_by_a_gateway_or_by_a_host_beside_it() {
 
 /// V7: whatever comes first, each address is on a link of its own, and the configuration has nothing wrong with it.
 #[tokio::test(flavor = "multi_thread")]
+async fn a_network_without_a_router_is_legal() {
+    let cloud = Cloud::start().await;
+    done(&cloud, &format!("apply {} --yes", example("first-network.toml")));
+    let alone =
+        "network create alone --zone zone1 --domain alone.internal --egress deny --router none";
+    done(&cloud, alone);
+    done(&cloud, "guest create vm9 --network alone");
+    let network = cloud.get("/v1/networks/alone").await;
+    assert_eq!(network["router"], Value::Null, "{network}");
+    assert_eq!(cloud.get("/v1/appliances").await.as_array().unwrap().len(), 1, "that of net1");
+    done(&cloud, "guest delete vm9");
+    done(&cloud, "network delete alone");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_tiers_gateways_and_ranges_come_in_any_order() {
     let mut steps: Vec<Vec<String>> = (4..=15)
         .map(|n| vec![format!("network create t{n} --zone zone1 --vpc vpc1 --domain t{n}.internal --cidr 10.0.{n}.0/24")])

@@ -57,31 +57,33 @@ name = "vm9"
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_guests_exchange_their_addresses_in_one_change() {
+async fn two_guests_exchange_addresses_and_macs_in_one_change() {
     let cloud = Cloud::start().await;
     let agent = cloud.first_network_in_sync().await;
-    let swap = |first: &str, second: &str| {
+    let macs = ["02:00:00:00:77:01", "02:00:00:00:77:02"];
+    let swap = |first: &str, second: &str, [one, two]: [&str; 2]| {
         let text = std::fs::read_to_string(first_network()).unwrap();
         let start = text.find("[[guests]]").unwrap();
         format!(
-            "{}[[guests]]\nnetwork = 'net1'\nname = 'vm1'\naddress = '{first}'\n\
-             [[guests]]\nnetwork = 'net1'\nname = 'vm2'\naddress = '{second}'\n",
+            "{}[[guests]]\nnetwork = 'net1'\nname = 'vm1'\naddress = '{first}'\nmac = '{one}'\n\
+             [[guests]]\nnetwork = 'net1'\nname = 'vm2'\naddress = '{second}'\nmac = '{two}'\n",
             &text[..start]
         )
     };
-    let file = write(&cloud, "one.toml", &swap("10.1.1.50", "10.1.1.60"));
+    let file = write(&cloud, "one.toml", &swap("10.1.1.50", "10.1.1.60", macs));
     let told = cloud.sluice(["--wait", "30", "apply", &file, "--yes"]);
     assert_eq!(told.code, 0, "{told:?}");
-    let file = write(&cloud, "two.toml", &swap("10.1.1.60", "10.1.1.50"));
+    let file = write(&cloud, "two.toml", &swap("10.1.1.60", "10.1.1.50", [macs[1], macs[0]]));
     let told = cloud.sluice(["--wait", "30", "apply", &file, "--yes"]);
     assert_eq!(told.code, 0, "{told:?}");
     assert_eq!(agent.pushed(), [1, 2, 3], "one configuration for the exchange");
     let config = serde_json::to_value(agent.config()).unwrap();
     let guests = config["role"]["router"]["networks"][0]["guests"].as_array().unwrap().clone();
     let of = |name: &str| {
-        guests.iter().find(|guest| guest["hostname"] == name).unwrap()["address"].clone()
+        let guest = guests.iter().find(|guest| guest["hostname"] == name).unwrap();
+        (guest["address"].as_str().unwrap(), guest["mac"].as_str().unwrap())
     };
-    assert_eq!((of("vm1"), of("vm2")), ("10.1.1.60".into(), "10.1.1.50".into()));
+    assert_eq!((of("vm1"), of("vm2")), (("10.1.1.60", macs[1]), ("10.1.1.50", macs[0])));
     cloud.stop();
 }
 

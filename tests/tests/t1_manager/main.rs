@@ -28,6 +28,7 @@ mod kinds;
 mod machines;
 mod model;
 mod openapi;
+mod owners;
 mod postgres;
 mod process;
 mod real;

@@ -236,6 +236,46 @@ fn schema_of(operation: &Value, status: u16) -> Option<&Value> {
     found.pointer("/content/application~1json/schema").or(Some(&Value::Null))
 }
 
+/// Calls by other methods than GET that change nothing, or whose answer holds a secret that is kept nowhere and so could not
+/// be repeated, or that come to the same however often they are made.
+const WITHOUT_KEY: &[&str] = &[
+    "arping",
+    "boot-document",
+    "capture",
+    "console",
+    "explain",
+    "ping",
+    "plan",
+    "resume",
+    "retire",
+    "tokens",
+    "traceroute",
+    "{id} of tokens",
+];
+
+#[test]
+fn every_change_takes_a_request_id() {
+    let document = sluice_manager::rest::document();
+    let mut without = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let named: Vec<_> = parameters.map(|it| &it["name"]).collect();
+            if method == "get"
+                || method == "parameters"
+                || named.contains(&&json!("Idempotency-Key"))
+            {
+                continue;
+            }
+            let mut words = path.rsplit('/');
+            let (last, before) = (words.next().unwrap(), words.next().unwrap_or_default());
+            let of = if last == "{id}" { format!("{last} of {before}") } else { last.to_owned() };
+            without.insert(of);
+        }
+    }
+    assert_eq!(without.into_iter().collect::<Vec<_>>(), WITHOUT_KEY);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn live_answers_are_what_the_document_says() {
     let cloud = Cloud::start().await;

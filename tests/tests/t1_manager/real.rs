@@ -237,4 +237,15 @@ async fn two_managers_and_a_real_router_lose_and_double_nothing() {
         (&json!(true), &json!([])),
         "{status}"
     );
+    // somebody pulls the wire to the Internet out, and puts it in again
+    let alarms = || {
+        let status = world.sluice(0, &["--json", "status"]);
+        let status: Value = serde_json::from_str(&status).unwrap();
+        status[0]["alarms"].clone()
+    };
+    for (state, told) in [("down", json!(["no carrier to the outside on pub0"])), ("up", json!([]))]
+    {
+        world.manager.ip(["link", "set", "out", state]).unwrap();
+        until("the carrier is told of", || alarms() == told).await;
+    }
 }

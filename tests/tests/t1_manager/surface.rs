@@ -134,6 +134,17 @@ async fn what_was_fixed_for_life_can_be_changed_or_says_the_way() {
     assert_eq!(told.code, 3, "{told:?}");
     let way = "cannot be changed in place; delete physical network physnet1 and create it again";
     assert!(told.err.contains(way), "{told:?}");
+    std::fs::write(
+        &file,
+        text.replace("cidr = \"10.1.1.0/24\"\ngateway = \"10.1.1.1\"", "cidr = \"10.9.9.0/24\""),
+    )
+    .unwrap();
+    let told = cloud.sluice(["apply", file.to_str().unwrap(), "--yes"]);
+    assert_eq!(told.code, 3, "{told:?}");
+    let way = "cannot be changed in place; delete network net1 and create it again";
+    assert!(told.err.contains(way), "{told:?}");
+    let address = ["--wait", "30", "guest", "update", "vm1", "--address", "10.1.1.77"];
+    assert_eq!(cloud.sluice(address).code, 0, "a guest's address can be changed");
     cloud.stop();
 }
 

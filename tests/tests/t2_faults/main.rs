@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
+mod carriers;
 mod flows;
 mod foreign;
 mod ill;

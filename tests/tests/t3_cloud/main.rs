@@ -4,6 +4,7 @@
 
 mod apart;
 mod cloud_init;
+mod migrated;
 mod one_router;
 mod power;
 mod rules;

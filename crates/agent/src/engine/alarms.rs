@@ -22,6 +22,8 @@ pub(super) enum Trouble {
     NotInForce,
     /// The table of tracked connections is full or nearly so; ends a minute after it is not.
     Connections,
+    /// A link to the outside has no carrier; ends when it has.
+    Carrier,
 }
 
 /// The alarms that stand.

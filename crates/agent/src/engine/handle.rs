@@ -159,6 +159,7 @@ impl Handle {
             repairs: Vec::new(),
             alarms: super::alarms::Alarms::default(),
             tracking: super::tracking::Tracking::default(),
+            carriers: super::carriers::Carriers::default(),
             flows,
             shared: Arc::clone(&shared),
             listen,
@@ -333,7 +334,9 @@ impl<A: Appliance> Engine<A> {
                     None => return,
                 },
                 () = tokio::time::sleep_until(look) => {
-                    self.repair(std::mem::take(&mut woken)).await;
+                    let woken = std::mem::take(&mut woken);
+                    self.repair(woken).await;
+                    self.watch_carriers(woken).await;
                     self.watch_tracking().await;
                     look = Instant::now() + LOOK_EVERY;
                 }

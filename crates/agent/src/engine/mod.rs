@@ -11,6 +11,7 @@
 mod alarms;
 mod apply;
 mod blobs;
+mod carriers;
 mod ending;
 mod flows;
 mod generation;
@@ -101,6 +102,7 @@ pub(crate) struct Engine<A: Appliance> {
     repairs: Vec<DriftRepair>,
     alarms: alarms::Alarms,
     tracking: tracking::Tracking,
+    carriers: carriers::Carriers,
     /// The task that makes live connections obey.
     flows: flows::Flows<A::Config>,
     shared: Arc<handle::Shared>,
