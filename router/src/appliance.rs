@@ -8,6 +8,7 @@ use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_api::config::{
     DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS, NETWORK_RANGES, UPLINK_PROBES,
+    UPLINK_PROBES_IPV6,
 };
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::BlobDigest;
@@ -146,6 +147,7 @@ impl Appliance for Router {
             "remote-access",
             "site-to-site",
             UPLINK_PROBES,
+            UPLINK_PROBES_IPV6,
         ]
     }
 

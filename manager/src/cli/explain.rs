@@ -83,14 +83,14 @@ pub(super) async fn run(
 }
 
 fn text(told: &Explained) -> String {
-    let Explained { appliance, generation, answer, against, live, .. } = told;
-    let mut text = format!("{appliance}, generation {generation}:\n{answer}");
+    let Explained { appliance, generation, down, answer, against, live, .. } = told;
+    let mut text = format!("{appliance}, generation {generation}{}:\n{answer}", without(down));
     // writing to a String cannot fail
-    if let Some(Under { generation, answer: other }) = against {
+    if let Some(Under { generation, down, answer: other }) = against {
         if other == answer {
             let _ = writeln!(text, "generation {generation}: the same");
         } else {
-            let _ = write!(text, "generation {generation}:\n{other}");
+            let _ = write!(text, "generation {generation}{}:\n{other}", without(down));
         }
     }
     if let Some(live) = live {
@@ -100,4 +100,15 @@ fn text(told: &Explained) -> String {
         }
     }
     text
+}
+
+/// Which uplinks are down, if any.
+fn without(down: &[LinkName]) -> String {
+    match down {
+        [] => String::new(),
+        links => {
+            let links: Vec<&str> = links.iter().map(LinkName::as_str).collect();
+            format!(", with {} down", links.join(", "))
+        }
+    }
 }

@@ -361,7 +361,15 @@ impl PublicRange {
         let mut faults = self.probe.iter().flat_map(UplinkProbe::faults);
         match faults.next() {
             Some((field, _, reason)) => Err(invalid("probe", &format!("{field}: {reason}"))),
-            None => Ok(()),
+            None => match self.probe.as_ref().and_then(UplinkProbe::ipv6) {
+                Some((_, target)) if self.ipv6_cidr.is_none() => {
+                    let reason = format!(
+                        "targets: {target} is asked by IPv6, which the range does not have"
+                    );
+                    Err(invalid("probe", &reason))
+                }
+                _ => Ok(()),
+            },
         }
     }
 

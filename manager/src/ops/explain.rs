@@ -10,16 +10,17 @@ use serde::{Deserialize, Serialize};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_api::config::{Link, LinkRole};
-use sluice_api::report::{ExplainQuestion, Explanation, FlowsReport, RuleOwner};
-use sluice_api::types::{ApplianceId, Generation, ObjectId, UtcTime};
+use sluice_api::report::{ExplainQuestion, Explanation, FlowsReport, RuleOwner, uplinks};
+use sluice_api::types::{ApplianceId, Generation, LinkName, ObjectId, UtcTime};
 use sluice_router::explain::explain as work_out;
+use sluice_router::uplinks::seen::{self, Seen};
 use utoipa::ToSchema;
 
 use crate::error::Error;
 use crate::kinds::appliance::Appliance;
 use crate::kinds::{self, dynamic};
 use crate::store::objects::ALL;
-use crate::store::{Conn, Scope, wanted};
+use crate::store::{Conn, Scope, reports, wanted};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -48,6 +49,9 @@ pub struct Explained {
     pub appliance: ApplianceId,
     /// The configuration that was asked.
     pub generation: Generation,
+    /// Its uplinks that are down, as the router said last: the answer is that of a router that takes others for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub down: Vec<LinkName>,
     /// What becomes of the connection under it.
     pub answer: Explanation,
     /// The same of the other configuration.
@@ -66,6 +70,9 @@ pub struct Explained {
 pub struct Under {
     /// Which.
     pub generation: Generation,
+    /// Its uplinks that are down, as the router said last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub down: Vec<LinkName>,
     /// What becomes of the connection under it.
     pub answer: Explanation,
 }
@@ -139,19 +146,29 @@ fn read(document: &str) -> Result<RouterDocument, Error> {
         .map_err(|error| Error::Corrupt { what: "configuration", reason: error.to_string() })
 }
 
-/// The answer of one configuration, with the rules as their owners named them.
+/// The uplinks that are down, as the router said last; of one that never said anything none are.
+pub async fn down(conn: &mut Conn, appliance: &ApplianceId) -> Result<Seen, Error> {
+    let said = reports::of(conn, appliance.as_str(), uplinks::SERVICE).await?;
+    let said = said.and_then(|said| uplinks::Report::deserialize(said).ok());
+    Ok(said.and_then(seen::down_in).unwrap_or_default())
+}
+
+/// The answer of one configuration, with the rules as their owners named them, while the uplinks in `seen` are down.
 pub async fn under(
     conn: &mut Conn,
     document: &str,
     question: &ExplainQuestion,
+    seen: &Seen,
 ) -> Result<Under, Error> {
     let config = read(document)?;
+    let down: Vec<LinkName> = seen::down_of(&config, seen).into_iter().cloned().collect();
+    let config = seen::without(&config, seen).unwrap_or(config);
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
     // what has ended by itself does nothing any more
     let answer = work_out(&config.at(UtcTime::from_unix(now)), question)
         .map_err(|error| Error::Invalid { field: error.field(), reason: error.to_string() })?;
     let objects = owners(conn, answer.rules()).await?;
-    Ok(Under { generation: config.generation, answer: Explanation { objects, ..answer } })
+    Ok(Under { generation: config.generation, down, answer: Explanation { objects, ..answer } })
 }
 
 /// Beginnings of rule ids, and the kind of object that the last part is the id of.

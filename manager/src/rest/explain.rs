@@ -2,6 +2,7 @@
 
 use sluice_api::report::FlowsRequest;
 use sluice_api::types::ObjectId;
+use sluice_router::uplinks::seen::Seen;
 
 use super::appliances::client;
 use super::generations::document;
@@ -22,15 +23,17 @@ pub(super) async fn explain(For(app): For, Body(request): Body<ExplainRequest>) 
     let appliance =
         explain::router_of(&mut *app.read().await?, Scope::Of(&app.owner), &request).await?;
     let id = object_id(&appliance.id);
-    let asked = under(&app, &id, request.generation.as_deref(), &request).await?;
+    let down = explain::down(&mut *app.read().await?, &appliance.id).await?;
+    let asked = under(&app, &id, request.generation.as_deref(), (&request, &down)).await?;
     let other = match &request.against {
-        Some(which) => Some(under(&app, &id, Some(which), &request).await?),
+        Some(which) => Some(under(&app, &id, Some(which), (&request, &down)).await?),
         None => None,
     };
     let live = if request.live { Some(tracked(&app, &id, &request).await?) } else { None };
     Ok(shown(&Explained {
         appliance: appliance.id,
         generation: asked.generation,
+        down: asked.down,
         differs: other.as_ref().map(|other| other.answer != asked.answer),
         answer: asked.answer,
         against: other,
@@ -42,10 +45,10 @@ async fn under(
     app: &App,
     id: &ObjectId,
     which: Option<&str>,
-    request: &ExplainRequest,
+    (request, down): (&ExplainRequest, &Seen),
 ) -> Result<Under, Error> {
     let document = document(app, id, which.filter(|which| *which != "wanted")).await?;
-    explain::under(&mut *app.read().await?, &document, &request.question).await
+    explain::under(&mut *app.read().await?, &document, &request.question, down).await
 }
 
 async fn tracked(

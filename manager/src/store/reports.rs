@@ -47,6 +47,17 @@ pub async fn write(
     Ok(())
 }
 
+/// What `service` of `appliance` said last, if anything.
+pub async fn of(conn: &mut Conn, appliance: &str, service: &str) -> Result<Option<Value>, Error> {
+    let row = sqlx::query("SELECT services FROM reports WHERE appliance = $1")
+        .bind(appliance)
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut services: Services = from_json(&row.try_get::<String, _>("services")?, "report")?;
+    Ok(services.remove(service))
+}
+
 /// All of them.
 pub async fn all(conn: &mut Conn) -> Result<Reports, Error> {
     let rows = sqlx::query("SELECT appliance, services FROM reports").fetch_all(conn).await?;

@@ -5,9 +5,10 @@
 //! packet as the other side sees it: at a public address before translation inwards and after translation outwards.
 //! What rules themselves count is in their own table: the packets that they judged, which of a connection is the first.
 
+use std::net::IpAddr;
+
 use sluice_api::RouterDocument;
 use sluice_api::config::{ForwardProtocol, LinkRole, PortForward};
-use sluice_api::types::{InterfaceAddress, LinkName};
 use sluice_sys::nft::{
     Chain, ChainKind, Element, ElementValue, Entry, Expr, Hook, HookPoint, Ident, Key, L4, Policy,
     Rule, RuleId, Set, SetType, Span, Table, TableId,
@@ -26,39 +27,42 @@ pub fn table_id() -> TableId {
 /// Its content.
 pub(super) fn table(config: &RouterDocument) -> Table {
     let mut table = Table::default();
-    let came = [
+    let own = addresses_v6(config);
+    let mut came = vec![
         counting("address-received", vec![Key::Iif, Key::DestinationV4], None),
         counting("network-sent", vec![Key::Iif], None),
         counting("forward-received", to_port(), Some(PORTS)),
         counting("forwards-received", to_port(), Some(PORTS)),
     ];
-    let goes = [
+    let mut goes = vec![
         counting("address-sent", vec![Key::Oif, Key::SourceV4], None),
         counting("network-received", vec![Key::Oif], None),
         counting("forward-sent", from_port(), Some(PORTS)),
         counting("forwards-sent", from_port(), Some(PORTS)),
     ];
+    if !own.is_empty() {
+        let (came_to, left_with) =
+            (vec![Key::Iif, Key::DestinationV6], vec![Key::Oif, Key::SourceV6]);
+        came.push(counting("address-v6-received", came_to, None));
+        goes.push(counting("address-v6-sent", left_with, None));
+    }
     let chain = |point, priority, rules| {
         let hook = Hook { kind: ChainKind::Filter, point, priority, policy: Policy::Accept };
         Chain { hook: Some(hook), rules }
     };
     table.chains.extend([
-        (
-            Ident::fixed("usage-in"),
-            chain(HookPoint::Prerouting, BEFORE_TRANSLATION, Vec::from(came)),
-        ),
-        (
-            Ident::fixed("usage-out"),
-            chain(HookPoint::Postrouting, AFTER_TRANSLATION, Vec::from(goes)),
-        ),
+        (Ident::fixed("usage-in"), chain(HookPoint::Prerouting, BEFORE_TRANSLATION, came)),
+        (Ident::fixed("usage-out"), chain(HookPoint::Postrouting, AFTER_TRANSLATION, goes)),
     ]);
     let on_links = |key: &[SetType]| Set::of(key).counted();
-    for (name, key, elements) in [
+    let six = (!own.is_empty()).then_some(("address-v6", &[SetType::Link, SetType::Ipv6][..], own));
+    let always = [
         ("address", &[SetType::Link, SetType::Ipv4][..], addresses(config)),
         ("network", &[SetType::Link][..], networks(config)),
         ("forward", &PORT_KEY[..], forwards(config, false)),
         ("forwards", &PORT_KEY[..], forwards(config, true)),
-    ] {
+    ];
+    for (name, key, elements) in always.into_iter().chain(six) {
         for way in ["received", "sent"] {
             let mut set = on_links(key);
             set.interval = name == "forwards";
@@ -96,15 +100,29 @@ fn counted(key: Element, id: Option<RuleId>) -> Counted {
 }
 
 fn addresses(config: &RouterDocument) -> Vec<Counted> {
-    let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
-    let each = links.flat_map(|link| link.addresses.iter().map(move |of| (&link.name, of)));
-    each.filter_map(|(link, of)| address(link, of)).collect()
+    own(config, |address| match address {
+        IpAddr::V4(address) => Some(address.into()),
+        IpAddr::V6(_) => None,
+    })
 }
 
-fn address(link: &LinkName, of: &InterfaceAddress) -> Option<Counted> {
-    let std::net::IpAddr::V4(address) = of.ip() else { return None };
-    let id = RuleId::try_from(address.to_string()).ok();
-    Some(counted([link.clone().into(), address.into()].into(), id))
+/// IPv6 is not translated: these are the router's own, which carry its own connections and those of tunnels.
+fn addresses_v6(config: &RouterDocument) -> Vec<Counted> {
+    own(config, |address| match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(address.into()),
+    })
+}
+
+/// The addresses of public links that `value` makes something of.
+fn own(config: &RouterDocument, value: fn(IpAddr) -> Option<ElementValue>) -> Vec<Counted> {
+    let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
+    let each = links.flat_map(|link| link.addresses.iter().map(move |of| (&link.name, of.ip())));
+    each.filter_map(|(link, of)| {
+        let id = RuleId::try_from(of.to_string()).ok();
+        Some(counted([link.clone().into(), value(of)?].into(), id))
+    })
+    .collect()
 }
 
 fn networks(config: &RouterDocument) -> Vec<Counted> {

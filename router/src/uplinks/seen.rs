@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use serde::Deserialize as _;
-use sluice_agent::Seen;
+pub use sluice_agent::Seen;
 use sluice_api::RouterDocument;
 use sluice_api::config::{Route, SourceNat, Uplink};
 use sluice_api::report::ServiceStatus;
@@ -26,7 +26,12 @@ fn report(service: &ServiceStatus) -> Option<Report> {
 /// The uplinks that are down, each as `uplink:LINK`; `None` while nobody can say, such as when the service has just begun.
 pub fn down(services: &[ServiceStatus]) -> Option<Seen> {
     let Some(service) = watching(services) else { return Some(Seen::new()) };
-    let states = report(service)?.uplinks.into_iter().map(|up| Some((up.link, up.up?)));
+    down_in(report(service)?)
+}
+
+/// The same of what the service says; `None` while it does not know all of them.
+pub fn down_in(report: Report) -> Option<Seen> {
+    let states = report.uplinks.into_iter().map(|up| Some((up.link, up.up?)));
     let states: Vec<(LinkName, bool)> = states.collect::<Option<_>>()?;
     Some(states.into_iter().filter(|(_, up)| !up).map(|(link, _)| key(&link)).collect())
 }
@@ -46,13 +51,17 @@ fn key(link: &LinkName) -> String {
     format!("uplink:{link}")
 }
 
+/// The uplinks of `config` that it has watched and that are down.
+pub fn down_of<'a>(config: &'a RouterDocument, seen: &Seen) -> Vec<&'a LinkName> {
+    let watched = config.role.uplinks.iter().filter(|up| up.probe.is_some());
+    watched.map(|up| &up.link).filter(|link| seen.contains(&key(link))).collect()
+}
+
 /// `config` with other uplinks in place of those that are down; `None` when it changes nothing.
 pub fn without(config: &RouterDocument, seen: &Seen) -> Option<RouterDocument> {
     let uplinks = &config.role.uplinks;
-    let is_down = |link: &LinkName| {
-        let watched = uplinks.iter().any(|up| up.link == *link && up.probe.is_some());
-        watched && seen.contains(&key(link))
-    };
+    let down = down_of(config, seen);
+    let is_down = |link: &LinkName| down.contains(&link);
     let others = Others(uplinks.iter().filter(|up| !is_down(&up.link)).collect());
     if others.0.is_empty() || others.0.len() == uplinks.len() {
         return None;

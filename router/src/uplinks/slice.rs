@@ -1,6 +1,6 @@
 //! What the process is told: each uplink that it watches, and how.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use sluice_api::RouterDocument;
@@ -23,8 +23,11 @@ pub struct Watched {
     pub link: LinkName,
     /// The router's address that probes leave with, the first of the link.
     pub source: Ipv4Addr,
+    /// The same of IPv6, where the link has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_ipv6: Option<Ipv6Addr>,
     /// Who is asked: one or more.
-    pub targets: Vec<Ipv4Addr>,
+    pub targets: Vec<IpAddr>,
     /// Seconds between two probes.
     pub interval_seconds: u16,
     /// Failures in a row that make it down.
@@ -46,13 +49,18 @@ fn watched(config: &RouterDocument, up: &Uplink, probe: &UplinkProbe) -> Option<
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     })?;
+    let source_ipv6 = link.addresses.iter().find_map(|address| match address.ip() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(address),
+    });
     let targets = match probe.targets.as_slice() {
-        [] => vec![up.gateway],
+        [] => vec![up.gateway.into()],
         some => some.to_vec(),
     };
     Some(Watched {
         link: up.link.clone(),
         source,
+        source_ipv6,
         targets,
         interval_seconds: probe.interval_seconds,
         down_after: probe.down_after,

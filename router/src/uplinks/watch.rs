@@ -1,7 +1,7 @@
 //! One uplink: a probe each interval, by its own link and with its own address.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sluice_agent::echo::Family;
@@ -81,16 +81,20 @@ async fn probe(watched: &Watched, sequence: u16) -> bool {
 }
 
 /// Returns when the target has answered.
-async fn ask(watched: &Watched, target: Ipv4Addr, sequence: u16) -> io::Result<()> {
-    let (source, peer) = (IpAddr::V4(watched.source), IpAddr::V4(target));
+async fn ask(watched: &Watched, peer: IpAddr, sequence: u16) -> io::Result<()> {
+    let (family, source) = match peer {
+        IpAddr::V4(_) => (Family::V4, Some(IpAddr::V4(watched.source))),
+        IpAddr::V6(_) => (Family::V6, watched.source_ipv6.map(IpAddr::V6)),
+    };
+    let source = source.ok_or(io::ErrorKind::AddrNotAvailable)?;
     let socket = IcmpSocket::open_from(source, peer, &watched.link)?;
     // answers to others' requests come to this socket too
     let id: u16 = rand::random();
-    socket.send(&Family::V4.echo(id, sequence), HOPS)?;
+    socket.send(&family.echo(id, sequence), HOPS)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let (length, from) = socket.receive(&mut buffer).await?;
-        let heard = Family::V4.read(buffer.get(..length).unwrap_or_default(), id);
+        let heard = family.read(buffer.get(..length).unwrap_or_default(), id);
         let answer =
             heard.filter(|it| it.outcome == ProbeOutcome::Reply && it.sequence == sequence);
         if answer.is_some() && from == peer {

@@ -50,6 +50,42 @@ async fn uplinks_are_watched_as_their_range_says() {
     cloud.stop();
 }
 
+/// `explain` answers for the uplinks as the router said last that they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_explained_is_so_while_an_uplink_is_down() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    second_uplink(&cloud);
+    done(&cloud, "public-range update public1 --probe {}");
+    done(&cloud, "public-range update public2 --probe {}");
+    let guest =
+        config(&cloud, "r-1").await["role"]["router"]["networks"][0]["guests"][0]["address"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+    let ask = || {
+        let line = format!("explain --from {guest} --to 192.0.2.9 --proto tcp --port 80");
+        let told = cloud.sluice(line.split(' '));
+        assert_eq!(told.code, 0, "{told:?}");
+        told.out
+    };
+    let text = ask();
+    assert!(text.contains("leaves by pub0") && !text.contains("down"), "{text}");
+    let up = |link: &str, up: bool| json!({ "link": link, "up": up, "targets": ["192.0.2.1"] });
+    agent.set_report("uplinks", json!({ "uplinks": [up("pub0", false), up("pub1", true)] }));
+    let mut text = String::new();
+    for _ in 0..500 {
+        text = ask();
+        if text.contains("down") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(text.contains(", with pub0 down:"), "{text}");
+    assert!(text.contains("leaves by pub1 as tcp 203.0.113.10:40000"), "{text}");
+    cloud.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_down_is_shown() {
     let cloud = Cloud::start().await;

@@ -16,4 +16,5 @@ mod everything;
 mod flows;
 mod foreign;
 mod sets;
+mod whole;
 mod world;

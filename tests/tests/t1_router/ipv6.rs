@@ -212,6 +212,9 @@ fn an_isolated_network_reaches_the_internet_and_lets_in_what_a_rule_names() {
     assert!(!ping(inet, VM1));
     assert!(judged(&world, "forward/not-let-in-v6") > 0, "{}", state());
     assert!(!ping(inet, "2001:db8:ffff::2"), "nor to the router itself");
+    let report = usage(&world);
+    let own = report.addresses.iter().find(|one| one.name == "2001:db8:ffff::2");
+    assert!(own.is_some_and(|own| own.received.packets > 0), "what came to it is counted: {own:?}");
 
     let rules = json!([
         { "id": "f-1", "network": "net-1", "sources": ["2001:db8:80::/48"],

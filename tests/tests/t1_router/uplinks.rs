@@ -188,7 +188,7 @@ fn count_probes(provider: &Namespace) {
 }
 
 fn counted(provider: &Namespace, target: &str) -> u64 {
-    let listed = provider.sh("nft list table ip watch").check().unwrap();
+    let listed = provider.sh("nft list ruleset").check().unwrap();
     let line = listed.lines().find(|line| line.contains(target)).unwrap();
     let packets = line.split("packets ").nth(1).unwrap();
     packets.split(' ').next().unwrap().parse().unwrap()
@@ -252,6 +252,7 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     let by_the_other = || asked(vm1, "", server) == seen("203.0.113.10");
     let moved = Wait::until(PATIENT, "the other uplink", by_the_other);
     assert!(moved.is_ok(), "{}\n{}", kernel(), world.log());
+    explained_as_it_is(&world, &watched(10));
     // who has an address of his own there stays there, and so does what was open
     assert_eq!(asked(world.guest("vm2"), "", server), seen("203.0.113.12"), "static NAT");
     shown_as_down(&world);
@@ -274,6 +275,28 @@ fn while_an_uplink_is_down_new_connections_take_another() {
     assert!(counted(inet, "first") > 0 && counted(inet2, "second") > 0);
     assert_eq!((counted(inet, "second"), counted(inet2, "first")), (0, 0));
     with_both_down(&world);
+}
+
+/// What is explained of the router as it is, with an uplink down, is what packets did.
+fn explained_as_it_is(world: &World, config: &RouterDocument) {
+    use sluice_router::uplinks::seen;
+    let down = seen::down(&world.status().services).unwrap();
+    let told = |config: &RouterDocument| {
+        let question = sluice_api::report::ExplainQuestion {
+            from: "10.1.1.23".parse().unwrap(),
+            to: "192.0.2.80".parse().unwrap(),
+            protocol: sluice_api::types::AskedProtocol::TCP,
+            port: Some("8080".parse().unwrap()),
+            from_port: sluice_api::report::ExplainQuestion::FROM_PORT,
+            link: None,
+        };
+        let told = sluice_router::explain::explain(config, &question).unwrap();
+        (told.leaves_by.unwrap().to_string(), told.egress_address.unwrap().to_string())
+    };
+    let by = |link: &str, address: &str| (link.to_owned(), address.to_owned());
+    assert_eq!(told(config), by("pub0", "198.51.100.10"), "with all of them up");
+    let left = seen::without(config, &down).unwrap();
+    assert_eq!(told(&left), by("pub1", "203.0.113.10"));
 }
 
 fn shown_as_down(world: &World) {
@@ -305,4 +328,43 @@ fn with_both_down(world: &World) {
     becomes(world, "pub1", false);
     let settled = || world.router.sh("ip route show default").check().unwrap().contains("pub0");
     Wait::until(PATIENT, "the default route as it is configured", settled).unwrap();
+}
+
+/// The second is watched by a host that both providers lead to over IPv6, the default route of which is by the first.
+fn watched_by_ipv6(generation: u64) -> RouterDocument {
+    let mut document = json!(watched(generation));
+    for (name, address) in [("pub0", "2001:db8:ffff::2/64"), ("pub1", "2001:db8:fffe::2/64")] {
+        let links = document["links"].as_array_mut().unwrap();
+        let link = links.iter_mut().find(|link| link["name"] == name).unwrap();
+        link["addresses"].as_array_mut().unwrap().push(json!(address));
+    }
+    let way = json!({ "destination": "::/0", "link": "pub0", "via": "2001:db8:ffff::1" });
+    document["routes"].as_array_mut().unwrap().push(way);
+    let uplinks = &mut document["role"]["router"]["uplinks"];
+    uplinks[0]["gateway_ipv6"] = json!("2001:db8:ffff::1");
+    uplinks[1]["gateway_ipv6"] = json!("2001:db8:fffe::1");
+    uplinks[1]["probe"]["targets"] = json!(["2001:db8:80::80"]);
+    RouterDocument::decode(document.to_string().as_bytes()).unwrap().0
+}
+
+#[test]
+fn a_probe_by_ipv6_leaves_by_its_own_uplink_too() {
+    let world = World::new();
+    let rules = "nft 'add table ip6 watch; add chain ip6 watch c { type filter hook prerouting priority -400; }; \
+        add rule ip6 watch c icmpv6 type echo-request ip6 daddr 2001:db8:80::80 counter comment \"six\"'";
+    for (provider, own) in [(&world.inet, "ffff"), (&world.inet2, "fffe")] {
+        let addresses = format!(
+            "ip addr add 2001:db8:{own}::1/64 dev eth0 nodad; ip addr add 2001:db8:80::80/128 dev lo nodad"
+        );
+        provider.sh(&addresses).check().unwrap();
+        provider.sh(rules).check().unwrap();
+    }
+    world.push_and_confirm(&watched_by_ipv6(10));
+    becomes(&world, "pub1", true);
+    world.inet2.sh("ip addr del 2001:db8:80::80/128 dev lo").check().unwrap();
+    becomes(&world, "pub1", false);
+    world.inet2.sh("ip addr add 2001:db8:80::80/128 dev lo nodad").check().unwrap();
+    becomes(&world, "pub1", true);
+    assert!(counted(&world.inet2, "six") > 0);
+    assert_eq!(counted(&world.inet, "six"), 0, "none fell back to the default route");
 }

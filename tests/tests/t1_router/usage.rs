@@ -41,22 +41,51 @@ fn counted(generation: u64, other: &str) -> sluice_api::RouterDocument {
     })
 }
 
+/// The same among three thousand other rules; the first one lets in these ports.
+fn among_many(generation: u64, ports: &str) -> sluice_api::RouterDocument {
+    let mut document = json!(counted(generation, "8090"));
+    let firewall = &mut document["role"]["router"]["firewall"];
+    firewall[0]["traffic"]["tcp"]["ports"] = json!(ports);
+    let others = (0..3_000).map(|number| {
+        json!({ "id": format!("more-{number}"), "public": "198.51.100.12",
+                "traffic": { "tcp": { "ports": (20_000 + number).to_string() } } })
+    });
+    firewall.as_array_mut().unwrap().extend(others);
+    sluice_api::RouterDocument::decode(document.to_string().as_bytes()).unwrap().0
+}
+
 /// The agent looks every half minute; here nothing looks between the connections and the change.
 #[test]
-fn what_a_rule_counted_just_before_it_is_replaced_is_kept() {
-    let mut ports = json!(counted(11, "8090"));
-    ports["role"]["router"]["firewall"][0]["traffic"]["tcp"]["ports"] = json!("8081-8082");
-    let wider = sluice_api::RouterDocument::decode(ports.to_string().as_bytes()).unwrap().0;
-    let world = World::new();
-    world.push_and_confirm(&counted(10, "8090"));
+fn what_counted_just_before_it_is_replaced_or_goes_is_kept() {
+    let mut world = World::new();
+    world.push_and_confirm(&among_many(10, "8081"));
     guests_with_addresses(&world);
     let server = web(&world, world.guest("vm1"));
-    for _ in 0..5 {
+    let visit = |world: &World| {
         assert_eq!(asked(&world.inet, "", "198.51.100.11:8081"), seen("198.51.100.1"));
+    };
+    for _ in 0..5 {
+        visit(&world);
     }
-    world.push_and_confirm(&wider);
-    assert_eq!(asked(&world.inet, "", "198.51.100.11:8081"), seen("198.51.100.1"));
-    assert_eq!(judged(&usage(&world), "firewall/fw-1").packets, 6);
+    // the rule is replaced
+    world.push_and_confirm(&among_many(11, "8081-8082"));
+    visit(&world);
+    // the forward goes and comes back
+    let mut without = json!(among_many(12, "8081-8082"));
+    without["role"]["router"]["port_forwards"].as_array_mut().unwrap().remove(0);
+    let without = sluice_api::RouterDocument::decode(without.to_string().as_bytes()).unwrap().0;
+    world.push_and_confirm(&without);
+    world.push_and_confirm(&among_many(13, "8081-8082"));
+    visit(&world);
+    // what was reported an agent that is killed at once knows as well
+    let before = usage(&world);
+    world.restart_agent();
+    for report in [before, usage(&world)] {
+        assert_eq!(judged(&report, "firewall/fw-1").packets, 7);
+        // opening, request and end of seven connections
+        let forward = of(&report.forwards, "pf-1");
+        assert!(forward.received.packets >= 7 * 4, "{forward:?}");
+    }
     drop(server);
 }
 

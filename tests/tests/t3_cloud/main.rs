@@ -8,6 +8,7 @@ mod migrated;
 mod one_router;
 mod power;
 mod rules;
+mod tiers;
 mod vpc;
 mod world;
 
@@ -82,5 +83,18 @@ async fn tiers_of_a_vpc_keep_to_their_lists() {
     vpc::lists_decide(&world).await;
     vpc::a_private_gateway_leads_to_the_office(&world).await;
     vpc::a_list_is_replaced(&world).await;
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_and_fifty_tiers_are_on_one_trunk_and_outlive_their_router() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tiers.toml");
+    std::fs::write(&file, tiers::description()).unwrap();
+    let world = World::start("tiers", &file, Firmware::Bios).await;
+    tiers::all_are_there(&world).await;
+    tiers::all_are_reached(&world).await;
+    tiers::the_router_starts_anew(&world).await;
+    tiers::all_are_reached(&world).await;
     world.down().await;
 }

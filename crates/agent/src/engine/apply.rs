@@ -81,8 +81,6 @@ pub(super) struct Look {
     pub(super) plan: Plan,
     /// Number of the ruleset that was seen.
     pub(super) generation: u32,
-    /// Rules and elements of sets that were seen.
-    pub(super) size: usize,
     /// Links whose NIC is not there.
     pub(super) absent: Vec<LinkName>,
 }
@@ -127,8 +125,7 @@ impl<A: Appliance> Engine<A> {
         let observed = self.kernel.observe(&keys).await.map_err(ApplyError::Observe)?;
         let plan = plan::plan(desired, &observed);
         let generation = observed.nft_generation;
-        let size = observed.tables.values().map(|table| table.size()).sum();
-        Ok(Look { plan, generation, size, absent: absent(desired, &observed) })
+        Ok(Look { plan, generation, absent: absent(desired, &observed) })
     }
 
     /// The way to `desired` when the rules cannot be read: all of them are replaced, whatever they are. Going back does not
@@ -141,8 +138,7 @@ impl<A: Appliance> Engine<A> {
         let unknown = Arc::new(ObservedTable { foreign: 1, ..ObservedTable::default() });
         observed.tables.extend(owned_tables().map(|table| (table, Arc::clone(&unknown))));
         let plan = plan::plan(desired, &observed);
-        // what cannot be listed has no counters that could be read
-        Ok(Look { plan, size: usize::MAX, absent: absent(desired, &observed), ..Look::default() })
+        Ok(Look { plan, absent: absent(desired, &observed), ..Look::default() })
     }
 
     /// True when carrying out `plan` begins with its rules: they are one transaction of the kernel, which is their trial and
@@ -266,8 +262,8 @@ impl<A: Appliance> Engine<A> {
     ) -> Result<(), ApplyError> {
         let mut first = None;
         for step in &look.plan.steps {
-            if matches!(step, Step::Rules(_)) {
-                self.shared.usage.before_change(look.size).await;
+            if let Step::Rules(script) = step {
+                self.shared.usage.before_change(script).await;
             }
             let done = self.kernel.apply(step).await;
             tally.count(plan::subsystem(step), &done);

@@ -27,33 +27,50 @@ impl Reading {
         self.total.bytes = self.total.bytes.saturating_add(now.bytes - before.bytes);
         self.last = now;
     }
+
+    /// What counters had that are not there any more.
+    fn before(self) -> Count {
+        Count {
+            packets: self.total.packets.saturating_sub(self.last.packets),
+            bytes: self.total.bytes.saturating_sub(self.last.bytes),
+        }
+    }
 }
 
-/// What one rule judged: a rule may stand in several chains, and one of them may be replaced alone.
+/// What one rule judged. The kernel may have it several times (in several chains, or once for each network), and each of
+/// these comes and goes by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Judged {
-    /// What it counted in chains that it is not in any more.
+    /// What those counted that are not there any more.
     before: Count,
-    /// By chain, where it is.
+    /// By the kernel's number, those that are.
+    #[serde(default)]
+    there: BTreeMap<u64, Reading>,
+    /// How earlier builds kept them: by chain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     chains: BTreeMap<String, Reading>,
 }
 
 impl Judged {
-    /// What the kernel says now, by chain.
-    fn take(&mut self, now: &BTreeMap<&str, Count>) {
-        let is_gone = |chain: &String| !now.contains_key(chain.as_str());
-        let gone: Vec<String> =
-            self.chains.keys().filter(|chain| is_gone(chain)).cloned().collect();
-        for reading in gone.iter().filter_map(|chain| self.chains.remove(chain)) {
+    /// What the kernel says now, by its numbers.
+    fn take(&mut self, now: &BTreeMap<u64, Count>) {
+        for (_, reading) in self.there.extract_if(.., |number, _| !now.contains_key(number)) {
             self.before = sum(self.before, reading.total);
         }
-        for (chain, count) in now {
-            self.chains.entry((*chain).to_owned()).or_default().take(*count);
+        for (number, count) in now {
+            self.there.entry(*number).or_default().take(*count);
+        }
+    }
+
+    /// What is there is counted anew, each by itself; what was there before is kept.
+    fn upgrade(&mut self) {
+        for reading in std::mem::take(&mut self.chains).into_values() {
+            self.before = sum(self.before, reading.before());
         }
     }
 
     fn total(&self) -> Count {
-        self.chains.values().fold(self.before, |all, reading| sum(all, reading.total))
+        self.there.values().fold(self.before, |all, reading| sum(all, reading.total))
     }
 }
 
@@ -64,7 +81,7 @@ fn sum(one: Count, other: Count) -> Count {
     }
 }
 
-/// How readings of rules were called in files of earlier builds, which added up a rule's chains.
+/// How readings of rules were called in files of earlier builds, which added up whatever had a rule's id.
 const ADDED_UP: &str = "rule/";
 
 /// All counters, by what they are of.
@@ -88,7 +105,9 @@ impl Meter {
         let mut meter: Self = serde_json::from_slice(kept).unwrap_or_default();
         if meter.boot != boot {
             boot.clone_into(&mut meter.boot);
-            let of_rules = meter.rules.values_mut().flat_map(|rule| rule.chains.values_mut());
+            let of_rules = meter.rules.values_mut();
+            let of_rules =
+                of_rules.flat_map(|rule| rule.there.values_mut().chain(rule.chains.values_mut()));
             for reading in meter.readings.values_mut().chain(of_rules) {
                 reading.last = Count::default();
             }
@@ -97,20 +116,18 @@ impl Meter {
         meter
     }
 
-    /// What is there is counted anew by chain; what was there before is kept.
+    /// Files of earlier builds go on.
     fn upgrade(&mut self) {
-        let (old, readings) = std::mem::take(&mut self.readings)
+        let (old, readings): (BTreeMap<_, _>, _) = std::mem::take(&mut self.readings)
             .into_iter()
-            .partition(|(name, _)| name.starts_with(ADDED_UP));
+            .partition(|(name, _): &(String, Reading)| name.starts_with(ADDED_UP));
         self.readings = readings;
-        let old: BTreeMap<String, Reading> = old;
-        for (name, Reading { total, last }) in old {
+        for (name, reading) in old {
             let rule = name.trim_start_matches(ADDED_UP).to_owned();
-            let before = Count {
-                packets: total.packets.saturating_sub(last.packets),
-                bytes: total.bytes.saturating_sub(last.bytes),
-            };
-            self.rules.insert(rule, Judged { before, chains: BTreeMap::new() });
+            self.rules.insert(rule, Judged { before: reading.before(), ..Judged::default() });
+        }
+        for rule in self.rules.values_mut() {
+            rule.upgrade();
         }
     }
 
@@ -138,16 +155,27 @@ impl Meter {
         self.forget();
     }
 
+    /// Takes what goes with the next change of rules; what stays is not among it.
+    pub(super) fn take_leaving(&mut self, rules: &Counters, usage: &Counters) {
+        for ((rule, number), count) in &rules.each {
+            let judged = self.rules.entry(rule.clone()).or_default();
+            judged.there.entry(*number).or_default().take(*count);
+        }
+        for ((set, id), count) in &usage.elements {
+            self.readings.entry(format!("{set}/{id}")).or_default().take(*count);
+        }
+    }
+
     fn take_rules(&mut self, rules: &Counters) {
-        let mut now: BTreeMap<&str, BTreeMap<&str, Count>> = BTreeMap::new();
-        for ((chain, rule), count) in &rules.rules {
-            now.entry(rule).or_default().insert(chain, *count);
+        let mut now: BTreeMap<&str, BTreeMap<u64, Count>> = BTreeMap::new();
+        for ((rule, number), count) in &rules.each {
+            now.entry(rule).or_default().insert(*number, *count);
         }
         for (rule, judged) in &mut self.rules {
             judged.take(&now.remove(rule.as_str()).unwrap_or_default());
         }
-        for (rule, chains) in now {
-            self.rules.entry(rule.to_owned()).or_default().take(&chains);
+        for (rule, there) in now {
+            self.rules.entry(rule.to_owned()).or_default().take(&there);
         }
     }
 
@@ -156,7 +184,7 @@ impl Meter {
         for name in too_many(gone.cloned().collect()) {
             self.readings.remove(&name);
         }
-        let gone = self.rules.iter().filter(|(_, judged)| judged.chains.is_empty());
+        let gone = self.rules.iter().filter(|(_, judged)| judged.there.is_empty());
         for rule in too_many(gone.map(|(rule, _)| rule.clone()).collect()) {
             self.rules.remove(&rule);
         }
@@ -165,7 +193,7 @@ impl Meter {
     /// What is there now.
     pub(super) fn report(&self) -> UsageReport {
         let mut report = UsageReport::default();
-        let there = self.rules.iter().filter(|(_, judged)| !judged.chains.is_empty());
+        let there = self.rules.iter().filter(|(_, judged)| !judged.there.is_empty());
         report.rules = there
             .map(|(rule, judged)| RuleUse { rule: rule.clone(), judged: volume(judged.total()) })
             .collect();
@@ -183,7 +211,7 @@ impl Meter {
         }
         for ((kind, _), used) in used {
             match kind {
-                "address" => report.addresses.push(used),
+                "address" | "address-v6" => report.addresses.push(used),
                 "network" => report.networks.push(used),
                 _ => report.forwards.push(used),
             }
@@ -212,55 +240,80 @@ mod tests {
         Count { packets, bytes: packets * 100 }
     }
 
-    fn rules(all: &[(&str, &str, u64)]) -> Counters {
-        let each = all.iter().map(|(chain, rule, packets)| {
-            (((*chain).to_owned(), (*rule).to_owned()), count(*packets))
-        });
-        Counters { rules: each.collect(), ..Counters::default() }
+    fn rules(all: &[(u64, &str, u64)]) -> Counters {
+        let each = all.iter();
+        let each =
+            each.map(|(number, rule, packets)| (((*rule).to_owned(), *number), count(*packets)));
+        Counters { each: each.collect(), ..Counters::default() }
     }
 
     fn usage(all: &[(&str, &str, u64)]) -> Counters {
-        Counters { elements: rules(all).rules, ..Counters::default() }
+        let elements = all.iter();
+        let elements = elements
+            .map(|(set, id, packets)| (((*set).to_owned(), (*id).to_owned()), count(*packets)));
+        Counters { elements: elements.collect(), ..Counters::default() }
     }
 
     #[test]
     fn counters_that_begin_anew_go_on() {
         let mut meter = Meter::read(b"", "one");
         let of = |meter: &Meter| meter.report().rules[0].judged.packets;
-        meter.take(&rules(&[("a", "firewall/fw-1", 5), ("b", "firewall/fw-1", 2)]), &usage(&[]));
+        meter.take(&rules(&[(1, "firewall/fw-1", 5), (2, "firewall/fw-1", 2)]), &usage(&[]));
         assert_eq!(of(&meter), 7);
         // replaced, and counted three since
-        meter.take(&rules(&[("a", "firewall/fw-1", 3)]), &usage(&[]));
+        meter.take(&rules(&[(1, "firewall/fw-1", 3)]), &usage(&[]));
         assert_eq!(of(&meter), 10);
         // gone, and back
         meter.take(&rules(&[]), &usage(&[]));
         assert_eq!(meter.report().rules, []);
-        meter.take(&rules(&[("a", "firewall/fw-1", 4)]), &usage(&[]));
+        meter.take(&rules(&[(1, "firewall/fw-1", 4)]), &usage(&[]));
         assert_eq!(of(&meter), 14);
         // another agent of the same run, then after a start of the machine
         let mut meter = Meter::read(&meter.write(), "one");
-        meter.take(&rules(&[("a", "firewall/fw-1", 6)]), &usage(&[]));
+        meter.take(&rules(&[(1, "firewall/fw-1", 6)]), &usage(&[]));
         assert_eq!(of(&meter), 16);
         let mut meter = Meter::read(&meter.write(), "two");
-        meter.take(&rules(&[("a", "firewall/fw-1", 6)]), &usage(&[]));
+        meter.take(&rules(&[(1, "firewall/fw-1", 6)]), &usage(&[]));
         assert_eq!(of(&meter), 22);
     }
 
     #[test]
-    fn a_rule_of_several_chains_is_counted_in_each_by_itself() {
+    fn what_the_kernel_has_several_times_is_counted_each_by_itself() {
         let mut meter = Meter::read(b"", "one");
         let of = |meter: &Meter| meter.report().rules[0].judged.packets;
-        meter.take(&rules(&[("a", "acl/l/r", 5), ("b", "acl/l/r", 2)]), &usage(&[]));
+        meter.take(&rules(&[(1, "acl/l/r", 5), (2, "acl/l/r", 2)]), &usage(&[]));
         assert_eq!(of(&meter), 7);
-        // one copy is replaced, and counted one since; the other goes on
-        meter.take(&rules(&[("a", "acl/l/r", 1), ("b", "acl/l/r", 2)]), &usage(&[]));
-        assert_eq!(of(&meter), 8);
-        // one is gone, another is new
-        meter.take(&rules(&[("b", "acl/l/r", 3), ("c", "acl/l/r", 4)]), &usage(&[]));
+        // one is replaced, and its successor counted more than it had; the other goes on
+        meter.take(&rules(&[(3, "acl/l/r", 6), (2, "acl/l/r", 2)]), &usage(&[]));
         assert_eq!(of(&meter), 13);
-        // the one that was gone is back and begins anew
-        meter.take(&rules(&[("a", "acl/l/r", 6), ("b", "acl/l/r", 3)]), &usage(&[]));
-        assert_eq!(of(&meter), 19);
+        // one of them goes: what is left did not begin anew
+        meter.take(&rules(&[(2, "acl/l/r", 3)]), &usage(&[]));
+        assert_eq!(of(&meter), 14);
+        // a table that is built anew gives the same numbers again
+        meter.take(&rules(&[(2, "acl/l/r", 1)]), &usage(&[]));
+        assert_eq!(of(&meter), 15);
+    }
+
+    #[test]
+    fn what_goes_is_taken_before_it_does_and_what_stays_is_not_touched() {
+        let mut meter = Meter::read(b"", "one");
+        let of = |meter: &Meter, place: usize| meter.report().rules[place].judged.packets;
+        meter.take(
+            &rules(&[(1, "acl/l/r", 5), (2, "acl/l/r", 2), (3, "acl/l/s", 1)]),
+            &usage(&[("forward-sent", "pf-1", 3)]),
+        );
+        // it counted two more by then, and another one that nobody had looked at was there
+        meter.take_leaving(
+            &rules(&[(1, "acl/l/r", 7), (4, "acl/l/t", 9)]),
+            &usage(&[("forward-sent", "pf-1", 4)]),
+        );
+        let mut meter = Meter::read(&meter.write(), "one");
+        meter.take(
+            &rules(&[(5, "acl/l/r", 1), (2, "acl/l/r", 2), (3, "acl/l/s", 1), (6, "acl/l/t", 1)]),
+            &usage(&[("forward-sent", "pf-1", 1)]),
+        );
+        assert_eq!([of(&meter, 0), of(&meter, 1), of(&meter, 2)], [10, 1, 10]);
+        assert_eq!(meter.report().forwards[0].sent.packets, 5);
     }
 
     #[test]
@@ -268,7 +321,7 @@ mod tests {
         // 9 in all, of which the counters that are there had 7
         let kept = br#"{"boot":"one","readings":{"rule/firewall/fw-1":
             {"total":{"packets":9,"bytes":900},"last":{"packets":7,"bytes":700}}}}"#;
-        let now = rules(&[("a", "firewall/fw-1", 6), ("b", "firewall/fw-1", 2)]);
+        let now = rules(&[(1, "firewall/fw-1", 6), (2, "firewall/fw-1", 2)]);
         let mut meter = Meter::read(kept, "one");
         assert_eq!(meter.report().rules, []);
         meter.take(&now, &usage(&[]));
@@ -276,6 +329,12 @@ mod tests {
         let mut meter = Meter::read(kept, "two");
         meter.take(&now, &usage(&[]));
         assert_eq!(meter.report().rules[0].judged.packets, 17);
+        // those after them kept each chain by itself
+        let kept = br#"{"boot":"one","readings":{},"rules":{"firewall/fw-1":{"before":{"packets":2,"bytes":200},
+            "chains":{"fw-a":{"total":{"packets":9,"bytes":900},"last":{"packets":7,"bytes":700}}}}}}"#;
+        let mut meter = Meter::read(kept, "one");
+        meter.take(&now, &usage(&[]));
+        assert_eq!(meter.report().rules[0].judged.packets, 12);
     }
 
     #[test]
@@ -303,7 +362,7 @@ mod tests {
             let mut meter = Meter::read(b"", "one");
             let mut before = 0;
             for reading in readings {
-                let all: Vec<_> = reading.iter().map(|it| ("a", "acl/l/r", *it)).collect();
+                let all: Vec<_> = reading.iter().map(|it| (1, "acl/l/r", *it)).collect();
                 meter.take(&rules(&all), &usage(&[]));
                 meter = Meter { present: meter.present.clone(), ..Meter::read(&meter.write(), "one") };
                 if reading.is_some() {

@@ -1,11 +1,10 @@
 //! What was counted, as numbers that only rise: the kernel's counters begin anew with their rule and with the machine.
 //!
 //! Guarantees: no number of a report is ever smaller than in one before, whatever becomes of rules, configurations, the
-//! agent and the machine. What an element of the usage table counted is never lost while the machine runs. What a rule
-//! counted until just before the transaction that replaces it is kept where rules and elements of maps are at most
-//! [`FEW`], which are read in some hundredths of a second; beyond that, what it counted since it was last looked at is
-//! lost: at most [`OFTEN`], or two hundred times as long as a look takes. What it counts between that look and the
-//! transaction, some milliseconds, is lost. Not here: what is counted, which the appliance's rules say.
+//! agent and the machine: what was reported is on the disk before it is. What a rule or an element of the usage table
+//! counted is read just before the transaction that takes it away, which asks for no more than goes; what it counts between
+//! that and the transaction, some milliseconds, is lost, and what an agent had not written yet that was killed within
+//! [`SOON`] of the change. Not here: what is counted, which the appliance's rules say.
 
 mod meter;
 mod pools;
@@ -15,7 +14,8 @@ use std::time::Duration;
 
 use sluice_api::report::{TrackingUse, UsageReport};
 use sluice_sys::kernel::{Kernel, KernelError};
-use sluice_sys::nft::{Counters, TableId};
+use sluice_sys::nft::{Counters, Script, TableId};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -27,8 +27,8 @@ use crate::ledger::Files;
 const OFTEN: Duration = Duration::from_secs(30);
 const SHARE: u32 = 200;
 
-/// Most rules and elements of maps that are read before a change of rules, which waits for it.
-const FEW: usize = 2_000;
+/// Time from a change of rules until what it took away is written.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The file that the numbers are kept in.
 const FILE: &str = "usage";
@@ -41,13 +41,15 @@ pub(crate) struct Usage {
     meter: Mutex<Option<Meter>>,
     /// One look at a time: two would count the same twice.
     looking: tokio::sync::Mutex<()>,
+    /// A change took something away.
+    changed: Arc<Notify>,
 }
 
 impl Usage {
     /// Will go on from what is kept in `files`.
     pub(crate) fn new(kernel: Arc<dyn Kernel>, files: Arc<dyn Files>) -> Self {
         let looking = tokio::sync::Mutex::default();
-        Self { kernel, files, meter: Mutex::default(), looking }
+        Self { kernel, files, meter: Mutex::default(), looking, changed: Arc::default() }
     }
 
     /// What was kept; what cannot be read counts as nothing, and the log says so.
@@ -64,20 +66,32 @@ impl Usage {
 
     /// Looks again and again, and keeps what it finds, for as long as anybody holds on to `self`.
     pub(crate) async fn keep(this: std::sync::Weak<Self>) {
-        let mut wait = OFTEN;
+        let Some(changed) = this.upgrade().map(|usage| usage.changed.clone()) else { return };
+        let mut next = Instant::now() + OFTEN;
         loop {
-            tokio::time::sleep(wait).await;
+            let looks = tokio::select! {
+                () = tokio::time::sleep_until(next) => true,
+                () = changed.notified() => {
+                    tokio::time::sleep(SOON).await;
+                    false
+                }
+            };
             let Some(usage) = this.upgrade() else { return };
             let start = Instant::now();
-            usage.look().await;
+            if looks {
+                usage.look().await;
+            }
             usage.save();
-            wait = OFTEN.max(start.elapsed() * SHARE);
+            if looks {
+                next = Instant::now() + OFTEN.max(start.elapsed() * SHARE);
+            }
         }
     }
 
     /// Everything that is counted, read now.
     pub(crate) async fn report(&self) -> UsageReport {
         self.look().await;
+        self.save();
         let mut report = self.with(|meter| meter.report());
         report.tracking = self.kernel.tracking().await.ok().map(|counts| TrackingUse {
             entries: counts.entries,
@@ -92,10 +106,19 @@ impl Usage {
         report
     }
 
-    /// Reads what rules counted before they are replaced, where that is soon done: `size` rules and elements are there.
-    pub(crate) async fn before_change(&self, size: usize) {
-        if size <= FEW {
-            self.look().await;
+    /// Reads what the rules and elements counted that `script` takes away.
+    pub(crate) async fn before_change(&self, script: &Script) {
+        let _turn = self.looking.lock().await;
+        let leaving = async |table| self.kernel.leaving(script, &TableId::inet(table)).await;
+        let rules = leaving(sluice_sys::model::TABLE_NAME).await;
+        let usage = leaving(sluice_sys::model::USAGE_TABLE).await;
+        match rules.and_then(|rules| Ok((rules, usage?))) {
+            Ok((rules, usage)) if rules.each.is_empty() && usage.elements.is_empty() => {}
+            Ok((rules, usage)) => {
+                self.with(|meter| meter.take_leaving(&rules, &usage));
+                self.changed.notify_one();
+            }
+            Err(error) => warn!(error = %chain(&error), "what was counted cannot be read"),
         }
     }
 

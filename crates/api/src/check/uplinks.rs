@@ -27,7 +27,7 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
             gateway(scope, link, &at(index, "gateway_ipv6"), IpAddr::V6(address));
         }
         if let Some(wanted) = &up.probe {
-            probe(scope, &at(index, "probe"), wanted);
+            probe(scope, &at(index, "probe"), wanted, up.gateway_ipv6.is_some());
         }
         if let Some(address) = up.source_nat {
             source_nat(scope, router, link, &at(index, "source_nat"), address);
@@ -44,7 +44,11 @@ fn gateway(scope: &mut Scope<'_>, link: &Link, path: &str, gateway: IpAddr) {
     }
 }
 
-fn probe(scope: &mut Scope<'_>, at: &str, probe: &UplinkProbe) {
+fn probe(scope: &mut Scope<'_>, at: &str, probe: &UplinkProbe, ipv6: bool) {
+    if let Some((place, target)) = probe.ipv6().filter(|_| !ipv6) {
+        let reason = format!("{target} is asked by IPv6, which does not leave by this uplink");
+        scope.error(format!("{at}.targets[{place}]"), "no-ipv6", reason);
+    }
     for (field, code, reason) in probe.faults() {
         scope.error(format!("{at}.{field}"), code, reason);
     }

@@ -2,7 +2,7 @@
 //!
 //! Read tolerantly, as all of an appliance's reports.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct UplinkReport {
     /// Whether it is up; none until a probe was answered, or enough were not.
     pub up: Option<bool>,
     /// Who is asked.
-    pub targets: Vec<Ipv4Addr>,
+    pub targets: Vec<IpAddr>,
     /// Probes that were answered, since the service started.
     #[serde(default)]
     pub answered: u64,

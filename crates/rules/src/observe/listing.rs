@@ -131,13 +131,14 @@ fn hook(body: &Value) -> Option<Hook> {
 /// A rule and its chain.
 pub(crate) fn listed_rule(body: &Value, counters: &mut Counters) -> (String, ObservedRule) {
     let (chain, id) = (text(body, "chain"), text(body, "comment"));
+    let handle = body.get("handle").and_then(Value::as_u64);
     let exprs = body.get("expr").unwrap_or(&Value::Null);
     let all = exprs.as_array().into_iter().flatten();
     if let Some(count) = all.filter_map(|expr| expr.get("counter")).find_map(counted) {
         // rules that share an id (one for each source network, say) count together
         counters.rules.entry((chain.clone(), id.clone())).or_default().add(count);
+        counters.each.entry((id.clone(), handle.unwrap_or_default())).or_default().add(count);
     }
-    let handle = body.get("handle").and_then(Value::as_u64);
     (chain, ObservedRule { id, text: tree::listed(exprs), handle, ..ObservedRule::default() })
 }
 

@@ -171,7 +171,8 @@ pub struct Count {
 }
 
 impl Count {
-    pub(crate) fn add(&mut self, more: Self) {
+    /// Counts as many more; at the end of what a number holds it stays there.
+    pub fn add(&mut self, more: Self) {
         self.packets = self.packets.saturating_add(more.packets);
         self.bytes = self.bytes.saturating_add(more.bytes);
     }
@@ -183,6 +184,9 @@ pub struct Counters {
     /// By chain and rule id; rules of a chain that share an id count together.
     #[serde(with = "crate::pairs")]
     pub rules: BTreeMap<(String, String), Count>,
+    /// By rule id and the kernel's number: the kernel may have a rule several times, and each of these counts by itself.
+    #[serde(with = "crate::pairs")]
+    pub each: BTreeMap<(String, u64), Count>,
     /// By set and element id; an element without id is known by its key as nft writes it.
     #[serde(with = "crate::pairs")]
     pub elements: BTreeMap<(String, String), Count>,
@@ -194,6 +198,7 @@ impl Counters {
     /// Takes those of another listing too.
     pub fn extend(&mut self, more: Self) {
         self.rules.extend(more.rules);
+        self.each.extend(more.each);
         self.elements.extend(more.elements);
         self.named.extend(more.named);
     }

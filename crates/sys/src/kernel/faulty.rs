@@ -145,6 +145,10 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
         self.within.counters(table).await
     }
 
+    async fn leaving(&self, script: &Script, table: &TableId) -> Result<Counters, KernelError> {
+        self.within.leaving(script, table).await
+    }
+
     async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
         let number = self.start("list", CONNECTIONS)?;
         let answer = self.within.flows().await;

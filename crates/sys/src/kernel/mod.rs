@@ -46,6 +46,10 @@ pub trait Kernel: Send + Sync {
     /// Packets and bytes by chain and rule id of one of our tables, read now.
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError>;
 
+    /// What `script` takes away of `table`, as far as it counts: rules by their numbers, elements of the table of usage. Asks
+    /// for no more than what goes, so it costs what the change does.
+    async fn leaving(&self, script: &Script, table: &TableId) -> Result<Counters, KernelError>;
+
     /// The connections that are tracked, read now.
     async fn flows(&self) -> Result<Vec<Flow>, KernelError>;
 

@@ -32,6 +32,7 @@ pub use link::{Attachment, Link, LinkRole};
 pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
 pub use needs::{
     DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS, NETWORK_RANGES, UPLINK_PROBES,
+    UPLINK_PROBES_IPV6,
 };
 pub use network::{
     ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, NetworkIpv6, SourceNat,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AnyPart, ApplianceConfig, GuestNetwork, Link, LinkRole, RouterConfig};
+use super::{AnyPart, ApplianceConfig, GuestNetwork, Link, LinkRole, RouterConfig, Uplink};
 
 /// Networks' own resolvers and forwarded zones over TLS.
 pub const DNS_TLS_BY_NETWORK: &str = "dns-tls-by-network";
@@ -19,6 +19,8 @@ pub const IPV6_UPLINKS: &str = "ipv6-uplinks";
 pub const NETWORK_RANGES: &str = "network-ranges";
 /// Uplinks that are watched.
 pub const UPLINK_PROBES: &str = "uplink-probes";
+/// Uplinks that are watched by IPv6.
+pub const UPLINK_PROBES_IPV6: &str = "uplink-probes-ipv6";
 
 impl ApplianceConfig<AnyPart> {
     /// The features that it needs, by the names that a status has them under.
@@ -38,6 +40,7 @@ fn of_router(router: &RouterConfig, links: &[Link]) -> BTreeSet<&'static str> {
         || router.uplinks.iter().any(|up| up.gateway_ipv6.is_some())
         || !router.ipv6_firewall.is_empty();
     let watched = router.uplinks.iter().any(|up| up.probe.is_some() || up.source_nat.is_some());
+    let by_ipv6 = |up: &Uplink| up.probe.as_ref().is_some_and(|probe| probe.ipv6().is_some());
     let own = |network: &GuestNetwork| network.dns.tls.is_some();
     let tls = router.networks.iter().any(own)
         || router.dns.forward_zones.iter().any(|zone| zone.tls.is_some());
@@ -49,6 +52,7 @@ fn of_router(router: &RouterConfig, links: &[Link]) -> BTreeSet<&'static str> {
         (IPV6_UPLINKS, ipv6),
         (NETWORK_RANGES, router.networks.iter().any(|network| !network.ranges.is_empty())),
         (UPLINK_PROBES, watched),
+        (UPLINK_PROBES_IPV6, router.uplinks.iter().any(by_ipv6)),
     ];
     features.into_iter().filter(|(_, used)| *used).map(|(name, _)| name).collect()
 }

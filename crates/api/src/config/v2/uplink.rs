@@ -1,6 +1,6 @@
 //! Ways out of a router that has several.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -36,10 +36,11 @@ pub struct Uplink {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UplinkProbe {
-    /// Who is asked, at most 8 IPv4 addresses; one that answers is enough. Default: the gateway.
+    /// Who is asked, at most 8 addresses; one that answers is enough. One of IPv6 wants a link with an address and a gateway of
+    /// it (capability `uplink-probes-ipv6`). Default: the gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
-    pub targets: Vec<Ipv4Addr>,
+    pub targets: Vec<IpAddr>,
     /// Seconds between two probes, 1 to 3600. Default 5. One that is not answered within it, or within 2 s, has failed.
     #[serde(default = "default_interval")]
     pub interval_seconds: u16,
@@ -63,6 +64,11 @@ fn default_count() -> u8 {
 const MOST_TARGETS: usize = 8;
 
 impl UplinkProbe {
+    /// The first target that is asked by IPv6, and its place.
+    pub fn ipv6(&self) -> Option<(usize, IpAddr)> {
+        self.targets.iter().copied().enumerate().find(|(_, target)| target.is_ipv6())
+    }
+
     /// What is wrong with it by itself: field, code and reason. Whoever takes it says so before a configuration has it.
     pub fn faults(&self) -> Vec<(String, &'static str, String)> {
         let mut faults = Vec::new();
@@ -82,7 +88,8 @@ impl UplinkProbe {
             faults.push(("targets".to_owned(), "too-many", reason));
         }
         for (place, target) in self.targets.iter().enumerate() {
-            if target.is_unspecified() || target.is_multicast() || target.is_broadcast() {
+            let broadcast = *target == IpAddr::V4(Ipv4Addr::BROADCAST);
+            if target.is_unspecified() || target.is_multicast() || broadcast {
                 let reason = format!("{target} is nobody who could answer");
                 faults.push((format!("targets[{place}]"), "invalid-value", reason));
             }

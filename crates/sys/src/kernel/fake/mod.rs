@@ -26,7 +26,7 @@ use super::{Changes, Kernel, KernelError, Object, Wake};
 use crate::conntrack::TrackingCounts;
 use crate::model::{Keys, Observed, ObservedLink, Pulse, Step, SysctlKey};
 use crate::nft::eval::Flow;
-use crate::nft::{Count, Counters, Script, TableId};
+use crate::nft::{Count, Counters, ObservedRule, Script, TableId};
 
 /// Sizes of neighbour tables as Linux has them at first; other settings are there once they were set.
 const NEIGHBOURS: [(&str, &str); 6] = [
@@ -245,11 +245,17 @@ impl Kernel for FakeKernel {
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         let seen = self.state();
         let chains = seen.tables.get(table).map(|table| table.chains.clone()).unwrap_or_default();
-        let zero = |chain: &String, id: &String| ((chain.clone(), id.clone()), Count::default());
-        let rules =
-            chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |r| (name, r)));
-        let rules = rules.map(|(chain, rule)| zero(chain, &rule.id)).collect();
-        Ok(Counters { rules, ..Counters::default() })
+        let all =
+            || chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |r| (name, r)));
+        let zero = Count::default();
+        let rules = all().map(|(chain, rule)| ((chain.clone(), rule.id.clone()), zero)).collect();
+        let each = |rule: &ObservedRule| (rule.id.clone(), rule.handle.unwrap_or_default());
+        let each = all().map(|(_, rule)| (each(rule), zero)).collect();
+        Ok(Counters { rules, each, ..Counters::default() })
+    }
+
+    async fn leaving(&self, _: &Script, _: &TableId) -> Result<Counters, KernelError> {
+        Ok(Counters::default())
     }
 
     async fn flows(&self) -> Result<Vec<Flow>, KernelError> {

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use sluice_api::types::MacAddr;
 
-use super::generation::{INET, attribute, question};
+use super::generation::{INET, attribute, nested, question};
 use crate::netfilter::{HEADER, ask};
 use crate::nft::{
     Count, Element, ElementValue, Entry, Family, Ident, ObservedSet, Protocol, RuleId, SetType,
@@ -87,6 +87,98 @@ pub(super) async fn read(table: &TableId, set: &str, form: &Form) -> io::Result<
     Ok(whole.then(|| reader.done()))
 }
 
+/// What is gone already has nothing to say.
+pub(super) fn present(asked: io::Result<bool>) -> io::Result<bool> {
+    match asked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        other => other,
+    }
+}
+
+/// What all elements counted of a set without values that has `key` in it, by their ids.
+pub(super) async fn all(
+    table: &TableId,
+    set: &str,
+    key: &Element,
+) -> io::Result<Vec<(String, Count)>> {
+    let Some((form, _)) = asked(key) else { return Ok(Vec::new()) };
+    Ok(read(table, set, &form).await?.map(|read| read.counts).unwrap_or_default())
+}
+
+/// What these elements of a set without values counted, by their ids; those that are gone are left out.
+pub(super) async fn some(
+    table: &TableId,
+    set: &str,
+    keys: &[Element],
+) -> io::Result<Vec<(String, Count)>> {
+    let mut counts = Vec::new();
+    for key in keys {
+        counts.extend(one(table, set, key).await?);
+    }
+    Ok(counts)
+}
+
+async fn one(table: &TableId, set: &str, key: &Element) -> io::Result<Vec<(String, Count)>> {
+    let Some((form, element)) = asked(key) else { return Ok(Vec::new()) };
+    let which = [
+        attribute(TABLE, table.name.as_str()),
+        attribute(SET, set),
+        // NLA_F_NESTED, which the kernel wants of lists
+        nested(ELEMENTS | 0x8000, &nested(1 | 0x8000, &element)),
+    ];
+    let question = question(GET, NLM_F_REQUEST | NLM_F_ACK, INET, &which.concat());
+    let mut reader = Reader { form: &form, elements: Elements::default(), ends: Vec::new() };
+    present(ask(&question, |message| reader.message(message)).await)?;
+    Ok(reader.elements.counts)
+}
+
+/// A key as it is asked for: attributes of an element, and what kind of set has it.
+fn asked(key: &Element) -> Option<(Form, Vec<u8>)> {
+    let alone = key.0.len() == 1;
+    let (mut first, mut last, mut types) = (Vec::new(), Vec::new(), Vec::new());
+    for value in &key.0 {
+        let (kind, low, high) = bytes_of(value)?;
+        types.push(kind);
+        for (bytes, end) in [(&mut first, low), (&mut last, high)] {
+            bytes.extend(end);
+            // each part of a concatenation begins at a place of four bytes
+            let length = if alone { bytes.len() } else { bytes.len().next_multiple_of(4) };
+            bytes.resize(length, 0);
+        }
+    }
+    let end = |kind: u16, bytes: &[u8]| nested(kind | 0x8000, &nested(VALUE, bytes));
+    let mut element = end(KEY, &first);
+    let interval = first != last;
+    if interval {
+        element.extend(end(KEY_END, &last));
+    }
+    Some((Form { key: types, value: Vec::new(), interval }, element))
+}
+
+/// Type of a value, and its first and last one as the kernel has them.
+fn bytes_of(value: &ElementValue) -> Option<(SetType, Vec<u8>, Vec<u8>)> {
+    let one = |kind, bytes: Vec<u8>| Some((kind, bytes.clone(), bytes));
+    match value {
+        ElementValue::Link(link) => {
+            let mut bytes = link.as_str().as_bytes().to_vec();
+            bytes.resize(16, 0);
+            one(SetType::Link, bytes)
+        }
+        ElementValue::Ipv4(span) => {
+            Some((SetType::Ipv4, span.first().octets().into(), span.last().octets().into()))
+        }
+        ElementValue::Ipv6(span) => {
+            Some((SetType::Ipv6, span.first().octets().into(), span.last().octets().into()))
+        }
+        ElementValue::Protocol(protocol) => one(SetType::Protocol, vec![protocol.number()]),
+        ElementValue::Port(span) => {
+            let (first, last) = (span.first().to_be_bytes(), span.last().to_be_bytes());
+            Some((SetType::Port, first.into(), last.into()))
+        }
+        _ => None,
+    }
+}
+
 /// A key of an interval set of one part: where an interval begins, with what it has, or where the one before ends.
 type Edge = (Vec<u8>, Option<(Entry, Option<Count>)>);
 
@@ -97,7 +189,7 @@ struct Reader<'a> {
 }
 
 /// A `struct nlattr`.
-struct Attribute<'a> {
+pub(super) struct Attribute<'a> {
     kind: u16,
     value: &'a [u8],
 }
@@ -108,13 +200,13 @@ impl<'a> Attribute<'a> {
         self.kind & 0x3fff
     }
 
-    fn value(&self) -> &'a [u8] {
+    pub(super) fn value(&self) -> &'a [u8] {
         self.value
     }
 }
 
 /// The attributes in `bytes`; a broken one ends them.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let (head, _) = rest.split_first_chunk::<4>()?;
@@ -126,7 +218,7 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     })
 }
 
-fn within(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(super) fn within(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).find(|part| part.kind() == kind).map(|part| part.value())
 }
 
@@ -262,10 +354,10 @@ fn verdict_of(verdict: &[u8]) -> Option<Verdict> {
 
 /// What is not of our form.
 #[derive(Debug, PartialEq, Eq)]
-struct Foreign;
+pub(super) struct Foreign;
 
 /// The comment among what nft keeps with an element.
-fn comment(data: &[u8]) -> Result<Option<RuleId>, Foreign> {
+pub(super) fn comment(data: &[u8]) -> Result<Option<RuleId>, Foreign> {
     let (mut rest, mut id) = (data, None);
     while let [kind, length, more @ ..] = rest {
         let (value, after) = more.split_at_checked(usize::from(*length)).ok_or(Foreign)?;
@@ -283,7 +375,7 @@ fn comment(data: &[u8]) -> Result<Option<RuleId>, Foreign> {
 }
 
 /// What a counter of an element says; `None` for another expression.
-fn counter(expression: &[u8]) -> Option<Count> {
+pub(super) fn counter(expression: &[u8]) -> Option<Count> {
     let body = within(expression, BODY)?;
     let long = |kind| Some(u64::from_be_bytes(within(body, kind)?.try_into().ok()?));
     (text(within(expression, NAME)?)? == "counter").then_some(())?;

@@ -81,6 +81,16 @@ pub(super) fn attribute(kind: u16, name: &str) -> Vec<u8> {
     bytes
 }
 
+/// An attribute with other content, such as a number in network order or more attributes.
+pub(super) fn nested(kind: u16, content: &[u8]) -> Vec<u8> {
+    let length = 4 + content.len();
+    let mut bytes = Vec::from(u16::try_from(length).unwrap_or(u16::MAX).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(content);
+    bytes.resize(length.next_multiple_of(4), 0);
+    bytes
+}
+
 /// What the kernel says of one table: the table, or that there is none.
 fn is_table(answer: &[u8]) -> io::Result<bool> {
     let nonsense = || io::Error::from(io::ErrorKind::InvalidData);

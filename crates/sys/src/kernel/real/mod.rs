@@ -5,6 +5,7 @@
 
 mod addresses;
 mod announcer;
+mod counted;
 mod dump;
 mod elements;
 mod events;
@@ -146,6 +147,22 @@ impl Kernel for RealKernel {
 
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError> {
         self.rules.counters(table).await
+    }
+
+    async fn leaving(&self, script: &Script, table: &TableId) -> Result<Counters, KernelError> {
+        let changes = || script.changes.iter().filter(|(of, _)| of == table).map(|(_, one)| one);
+        let everything = |one| counted::leaving(table, one) == counted::Leaving::Everything;
+        if changes().any(everything) {
+            return self.counters(table).await;
+        }
+        let mut counters = Counters::default();
+        for change in changes() {
+            if counted::leaving(table, change) == counted::Leaving::Some {
+                let added = counted::add(&mut counters, table, change).await;
+                added.map_err(|source| failed("count", Object::Rules, source))?;
+            }
+        }
+        Ok(counters)
     }
 
     async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
