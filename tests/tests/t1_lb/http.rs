@@ -1,9 +1,9 @@
 //! HTTP rules: kept connections, retries, upgrades, times.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,17 +14,22 @@ use crate::origin::Origin;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-served-by: m\r\n\r\nok";
 
-/// Reads a request head; false at the end.
-async fn hear(stream: &mut TcpStream) -> bool {
+/// A request's head; `None` at the end.
+async fn head(stream: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     while !seen.ends_with(b"\r\n\r\n") {
         let mut byte = [0; 1];
         match stream.read(&mut byte).await {
             Ok(1) => seen.push(byte[0]),
-            _ => return false,
+            _ => return None,
         }
     }
-    true
+    String::from_utf8(seen).ok()
+}
+
+/// Reads a request's head; false at the end.
+async fn hear(stream: &mut TcpStream) -> bool {
+    head(stream).await.is_some()
 }
 
 /// Answers one request of each connection; the next one finds it closed just when it comes.
@@ -273,30 +278,41 @@ async fn times_of_http_are_kept() {
 
 #[tokio::test]
 async fn checks_over_http_go_by_status() {
-    let well = Arc::new(AtomicBool::new(true));
-    let told = Arc::clone(&well);
+    let status = Arc::new(AtomicU16::new(204));
+    let (told, asked) = (Arc::clone(&status), Arc::<Mutex<String>>::default());
+    let heard = Arc::clone(&asked);
     let origin = Origin::serve("127.0.0.1:0".parse().unwrap(), move |mut stream| {
-        let well = Arc::clone(&told);
+        let (status, heard) = (Arc::clone(&told), Arc::clone(&heard));
         async move {
-            hear(&mut stream).await;
-            let status = if well.load(Ordering::Relaxed) { "204 No Content" } else { "500 Oh" };
-            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            let head = head(&mut stream).await.unwrap_or_default();
+            *heard.lock().unwrap() = head;
+            let status = status.load(Ordering::Relaxed);
+            let answer = format!("HTTP/1.1 {status} It\r\ncontent-length: 0\r\n\r\n");
             let _sent = stream.write_all(answer.as_bytes()).await;
         }
     })
     .await;
     let at = free();
-    let mut rule = rule(at, "http", &[origin.at]);
-    rule["health"]["check"] = json!({ "http": { "path": "/healthz", "status_to": 299 } });
+    // the check has a port of its own: where the member serves nobody listens
+    let mut rule = rule(at, "http", &[free()]);
+    rule["health"]["port"] = json!(origin.at.port());
+    rule["health"]["check"] = json!({ "http": {
+        "method": "OPTIONS", "path": "/healthz?deep=1", "host": "www.example.net", "status_from": 202, "status_to": 299,
+    } });
     let bench = Bench::with(rule).await;
     let health = || bench.report().rules[0].members[0].health.clone();
     until(|| health().checks >= 2, "two checks").await;
     bench.healthy(1).await;
-    well.store(false, Ordering::Relaxed);
-    bench.healthy(0).await;
-    assert_eq!(health().trouble.as_deref(), Some("status 500"));
+    let head = asked.lock().unwrap().to_lowercase();
+    assert!(head.starts_with("options /healthz?deep=1 http/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\nhost: www.example.net\r\n"), "{head}");
+    // below, above and at both ends of what is expected
+    for (answer, healthy) in [(201, 0), (202, 1), (500, 0), (299, 1), (300, 0)] {
+        status.store(answer, Ordering::Relaxed);
+        bench.healthy(healthy).await;
+        if healthy == 0 {
+            assert_eq!(health().trouble, Some(format!("status {answer}")));
+        }
+    }
     assert_eq!(get(at, "/").await.status, 503);
-    well.store(true, Ordering::Relaxed);
-    bench.healthy(1).await;
-    tokio::time::sleep(Duration::ZERO).await;
 }

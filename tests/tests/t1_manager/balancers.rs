@@ -80,6 +80,85 @@ async fn what_is_left_out_of_a_change_stays() {
     cloud.stop();
 }
 
+/// Guide 11.9 and 11.15: what a policy leaves out, and what it may not say.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_of_stickiness_have_the_guides_defaults_and_bounds() {
+    let cloud = Cloud::start().await;
+    applied(&cloud, "lb.toml", "r-1").await;
+    for (said, meant) in [
+        (
+            json!({ "lb-cookie": { "name": "SRV" } }),
+            json!({ "name": "SRV", "mode": "insert", "indirect": false, "nocache": false, "postonly": false, "domains": [] }),
+        ),
+        (
+            json!({ "app-cookie": { "name": "SID" } }),
+            json!({ "name": "SID", "length": 52, "hold_seconds": 10800, "request_learn": false, "prefix": false,
+                    "mode": "path-parameters" }),
+        ),
+        (json!({ "source-based": {} }), json!({ "table_size": 204_800, "expire_seconds": 1800 })),
+    ] {
+        done(&cloud, &format!("balancer update www --stickiness {said}"));
+        let kind = said.as_object().unwrap().keys().next().unwrap();
+        assert_eq!(balancer(&cloud, 0).await["stickiness"][kind], meant, "{said}");
+    }
+    let before = balancer(&cloud, 0).await;
+    for (said, words) in [
+        (json!({ "lb-cookie": {} }), "name"),
+        (json!({ "lb-cookie": { "name": "a b" } }), "must be a token"),
+        (
+            json!({ "lb-cookie": { "name": "S", "mode": "rewrite", "indirect": true } }),
+            "goes with the mode insert",
+        ),
+        (json!({ "app-cookie": { "name": "S", "length": 0 } }), "must be 1 to 512"),
+        (json!({ "app-cookie": { "name": "S", "hold_seconds": 0 } }), "must be 1 to 2592000"),
+        (json!({ "source-based": { "table_size": 0 } }), "must be 1 to 1048576"),
+        (json!({ "source-based": { "size": 9 } }), "size"),
+    ] {
+        let told = cloud.sluice(format!("balancer update www --stickiness {said}").splitn(5, ' '));
+        assert_ne!(told.code, 0, "{said}: {told:?}");
+        assert!(told.err.contains(words), "{said}: {told:?}");
+    }
+    assert_eq!(balancer(&cloud, 0).await, before, "a refusal changes nothing");
+    cloud.stop();
+}
+
+/// A guest of another network is refused by name, alone or in a description, and what was refused is not in the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_outside_the_network_is_refused_by_name() {
+    let cloud = Cloud::start().await;
+    applied(&cloud, "lb.toml", "r-1").await;
+    let before = balancer(&cloud, 0).await;
+    let example = std::fs::read_to_string(super::kinds::example("lb.toml")).unwrap();
+    let guest = |network: &str, name: &str| {
+        format!("[[guests]]\nnetwork = \"{network}\"\nname = \"{name}\"\n\n")
+    };
+    let member = |name: &str, guest: &str| {
+        format!(
+            "[[balancer_members]]\nbalancer = \"www\"\nname = \"{name}\"\nguest = \"{guest}\"\n\n"
+        )
+    };
+    let network = "\n[[networks]]\nzone = \"zone1\"\nname = \"net2\"\ndomain = \"net2.internal\"\n\
+                   cidr = \"10.5.5.0/24\"\negress = \"allow\"\nno_source_nat = true\n\n";
+    let guests = guest("net2", "far") + &guest("net1", "near") + &guest("net1", "nearer");
+    let with = |fifth: &str| {
+        example.clone() + network + &guests + &member("fourth", "near") + &member("fifth", fifth)
+    };
+    let bad = cloud.sluice(["apply", &file(&cloud, "bad.toml", &with("far")), "--yes"]);
+    assert_ne!(bad.code, 0, "{bad:?}");
+    assert!(
+        bad.err.contains("member fifth: there is no guest behind this router called far"),
+        "{bad:?}"
+    );
+    assert!(!bad.err.contains("fourth"), "the other is fine: {bad:?}");
+    assert_eq!(balancer(&cloud, 0).await, before, "nobody was pushed anything");
+    let good = cloud.sluice(["apply", &file(&cloud, "good.toml", &with("nearer")), "--yes"]);
+    assert_eq!(good.code, 0, "{good:?}");
+    assert_eq!(balancer(&cloud, 0).await["members"].as_array().unwrap().len(), 5);
+    let alone = cloud.sluice("balancer-member create sixth --balancer www --guest far".split(' '));
+    assert!(alone.code != 0 && alone.err.contains("called far"), "{alone:?}");
+    cloud.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_looked_at_swapped_and_taken_away() {
     let cloud = Cloud::start().await;
@@ -189,8 +268,16 @@ async fn a_vpc_balances_in_as_many_tiers_as_it_allows() {
     done(&cloud, "vpc update vpc1 --max-balanced-tiers 2");
     done(&cloud, second);
     refused(&cloud, "vpc update vpc1 --max-balanced-tiers 1", 3, "2 tiers with members");
-    let members = config(&cloud, "r-1").await["role"]["router"]["balancers"][1]["members"].clone();
-    assert_eq!(members.as_array().unwrap().len(), 1);
+    // the address is the VPC's: one rule has members of both tiers
+    done(&cloud, "balancer-member create three --balancer shop --guest app1");
+    let router = config(&cloud, "r-1").await["role"]["router"].clone();
+    let addresses = |rule: usize| -> Vec<Value> {
+        let members = router["balancers"][rule]["members"].as_array().unwrap();
+        members.iter().map(|member| member["address"].clone()).collect()
+    };
+    let (shop, inner) = (addresses(0), addresses(1));
+    assert_eq!((shop.len(), inner.len()), (2, 1), "{router:#}");
+    assert!(shop.contains(&inner[0]) && shop[0] != shop[1], "{shop:?} and {inner:?}");
     cloud.stop();
 }
 

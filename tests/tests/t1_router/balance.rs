@@ -31,9 +31,10 @@ threading.Thread(target=udp.serve_forever, daemon=True).start()
 http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Web).serve_forever()
 "#;
 
-/// Sends one datagram and prints what comes back.
-const DATAGRAM: &str = "import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);\
-    s.settimeout(2);s.connect((sys.argv[1],5300));s.send(b'?');print(s.recv(99).decode())";
+/// Sends one datagram, from an address of its own if one is given, and prints what comes back.
+const DATAGRAM: &str = "import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(2);\
+    [s.bind((own,0)) for own in sys.argv[3:]];s.connect((sys.argv[1],int(sys.argv[2])));\
+    s.send(b'?');print(s.recv(99).decode())";
 
 fn server(world: &World, ns: &Namespace, name: &str) -> Process {
     let script = world.dir.path().join("member.py");
@@ -53,7 +54,12 @@ fn page(from: &Namespace, options: &str, at: &str) -> Option<String> {
 }
 
 fn datagram(from: &Namespace, at: &str) -> Option<String> {
-    let output = from.sh(&format!("python3 -c \"{DATAGRAM}\" {at} 2>&1")).run().unwrap();
+    answered(from, &format!("{at} 5300"))
+}
+
+/// What comes back from an address and port, and from an address of the sender's own.
+fn answered(from: &Namespace, arguments: &str) -> Option<String> {
+    let output = from.sh(&format!("python3 -c \"{DATAGRAM}\" {arguments} 2>&1")).run().unwrap();
     output.ok().then(|| output.stdout.trim().to_owned())
 }
 
@@ -102,6 +108,8 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
                          "members": members(8080), "health": health() });
     let datagrams = json!({ "id": "datagrams", "address": "198.51.100.11", "port": 5300,
                             "mode": "udp", "members": members(5300) });
+    let hidden = json!({ "id": "hidden", "address": "198.51.100.11", "port": 5301,
+                         "mode": "udp", "members": members(5300) });
     let streams = json!({ "id": "streams", "address": "198.51.100.11", "port": 5300,
                           "mode": "tcp", "members": members(8080) });
     world.push_and_confirm(&isolated(10, &json!([])));
@@ -110,7 +118,7 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
     let mut servers = vec![server(&world, vm1, "m1"), server(&world, vm2, "m2")];
     assert_eq!(page(inet, "", "198.51.100.11"), None, "nothing is balanced yet");
 
-    world.push_and_confirm(&isolated(11, &json!([web, inside, datagrams, streams])));
+    world.push_and_confirm(&isolated(11, &json!([web, inside, datagrams, hidden, streams])));
     let seen = Wait::until(SOON, "both members to be well", || healthy(&world) == Some(2));
     assert!(seen.is_ok(), "{:#?}", world.status().services);
     let told = |name: &str| Some(format!("{name} for 198.51.100.1"));
@@ -120,6 +128,18 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
         pages.contains(&told("m1")) && pages.contains(&told("m2"))
     };
     Wait::until(SOON, "both members to serve", both).unwrap();
+    let told_in_metrics = || {
+        let metrics = world.call(|client| async move { client.metrics().await }).unwrap();
+        [
+            "sluice_balancer_rule{rule=\"web\",what=\"healthy\"} 2",
+            "sluice_balancer_rule_events_total{rule=\"web\",what=\"requests\"} ",
+            "sluice_balancer_member{rule=\"web\",member=\"m2\",what=\"up\"} 1",
+            "sluice_balancer_member_events_total{rule=\"web\",member=\"m1\",what=\"bytes_out\"} ",
+        ]
+        .iter()
+        .all(|line| metrics.contains(line))
+    };
+    Wait::until(SOON, "metrics of rules and members", told_in_metrics).unwrap();
     let far = "--interface 192.0.2.80";
     inet.ip(["addr", "replace", "192.0.2.80/32", "dev", "lo"]).unwrap();
     assert_eq!(page(inet, far, "198.51.100.11"), None, "whom the firewall does not name");
@@ -129,6 +149,9 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
     assert!(pages.iter().any(|it| it.starts_with("m2")), "{pages:?}");
     let heard = [(); 4].map(|()| datagram(inet, "198.51.100.11").unwrap_or_default());
     assert!(heard.contains(&"m1".to_owned()) && heard.contains(&"m2".to_owned()), "{heard:?}");
+    let far = answered(inet, "198.51.100.11 5300 192.0.2.80");
+    assert!(far.is_some(), "the firewall lets everybody in there");
+    assert_eq!(answered(inet, "198.51.100.11 5301"), None, "and nobody here");
     // TCP to the port of the datagrams; it tells members nothing of the client
     let pages = [(); 4].map(|()| page(inet, "", "198.51.100.11:5300").unwrap_or_default());
     assert!(pages.iter().any(|it| it.starts_with("m1")), "{pages:?}");
@@ -144,34 +167,43 @@ fn an_isolated_networks_firewall_decides_who_is_balanced() {
     assert_eq!(page(inet, "", "198.51.100.11"), None, "the rule is gone");
 }
 
+/// A VPC with the tiers of `vm1` and of `m3`, each with a list of these rules, and one rule with these members.
+fn vpc(generation: u64, lists: [&Value; 2], members: &Value) -> RouterDocument {
+    changed(generation, |document| {
+        document["links"].as_array_mut().unwrap().push(json!({
+            "name": "guest1", "role": "guest",
+            "attach": { "nic": { "mac": "02:00:0a:01:02:01" } }, "addresses": ["10.1.2.1/24"],
+        }));
+        let router = &mut document["role"]["router"];
+        router["vpc"] = json!({ "id": "vpc-1", "cidr": "10.1.0.0/16", "acls": [
+            { "id": "acl-1", "rules": lists[0] }, { "id": "acl-2", "rules": lists[1] },
+        ] });
+        router["networks"].as_array_mut().unwrap().push(json!({
+            "id": "net-2", "link": "guest1", "cidr": "10.1.2.0/24", "gateway": "10.1.2.1",
+            "domain": "cs2.cloud.internal", "egress": "allow", "acl": "acl-2",
+            "source_nat": { "link": "pub0", "address": "198.51.100.10" },
+        }));
+        router["networks"][0]["acl"] = json!("acl-1");
+        router["balancers"] = json!([{
+            "id": "web", "address": "198.51.100.11", "port": 80, "mode": "http", "members": members, "health": health(),
+        }, {
+            "id": "datagrams", "address": "198.51.100.11", "port": 5300, "mode": "udp",
+            "members": [{ "id": "m3", "address": "10.1.2.23", "port": 5300 }],
+        }]);
+    })
+}
+
+/// A rule of a list that lets `network` in to `ports`.
+fn allow(number: u16, network: &str, ports: &str) -> Value {
+    json!({ "id": format!("a-{number}"), "number": number, "direction": "ingress",
+            "action": "allow", "networks": [network], "traffic": { "tcp": { "ports": ports } } })
+}
+
 #[test]
 fn a_vpcs_lists_decide_with_the_clients_address_and_the_members_port() {
     let world = World::new();
-    let vpc = |generation: u64, rules: &Value| {
-        changed(generation, |document| {
-            document["links"].as_array_mut().unwrap().push(json!({
-                "name": "guest1", "role": "guest",
-                "attach": { "nic": { "mac": "02:00:0a:01:02:01" } }, "addresses": ["10.1.2.1/24"],
-            }));
-            let router = &mut document["role"]["router"];
-            router["vpc"] = json!({ "id": "vpc-1", "cidr": "10.1.0.0/16",
-                                    "acls": [{ "id": "acl-2", "rules": rules }] });
-            router["networks"].as_array_mut().unwrap().push(json!({
-                "id": "net-2", "link": "guest1", "cidr": "10.1.2.0/24", "gateway": "10.1.2.1",
-                "domain": "cs2.cloud.internal", "egress": "allow", "acl": "acl-2",
-                "source_nat": { "link": "pub0", "address": "198.51.100.10" },
-            }));
-            router["balancers"] = json!([{
-                "id": "web", "address": "198.51.100.11", "port": 80, "mode": "http",
-                "members": [{ "id": "m3", "address": "10.1.2.23", "port": 8080 }],
-                "health": health(),
-            }]);
-        })
-    };
-    let allow = |number: u16, network: &str, port: &str| {
-        json!({ "id": format!("a-{number}"), "number": number, "direction": "ingress",
-                "action": "allow", "networks": [network], "traffic": { "tcp": { "ports": port } } })
-    };
+    let m3 = json!([{ "id": "m3", "address": "10.1.2.23", "port": 8080 }]);
+    let vpc = |generation: u64, rules: &Value| vpc(generation, [&json!([]), rules], &m3);
     world.push_and_confirm(&vpc(
         10,
         &json!([allow(10, "10.1.1.23/32", "8080"), allow(20, "0.0.0.0/0", "80")]),
@@ -187,6 +219,39 @@ fn a_vpcs_lists_decide_with_the_clients_address_and_the_members_port() {
     world.push_and_confirm(&vpc(11, &json!([allow(10, "198.51.100.0/24", "8000-8080")])));
     assert_eq!(page(inet, "", "198.51.100.11").as_deref(), Some("m3 for 198.51.100.1"));
     assert_eq!(page(vm1, "", "198.51.100.11"), None, "whom the list no longer names");
+}
+
+#[test]
+fn members_in_two_tiers_need_the_consent_of_both_lists() {
+    let world = World::new();
+    let both = json!([
+        { "id": "m1", "address": "10.1.1.23", "port": 8080 },
+        { "id": "m3", "address": "10.1.2.23", "port": 8080 },
+    ]);
+    let mut datagrams = allow(20, "198.51.100.0/24", "5300");
+    datagrams["traffic"] = json!({ "udp": { "ports": "5300" } });
+    let open = json!([allow(10, "198.51.100.0/24", "8080"), datagrams]);
+    world.push_and_confirm(&vpc(10, [&open, &open], &both));
+    guests_with_addresses(&world);
+    let _servers = (server(&world, world.guest("vm1"), "m1"), server(&world, &world.tier, "m3"));
+    let told = |name: &str| Some(format!("{name} for 198.51.100.1"));
+    let shared = || {
+        let pages = [(); 4].map(|()| page(&world.inet, "", "198.51.100.11"));
+        pages.contains(&told("m1")) && pages.contains(&told("m3"))
+    };
+    Wait::until(SOON, "a member of each tier to serve", shared).unwrap();
+    let heard = || datagram(&world.inet, "198.51.100.11").as_deref() == Some("m3");
+    Wait::until(SOON, "datagrams to be answered", heard).unwrap();
+    let shut = json!([]);
+    for (generation, lists, heard) in [(11, [&shut, &open], Some("m3")), (12, [&open, &shut], None)]
+    {
+        world.push_and_confirm(&vpc(generation, lists, &both));
+        assert_eq!(page(&world.inet, "", "198.51.100.11"), None, "generation {generation}");
+        // its only member is in the second tier
+        assert_eq!(datagram(&world.inet, "198.51.100.11").as_deref(), heard, "{generation}");
+    }
+    world.push_and_confirm(&vpc(13, [&open, &open], &both));
+    assert!(shared(), "both are well, and were all the time");
 }
 
 /// One socket that asks five times a second and notes who answered.
