@@ -75,6 +75,14 @@ pub enum Failure {
         /// Why.
         reason: String,
     },
+    /// An image store cannot be used by its appliance.
+    #[error("error: image store {name} was not added: {reason}")]
+    ImageStore {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// The manager answered something that this build does not understand.
     #[error("error: the manager's answer is not understood: {0}")]
     Answer(String),
@@ -107,6 +115,9 @@ impl Failure {
                 "`sluice image retry` tries again once the reason is gone".to_owned()
             }
             Self::File { .. } | Self::Declined | Self::Lab(_) => return None,
+            Self::ImageStore { .. } => {
+                "once the reason is gone, create it again, or without --wait: then it is used when it is ready".to_owned()
+            }
             Self::Answer(_) => "are `sluice` and `sluice-manager` of the same version?".to_owned(),
         })
     }
@@ -145,6 +156,7 @@ impl Failure {
             Self::File { .. } => exit::INVALID,
             Self::Unknown(_) => exit::NOT_FOUND,
             Self::NobodyToAsk => exit::USAGE,
+            Self::ImageStore { .. } => exit::REFUSED,
             Self::Declined | Self::Answer(_) | Self::Lab(_) | Self::Image { .. } => exit::FAILED,
         }
     }

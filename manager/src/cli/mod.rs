@@ -12,6 +12,7 @@ mod console;
 mod diagnostics;
 pub mod exit;
 mod explain;
+mod image_store;
 mod kinds;
 mod machine;
 mod object;

@@ -9,8 +9,11 @@ use serde_json::Value;
 use super::client::{Client, Failure};
 use super::kinds::{KindCommand, Verb};
 use super::table::{Column, record, render};
-use super::{output, waiting};
+use super::{image_store, output, waiting};
 use crate::kinds::{AnyKind, by_word};
+
+/// The kind that is waited for until its appliance can use it.
+const STORE: &str = "image store";
 
 const ALLOCATIONS: &[Column] = &[
     ("POOL", "/pool"),
@@ -31,6 +34,7 @@ pub(super) async fn run(
     let KindCommand { kind, verb } = command;
     let path = kind.names().path();
     let one = |object: &str| format!("{path}/{}", segment(object));
+    let made = matches!(verb, Verb::Create(_));
     let (answer, word): (Value, _) = match verb {
         Verb::List(filter) => {
             let mut rows = client.get(&format!("{path}{}", query(&filter))).await?;
@@ -70,7 +74,15 @@ pub(super) async fn run(
         Some(word) => deleted(json, word, &answer),
         None => show(json, &answer),
     };
-    waiting::changed(client, json, &answer, told).await
+    let code = waiting::changed(client, json, &answer, told).await?;
+    match (client.wait(), answer.get("id").and_then(Value::as_str)) {
+        (Some(patience), Some(id))
+            if made && kind.names().word == STORE && code == ExitCode::SUCCESS =>
+        {
+            image_store::usable(client, &one(id), patience).await
+        }
+        _ => Ok(code),
+    }
 }
 
 /// What of an object's lists a change took away: a new list replaces all of the old one, which is easily forgotten.

@@ -404,7 +404,7 @@ impl Image {
     }
 
     /// Id of its job.
-    fn job_id(&self) -> ObjectId {
+    pub(crate) fn job_id(&self) -> ObjectId {
         let numbered = || format!("{}-{}", self.id, self.retries).parse().ok();
         if self.retries == 0 { None } else { numbered() }.unwrap_or_else(|| self.id.clone())
     }

@@ -11,6 +11,7 @@ mod export;
 mod images;
 pub mod lint;
 mod machine;
+mod news;
 mod operate;
 mod settle;
 pub mod usage;
@@ -29,6 +30,7 @@ pub use cloud::{CloudChange, CloudReport};
 pub use export::export;
 pub use images::settle_images;
 pub use machine::boot_document;
+pub use news::note_reports;
 pub use operate::{
     Decision, Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,
 };

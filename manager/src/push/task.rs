@@ -23,7 +23,7 @@ use crate::kinds::dynamic;
 use crate::ops;
 use crate::store::objects::ALL;
 use crate::store::observations::Looked;
-use crate::store::reports::{self, Services};
+use crate::store::reports::Services;
 use crate::store::{
     LastAnswer, MachineRow, Observation, Outcome, allocations, observations, outcomes, wanted,
 };
@@ -243,9 +243,7 @@ impl Task {
         let said = said.filter_map(|service| Some((service.name.clone(), service.report.clone()?)));
         let said: Services = said.collect();
         if self.said.as_ref() != Some(&said) {
-            let mut transaction = self.watch.store().begin().await?;
-            reports::write(&mut transaction, self.id.as_str(), &said, self.looked).await?;
-            transaction.commit().await?;
+            ops::note_reports(self.watch.store(), &self.id, &said, self.looked).await?;
             let done = said.values().any(some_job_is_done);
             self.said = Some(said);
             self.watch.tell();

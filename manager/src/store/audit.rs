@@ -1,4 +1,5 @@
-//! Who changed what, from where: a line for each change, written in its own transaction.
+//! Who changed what, from where: a line for each change, written in its own transaction; and what appliances told of images
+//! and stores, with the report that says so.
 //!
 //! Guarantees: a change that is in force has its line, one that was refused has none; lines are never changed or deleted.
 
@@ -20,11 +21,11 @@ pub struct AuditLine {
     pub number: u64,
     /// When, RFC 3339 in UTC.
     pub at: Option<String>,
-    /// Who: the name of a token, or a user of the manager's machine.
+    /// Who: the name of a token, a user of the manager's machine, or an appliance that told it.
     pub actor: String,
-    /// From where: an address, or the manager's socket.
+    /// From where: an address, the manager's socket, or a report.
     pub origin: String,
-    /// What was done.
+    /// What was done, or what an image or a store became.
     pub what: String,
     /// Which generation of which appliance has it.
     pub effects: Vec<Effect>,

@@ -25,14 +25,14 @@ impl Reports {
 }
 
 /// Writes what the services of an appliance that still exists said, unless a later look (Unix milliseconds) was written
-/// meanwhile.
+/// meanwhile; says whether it was written.
 pub async fn write(
     conn: &mut Conn,
     appliance: &str,
     services: &Services,
     looked: i64,
-) -> Result<(), Error> {
-    sqlx::query(
+) -> Result<bool, Error> {
+    let written = sqlx::query(
         "INSERT INTO reports (appliance, services, looked)
          SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM appliances WHERE id = $1)
          ON CONFLICT (appliance) DO UPDATE SET services = excluded.services,
@@ -44,7 +44,17 @@ pub async fn write(
     .bind(looked)
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(written.rows_affected() > 0)
+}
+
+/// What the services of one appliance said last.
+pub async fn of(conn: &mut Conn, appliance: &str) -> Result<Services, Error> {
+    let row = sqlx::query("SELECT services FROM reports WHERE appliance = $1")
+        .bind(appliance)
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else { return Ok(Services::new()) };
+    from_json(&row.try_get::<String, _>("services")?, "report")
 }
 
 /// What `service` of `appliance` said last, if anything.

@@ -19,6 +19,8 @@ use crate::store::mount_failure;
 
 /// Between two attempts at what could not be mounted.
 const AGAIN: Duration = Duration::from_secs(10);
+/// How long a server has to let itself be connected to.
+const REACH: Duration = Duration::from_secs(5);
 /// Folders of a store that the service makes objects in (CloudStack's names) and its own.
 const FOLDERS: [&str; 5] = [".sluice", "template", "template/tmpl", "volumes", "snapshots"];
 
@@ -101,10 +103,10 @@ impl State {
                 self.mounted.insert(id, export);
             }
             Err(error) => {
-                let text = error.to_string();
-                self.tell(&id, Some(&text));
-                if self.failed.insert(id.clone(), text.clone()).as_ref() != Some(&text) {
-                    tracing::error!(store = %id, source = export.source(), %error, "store not mounted");
+                let reason = mounts::reason(&export, &error);
+                self.tell(&id, Some(&reason));
+                if self.failed.insert(id.clone(), reason.clone()).as_ref() != Some(&reason) {
+                    tracing::error!(store = %id, reason, "store not mounted");
                 }
             }
         }
@@ -152,6 +154,7 @@ impl State {
 }
 
 fn mount(id: &ObjectId, export: &NfsMount, point: &Path) -> io::Result<()> {
+    mounts::reach(export, REACH)?;
     mounts::nfs(export, point)?;
     if !export.read_only
         && let Err(error) = make_folders(point)

@@ -17,7 +17,7 @@ use crate::checksum::Checksum;
 use crate::fetch::{Address, Download, FetchError, Validator, peer_address};
 use crate::image::Wanted;
 use crate::pass::{self, Durable, Feed, PassError, Passed, Plan, Restart, Terms};
-use crate::slice::{Job, Limits, Source, SourceUrl, What};
+use crate::slice::{FetchPolicy, Job, Limits, Source, SourceUrl, What};
 use crate::store::Workspace;
 
 /// Bytes handed to a pass at once.
@@ -319,8 +319,22 @@ async fn inflow(
     }
 }
 
+/// Bytes that may have gone through and not be durable, so that with all that is fetched ahead of them no more than
+/// `checkpoint_bytes` are fetched again; but a quarter of those however much is fetched ahead, so that it does not all go into
+/// checkpoints.
+fn behind(limits: &Limits, fetch: &FetchPolicy) -> u64 {
+    // blocks that wait, the one that is gathered, and two by which a place in a zstd source may be late; ranges side by side
+    let blocks = (WAITING as u64 + 3) * BLOCK as u64;
+    let ahead = blocks.saturating_add(fetch.range_bytes.saturating_mul(fetch.streams.into()));
+    let bytes = limits.checkpoint_bytes;
+    let half = (bytes.saturating_sub(ahead) / 2).max(bytes / 8);
+    // a checkpoint is made behind a whole block
+    2 * (half - half % BLOCK as u64)
+}
+
 fn plan(worker: &Worker, workspace: Workspace, taken: u64, restart: Option<Box<Restart>>) -> Plan {
-    let limits = worker.shared.settings().limits;
+    let settings = worker.shared.settings();
+    let limits = &settings.limits;
     let (checksum, most) = said(&worker.job);
     Plan {
         workspace,
@@ -328,11 +342,11 @@ fn plan(worker: &Worker, workspace: Workspace, taken: u64, restart: Option<Box<R
         unpacked: worker.record.unpacked_part(),
         taken: if restart.is_some() { 0 } else { taken },
         restart,
-        wanted: wanted(&worker.job, &limits),
+        wanted: wanted(&worker.job, limits),
         checksum,
         most: limits.object_bytes.min(most.unwrap_or(u64::MAX)),
         unpack_bytes: limits.unpack_bytes,
-        checkpoint_bytes: limits.checkpoint_bytes,
+        checkpoint_bytes: behind(limits, settings.fetcher.policy()),
         gauge: Arc::clone(&worker.view.gauge),
     }
 }
@@ -362,4 +376,23 @@ async fn send(
 async fn give(sender: &mpsc::Sender<Feed>, feed: Feed) -> Result<(), Trouble> {
     let ended = |_| Trouble::Again(Failure::from(&PassError::Abandoned), None);
     sender.send(feed).await.map_err(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fetched_again_is_within_the_bound() {
+        let fetch = FetchPolicy::default();
+        let usual = Limits::default();
+        let ahead = 7 * BLOCK as u64 + u64::from(fetch.streams) * fetch.range_bytes;
+        let kept = behind(&usual, &fetch);
+        assert!(kept >= 16 << 20, "a checkpoint for every {kept} bytes");
+        assert!(kept + ahead <= usual.checkpoint_bytes);
+        let many = FetchPolicy { streams: 64, ..fetch.clone() };
+        assert_eq!(behind(&usual, &many), 14 << 20, "a quarter");
+        let small = Limits { checkpoint_bytes: 1 << 18, ..usual };
+        assert_eq!(behind(&small, &fetch), 0, "behind each block");
+    }
 }

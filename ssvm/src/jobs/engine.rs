@@ -23,6 +23,8 @@ use crate::store::{Manifest, Opened, StoreError};
 
 /// Between two looks at every store.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// The same of one that is not ready: somebody waits for it, or for what is wrong with it.
+const PROBE_SOON: Duration = Duration::from_secs(2);
 
 /// Runs jobs. Dropping it stops them; the journal knows where to go on.
 pub struct Engine {
@@ -165,12 +167,10 @@ impl Engine {
     fn probe_from_now_on(&self) {
         let shared = Arc::clone(&self.shared);
         let prober = tokio::spawn(async move {
-            loop {
-                for (_, entry) in shared.stores.all() {
-                    probe(&shared, &entry).await;
-                }
-                tokio::time::sleep(PROBE_EVERY).await;
-            }
+            // one that does not answer holds up the look at no other
+            let all = shared.stores.all().into_iter();
+            let watches = all.map(|(_, entry)| watch_over(Arc::clone(&shared), entry));
+            futures_util::future::join_all(watches).await;
         });
         let mut slot = self.prober.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = slot.replace(prober) {
@@ -222,6 +222,15 @@ impl Drop for Engine {
         if let Some(prober) = self.prober.lock().unwrap_or_else(PoisonError::into_inner).take() {
             prober.abort();
         }
+    }
+}
+
+/// Looks at a store again and again.
+async fn watch_over(shared: Arc<Shared>, entry: Arc<Entry>) {
+    loop {
+        probe(&shared, &entry).await;
+        let ready = matches!(entry.health(), Health::Ready(_));
+        tokio::time::sleep(if ready { PROBE_EVERY } else { PROBE_SOON }).await;
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_api::types::ObjectId;
 use tokio::sync::Semaphore;
@@ -38,6 +38,8 @@ pub(super) struct Entry {
     store: Arc<dyn Store>,
     health: Mutex<Health>,
     places: Arc<Semaphore>,
+    /// Since when it is wanted.
+    since: Instant,
 }
 
 impl Entry {
@@ -92,6 +94,7 @@ impl Entry {
     pub(super) async fn probe(&self) -> Health {
         let health = match self.ask(|store| store.probe()).await {
             Ok(space) => Health::Ready(space),
+            Err(StoreError::NotYet { .. }) if self.is_being_mounted() => Health::Unknown,
             Err(error) => Health::Broken(Failure::from(&error)),
         };
         let before = std::mem::replace(
@@ -100,6 +103,11 @@ impl Entry {
         );
         self.tell(&before, &health);
         health
+    }
+
+    /// A file server that was never seen has as long for its mount as a store has for an answer.
+    fn is_being_mounted(&self) -> bool {
+        self.health() == Health::Unknown && self.since.elapsed() < PATIENCE
     }
 
     fn tell(&self, before: &Health, now: &Health) {
@@ -174,7 +182,7 @@ impl Stores {
             }
         };
         let (health, places) = (Mutex::new(Health::Unknown), Arc::new(Semaphore::new(WAITING)));
-        Some(Entry { slice: one.clone(), staging, store, health, places })
+        Some(Entry { slice: one.clone(), staging, store, health, places, since: Instant::now() })
     }
 
     /// The store `id`.
@@ -187,5 +195,135 @@ impl Stores {
     pub(super) fn all(&self) -> Vec<(ObjectId, Arc<Entry>)> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.iter().map(|(id, entry)| (id.clone(), Arc::clone(entry))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{File, RealDisk};
+    use serde_json::json;
+    use sluice_sys::filesystem::FilesystemState;
+    use std::io;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use uuid::Uuid;
+
+    struct Nobody;
+
+    impl Known for Nobody {
+        fn recall(&self, _: &ObjectId) -> io::Result<Option<Uuid>> {
+            Ok(None)
+        }
+
+        fn remember(&self, _: &ObjectId, _: Uuid) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Small files below `hangs` are not written for as long as it does.
+    struct Hung(AtomicBool);
+
+    impl Disk for Hung {
+        fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+            RealDisk.create(path)
+        }
+
+        fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+            RealDisk.open(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            RealDisk.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            RealDisk.remove(path)
+        }
+
+        fn make_directory(&self, path: &Path) -> io::Result<()> {
+            RealDisk.make_directory(path)
+        }
+
+        fn remove_empty(&self, path: &Path) -> io::Result<bool> {
+            RealDisk.remove_empty(path)
+        }
+
+        fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+            RealDisk.list(path)
+        }
+
+        fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+            RealDisk.read(path)
+        }
+
+        fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+            let hangs = path.components().any(|part| part.as_os_str() == "hangs");
+            while hangs && self.0.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            RealDisk.replace(path, bytes)
+        }
+
+        fn state(&self, path: &Path) -> io::Result<FilesystemState> {
+            RealDisk.state(path)
+        }
+    }
+
+    fn slice(folder: &Path, name: &str, filesystem: Option<u32>) -> StorageSlice {
+        serde_json::from_value(json!({ "owner": "s-1", "journal": folder,
+            "stores": [{ "id": name, "full_percent": 100, "kind":
+                { "directory": { "path": folder.join(name), "filesystem": filesystem } } }] }))
+        .unwrap()
+    }
+
+    fn made(disk: Arc<dyn Disk>, slice: &StorageSlice) -> Entry {
+        let stores = Stores::new(disk, Arc::new(Nobody));
+        let client = crate::fetch::store_client(slice).unwrap();
+        stores.make(slice, &slice.stores[0], &client).unwrap()
+    }
+
+    fn code(health: &Health) -> &str {
+        match health {
+            Health::Broken(failure) => &failure.code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Its canary is not back in time; the store beside it is ready meanwhile, and it is itself when it answers again.
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_broken_and_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["hangs", "works"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let disk = Arc::new(Hung(AtomicBool::new(true)));
+        let [hangs, works] =
+            ["hangs", "works"].map(|name| made(disk.clone(), &slice(folder.path(), name, None)));
+        let (hung, worked) = tokio::join!(hangs.probe(), works.probe());
+        assert_eq!(code(&hung), "store-silent");
+        assert!(matches!(worked, Health::Ready(_)), "{worked:?}");
+        disk.0.store(false, Ordering::Release);
+        let again = hangs.probe().await;
+        assert!(matches!(again, Health::Ready(_)), "{again:?}");
+    }
+
+    /// Until its mount had its time, or failed with a reason, nobody says that it is broken.
+    #[tokio::test]
+    async fn a_file_server_has_time_to_be_mounted_and_its_failure_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("nfs")).unwrap();
+        let slice = slice(folder.path(), "nfs", Some(0x6969));
+        let mut entry = made(Arc::new(RealDisk), &slice);
+        assert_eq!(entry.probe().await, Health::Unknown);
+        let beside = crate::store::mount_failure(&folder.path().join("nfs")).unwrap();
+        std::fs::write(&beside, "192.0.2.1:/export: there is no route to the server").unwrap();
+        let Health::Broken(failure) = entry.probe().await else { panic!("it is not broken") };
+        assert!(failure.reason.contains("there is no route to the server"), "{failure:?}");
+        std::fs::remove_file(beside).unwrap();
+        assert_eq!(code(&entry.probe().await), "store-gone", "it was told of before");
+        entry = made(Arc::new(RealDisk), &slice);
+        entry.since = entry.since.checked_sub(PATIENCE).unwrap();
+        assert_eq!(code(&entry.probe().await), "store-gone", "it had its time");
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checksum::{Checksum, HashFunction, Hasher};
 use crate::disk::{Disk, FaultyDisk, RealDisk};
 use crate::image::samples;
 use crate::slice::{Job, StorageSlice, check};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_mins(2);
 
 fn job(id: &str, name: &str) -> Value {
     json!({ "id": id, "what": { "import": { "source": "upload", "store": "local",
@@ -140,7 +141,7 @@ async fn pieces_are_kept_over_restarts_and_bad_ones_dropped() {
         let refused = upload.piece(unsaid.clone(), stream(first)).await;
         assert!(matches!(refused, Err(UploadError::Length { .. })), "{refused:?}");
         upload.begin(image.len() as u64, u64::MAX).await.unwrap();
-        let wrong = (crate::checksum::HashFunction::Sha256, vec![0; 32]);
+        let wrong = (HashFunction::Sha256, vec![0; 32]);
         let flipped = Piece { digest: Some(wrong), ..unsaid.clone() };
         let refused = upload.piece(flipped, stream(first)).await;
         assert!(matches!(refused, Err(UploadError::Digest)), "{refused:?}");
@@ -188,6 +189,38 @@ async fn a_hostile_upload_is_refused_with_its_first_piece() {
     drop(engine);
     let engine = world.engine(&jobs).await;
     until(&engine, "j-1", "that it is still failed", |job| job.state == "failed").await;
+}
+
+/// Right and wrong, of every function, with its name and without, in any case.
+#[tokio::test]
+async fn an_upload_is_compared_with_whatever_digest_was_given() {
+    let (world, image) = (World::new(), samples::raw());
+    let mut jobs = Vec::new();
+    for (n, function) in HashFunction::ALL.into_iter().enumerate() {
+        let mut hasher = Hasher::new(function);
+        hasher.update(&image);
+        let right = Checksum::of(function, &hasher.bytes()).hex().to_owned();
+        let named = format!("{{{}}}{}", function.as_str(), right.to_uppercase());
+        let wrong = "0".repeat(function.digits());
+        for (at, (sort, text)) in
+            [("named", named), ("bare", right), ("wrong", wrong)].into_iter().enumerate()
+        {
+            let mut job = job(&format!("j-{n}-{sort}"), "web");
+            job["what"]["import"]["place"]["template"]["id"] = (10 * n + at).into();
+            job["what"]["import"]["checksum"] = text.into();
+            jobs.push(job);
+        }
+    }
+    let engine = world.engine(&jobs).await;
+    for job in &jobs {
+        let id = job["id"].as_str().unwrap();
+        send(&engine, id, &image).await.unwrap();
+        let ended = |job: &JobReport| matches!(job.state, "done" | "failed");
+        let ended = until(&engine, id, "the end", ended).await;
+        let code = ended.failure.map(|failure| failure.code);
+        let wanted = id.ends_with("wrong").then(|| "checksum".to_owned());
+        assert_eq!(code, wanted, "{id}");
+    }
 }
 
 #[tokio::test]

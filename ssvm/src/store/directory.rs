@@ -83,7 +83,7 @@ impl DirectoryStore {
         let state = match self.disk.state(&self.root) {
             Ok(state) => state,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(self.gone(self.unmounted("its directory does not exist")));
+                return Err(self.unmounted("its directory does not exist".to_owned()));
             }
             Err(error) => return Err(self.failed("looking at its file system")(error)),
         };
@@ -91,18 +91,23 @@ impl DirectoryStore {
             Some(wanted) if u64::from(wanted) != state.kind => {
                 let (kind, path) = (state.kind, self.root.display());
                 let found = format!("{path} is a file system of type {kind:#x}, not {wanted:#x}");
-                Err(self.gone(self.unmounted(&found)))
+                Err(self.unmounted(found))
             }
             _ => Ok(()),
         }
     }
 
-    /// What was found in place of a file server, with what whoever mounts it said last.
-    fn unmounted(&self, found: &str) -> String {
+    /// What was found in place of the store; of a file server with what whoever mounts it said last.
+    fn unmounted(&self, found: String) -> StoreError {
+        if self.filesystem.is_none() {
+            return self.gone(found);
+        }
         let said = mount_failure(&self.root).and_then(|path| self.disk.read(&path).ok()?);
         match said {
-            Some(said) => format!("not mounted: {}; {found}", String::from_utf8_lossy(&said)),
-            None => found.to_owned(),
+            Some(said) => {
+                self.gone(format!("not mounted: {}; {found}", String::from_utf8_lossy(&said)))
+            }
+            None => StoreError::NotYet { store: self.slice.id.clone(), reason: found },
         }
     }
 

@@ -25,6 +25,14 @@ pub enum StoreError {
         /// What was found instead.
         reason: String,
     },
+    /// The file server that is to be at its path is not there, and nobody said yet why: its mount may be under way.
+    #[error("store {store} is not at its place: {reason}")]
+    NotYet {
+        /// Its id.
+        store: ObjectId,
+        /// What was found instead.
+        reason: String,
+    },
     /// It does not answer.
     #[error("store {store} did not answer within {seconds} s")]
     Silent {
@@ -124,7 +132,11 @@ impl StoreError {
     pub fn worth_a_retry(&self) -> bool {
         match self {
             Self::Refused { source, .. } => source.worth_a_retry(),
-            Self::Gone { .. } | Self::Silent { .. } | Self::Full { .. } | Self::Io { .. } => true,
+            Self::Gone { .. }
+            | Self::NotYet { .. }
+            | Self::Silent { .. }
+            | Self::Full { .. }
+            | Self::Io { .. } => true,
             Self::Unknown { .. }
             | Self::ReadOnly { .. }
             | Self::NotFound { .. }
@@ -140,7 +152,7 @@ impl StoreError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "store-unknown",
-            Self::Gone { .. } => "store-gone",
+            Self::Gone { .. } | Self::NotYet { .. } => "store-gone",
             Self::Silent { .. } => "store-silent",
             Self::ReadOnly { .. } => "store-read-only",
             Self::Full { .. } => "store-full",

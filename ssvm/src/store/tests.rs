@@ -113,7 +113,7 @@ fn manifest(job: &str) -> Manifest {
 
 fn gone(result: Result<impl Sized, StoreError>) -> String {
     match result.err().expect("the store is not there") {
-        StoreError::Gone { reason, .. } => reason,
+        StoreError::Gone { reason, .. } | StoreError::NotYet { reason, .. } => reason,
         other => panic!("{other}"),
     }
 }
@@ -210,10 +210,16 @@ fn a_server_that_could_not_be_mounted_is_broken_with_the_reason() {
     let mut nfs = slice(&world.path());
     nfs.kind = StoreKind::Directory { path: world.path(), filesystem: Some(0x6969) };
     let store = world.on(Arc::new(RealDisk), nfs);
-    assert!(!gone(store.probe()).contains("not mounted"));
+    let nobody_said = store.probe();
+    assert!(matches!(nobody_said, Err(StoreError::NotYet { .. })), "{nobody_said:?}");
     let beside = mount_failure(&world.path()).unwrap();
-    std::fs::write(beside, "mounting 10.4.0.10:/export: Permission denied").unwrap();
-    assert!(gone(store.probe()).contains("not mounted: mounting 10.4.0.10:/export: Permission"));
+    std::fs::write(beside, "10.4.0.10:/export: the server has no export /export").unwrap();
+    match store.probe() {
+        Err(StoreError::Gone { reason, .. }) => {
+            assert!(reason.starts_with("not mounted: 10.4.0.10:/export: the server"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

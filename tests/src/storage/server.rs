@@ -11,18 +11,25 @@ use crate::image;
 /// What takes a minute on an emulated machine.
 pub const LONG: Duration = Duration::from_mins(3);
 
-/// Addresses; then a file server whose one export is in RAM, without the wait for clients of an earlier life.
+/// Addresses; then a file server whose exports are in RAM, without the wait for clients of an earlier life: the one that is
+/// used, and those that cannot be.
 const SET_UP: &str = r"set -e
 ip link set lo up
 ip addr add 198.51.100.1/24 dev eth0; ip link set eth0 up
 ip addr add 10.4.0.10/24 dev eth1; ip link set eth1 up
-mkdir -p /srv /export /run/rpcbind /run/rpc_pipefs
+mkdir -p /srv /export /closed /readonly /squashed /run/rpcbind /run/rpc_pipefs
 mount -t tmpfs -o size=100% tmpfs /srv
 mount -t tmpfs -o size=100% tmpfs /export
 mkdir /export/secondary /export/old
 modprobe nfsd
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
-echo '/export 10.4.0.0/24(rw,fsid=0,no_root_squash,no_subtree_check)' > /etc/exports
+for folder in closed readonly squashed; do mount -t tmpfs -o size=1m,mode=0755 tmpfs /$folder; done
+cat > /etc/exports <<'END'
+/export 10.4.0.0/24(rw,fsid=0,no_root_squash,no_subtree_check)
+/closed 192.0.2.0/24(rw,fsid=1,no_root_squash,no_subtree_check)
+/readonly 10.4.0.0/24(ro,fsid=2,no_root_squash,no_subtree_check)
+/squashed 10.4.0.0/24(rw,fsid=3,root_squash,no_subtree_check)
+END
 rpcbind
 exportfs -ra
 rpc.nfsd -G 10 4

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sluice_api::types::TokenHash;
-use sluice_manager::ops::settle_images;
-use sluice_manager::store::reports;
+use sluice_manager::ops::{note_reports, settle_images};
 
 use super::kinds::{applied, config, done, refused};
 use super::process::Cloud;
@@ -182,11 +181,56 @@ async fn an_account_has_no_more_than_its_bound() {
 
 /// What the storage service of `appliance` said of its jobs, as a look at it would have written it.
 async fn reported(cloud: &Cloud, appliance: &str, jobs: Value) {
-    let store = cloud.store().await;
-    let mut transaction = store.begin().await.unwrap();
-    let services = BTreeMap::from([("storage".to_owned(), json!({ "jobs": jobs, "stores": [] }))]);
-    reports::write(&mut transaction, appliance, &services, i64::MAX / 2).await.unwrap();
-    transaction.commit().await.unwrap();
+    reported_all(cloud, appliance, json!({ "jobs": jobs, "stores": [] })).await;
+}
+
+async fn reported_all(cloud: &Cloud, appliance: &str, said: Value) {
+    let services = BTreeMap::from([("storage".to_owned(), said)]);
+    let appliance = appliance.parse().unwrap();
+    note_reports(&cloud.store().await, &appliance, &services, i64::MAX / 2).await.unwrap();
+}
+
+/// What became of images and stores is in the history of changes, once each, whoever asks again; a manager that is started
+/// anew knows all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_images_is_told_in_the_history_and_outlives_the_manager() {
+    let mut cloud = cloud().await;
+    let id = |line: &str| asked(&cloud, line)["id"].as_str().unwrap().to_owned();
+    let (image, store) = (id("image show debian-13"), id("image-store show nfs1"));
+    let gone = json!({ "code": "store-gone", "reason": "no such export" });
+    let object = json!({ "size": 7, "sha256": "5".repeat(64), "image": { "format": "qcow2" } });
+    let steps = [
+        (json!({ "state": "broken", "failure": gone }), json!({ "state": "waiting" })),
+        (json!({ "state": "ready" }), json!({ "state": "fetching", "taken": 1, "total": 4 })),
+        (json!({ "state": "ready" }), json!({ "state": "fetching", "taken": 2, "total": 4 })),
+        (json!({ "state": "ready" }), json!({ "state": "done", "object": object })),
+    ];
+    for (mut stores, mut jobs) in steps {
+        (stores["id"], jobs["id"]) = (store.as_str().into(), image.as_str().into());
+        let said = json!({ "stores": [stores], "jobs": [jobs] });
+        for _ in 0..2 {
+            reported_all(&cloud, "s-1", said.clone()).await;
+        }
+    }
+    let told = |cloud: &Cloud| -> Vec<String> {
+        let lines = asked(cloud, "audit");
+        let of = lines.as_array().unwrap().iter().filter(|line| line["actor"] == "s-1");
+        of.map(|line| line["what"].as_str().unwrap().to_owned()).collect()
+    };
+    let sha256 = "5".repeat(64);
+    let newest_first = [
+        format!("image debian-13 ({image}) is there: 7 bytes, SHA-256 {sha256}"),
+        format!("image debian-13 ({image}) is coming in"),
+        format!("image store nfs1 ({store}) is ready"),
+        format!("image store nfs1 ({store}) is broken: store-gone: no such export"),
+    ];
+    assert_eq!(told(&cloud), newest_first);
+    let shown = asked(&cloud, "image list");
+    cloud.restart(&[]).await;
+    assert_eq!(asked(&cloud, "image list"), shown);
+    assert_eq!(asked(&cloud, "image show debian-13")["observed"]["state"], "done");
+    assert_eq!(told(&cloud), newest_first);
+    cloud.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Output, Process, Topology};
 
-pub(crate) const BOUND: Duration = Duration::from_secs(30);
+/// How long anything may take: a bound for what hangs, far beyond what a busy machine needs.
+pub(crate) const BOUND: Duration = Duration::from_mins(3);
 /// The web server.
 pub(crate) const WEB: &str = "192.0.2.10";
 /// The storage service.
@@ -151,6 +152,47 @@ impl Bench {
         self.service = Some(service);
     }
 
+    /// Starts it where no file can grow beyond `bytes`: the kernel kills it in the very call that would write the next one.
+    pub(crate) fn start_bounded(&mut self, bytes: u64) {
+        self.write();
+        let (program, file) = (sluice_tests::bin("sluice-ssvm"), self.path("slice.json"));
+        // in blocks of 512 bytes, as POSIX has it
+        let line = format!(
+            "ulimit -c 0; ulimit -f {}; exec {} serve --slice {}",
+            bytes / 512,
+            program.display(),
+            file.display()
+        );
+        let mut service = self.ns.spawn(["sh", "-c", &line]).unwrap();
+        service.says("storage started", BOUND).unwrap();
+        self.service = Some(service);
+    }
+
+    /// Waits until one with a bound has come to it.
+    pub(crate) fn dies(&mut self) {
+        let mut service = self.service.take().expect("the service was started");
+        let dead = Wait::until(BOUND, "its end", || !service.is_running());
+        dead.unwrap_or_else(|error| panic!("{error}: {}", service.output()));
+    }
+
+    /// Both.
+    pub(crate) fn start_until_it_wrote(&mut self, bytes: u64) {
+        self.start_bounded(bytes);
+        self.dies();
+    }
+
+    /// Bytes of a source that the journal says are durable.
+    pub(crate) fn kept(&self, job: &str) -> u64 {
+        self.recorded(job)["fetching"]["taken"].as_u64().unwrap_or(0)
+    }
+
+    /// How far the journal says that a job is; null: it knows none.
+    pub(crate) fn recorded(&self, job: &str) -> Value {
+        let text = std::fs::read(self.path(&format!("journal/jobs/{job}.json")));
+        let record: Value = serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
+        record["state"].clone()
+    }
+
     /// As kill -9.
     pub(crate) fn kill(&mut self) {
         self.service().kill();
@@ -220,7 +262,7 @@ impl Bench {
     }
 
     pub(crate) fn curl(&self, words: &[&str]) -> Output {
-        let all = ["curl", "-sS", "--max-time", "20"].into_iter().chain(words.iter().copied());
+        let all = ["curl", "-sS", "--max-time", "180"].into_iter().chain(words.iter().copied());
         self.ns.command(all).run().unwrap()
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, WEB, import, noise};
+use super::copies::replaced;
 
 fn place(name: &str) -> Value {
     json!({ "snapshot": { "account": 2, "volume": 7, "name": name } })
@@ -286,7 +287,7 @@ fn a_flipped_byte_in_a_parent_is_found() {
     assert!(!bench.object(10, "web.raw").exists());
 }
 
-/// Killed while it reads and while it writes; what is made is the same.
+/// The kernel kills it where the result has so many bytes: nothing is visible, and it goes on where it was.
 #[test]
 fn a_conversion_goes_on_where_it_was_killed() {
     let mut bench = Bench::new("convert-killed");
@@ -294,19 +295,96 @@ fn a_conversion_goes_on_where_it_was_killed() {
     bench.change(|slice| slice["jobs"] = json!([snapshot("j-1", "s-1", None)]));
     bench.start();
     bench.done("j-1");
+    bench.kill();
     let mut job = template("j-2", 10, "raw");
     job["what"]["import"]["source"]["object"]["place"] = place("s-1");
     bench.change(|slice| slice["jobs"] = json!([job]));
-    for _ in 0..4 {
-        let moves = |job: &Value| job["taken"].as_u64() > Some(0) || job["state"] == "done";
-        if bench.until("j-2", "progress", moves)["state"] == "done" {
-            break;
-        }
-        bench.kill();
-        let found = std::fs::read(bench.object(10, "web.raw"));
-        assert!(found.is_err() || found.unwrap() == noise(4 << 20), "half of it is visible");
-        bench.start();
+    for stop in [2 << 20, 3 << 20] {
+        bench.start_until_it_wrote(stop);
+        assert!(!bench.object(10, "web.raw").exists(), "nothing is half-visible");
+        let kept = bench.kept("j-2");
+        assert!((stop - (1 << 20)..=stop).contains(&kept), "killed at {stop}: {kept} are kept");
     }
-    bench.done("j-2");
+    let kept = bench.kept("j-2");
+    bench.start();
+    assert_eq!(bench.done("j-2")["fetched"], (4 << 20) - kept, "what is behind it, once");
     assert!(std::fs::read(bench.object(10, "web.raw")).unwrap() == noise(4 << 20));
+}
+
+/// Whoever could write to a store could write a snapshot's record too: a template of it is judged like everything else.
+#[test]
+fn a_hostile_image_does_not_come_in_by_a_template_of_a_snapshot() {
+    let mut bench = Bench::new("convert-hostile");
+    chain(&bench);
+    bench.change(|slice| slice["jobs"] = json!([snapshot("j-1", "s-1", None)]));
+    bench.start();
+    bench.done("j-1");
+    replaced(&object(&bench, "s-1"), &object(&bench, ".s-1.sluice.json"));
+    for (id, format) in [(10, "raw"), (11, "qcow2")] {
+        let job = format!("j-{id}");
+        let mut asked = template(&job, id, format);
+        asked["what"]["import"]["source"]["object"]["place"] = place("s-1");
+        bench.change(|slice| slice["jobs"] = json!([asked]));
+        let (code, reason) = bench.failed(&job);
+        assert_eq!(code, "backing-file", "{format}: {reason}");
+        assert!(!bench.object(id, &format!("web.{format}")).exists());
+    }
+}
+
+/// Three states of a disk that differ, the later ones as differences: each comes back bit by bit whatever became of those
+/// behind it, and in the end nothing is left.
+#[test]
+fn what_is_left_of_a_chain_is_restored_bit_by_bit() {
+    let mut bench = Bench::new("chain-restored");
+    let web = bench.path("web");
+    let states: Vec<Vec<u8>> = (0..3)
+        .map(|changes| {
+            let mut disk = noise(4 << 20);
+            (0..changes).for_each(|at| disk[(at + 1) << 20..][..100_000].fill(at as u8 + 1));
+            disk
+        })
+        .collect();
+    for (at, disk) in states.iter().enumerate() {
+        let (raw, name, before) =
+            (format!("d-{}", at + 1), format!("s-{}", at + 1), format!("s-{at}"));
+        std::fs::write(web.join(&raw), disk).unwrap();
+        let mut words = vec!["convert", "-f", "raw", "-O", "qcow2"];
+        if at > 0 {
+            words.extend(["-B", &before, "-F", "qcow2"]);
+        }
+        words.extend([raw.as_str(), &name]);
+        qemu_img(&words, &web);
+    }
+    bench.start();
+    let mut jobs = 0;
+    let mut run = |bench: &mut Bench, mut job: Value| {
+        jobs += 1;
+        let id = format!("j-{jobs}");
+        job["id"] = id.as_str().into();
+        bench.change(|slice| slice["jobs"] = json!([job]));
+        id
+    };
+    for (name, parent) in [("s-1", None), ("s-2", Some("s-1")), ("s-3", Some("s-2"))] {
+        let job = run(&mut bench, snapshot("", name, parent));
+        bench.done(&job);
+    }
+    // a parent does not go before its child
+    let job = run(&mut bench, delete("", "s-2"));
+    assert_eq!(bench.failed(&job).0, "object-has-child");
+    let mut id = 100;
+    for left in (0..3).rev() {
+        for at in 0..=left {
+            id += 1;
+            let name = format!("s-{}", at + 1);
+            let mut restored = template("", id, "raw");
+            restored["what"]["import"]["source"]["object"]["place"] = place(&name);
+            let job = run(&mut bench, restored);
+            bench.done(&job);
+            let file = bench.object(id, "web.raw");
+            assert!(std::fs::read(file).unwrap() == states[at], "{name} with {left} behind it");
+        }
+        let job = run(&mut bench, delete("", &format!("s-{}", left + 1)));
+        bench.done(&job);
+    }
+    assert!(!object(&bench, "").exists(), "something of the volume's snapshots is left");
 }

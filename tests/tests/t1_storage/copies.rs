@@ -71,15 +71,19 @@ fn a_hostile_image_does_not_come_in_by_a_copy() {
 
 /// Puts an image that names another file in the place of object `id`, with a record that agrees; returns its digest.
 pub(crate) fn tampered(bench: &Bench, id: u64) -> String {
+    replaced(&bench.object(id, "web.raw"), &bench.object(id, ".web.sluice.json"))
+}
+
+/// The same in the place of the file of any object, given its record.
+pub(crate) fn replaced(object: &std::path::Path, record_file: &std::path::Path) -> String {
     let hostile = sluice_ssvm::image::samples::hostile();
     let backed = hostile.into_iter().find(|sample| sample.name == "qcow2-backing-file").unwrap();
     let digest = sluice_api::types::BlobDigest::of(&backed.bytes).to_string();
     let digest = digest.trim_start_matches("sha256:").to_owned();
-    let file = bench.object(id, ".web.sluice.json");
-    let mut record: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let mut record: Value = serde_json::from_slice(&std::fs::read(record_file).unwrap()).unwrap();
     (record["size"], record["sha256"]) = (backed.bytes.len().into(), digest.clone().into());
-    std::fs::write(file, record.to_string()).unwrap();
-    std::fs::write(bench.object(id, "web.raw"), &backed.bytes).unwrap();
+    std::fs::write(record_file, record.to_string()).unwrap();
+    std::fs::write(object, &backed.bytes).unwrap();
     digest
 }
 
@@ -90,25 +94,24 @@ fn what_is_not_there_is_not_copied() {
     assert_eq!(bench.failed("j-2").0, "object-not-found");
 }
 
-/// Killed at every checkpoint that it makes.
+/// The kernel kills it where the copy has so many bytes: nothing is visible, and what is durable is not read again.
 #[test]
 fn a_copy_goes_on_where_it_was_killed() {
     let (mut bench, disk) = ready("copy-killed");
+    bench.kill();
     bench.change(|slice| slice["jobs"] = json!([copy("j-2", 1, 2)]));
-    let mut kills = 0;
-    for _ in 0..5 {
-        let moves = |job: &Value| job["taken"].as_u64() > Some(0) || job["state"] == "done";
-        if bench.until("j-2", "progress", moves)["state"] == "done" {
-            break;
-        }
-        bench.kill();
-        kills += 1;
-        let found = std::fs::read(copied(&bench, 2));
-        assert!(found.is_err() || found.unwrap() == disk, "half of it is visible");
-        bench.start();
+    for stop in [6 << 20, 7 << 20] {
+        bench.start_until_it_wrote(stop);
+        assert!(!copied(&bench, 2).exists(), "nothing is half-visible");
+        let kept = bench.kept("j-2");
+        assert!((stop - (1 << 20)..=stop).contains(&kept), "killed at {stop}: {kept} are kept");
     }
-    bench.done("j-2");
-    assert!(std::fs::read(copied(&bench, 2)).unwrap() == disk, "after {kills} kills");
+    let kept = bench.kept("j-2");
+    bench.start();
+    let done = bench.done("j-2");
+    assert_eq!(done["fetched"], disk.len() as u64 - kept, "what is behind the checkpoint, once");
+    assert!(std::fs::read(copied(&bench, 2)).unwrap() == disk);
+    assert!(!bench.path("other/.sluice/parts/s-1/j-2.source").exists());
 }
 
 /// More than one job may have, whatever the service as a whole lets in.

@@ -34,6 +34,31 @@ fn each_is_refused_with_its_reason_and_leaves_nothing() {
     assert_eq!(objects, 1, "nothing but our own folder");
 }
 
+/// One of every format and variant comes in as what it is, under the name that hosts look for.
+#[test]
+fn each_sound_one_comes_in_as_what_it_is() {
+    let mut bench = Bench::new("sound");
+    let samples = samples::sound();
+    let mut jobs = Vec::new();
+    for (n, sample) in samples.iter().enumerate() {
+        bench.serve(sample.name, &sample.bytes);
+        jobs.push(import(sample.name, n as u64, &format!("http://{WEB}/{}", sample.name)));
+    }
+    bench.change(|slice| slice["jobs"] = jobs.into());
+    bench.start();
+    let mut formats = std::collections::BTreeSet::new();
+    for (n, sample) in samples.iter().enumerate() {
+        let format = sample.expected.unwrap();
+        let done = bench.done(sample.name);
+        assert_eq!(done["object"]["image"]["format"], format.as_str(), "{}", sample.name);
+        let file = bench.object(n as u64, &format!("web.{format}"));
+        assert!(std::fs::read(file).unwrap() == sample.bytes, "{}", sample.name);
+        formats.insert(format);
+    }
+    assert_eq!(formats.len(), 7, "{formats:?}");
+    assert_eq!(bench.parts(), Vec::<String>::new());
+}
+
 #[test]
 fn the_desk_says_the_same() {
     let folder = tempfile::tempdir().unwrap();

@@ -5,27 +5,18 @@ use std::time::Duration;
 use super::bench::{BOUND, Bench, WEB, import, noise, run};
 use serde_json::{Value, json};
 
-/// Bytes between two checkpoints, and of a range.
-const CHUNK: u64 = 262_144;
-/// Bytes that went through and may be lost: up to one checkpoint, of which each half ends with a block of 1 MiB.
-const BEHIND: u64 = CHUNK + (2 << 20);
-/// Bytes that may be fetched twice: those, and what was under way before them (ranges, and blocks that waited).
-const UNDER_WAY: u64 = BEHIND + 4 * CHUNK + (5 << 20);
+/// Most bytes that may be fetched again.
+const AGAIN: u64 = 12 << 20;
 
 fn taken(job: &Value) -> u64 {
     job["taken"].as_u64().unwrap_or(0)
 }
 
-/// Bytes in the part that the journal says are durable.
-fn durable(bench: &Bench) -> u64 {
-    let text = std::fs::read(bench.path("journal/jobs/j-1.json")).unwrap();
-    let record: Value = serde_json::from_slice(&text).unwrap();
-    record["state"]["fetching"]["taken"].as_u64().unwrap_or(0)
-}
-
+/// The kernel kills the service where its part has so many bytes: each time nothing is visible, what was durable is not
+/// fetched again, and of the rest no more than the bound.
 fn interrupted(name: &str, packed: bool) {
     let mut bench = Bench::new(name);
-    let disk = noise(8 << 20);
+    let disk = noise(32 << 20);
     let length = if packed {
         std::fs::write(bench.path("disk.raw"), &disk).unwrap();
         let bytes = run("zstd", &["-c"], &bench.path("disk.raw"));
@@ -35,44 +26,35 @@ fn interrupted(name: &str, packed: bool) {
         bench.serve("disk", &disk);
         disk.len() as u64
     };
-    let job = import("j-1", 1, &format!("http://{WEB}:82/disk"));
+    let job = import("j-1", 1, &format!("http://{WEB}/disk"));
     bench.change(|slice| {
         slice["jobs"] = vec![job].into();
         slice["fetch"]["streams"] = 2.into();
-        slice["fetch"]["range_bytes"] = CHUNK.into();
+        slice["limits"]["checkpoint_bytes"] = AGAIN.into();
     });
-    let mut kills = 0;
-    bench.start();
-    for stop in [1 << 20, 3 << 20, 5 << 20] {
-        let before =
-            bench.until("j-1", "some progress", |job| taken(job) >= stop || job["state"] == "done");
-        if before["state"] == "done" {
-            break;
-        }
-        let begun = sluice_lab::Wait::until(BOUND, "a checkpoint", || durable(&bench) > 0);
-        begun.unwrap_or_else(|error| panic!("{error}: {}", bench.log()));
-        bench.kill();
-        kills += 1;
-        let kept = durable(&bench);
-        let lost = taken(&before).saturating_sub(kept);
-        assert!(lost <= BEHIND, "{kept} of {} kept", taken(&before));
+    let mut kept = 0;
+    for (kills, stop) in (1..).zip([9 << 20, 17 << 20, 25 << 20]) {
+        bench.start_until_it_wrote(stop);
         assert!(!bench.object(1, "web.raw").exists(), "nothing is half-visible");
-        bench.start();
-        let again =
-            bench.until("j-1", "a byte more", |job| taken(job) > kept || job["state"] == "done");
-        let fetched = again["fetched"].as_u64().unwrap();
-        assert!(fetched + kept <= length + UNDER_WAY, "{fetched} fetched after {kept} were kept");
+        let before = std::mem::replace(&mut kept, bench.kept("j-1"));
+        assert!(kept > before, "killed at {stop}: {kept} are kept, {before} were before");
+        assert!(stop.saturating_sub(kept) <= AGAIN, "killed at {stop}: {kept} are kept");
+        // all that went over the wire, what was on its way at each kill included
+        let (sent, most) = (sent(&bench), kept + kills * AGAIN);
+        assert!(sent <= most, "{sent} bytes were sent for {kept}, at most {most} expected");
     }
-    assert!(kills >= 2, "killed {kills} times");
-    let kept = durable(&bench);
+    bench.start();
     let done = bench.done("j-1");
-    assert!(done["fetched"].as_u64().unwrap() <= length - kept + length, "{done:#}");
+    assert_eq!(done["fetched"], length - kept, "what is behind the checkpoint, once");
     assert!(std::fs::read(bench.object(1, "web.raw")).unwrap() == disk);
     assert_eq!(bench.parts(), Vec::<String>::new());
-    // each byte was fetched once, but for what was in memory or behind the last checkpoint at each kill
-    let sent: u64 = bench.access().lines().filter_map(sent_bytes).sum();
-    let most = length + kills * UNDER_WAY;
+    let (sent, most) = (sent(&bench), length + 3 * AGAIN);
     assert!(sent <= most, "{sent} bytes were sent for {length}, at most {most} expected");
+}
+
+/// Bytes that nginx sent.
+fn sent(bench: &Bench) -> u64 {
+    bench.access().lines().filter_map(sent_bytes).sum()
 }
 
 /// As after a power cut: the service is up before its store is mounted, and its web server is still starting. Neither is a
@@ -87,7 +69,7 @@ fn what_was_kept_outlives_a_store_and_a_server_that_come_back_later() {
     bench.start();
     bench.until("j-1", "some progress", |job| taken(job) >= 3 << 20);
     bench.kill();
-    let kept = durable(&bench);
+    let kept = bench.kept("j-1");
     assert!(kept > 0);
     let (store, away) = (bench.path("store"), bench.path("away"));
     std::fs::rename(&store, &away).unwrap();
@@ -95,7 +77,7 @@ fn what_was_kept_outlives_a_store_and_a_server_that_come_back_later() {
     bench.start();
     let waits = bench.until("j-1", "that it waits", |job| job["state"] == "retrying");
     assert_eq!(waits["failure"]["code"], "store-gone", "{waits:#}");
-    assert_eq!(durable(&bench), kept, "nothing is forgotten meanwhile");
+    assert_eq!(bench.kept("j-1"), kept, "nothing is forgotten meanwhile");
     std::fs::rename(&away, &store).unwrap();
     let source = |job: &Value| {
         job["failure"]["code"].as_str().is_some_and(|code| code.starts_with("source-"))
@@ -113,10 +95,13 @@ fn what_was_kept_outlives_a_store_and_a_server_that_come_back_later() {
 #[test]
 fn a_store_that_is_taken_away_under_an_import_is_waited_for() {
     let mut bench = Bench::new("kill-unmounted");
-    let disk = noise(8 << 20);
+    let disk = noise(16 << 20);
     bench.serve("disk", &disk);
     let job = import("j-1", 1, &format!("http://{WEB}:82/disk"));
-    bench.change(|slice| slice["jobs"] = vec![job].into());
+    bench.change(|slice| {
+        slice["jobs"] = vec![job].into();
+        slice["limits"]["checkpoint_bytes"] = AGAIN.into();
+    });
     bench.start();
     bench.until("j-1", "some progress", |job| taken(job) >= 2 << 20);
     let (store, away) = (bench.path("store"), bench.path("away"));
@@ -129,19 +114,14 @@ fn a_store_that_is_taken_away_under_an_import_is_waited_for() {
     std::fs::rename(&away, &store).unwrap();
     let done = bench.done("j-1");
     let fetched = done["fetched"].as_u64().unwrap();
-    assert!(fetched <= disk.len() as u64 + UNDER_WAY, "{fetched} bytes were fetched");
+    assert!(fetched <= disk.len() as u64 + AGAIN, "{fetched} bytes were fetched");
     assert!(std::fs::read(bench.object(1, "web.raw")).unwrap() == disk);
     assert_eq!(bench.parts(), Vec::<String>::new());
 }
 
 /// Whether the journal says that all of these are done.
 fn all_done(bench: &Bench, jobs: &[Value]) -> bool {
-    jobs.iter().all(|job| {
-        let name = format!("journal/jobs/{}.json", job["id"].as_str().unwrap());
-        let record = std::fs::read(bench.path(&name)).unwrap_or_default();
-        let record: Value = serde_json::from_slice(&record).unwrap_or_default();
-        !record["state"]["done"].is_null()
-    })
+    jobs.iter().all(|job| !bench.recorded(job["id"].as_str().unwrap())["done"].is_null())
 }
 
 /// Killed again and again, each time a little later in its life, until what it was to do is done.
@@ -173,9 +153,12 @@ fn at_any_moment_of_any_job_a_kill_costs_nothing() {
     let copied = json!({ "id": "j-2", "what": { "import": { "store": "local", "place": place(2),
         "source": { "object": { "store": "local", "place": place(1) } } } } });
     let deleted = |job: &str, id: u64| json!({ "id": job, "what": { "delete": { "store": "local", "place": place(id) } } });
+    // what the journal says, before the object itself: nothing works meanwhile
     let whole = |bench: &Bench| {
-        for id in [1, 2] {
-            let found = std::fs::read(bench.object(id, "web.raw"));
+        for (job, id) in [("j-1", 1), ("j-2", 2)] {
+            let (state, found) = (bench.recorded(job), std::fs::read(bench.object(id, "web.raw")));
+            assert!(state["fetching"].is_null() || found.is_err(), "{id} is visible: {state}");
+            assert!(state["done"].is_null() || found.is_ok(), "{id} is lost: {state}");
             assert!(found.is_err() || found.unwrap() == disk, "half of {id} is visible");
         }
     };

@@ -84,9 +84,7 @@ impl Two {
     fn kept(&self, job: &str) -> u64 {
         let text = std::fs::read(self.bench.path(&format!("journal2/jobs/{job}.json"))).unwrap();
         let record: Value = serde_json::from_slice(&text).unwrap();
-        // beyond fetching all of it is there
-        let fetching = record["state"].get("fetching");
-        fetching.map_or(DISK as u64, |state| state["taken"].as_u64().unwrap())
+        record["state"]["fetching"]["taken"].as_u64().unwrap()
     }
 
     fn copied(&self, id: u64) -> std::path::PathBuf {
@@ -109,28 +107,20 @@ fn start(bench: &Bench, slice: &Value) -> Process {
 fn an_object_goes_from_one_service_to_the_other_over_kills_of_both() {
     let mut two = Two::new("peers");
     let job = two.take("j-2", 2, GIFT, &two.made.taking);
-    // slow enough to be met on its way
     two.bench.change(|slice| {
         slice["jobs"] = json!([job]);
         slice["fetch"]["streams"] = 1.into();
-        slice["fetch"]["attempts"] = 100.into();
     });
-    two.bench.start();
-    let (mut kills, mut kept) = (0, 0);
-    for _ in 0..3 {
-        let moves = |job: &Value| job["taken"].as_u64() > Some(0) || job["state"] == "done";
-        let seen = two.bench.until("j-2", "progress", moves);
-        if seen["state"] == "done" {
-            break;
-        }
-        two.bench.kill();
-        (kills, kept) = (kills + 1, two.kept("j-2"));
-        let found = std::fs::read(two.copied(2));
-        assert!(found.is_err() || found.unwrap() == two.disk, "half of it is visible");
-        two.bench.start();
+    let mut kept = 0;
+    // where the copy has so many bytes the kernel kills it
+    for stop in [12 << 20, 18 << 20] {
+        two.bench.start_until_it_wrote(stop);
+        assert!(!two.copied(2).exists(), "nothing is half-visible");
+        kept = two.kept("j-2");
+        assert!((stop - (1 << 20)..=stop).contains(&kept), "killed at {stop}: {kept} are kept");
     }
+    two.bench.start();
     let done = two.bench.done("j-2");
-    assert!(kills > 0, "it was there before it could be killed");
     assert_eq!(done["fetched"], DISK as u64 - kept, "what is behind the checkpoint, once");
     assert!(std::fs::read(two.copied(2)).unwrap() == two.disk);
     assert_eq!(done["object"]["sha256"], two.sha256.as_str());
@@ -140,7 +130,10 @@ fn an_object_goes_from_one_service_to_the_other_over_kills_of_both() {
     // the giver goes away and comes back
     two.giver.kill();
     let again = two.take("j-3", 3, GIFT, &two.made.taking);
-    two.bench.change(|slice| slice["jobs"] = json!([again]));
+    two.bench.change(|slice| {
+        slice["jobs"] = json!([again]);
+        slice["fetch"]["attempts"] = 100.into();
+    });
     let waits = two.bench.until("j-3", "that it waits", |job| job["state"] == "retrying");
     assert_eq!(waits["failure"]["code"], "source-broken", "{waits:#}");
     let file = two.bench.path("giver.json");

@@ -98,6 +98,34 @@ fn curl_uploads_in_pieces_over_a_restart_and_a_bad_piece_is_sent_again() {
     assert!(!bench.log().contains(TOKEN), "{}", bench.log());
 }
 
+/// The kernel kills it in the middle of a piece: nothing is visible, and no more than that piece is sent again.
+#[test]
+fn an_upload_goes_on_where_the_service_was_killed() {
+    let mut bench = ready("upload-killed");
+    bench.kill();
+    let disk = noise(3 << 20);
+    let send = |bench: &Bench, at: usize, length: usize| {
+        std::fs::write(bench.path("piece"), &disk[at..at + length]).unwrap();
+        let (offset, piece) = (format!("Upload-Offset: {at}"), bench.path("piece"));
+        ask(bench, "PATCH", "/upload/j-1", &[&offset], Some(&format!("@{}", piece.display()))).0
+    };
+    bench.start_bounded(3 << 19);
+    let length = format!("Upload-Length: {}", disk.len());
+    assert_eq!(ask(&bench, "POST", "/upload", &[&length], None).0, 201);
+    assert_eq!(send(&bench, 0, 1 << 20), 204);
+    assert_ne!(send(&bench, 1 << 20, 1 << 20), 204, "it was killed meanwhile");
+    bench.dies();
+    assert!(!bench.object(1, "web.raw").exists(), "nothing is half-visible");
+    bench.start();
+    let (_, said) = ask(&bench, "HEAD", "/upload/j-1", &[], None);
+    let at: usize = header(&said, "upload-offset").unwrap().trim().parse().unwrap();
+    assert!((1 << 20..=3 << 19).contains(&at), "it goes on at {at}");
+    assert_eq!(send(&bench, at, disk.len() - at), 204);
+    bench.done("j-1");
+    assert!(std::fs::read(bench.object(1, "web.raw")).unwrap() == disk);
+    assert_eq!(bench.parts(), Vec::<String>::new());
+}
+
 #[test]
 fn an_upload_needs_its_grant_and_keeps_to_it() {
     let mut bench = ready("grant");

@@ -27,14 +27,18 @@ const SEEDED: &str = "systemvm-kvm";
 /// One machine for all of it: its boot is the dear part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn images_come_in_over_nfs_go_out_again_and_survive_outages() {
-    let world = World::start("storage", MORE).await;
+    let more: String = USELESS.iter().map(described).collect();
+    let world = World::start("storage", &format!("{MORE}{more}")).await;
     let template = server::has_the_template(&world.lab).await.unwrap();
     let disk = server::makes_a_disk(&world.lab, "disk.gz", 3 << 20).await.unwrap();
     world.appliance().await;
     for store in ["nfs1", "old"] {
         world.store(store, "ready").await;
     }
+    // what was asked for is what was mounted
+    world.done("grep -hqx 'minor version: 2' /proc/fs/nfsd/clients/*/info").await;
     world.say("the stores are ready");
+    each_store_that_cannot_be_used_says_why(&world).await;
     the_described_image_comes_in(&world, &template).await;
     a_packed_disk_comes_in_over_version_3(&world, &disk).await;
     a_link_leads_to_it(&world, &template).await;
@@ -43,7 +47,83 @@ async fn images_come_in_over_nfs_go_out_again_and_survive_outages() {
     a_wrong_checksum_leaves_nothing(&world).await;
     a_server_that_goes_away_is_waited_for(&world, &disk).await;
     a_power_cut_is_survived(&world, &template).await;
+    // the other stores are of no use from here on
+    a_store_that_cannot_be_used_is_refused_at_adding(&world).await;
     world.down().await;
+}
+
+/// A store that cannot be used.
+struct Useless {
+    name: &'static str,
+    server: &'static str,
+    path: &'static str,
+    version: &'static str,
+    /// Words of why.
+    why: &'static str,
+}
+
+const fn useless(
+    name: &'static str,
+    [server, path, version]: [&'static str; 3],
+    why: &'static str,
+) -> Useless {
+    Useless { name, server, path, version, why }
+}
+
+const USELESS: [Useless; 6] = [
+    useless("path", ["10.4.0.10", "/nowhere", "4.2"], "the server has no export /nowhere"),
+    useless("path3", ["10.4.0.10", "/export/no", "3"], "the server has no export /export/no"),
+    useless("closed", ["10.4.0.10", "/closed", "3"], "does not let this machine have /closed"),
+    useless("readonly", ["10.4.0.10", "/readonly", "3"], "Read-only file system"),
+    useless("squashed", ["10.4.0.10", "/squashed", "3"], "Permission denied"),
+    useless("nowhere", ["10.4.0.99", "/export", "4.2"], "there is no route to the server"),
+];
+/// 4.1, so that the kernel knows nothing of it from the store that is there.
+const OLDER: Useless =
+    useless("older", ["10.4.0.10", "/secondary", "4.1"], "the server does not offer NFS 4.1");
+
+/// In the words of a description.
+fn described(store: &Useless) -> String {
+    let Useless { name, server, path, version, .. } = store;
+    format!(
+        "\n[[image_stores]]\nzone = \"zone1\"\nname = \"{name}\"\nserver = \"{server}\"\n\
+         path = \"{path}\"\nnfs_version = \"{version}\"\n"
+    )
+}
+
+/// Each is broken for a reason of its own, and can be deleted again.
+async fn each_store_that_cannot_be_used_says_why(world: &World) {
+    for Useless { name, why, .. } in USELESS {
+        let failure = world.broken(name, why).await;
+        world.ask(&["image-store", "delete", name]);
+        world.say(&format!("{name}: {failure}"));
+    }
+    world.in_sync().await;
+}
+
+/// The server no longer offers what is asked for: who waits is told so, and nothing of the store stays.
+async fn a_store_that_cannot_be_used_is_refused_at_adding(world: &World) {
+    world.done("rpc.nfsd 0 && rpc.nfsd -N 4 4").await;
+    let Useless { name, server, path, version, why } = OLDER;
+    let told = world.told(&[
+        "--wait",
+        "240",
+        "image-store",
+        "create",
+        name,
+        "--zone",
+        "zone1",
+        "--server",
+        server,
+        "--path",
+        path,
+        "--nfs-version",
+        version,
+    ]);
+    assert!(told.code == 9 && told.err.contains(why), "{told:?}");
+    let shown = world.told(&["image-store", "show", name]);
+    assert_eq!(shown.code, 4, "{shown:?}");
+    world.say(&format!("refused: {}", told.err.trim()));
 }
 
 /// The template itself over NFS 4.2, verified on the server and in the names that hosts look for.
@@ -73,6 +153,8 @@ async fn a_packed_disk_comes_in_over_version_3(world: &World, disk: &server::Dis
         disk.plain
     );
     assert_eq!(world.parts().await, "", "nothing unfinished is left");
+    // procedures of version 3 were called: behind their number, how often each was
+    world.done("sed -n 's/^proc3 22 //p' /proc/net/rpc/nfsd | grep -q '[1-9]'").await;
     world.say("a packed disk is in");
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sluice_lab::{Lab, Wait};
 use sluice_tests::cloud::Cloud;
+use sluice_tests::manager::Told;
 use sluice_tests::storage::{self, SERVER, SSVM, server};
 
 /// Emulated machines on a busy host boot within this.
@@ -53,6 +54,12 @@ impl World {
         }
     }
 
+    /// `sluice`, whatever it says.
+    pub(crate) fn told(&self, words: &[&str]) -> Told {
+        let words = words.iter().copied();
+        tokio::task::block_in_place(|| self.cloud.manager.sluice(words)).unwrap()
+    }
+
     /// `sluice`, whose answer is JSON.
     pub(crate) fn ask(&self, words: &[&str]) -> Value {
         let words = words.iter().copied();
@@ -91,6 +98,15 @@ impl World {
     /// Waits until a store is in this state.
     pub(crate) async fn store(&self, name: &str, state: &str) {
         self.until("image-store", name, state, |seen| seen["state"] == state).await;
+    }
+
+    /// Waits until a store is broken for a reason with these words; returns the reason.
+    pub(crate) async fn broken(&self, name: &str, why: &str) -> String {
+        let failure = |seen: &Value| seen["failure"].as_str().map(str::to_owned);
+        let says = |seen: &Value| failure(seen).is_some_and(|failure| failure.contains(why));
+        let seen = self.until("image-store", name, why, says).await;
+        assert_eq!(seen["state"], "broken");
+        failure(&seen).unwrap()
     }
 
     /// Waits until an image is in this state, or in the other end.

@@ -19,7 +19,7 @@ pub struct Limits {
     pub unpack_bytes: u64,
     /// Jobs at work at the same time; the others wait. Default 4.
     pub jobs: u8,
-    /// Bytes after which a job notes how far it is, which is also the most that is fetched twice. Default 32 MiB.
+    /// Most bytes of a source that are fetched again after a crash, those under way included. Default 56 MiB.
     pub checkpoint_bytes: u64,
     /// Largest piece of an upload, in bytes. Default 64 MiB.
     pub chunk_bytes: u64,
@@ -34,7 +34,7 @@ impl Default for Limits {
             virtual_bytes: 2048 * GIB,
             unpack_bytes: 160 * MIB,
             jobs: 4,
-            checkpoint_bytes: 32 * MIB,
+            checkpoint_bytes: 56 * MIB,
             chunk_bytes: 64 * MIB,
             connections: 256,
         }
