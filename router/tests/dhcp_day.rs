@@ -1,5 +1,5 @@
-//! A day of virtual time on the DHCP core: guests that join, renew, reboot, move and leave, messages that get lost,
-//! configurations that change, servers that are rebuilt from nothing.
+//! A day of virtual time on the DHCP core: guests that join, renew, reboot, move to another network and leave, messages that
+//! get lost, configurations that change, servers that are rebuilt from nothing.
 //!
 //! What must hold at every moment: an address is confirmed to its rightful owner alone, a rightful owner is never refused,
 //! and whoever holds an address that it lost had it confirmed before.
@@ -16,6 +16,7 @@ use sluice_api::types::{LinkName, MacAddr};
 use sluice_router::dhcp::{Arrival, DhcpSlice, Reservation, Server, slice};
 
 const GUESTS: usize = 120;
+const NETWORKS: usize = 2;
 const DAY: u64 = 24 * 3600;
 const LEASE: u64 = 3600;
 
@@ -48,7 +49,8 @@ struct Client {
 
 struct Day {
     random: Random,
-    link: LinkName,
+    /// By network.
+    links: Vec<LinkName>,
     slice: DhcpSlice,
     server: Server,
     clients: HashMap<MacAddr, Client>,
@@ -58,6 +60,7 @@ struct Day {
     xid: u32,
     acks: u64,
     naks: u64,
+    moved: u64,
 }
 
 fn mac(number: usize) -> MacAddr {
@@ -76,19 +79,45 @@ impl Day {
     fn new(seed: u64) -> Self {
         let text = include_str!("../../examples/router.json");
         let mut slice = slice(&serde_json::from_str(text).unwrap());
-        slice.networks.truncate(1);
-        let network = &mut slice.networks[0];
-        network.cidr = "10.1.0.0/16".parse().unwrap();
-        network.guests = (0..GUESTS).map(|number| reservation(number, address(number))).collect();
-        let (link, server) = (network.link.clone(), Server::new(&slice));
+        assert_eq!(slice.networks.len(), NETWORKS);
+        for (at, network) in slice.networks.iter_mut().enumerate() {
+            network.cidr = format!("10.{}.0.0/16", at + 1).parse().unwrap();
+            network.gateway = format!("10.{}.0.1", at + 1).parse().unwrap();
+            network.lease_seconds = LEASE.try_into().unwrap();
+            let own = (0..GUESTS).filter(|number| number % NETWORKS == at);
+            network.guests = own.map(|number| reservation(number, address(at, number))).collect();
+        }
+        let links = slice.networks.iter().map(|network| network.link.clone()).collect();
+        let server = Server::new(&slice);
         let clients = (0..GUESTS).map(|number| (mac(number), Client::default())).collect();
         let (random, changed) = (Random(seed), HashMap::new());
-        Self { random, link, slice, server, clients, changed, now: 0, xid: 0, acks: 0, naks: 0 }
+        Self {
+            random,
+            links,
+            slice,
+            server,
+            clients,
+            changed,
+            now: 0,
+            xid: 0,
+            acks: 0,
+            naks: 0,
+            moved: 0,
+        }
     }
 
     fn owner(&self, address: Ipv4Addr) -> Option<MacAddr> {
-        let guests = &self.slice.networks[0].guests;
-        guests.iter().find(|guest| guest.address == address).map(|guest| guest.mac)
+        let mut guests = self.slice.networks.iter().flat_map(|network| &network.guests);
+        guests.find(|guest| guest.address == address).map(|guest| guest.mac)
+    }
+
+    /// The network that a guest is in, and its place there.
+    fn place(&self, who: MacAddr) -> (usize, usize) {
+        let mut networks = self.slice.networks.iter().enumerate();
+        let found = networks.find_map(|(at, network)| {
+            Some((at, network.guests.iter().position(|guest| guest.mac == who)?))
+        });
+        found.unwrap()
     }
 
     /// Sends a message and gives the answer, unless either is lost on the way.
@@ -107,7 +136,8 @@ impl Day {
         if self.random.one_in(20) {
             return None;
         }
-        let arrival = Arrival { link: &self.link, source, bytes: &bytes };
+        let link = &self.links[self.place(from).0];
+        let arrival = Arrival { link, source, bytes: &bytes };
         let reply = self.server.handle(Duration::from_secs(self.now), arrival).reply?;
         let answer = v4::Message::from_bytes(&reply.bytes).unwrap();
         self.judge(from, &message, &answer);
@@ -178,32 +208,31 @@ impl Day {
     fn event(&mut self) {
         let number = usize::try_from(self.random.below(GUESTS as u64)).unwrap();
         let who = mac(number);
-        match self.random.below(6) {
-            0 => {
-                let client = self.clients.get_mut(&who).unwrap();
-                client.rebooted = client.address.is_some();
-                client.wakes = self.now;
-            }
+        match self.random.below(7) {
+            0 => self.reboots(who),
             // rebuilt from nothing
             1 => self.server = Server::new(&self.slice),
-            // the service is given another configuration: two guests change places
+            // the service is given another configuration: two guests of a network change places
             2 => {
-                let other = usize::try_from(self.random.below(GUESTS as u64)).unwrap();
-                let guests = &self.slice.networks[0].guests;
-                let (one, two) = (guests[number].address, guests[other].address);
-                self.assign(number, two);
-                self.assign(other, one);
-                self.server.replace(&self.slice);
-            }
-            // a guest goes and another comes with its address, or a new one of its own
-            3 => {
-                let fresh = address(GUESTS + usize::try_from(self.random.below(1000)).unwrap());
-                if self.owner(fresh).is_none() {
-                    self.assign(number, fresh);
+                let other = mac(usize::try_from(self.random.below(GUESTS as u64)).unwrap());
+                let ((network, one), (its, two)) = (self.place(who), self.place(other));
+                if network == its {
+                    let guests = &self.slice.networks[network].guests;
+                    let (first, second) = (guests[one].address, guests[two].address);
+                    self.assign(who, second);
+                    self.assign(other, first);
                     self.server.replace(&self.slice);
                 }
             }
-            4 => {
+            // a guest goes and another comes with its address, or a new one of its own
+            3 => {
+                if let Some(fresh) = self.fresh(self.place(who).0) {
+                    self.assign(who, fresh);
+                    self.server.replace(&self.slice);
+                }
+            }
+            4 => self.moves(who),
+            5 => {
                 if let Some(address) = self.clients[&who].address {
                     self.say(who, MessageType::Release, |message| {
                         message.set_ciaddr(address);
@@ -237,9 +266,37 @@ impl Day {
         }
     }
 
-    /// Gives guest `number` the address `to`.
-    fn assign(&mut self, number: usize, to: Ipv4Addr) {
-        let guest = &mut self.slice.networks[0].guests[number];
+    /// An address of a network that nobody had from the beginning, and nobody has.
+    fn fresh(&mut self, network: usize) -> Option<Ipv4Addr> {
+        let number = GUESTS + usize::try_from(self.random.below(1000)).unwrap();
+        Some(address(network, number)).filter(|fresh| self.owner(*fresh).is_none())
+    }
+
+    /// A guest starts again, and remembers its address.
+    fn reboots(&mut self, who: MacAddr) {
+        let client = self.clients.get_mut(&who).unwrap();
+        client.rebooted = client.address.is_some();
+        client.wakes = self.now;
+    }
+
+    /// A guest is taken to the other network, and asks there for what it had.
+    fn moves(&mut self, who: MacAddr) {
+        let (from, at) = self.place(who);
+        let to = (from + 1) % NETWORKS;
+        let Some(fresh) = self.fresh(to) else { return };
+        let mut guest = self.slice.networks[from].guests.remove(at);
+        self.changed.extend([(guest.address, self.now), (fresh, self.now)]);
+        guest.address = fresh;
+        self.slice.networks[to].guests.push(guest);
+        self.server.replace(&self.slice);
+        self.moved += 1;
+        self.reboots(who);
+    }
+
+    /// Gives a guest the address `to`.
+    fn assign(&mut self, who: MacAddr, to: Ipv4Addr) {
+        let (network, at) = self.place(who);
+        let guest = &mut self.slice.networks[network].guests[at];
         for address in [guest.address, to] {
             self.changed.insert(address, self.now);
         }
@@ -247,11 +304,12 @@ impl Day {
     }
 }
 
-fn address(number: usize) -> Ipv4Addr {
-    Ipv4Addr::from(0x0a01_1000 + u32::try_from(number).unwrap())
+fn address(network: usize, number: usize) -> Ipv4Addr {
+    let (network, number) = (u32::try_from(network).unwrap(), u32::try_from(number).unwrap());
+    Ipv4Addr::from(0x0a01_1000 + (network << 16) + number)
 }
 
-fn live(seed: u64) -> (u64, u64) {
+fn live(seed: u64) -> (u64, u64, u64) {
     let mut day = Day::new(seed);
     while day.now < DAY {
         day.now += 1;
@@ -276,13 +334,13 @@ fn live(seed: u64) -> (u64, u64) {
         client.address.is_some_and(|address| day.owner(address) == Some(**mac))
     });
     assert!(served.count() >= GUESTS * 8 / 10);
-    (day.acks, day.naks)
+    (day.acks, day.naks, day.moved)
 }
 
 #[test]
 fn a_day_without_a_wrong_answer() {
     for seed in [1, 0x9e37_79b9_7f4a_7c15] {
-        let (acks, naks) = live(seed);
-        assert!(acks > 5000 && naks > 50, "{acks} and {naks}: nothing happened");
+        let (acks, naks, moved) = live(seed);
+        assert!(acks > 5000 && naks > 50 && moved > 100, "{acks}, {naks} and {moved}");
     }
 }

@@ -2,12 +2,14 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // test support may fail loudly
 
+pub mod alpine;
 pub mod cloud;
 pub mod console;
 pub mod demo;
 pub mod faults;
 pub mod manager;
 pub mod postgres;
+mod pypi;
 pub mod schemathesis;
 pub mod storage;
 pub mod takeover;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dhcproto::v4::{DhcpOption, MessageType};
+use dhcproto::v4::{DhcpOption, MessageType, OptionCode};
 use sluice_api::config::GuestDhcp;
 
 use super::bench::{BOUND, Bench, VM1, VM2, link, slice};
@@ -134,7 +134,7 @@ fn what_clients_send_that_no_book_has_is_answered() {
         let message = client.message(MessageType::Discover, VM1, std::slice::from_ref(&id));
         let offer = client.ask(&message).message;
         assert_eq!(offer.yiaddr().to_string(), "10.1.1.23");
-        assert_eq!(offer.opts().get(dhcproto::v4::OptionCode::ClientIdentifier), Some(&id));
+        assert_eq!(offer.opts().get(OptionCode::ClientIdentifier), Some(&id));
     }
     let plain =
         dhcproto::Encodable::to_vec(&client.message(MessageType::Discover, VM2, &[])).unwrap();
@@ -148,5 +148,137 @@ fn what_clients_send_that_no_book_has_is_answered() {
         let bytes = [&plain[..243], tail].concat();
         client.send_bytes(&bytes);
         assert_eq!(client.next().message.yiaddr().to_string(), "10.1.1.24", "{tail:?}");
+    }
+}
+
+/// Options of a network, and of one of its guests, as the configuration has them.
+const OPTIONS: [&str; 2] = [
+    r#"[
+        { "code": 42, "value": { "addresses": ["192.0.2.1", "192.0.2.2"] } },
+        { "code": 43, "value": { "hex": "0104c0000201" } },
+        { "code": 108, "value": { "number": 1800 } },
+        { "code": 114, "value": { "text": "https://portal.example/" } },
+        { "code": 119, "value": { "names": ["eng.example"] } },
+        { "code": 150, "value": { "addresses": ["10.1.1.5", "10.1.1.6"] } },
+        { "code": 224, "value": { "hex": "c0ffee" } },
+        { "code": 252, "value": { "text": "http://wpad/" } }
+    ]"#,
+    r#"[
+        { "code": 43, "value": { "hex": "0201ff" } },
+        { "code": 58, "value": { "number": 900 } },
+        { "code": 66, "value": { "text": "tftp.example" } }
+    ]"#,
+];
+const GATEWAY: &[u8] = &[10, 1, 1, 1];
+const ROUTES: &[u8] = &[0, 10, 1, 1, 1, 16, 10, 9, 10, 1, 1, 254];
+/// Every number with its bytes, for all guests.
+const FOR_ALL: [(u8, &[u8]); 18] = [
+    (1, &[255, 255, 255, 0]),
+    (3, GATEWAY),
+    (6, GATEWAY),
+    (15, b"cs1.cloud.internal"),
+    (26, &[5, 120]),
+    (28, &[10, 1, 1, 255]),
+    (42, &[192, 0, 2, 1, 192, 0, 2, 2]),
+    (51, &[0, 0, 14, 16]),
+    (54, GATEWAY),
+    (59, &[0, 0, 12, 78]),
+    (67, b"pxelinux.0"),
+    (108, &[0, 0, 7, 8]),
+    (114, b"https://portal.example/"),
+    (119, b"\x03eng\x07example\0"),
+    (121, ROUTES),
+    (150, &[10, 1, 1, 5, 10, 1, 1, 6]),
+    (249, ROUTES),
+    (252, b"http://wpad/"),
+];
+/// The same for the guest with options of its own, and for the other.
+const FOR_EACH: [(u8, &[u8], &[u8]); 5] = [
+    (12, b"vm1", b"vm2"),
+    (43, &[2, 1, 255], &[1, 4, 192, 0, 2, 1]),
+    (58, &[0, 0, 3, 132], &[0, 0, 7, 8]),
+    (66, b"tftp.example", b"10.1.1.5"),
+    (224, &[0xc0, 0xff, 0xee], &[0xc0, 0xff, 0xee]),
+];
+
+#[test]
+fn every_number_that_clouds_hand_through_arrives() {
+    let mut bench = Bench::empty("numbers");
+    let guest = bench.guest("numbers-a", "guest0", 1, VM1);
+    let mut wanted = slice();
+    let network = &mut wanted.networks[0];
+    network.options = serde_json::from_str(OPTIONS[0]).unwrap();
+    network.boot =
+        serde_json::from_str(r#"{ "next_server": "10.1.1.5", "file": "pxelinux.0" }"#).unwrap();
+    network.guests[0].dhcp.options = serde_json::from_str(OPTIONS[1]).unwrap();
+    bench.write(&wanted);
+    bench.start();
+    bench.await_link("guest0");
+    let mut client = RawClient::new(&guest);
+    let size = DhcpOption::MaxMessageSize(1400);
+    let offers = [VM1, VM2].map(|who| {
+        let discover = client.message(MessageType::Discover, who, std::slice::from_ref(&size));
+        client.ask(&discover)
+    });
+    let for_all = FOR_ALL.into_iter().map(|(code, bytes)| (code, bytes, bytes));
+    for (code, first, second) in for_all.chain(FOR_EACH) {
+        let got = [offers[0].option(code), offers[1].option(code)];
+        assert_eq!(got, [Some(first.to_vec()), Some(second.to_vec())], "option {code}");
+    }
+}
+
+#[test]
+fn what_boots_from_the_network_is_told_from_where() {
+    let mut bench = Bench::empty("pxe");
+    let guest = bench.guest("pxe-a", "guest0", 1, VM1);
+    let mut wanted = slice();
+    wanted.networks[0].boot =
+        serde_json::from_str(r#"{ "next_server": "10.1.1.5", "file": "pxelinux.0" }"#).unwrap();
+    bench.write(&wanted);
+    bench.start();
+    bench.await_link("guest0");
+    let mut client = RawClient::new(&guest);
+    // as firmware asks (RFC 4578, PXE 2.1): who it is, and no more options than it needs
+    let asked = [1, 3, 43, 60, 66, 67, 97].map(OptionCode::from).to_vec();
+    let firmware = [
+        DhcpOption::ClassIdentifier(b"PXEClient:Arch:00007:UNDI:003016".to_vec()),
+        DhcpOption::ParameterRequestList(asked),
+        DhcpOption::ClientMachineIdentifier([&[0][..], &[7; 16]].concat()),
+    ];
+    let discover = client.message(MessageType::Discover, VM1, &firmware);
+    let server = DhcpOption::ServerIdentifier("10.1.1.1".parse().unwrap());
+    let own = DhcpOption::RequestedIpAddress("10.1.1.23".parse().unwrap());
+    let request =
+        client.message(MessageType::Request, VM1, &[&firmware[..], &[server, own]].concat());
+    for message in [discover, request] {
+        let told = client.ask(&message);
+        assert_eq!(told.message.yiaddr().to_string(), "10.1.1.23");
+        assert_eq!(told.message.siaddr().to_string(), "10.1.1.5");
+        assert_eq!(told.message.fname(), Some(&b"pxelinux.0\0"[..]));
+        assert_eq!(told.option(66), Some(b"10.1.1.5".to_vec()));
+        assert_eq!(told.option(67), Some(b"pxelinux.0".to_vec()));
+    }
+}
+
+#[test]
+fn the_server_is_the_gateway_whatever_else_its_link_has() {
+    let mut bench = Bench::empty("server");
+    let guest = bench.guest("server-a", "guest0", 1, VM1);
+    // the kernel's own choice of a source is the first address of the network
+    for line in ["addr flush dev guest0", "addr add 10.1.1.9/24 dev guest0"] {
+        bench.router.ip(line.split(' ')).unwrap();
+    }
+    bench.router.address(&link("guest0"), "10.1.1.1/24".parse().unwrap()).unwrap();
+    guest.address(&link("eth0"), "10.1.1.23/24".parse().unwrap()).unwrap();
+    bench.write(&slice());
+    bench.start();
+    bench.await_link("guest0");
+    let mut client = RawClient::new(&guest);
+    let discover = client.message(MessageType::Discover, VM1, &[]);
+    let mut renewing = client.message(MessageType::Request, VM1, &[]);
+    renewing.set_ciaddr([10, 1, 1, 23]);
+    for message in [discover, renewing] {
+        let told = client.ask(&message);
+        assert_eq!((told.from.octets(), told.option(54)), ([10, 1, 1, 1], Some(vec![10, 1, 1, 1])));
     }
 }

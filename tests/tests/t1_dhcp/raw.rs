@@ -1,7 +1,7 @@
 //! A client made of bare packets, for what real clients do not do on demand.
 
 use std::io::Read;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use dhcproto::v4::{self, DhcpOption, MessageType};
@@ -27,11 +27,30 @@ pub(crate) struct RawClient {
 pub(crate) struct Seen {
     /// Destination of the frame.
     pub(crate) to_mac: [u8; 6],
+    /// Source of the packet.
+    pub(crate) from: Ipv4Addr,
     /// Destination of the packet.
     pub(crate) to: SocketAddrV4,
     /// The UDP checksum is right, or there is none.
     pub(crate) sum_is_good: bool,
     pub(crate) message: v4::Message,
+    /// The message as it came.
+    bytes: Vec<u8>,
+}
+
+impl Seen {
+    /// The bytes of an option, whatever dhcproto makes of its number.
+    pub(crate) fn option(&self, wanted: u8) -> Option<Vec<u8>> {
+        let mut options = &self.bytes[240..];
+        while let [code, length, rest @ ..] = options {
+            let (data, after) = rest.split_at(usize::from(*length).min(rest.len()));
+            if *code == wanted {
+                return Some(data.to_vec());
+            }
+            options = after;
+        }
+        None
+    }
 }
 
 impl RawClient {
@@ -54,7 +73,7 @@ impl RawClient {
         options: &[DhcpOption],
     ) -> v4::Message {
         self.xid += 1;
-        let zero = std::net::Ipv4Addr::UNSPECIFIED;
+        let zero = Ipv4Addr::UNSPECIFIED;
         let mut message =
             v4::Message::new_with_id(self.xid, zero, zero, zero, zero, &mac(client).bytes());
         message.opts_mut().insert(DhcpOption::MessageType(kind));
@@ -115,7 +134,8 @@ fn parse(bytes: &[u8]) -> Option<Seen> {
     let (_, packet) = rest.split_at_checked(8)?;
     let is_udp = packet.first()? >> 4 == 4 && packet.get(9) == Some(&17);
     let header = usize::from(packet.first()? & 15) * 4;
-    let to_ip: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
+    let [from_ip, to_ip]: [[u8; 4]; 2] =
+        [packet.get(12..16)?.try_into().ok()?, packet.get(16..20)?.try_into().ok()?];
     let (udp, payload) = packet.get(header..)?.split_first_chunk::<8>()?;
     let [from, to] = [[udp[0], udp[1]], [udp[2], udp[3]]].map(u16::from_be_bytes);
     if !is_udp || from != 67 || payload.first() != Some(&2) {
@@ -123,7 +143,14 @@ fn parse(bytes: &[u8]) -> Option<Seen> {
     }
     let message = v4::Message::from_bytes(payload).ok()?;
     let sum_is_good = udp[6..] == [0, 0] || sum_of(packet, header) == 0xffff;
-    Some(Seen { to_mac: *to_mac, to: SocketAddrV4::new(to_ip.into(), to), sum_is_good, message })
+    Some(Seen {
+        to_mac: *to_mac,
+        from: from_ip.into(),
+        to: SocketAddrV4::new(to_ip.into(), to),
+        sum_is_good,
+        message,
+        bytes: payload.to_vec(),
+    })
 }
 
 /// The Internet checksum (RFC 1071) over pseudo header and datagram, its own field included.

@@ -121,6 +121,23 @@ fn a_relay_gets_the_reply_on_the_servers_port() {
 }
 
 #[test]
+fn who_says_to_be_a_relay_of_another_network_gets_nothing() {
+    let (mut bench, guest, _) = Bench::new("spoofed");
+    let mut client = RawClient::new(&guest);
+    // of the other network, of the Internet, and the router itself
+    for relay in ["10.1.2.254", "192.0.2.7", "127.0.0.1"] {
+        for who in [VM1, DB1] {
+            let mut discover = client.message(MessageType::Discover, who, &[]);
+            discover.set_giaddr(ip(relay));
+            client.ask_in_vain(&discover, VM1);
+        }
+    }
+    let counters = bench.counters();
+    let dropped = serde_json::json!({ "foreign-relay": 3, "unknown-client": 3 });
+    assert_eq!(counters["dropped"], dropped);
+}
+
+#[test]
 fn noise_is_survived_and_counted() {
     let (mut bench, guest, _) = Bench::new("noise");
     let mut client = RawClient::new(&guest);

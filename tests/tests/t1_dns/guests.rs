@@ -32,6 +32,11 @@ fn what_is_not_there_is_said_with_the_zone_s_soa() {
     let no_v6 = dig(guest, "@10.1.1.1 vm1.cs1.cloud.internal AAAA");
     no_v6.expect("status: NOERROR").expect("ANSWER: 0,");
     assert_eq!(no_v6.section("AUTHORITY"), [soa]);
+    for other in ["TYPE65", "SRV", "MX", "CAA"] {
+        let none = dig(guest, &format!("@10.1.1.1 vm1.cs1.cloud.internal {other}"));
+        none.expect("status: NOERROR").expect("ANSWER: 0,");
+        assert_eq!(none.section("AUTHORITY"), [soa], "{other}");
+    }
     assert_eq!(dig(guest, "@10.1.1.1 cs1.cloud.internal SOA").answer(), soa);
     let ns = dig(guest, "@10.1.1.1 cs1.cloud.internal NS").answer();
     assert_eq!(ns, "cs1.cloud.internal. 30 IN NS r-1.cs1.cloud.internal.");
@@ -51,9 +56,14 @@ fn edns_sizes_versions_and_options() {
     assert!(!plain.says("OPT PSEUDOSECTION"), "{}", plain.output.stdout);
     dig(guest, "+edns=1 +noednsneg @10.1.1.1 vm1.cs1.cloud.internal").expect("status: BADVERS");
     let options = "+ednsopt=65001:abcd +cookie +subnet=198.51.100.0/24 +dnssec";
-    dig(guest, &format!("{options} @10.1.1.1 vm1.cs1.cloud.internal"))
-        .expect("status: NOERROR")
-        .expect("flags: do;");
+    let answer = dig(guest, &format!("{options} @10.1.1.1 vm1.cs1.cloud.internal"));
+    answer.expect("status: NOERROR").expect("flags: do;");
+    // what we do not have is not given back (RFC 7873 5.2.1, RFC 6891 6.1.2)
+    for option in ["; COOKIE", "; CLIENT-SUBNET", "; OPT=65001"] {
+        assert!(!answer.says(option), "{}", answer.output.stdout);
+    }
+    // less than 512 bytes is 512 (RFC 6891 6.2.3)
+    dig(guest, "+bufsize=0 @10.1.1.1 vm1.cs1.cloud.internal").expect("10.1.1.23");
 }
 
 #[test]

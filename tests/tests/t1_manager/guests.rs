@@ -249,3 +249,28 @@ async fn a_password_that_is_reset_is_shown_once_and_pushed_beside_the_configurat
     assert_eq!(secret_of_blob(&blob), Some(password));
     cloud.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mebibyte_of_user_data_is_pushed_beside_the_configuration_and_no_more_is_taken() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let file = cloud.folder.path().join("user-data");
+    let update = format!("guest update vm1 --user-data-file {}", file.display());
+    // quotes and line ends take twice as many bytes on the way
+    let text: String = "#\"\n".chars().cycle().take((1 << 20) + 1).collect();
+    std::fs::write(&file, &text).unwrap();
+    refused(&cloud, &update, 3, "1048577 bytes");
+    let most = &text[..1 << 20];
+    std::fs::write(&file, most).unwrap();
+    done(&cloud, &update);
+    let waited = cloud.sluice(["status", "--wait", "30"]);
+    assert_eq!(waited.code, 0, "{waited:?}\n{}", cloud.log());
+    let digest = BlobDigest::of(most.as_bytes());
+    let config = config(&cloud, "r-1").await;
+    let guests = config["role"]["router"]["networks"][0]["guests"].as_array().unwrap();
+    let named: Vec<_> =
+        guests.iter().filter_map(|guest| guest["metadata"]["user_data"].as_str()).collect();
+    assert_eq!(named, [digest.to_string()]);
+    assert!(agent.blob(&digest).expect("it was sent") == most.as_bytes());
+    cloud.stop();
+}

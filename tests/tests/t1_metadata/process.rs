@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
@@ -70,6 +71,9 @@ async fn talk(bench: &Bench) {
 
     let mut server = Agent::start("password", 64_004, Vec::new());
     assert_eq!(server.configure(1, &passwords("s3cret-One")), in_force(1));
+    let pid = server.child.id().unwrap();
+    assert!(holds(pid, b"vm1-0"), "what it has can be found");
+    assert!(!holds(pid, b"s3cret-One"), "a password lies open in memory");
     let header = ["-H", "DomU_Request: send_my_password", "http://10.1.1.1:8080"];
     assert_eq!(crate::bench::curl(&bench.first, &header).1, "s3cret-One");
     server.hear(|said| said["counters"]["passwords_sent"] == 1);
@@ -78,6 +82,27 @@ async fn talk(bench: &Bench) {
     server.hear(|said| said["report"]["over"] == json!({ "vm1-0": "acknowledged" }));
     service.ends().await;
     server.ends().await;
+}
+
+/// Whether these bytes are anywhere in what a process can write to.
+fn holds(pid: u32, wanted: &[u8]) -> bool {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let range = |line: &str| {
+        let (range, rest) = line.split_once(' ')?;
+        let (from, to) = range.split_once('-').filter(|_| rest.starts_with("rw"))?;
+        let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        let length = memory.read_at(&mut bytes, from).ok()?;
+        bytes.truncate(length);
+        Some(bytes)
+    };
+    let first = wanted[0];
+    let found = |bytes: Vec<u8>| {
+        let mut places = bytes.iter().enumerate().filter(|(_, byte)| **byte == first);
+        places.any(|(at, _)| bytes[at..].starts_with(wanted))
+    };
+    maps.lines().filter_map(range).any(found)
 }
 
 #[test]

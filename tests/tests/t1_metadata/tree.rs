@@ -1,5 +1,8 @@
 //! What guests are told about themselves, and how they ask.
 
+use serde_json::json;
+use sluice_api::types::{BlobDigest, SecretBytes};
+
 use crate::bench::{Bench, KEY, USER_DATA, curl, get, metadata};
 
 fn ok(text: &str) -> (u32, String) {
@@ -91,4 +94,24 @@ fn a_change_of_one_guest_is_in_force_at_once_and_closes_no_connection() {
     slice["networks"][0]["guests"].as_array_mut().unwrap().remove(0);
     bench.change("metadata", &slice);
     assert_eq!(get(&bench.first, "/latest/instance-id").0, 0, "no guest any more");
+}
+
+#[test]
+fn a_mebibyte_of_user_data_of_any_content_arrives_whole() {
+    let mut bench = Bench::wired("md-large");
+    let data: Vec<u8> =
+        (0..1_u32 << 18).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
+    assert_eq!(data.len(), 1 << 20);
+    let digest = BlobDigest::of(&data).to_string();
+    let mut slice = metadata();
+    slice["networks"][0]["guests"][0]["user_data"] = json!(digest);
+    slice["user_data"] = json!({ digest: SecretBytes::new(data.as_slice()) });
+    bench.serve("metadata", &slice);
+    let file = bench.path("told");
+    for path in ["/latest/user-data", "/2009-04-04/user-data"] {
+        let url = format!("http://10.1.1.1{path}");
+        let (status, _) = curl(&bench.first, &["-o", file.to_str().unwrap(), &url]);
+        assert_eq!(status, 200, "{path}");
+        assert!(std::fs::read(&file).unwrap() == data, "{path}: other bytes");
+    }
 }

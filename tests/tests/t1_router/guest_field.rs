@@ -1,5 +1,7 @@
 //! Packets of the field that a router between guests and the world must not get wrong (reports of other systems' users).
 
+use std::collections::BTreeMap;
+
 use sluice_lab::netns::Process;
 
 use super::SOON;
@@ -63,4 +65,36 @@ fn guests_hear_how_large_packets_may_be() {
     let mut seen = watch(&world, "tcp[tcpflags] & tcp-syn != 0 and tcp port 8080");
     world.guest("vm1").sh("curl -s --max-time 5 http://192.0.2.80:8080/").check().unwrap();
     seen.says("mss 1410", SOON).unwrap();
+}
+
+#[test]
+fn a_change_of_one_guest_is_in_force_without_restarting_anything() {
+    let world = World::new();
+    world.push_and_confirm(&config());
+    world.lease("vm2", "10.1.1.24");
+    let services = |world: &World| -> BTreeMap<_, _> {
+        let services = world.status().services.into_iter();
+        services.map(|one| (one.name, (one.pid, one.restarts, one.generation))).collect()
+    };
+    let before = services(&world);
+    let mut next = config();
+    next.generation = next.generation.next().unwrap();
+    let guest = &mut next.role.networks[0].guests[1];
+    guest.address = "10.1.1.77".parse().unwrap();
+    guest.hostname = "renamed".parse().unwrap();
+    world.push_and_confirm(&next);
+    // what was pushed is in force in all of them when the push is answered
+    let after = services(&world);
+    for (name, (pid, restarts, generation)) in &before {
+        assert_eq!(*generation, Some(config().generation), "{name}");
+        assert_eq!(after[name], (*pid, *restarts, Some(next.generation)), "{name}");
+    }
+    world.lease("vm2", "10.1.1.77");
+    world.lease("vm1", "10.1.1.23");
+    let found =
+        world.guest("vm1").sh("dig +short +time=2 +tries=3 @10.1.1.1 renamed.cs1.cloud.internal; \
+         dig +short +time=2 +tries=3 @10.1.1.1 vm2.cs1.cloud.internal");
+    assert_eq!(found.check().unwrap().trim(), "10.1.1.77");
+    let own = world.guest("vm2").sh("curl -s --max-time 5 http://10.1.1.1/latest/local-hostname");
+    assert_eq!(own.check().unwrap().trim(), "renamed");
 }

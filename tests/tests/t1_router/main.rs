@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere, its helpers included
 
+mod alpine;
+mod announced;
 mod balance;
 mod diagnostics;
 mod field;

@@ -9,6 +9,7 @@
 mod held;
 mod journal;
 pub(crate) mod keeper;
+mod lines;
 pub mod protocol;
 mod spec;
 
@@ -22,19 +23,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sluice_api::types::Generation;
 use sluice_sys::process::take_handed;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 
 use held::Held;
+use lines::Lines;
 use protocol::{Configure, FromService, MAX_LINE};
 
 pub use journal::Journal;
 pub use keeper::kept;
 pub use spec::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
 
-/// Bytes taken from the agent at once; slices of thousands of guests are a megabyte.
-const READ_AT_ONCE: usize = 1 << 16;
 /// How often counters and report go to the agent.
 const COUNTERS_EVERY: Duration = Duration::from_secs(2);
 /// Wait after a connection that could not be accepted.
@@ -129,7 +129,6 @@ pub async fn outlive<S: Service>(
         // one after the other: the former is dead when the next one comes, and its last word may still be at work
         let (control, _) = agents.accept().await?;
         let (reader, mut writer) = control.into_split();
-        let reader = BufReader::with_capacity(READ_AT_ONCE, reader);
         let ended = match send(&mut writer, &held.said()).await {
             Ok(()) => talk(reader, writer, keeper.as_ref(), &mut service, &mut held).await,
             Err(error) => Err(error),
@@ -144,28 +143,23 @@ pub async fn outlive<S: Service>(
 /// Takes slices from `control` and tells what became of them, until it is closed.
 pub async fn serve<S: Service>(control: UnixStream, mut service: S) -> io::Result<()> {
     let (reader, writer) = control.into_split();
-    let reader = BufReader::with_capacity(READ_AT_ONCE, reader);
     talk(reader, writer, None, &mut service, &mut Held::default()).await
 }
 
 async fn talk<S: Service>(
-    mut reader: impl AsyncBufReadExt + Unpin,
+    reader: impl AsyncRead + Unpin,
     mut writer: OwnedWriteHalf,
     keeper: Option<&UnixListener>,
     service: &mut S,
     held: &mut Held,
 ) -> io::Result<()> {
     let mut tick = tokio::time::interval(COUNTERS_EVERY);
-    let mut line = Vec::new();
+    let mut lines = Lines::new(reader);
     loop {
         tokio::select! {
-            // what was read so far stays in the line when the other branch wins
-            read = reader.read_until(b'\n', &mut line) => {
-                read?;
-                // half a word is none
-                let Some(whole) = line.strip_suffix(b"\n") else { return Ok(()) };
-                answer(whole, service, held, &mut writer).await?;
-                line.clear();
+            line = lines.next() => {
+                let Some(line) = line? else { return Ok(()) };
+                answer(&line, service, held, &mut writer).await?;
             }
             _ = tick.tick() => {
                 writer.write_all(&said(service)?).await?;

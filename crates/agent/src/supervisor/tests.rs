@@ -241,3 +241,63 @@ async fn a_machine_that_stood_still_goes_on_with_its_services() {
     assert_eq!(left.started.load(Ordering::SeqCst), 1);
     give(&supervisor, 2, "two").await.unwrap();
 }
+
+/// Starts tasks that serve until they are ended, and notes when each was started.
+#[derive(Default)]
+struct Mortals {
+    started: std::sync::Mutex<Vec<tokio::time::Instant>>,
+    end: Arc<tokio::sync::Notify>,
+    /// What was brought into force.
+    applied: Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+impl Launch for Mortals {
+    fn launch(&self, _: ServiceName) -> io::Result<Launched> {
+        self.started.lock().unwrap().push(tokio::time::Instant::now());
+        let (end, applied) = (Arc::clone(&self.end), Arc::clone(&self.applied));
+        as_task(false, move |control| async move {
+            tokio::select! {
+                served = crate::service::serve(control, Recorder(applied)) => served,
+                () = end.notified() => Ok(()),
+            }
+        })
+    }
+}
+
+impl Mortals {
+    /// Ends the task that runs; how long it takes until the next one has the slice in force.
+    async fn end(&self, supervisor: &Supervisor) -> Duration {
+        let before = (self.started.lock().unwrap().len(), self.applied.lock().unwrap().len());
+        let ended = tokio::time::Instant::now();
+        self.end.notify_one();
+        while self.applied.lock().unwrap().len() == before.1
+            || supervisor.status()[0].generation.is_none()
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(self.started.lock().unwrap().len(), before.0 + 1);
+        ended.elapsed()
+    }
+}
+
+/// What a service loses when it is killed is the wait and its own start. The clock is virtual: however slow the machine is,
+/// this is what the supervisor waits.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_killed_is_back_within_a_second_with_its_slice() {
+    let mortals = Arc::new(Mortals::default());
+    let supervisor = Supervisor::new(Arc::clone(&mortals) as Arc<dyn Launch>);
+    give(&supervisor, 1, "one").await.unwrap();
+    let first = mortals.end(&supervisor).await;
+    assert!(first < Duration::from_millis(200), "{first:?}");
+    // one that ends again at once is waited for longer, and still a second does for the third time
+    for _ in 0..2 {
+        let again = mortals.end(&supervisor).await;
+        assert!(again > first && again < Duration::from_secs(1), "{again:?}");
+    }
+    // one that ran for a while is trusted again
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let later = mortals.end(&supervisor).await;
+    assert!(later < Duration::from_millis(200), "{later:?}");
+    assert_eq!(*mortals.applied.lock().unwrap(), ["one"; 5]);
+    assert_eq!(supervisor.status()[0].restarts, 4);
+}
