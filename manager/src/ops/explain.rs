@@ -148,7 +148,7 @@ fn read(document: &str) -> Result<RouterDocument, Error> {
 
 /// The uplinks that are down, as the router said last; of one that never said anything none are.
 pub async fn down(conn: &mut Conn, appliance: &ApplianceId) -> Result<Seen, Error> {
-    let said = reports::of(conn, appliance.as_str(), uplinks::SERVICE).await?;
+    let said = reports::of_service(conn, appliance.as_str(), uplinks::SERVICE).await?;
     let said = said.and_then(|said| uplinks::Report::deserialize(said).ok());
     Ok(said.and_then(seen::down_in).unwrap_or_default())
 }

@@ -10,11 +10,12 @@ use sluice_api::types::{ApplianceId, ObjectId};
 
 use crate::access::{Caller, Role};
 use crate::error::Error;
-use crate::kinds::Context;
+use crate::kinds::dynamic;
 use crate::kinds::image::Image;
 use crate::kinds::image_store::ImageStore;
+use crate::store::objects::ALL;
 use crate::store::reports::{self, Services};
-use crate::store::{Store, audit};
+use crate::store::{Conn, Owner, Store, audit};
 
 /// The service that images and stores are of.
 const STORAGE: &str = "storage";
@@ -35,17 +36,18 @@ pub async fn note_reports(
             news.extend(changes(&part(&before, list), &part(said, list), told));
         }
         if !news.is_empty() {
-            let mut context = Context::new(&mut transaction, None);
-            let names = names(&mut context, appliance).await?;
+            let names = names(&mut transaction, appliance).await?;
             let caller = Caller {
                 name: appliance.to_string(),
                 origin: "its report".to_owned(),
                 role: Role::Reader,
+                owner: Owner::default(),
             };
             for (id, what) in news {
                 // of one that was deleted meanwhile nothing is told
                 let Some(name) = names.get(&id) else { continue };
-                audit::note(context.conn, &caller, &format!("{name} {what}"), &[], None).await?;
+                audit::note(&mut transaction, &caller, &format!("{name} {what}"), &[], None)
+                    .await?;
             }
         }
     }
@@ -114,16 +116,16 @@ fn of_job(job: &Value) -> Option<String> {
 
 /// What the images and stores of an appliance are called, by the ids in its reports.
 async fn names(
-    context: &mut Context<'_>,
+    conn: &mut Conn,
     appliance: &ApplianceId,
 ) -> Result<BTreeMap<String, String>, Error> {
     let of = [("router", appliance.as_str())];
     let told = |word: &str, name: &ObjectId, id: &ObjectId| format!("{word} {name} ({id})");
     let mut names = BTreeMap::new();
-    for image in context.all::<Image>(&of).await? {
+    for image in dynamic::load::<Image>(conn, &of, ALL).await? {
         names.insert(image.job_id().to_string(), told("image", &image.name, &image.id));
     }
-    for store in context.all::<ImageStore>(&of).await? {
+    for store in dynamic::load::<ImageStore>(conn, &of, ALL).await? {
         names.insert(store.id.to_string(), told("image store", &store.name, &store.id));
     }
     Ok(names)

@@ -57,15 +57,13 @@ pub async fn of(conn: &mut Conn, appliance: &str) -> Result<Services, Error> {
     from_json(&row.try_get::<String, _>("services")?, "report")
 }
 
-/// What `service` of `appliance` said last, if anything.
-pub async fn of(conn: &mut Conn, appliance: &str, service: &str) -> Result<Option<Value>, Error> {
-    let row = sqlx::query("SELECT services FROM reports WHERE appliance = $1")
-        .bind(appliance)
-        .fetch_optional(conn)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let mut services: Services = from_json(&row.try_get::<String, _>("services")?, "report")?;
-    Ok(services.remove(service))
+/// What one of its services said last, if anything.
+pub async fn of_service(
+    conn: &mut Conn,
+    appliance: &str,
+    service: &str,
+) -> Result<Option<Value>, Error> {
+    Ok(of(conn, appliance).await?.remove(service))
 }
 
 /// All of them.

@@ -136,7 +136,7 @@ async fn one(table: &TableId, set: &str, key: &Element) -> io::Result<Vec<(Strin
 fn asked(key: &Element) -> Option<(Form, Vec<u8>)> {
     let alone = key.0.len() == 1;
     let (mut first, mut last, mut types) = (Vec::new(), Vec::new(), Vec::new());
-    for value in &key.0 {
+    for value in key.0.iter() {
         let (kind, low, high) = bytes_of(value)?;
         types.push(kind);
         for (bytes, end) in [(&mut first, low), (&mut last, high)] {
