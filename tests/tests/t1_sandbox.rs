@@ -205,8 +205,7 @@ async fn who_reads_packets_sends_nothing_by_what_it_was_given() {
         let shown = program("/usr/bin/perl", &["-e", &script]);
         Sandbox { profile, sockets, ..shown }
     };
-    let said = said(&run(Profile::PacketReader)).await;
-    assert_eq!(said, "1 1 1 1", "EPERM");
+    assert_eq!(said(&run(Profile::PacketReader)).await, "1 1 1 1", "EPERM");
     ours.set_nonblocking(true).unwrap();
     let nothing = ours.recv(&mut [0; 8]).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
