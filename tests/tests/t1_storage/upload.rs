@@ -1,6 +1,6 @@
 //! Uploads by curl over the tus protocol.
 
-use super::bench::{Bench, HERE, noise};
+use super::bench::{BOUND, Bench, HERE, noise};
 use serde_json::json;
 use sluice_ssvm::slice::TokenHash;
 
@@ -110,6 +110,7 @@ fn an_upload_goes_on_where_the_service_was_killed() {
         ask(bench, "PATCH", "/upload/j-1", &[&offset], Some(&format!("@{}", piece.display()))).0
     };
     bench.start_bounded(3 << 19);
+    bench.service().says("storage started", BOUND).unwrap();
     let length = format!("Upload-Length: {}", disk.len());
     assert_eq!(ask(&bench, "POST", "/upload", &[&length], None).0, 201);
     assert_eq!(send(&bench, 0, 1 << 20), 204);
