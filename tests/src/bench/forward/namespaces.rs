@@ -13,7 +13,7 @@ const SERVER: &str = "198.51.100.1:5001";
 
 /// A flowtable of its own, to see whether there is such a thing.
 const TRIAL: &str = "add table inet trial
-add flowtable inet trial offload { hook ingress priority 0; devices = { guest0, pub0 }; }
+add flowtable inet trial fast { hook ingress priority 0; devices = { guest0, pub0 }; }
 delete table inet trial
 ";
 

@@ -19,11 +19,11 @@ pub(super) fn text(count: usize, flowtable: bool) -> Result<String> {
 }
 
 fn offload(table: &mut Table) -> Result<()> {
-    let name = Ident::fixed("offload");
+    let name = Ident::fixed("fast");
     let links = ["guest0", "pub0"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
     table.flowtables.insert(name.clone(), Flowtable { links });
     let chain = table.chains.get_mut(&Ident::fixed("filter-forward")).context("its chain")?;
-    let rule = Rule { id: RuleId::fixed("forward/offload"), exprs: vec![Expr::Offload(name)] };
+    let rule = Rule { id: RuleId::fixed("forward/fast"), exprs: vec![Expr::Offload(name)] };
     chain.rules.insert(0, rule);
     Ok(())
 }
