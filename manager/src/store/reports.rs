@@ -17,9 +17,14 @@ pub type Services = BTreeMap<String, Value>;
 pub struct Reports(BTreeMap<String, Services>);
 
 impl Reports {
+    /// What `service` of `appliance` said.
+    pub fn of(&self, appliance: &str, service: &str) -> Option<&Value> {
+        self.0.get(appliance)?.get(service)
+    }
+
     /// The entry `id` of the list `list` in what `service` of `appliance` said.
     pub fn entry(&self, appliance: &str, service: &str, list: &str, id: &str) -> Option<&Value> {
-        let all = self.0.get(appliance)?.get(service)?.get(list)?.as_array()?;
+        let all = self.of(appliance, service)?.get(list)?.as_array()?;
         all.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(id))
     }
 }
