@@ -163,9 +163,7 @@ impl Task {
         self.reported(&look).await?;
         self.note_consoles(&look.status).await?;
         let status = look.status;
-        if ready.appliance.role != Role::Router {
-            self.note_reports(&status).await?;
-        }
+        self.note_reports(&status, ready.appliance.role).await?;
         if status.current.is_none() {
             // a new machine has nothing of the old one
             self.sent_blobs.clear();
@@ -238,11 +236,15 @@ impl Task {
     }
 
     /// Keeps what its services say of themselves, if it is news.
-    async fn note_reports(&mut self, status: &StatusReport) -> Result<(), Error> {
+    async fn note_reports(&mut self, status: &StatusReport, role: Role) -> Result<(), Error> {
         let said = status.services.iter();
         let said = said.filter_map(|service| Some((service.name.clone(), service.report.clone()?)));
-        let said: Services = said.collect();
-        if self.said.as_ref() != Some(&said) {
+        let mut said: Services = said.collect();
+        if role == Role::Router {
+            said = reports::of_router(&said);
+        }
+        let nothing = self.said.is_none() && said.is_empty();
+        if !nothing && self.said.as_ref() != Some(&said) {
             let mut transaction = self.watch.store().begin().await?;
             reports::write(&mut transaction, self.id.as_str(), &said, self.looked).await?;
             transaction.commit().await?;

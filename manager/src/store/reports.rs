@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use sqlx::Row as _;
 
 use super::Conn;
@@ -27,6 +27,18 @@ impl Reports {
         let all = self.of(appliance, service)?.get(list)?.as_array()?;
         all.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(id))
     }
+}
+
+/// What is kept of a router's services: how its tunnels are. The rest is another at each look, and is asked of the router when
+/// somebody wants to know.
+pub fn of_router(said: &Services) -> Services {
+    let connections = said.get("ike").and_then(|report| report.get("connections")?.as_object());
+    let Some(connections) = connections else { return Services::new() };
+    let phase = |(name, connection): (&String, &Value)| {
+        (name.clone(), json!({ "phase": connection.get("phase") }))
+    };
+    let phases: Map<String, Value> = connections.iter().map(phase).collect();
+    Services::from([("ike".to_owned(), json!({ "connections": phases }))])
 }
 
 /// Writes what the services of an appliance that still exists said, unless a later look (Unix milliseconds) was written
@@ -67,7 +79,17 @@ pub async fn all(conn: &mut Conn) -> Result<Reports, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    #[test]
+    fn of_a_router_the_phases_of_tunnels_are_kept() {
+        let tunnel = json!({ "phase": "connected", "tunnels": [{ "bytes-in": 1 }] });
+        let ike = json!({ "connections": { "s2s-vc-1": tunnel } });
+        let said = Services::from([("ike".to_owned(), ike), ("dhcp".to_owned(), json!({}))]);
+        let kept = json!({ "connections": { "s2s-vc-1": { "phase": "connected" } } });
+        assert_eq!(of_router(&said), Services::from([("ike".to_owned(), kept)]));
+        let other = Services::from([("dhcp".to_owned(), json!({}))]);
+        assert!(of_router(&other).is_empty());
+    }
 
     #[test]
     fn an_entry_is_found_by_appliance_service_list_and_id() {
