@@ -238,13 +238,17 @@ impl Task {
     /// Keeps what its services say of themselves, if it is news.
     async fn note_reports(&mut self, status: &StatusReport, role: Role) -> Result<(), Error> {
         let said = status.services.iter();
-        let said = said.filter_map(|service| Some((service.name.clone(), service.report.clone()?)));
-        let mut said: Services = said.collect();
-        if role == Role::Router {
-            said = reports::of_router(&said);
-        }
-        let nothing = self.said.is_none() && said.is_empty();
-        if !nothing && self.said.as_ref() != Some(&said) {
+        let said = said.filter_map(|service| {
+            let report = service.report.clone()?;
+            let name = service.name.clone();
+            let kept = match role {
+                Role::Router => crate::store::reports::of_router(&name, &report)?,
+                _ => report,
+            };
+            Some((name, kept))
+        });
+        let said: Services = said.collect();
+        if self.said.as_ref() != Some(&said) {
             let mut transaction = self.watch.store().begin().await?;
             reports::write(&mut transaction, self.id.as_str(), &said, self.looked).await?;
             transaction.commit().await?;

@@ -29,16 +29,15 @@ impl Reports {
     }
 }
 
-/// What is kept of a router's services: how its tunnels are. The rest is another at each look, and is asked of the router when
-/// somebody wants to know.
-pub fn of_router(said: &Services) -> Services {
-    let connections = said.get("ike").and_then(|report| report.get("connections")?.as_object());
-    let Some(connections) = connections else { return Services::new() };
+/// What is kept of a report of a router's: how its tunnels are. The rest is another at each look, and is asked of the router
+/// when somebody wants to know.
+pub fn of_router(service: &str, report: &Value) -> Option<Value> {
+    let connections = report.get("connections").filter(|_| service == "ike")?.as_object()?;
     let phase = |(name, connection): (&String, &Value)| {
         (name.clone(), json!({ "phase": connection.get("phase") }))
     };
     let phases: Map<String, Value> = connections.iter().map(phase).collect();
-    Services::from([("ike".to_owned(), json!({ "connections": phases }))])
+    Some(json!({ "connections": phases }))
 }
 
 /// Writes what the services of an appliance that still exists said, unless a later look (Unix milliseconds) was written
@@ -83,12 +82,10 @@ mod tests {
     #[test]
     fn of_a_router_the_phases_of_tunnels_are_kept() {
         let tunnel = json!({ "phase": "connected", "tunnels": [{ "bytes-in": 1 }] });
-        let ike = json!({ "connections": { "s2s-vc-1": tunnel } });
-        let said = Services::from([("ike".to_owned(), ike), ("dhcp".to_owned(), json!({}))]);
+        let report = json!({ "connections": { "s2s-vc-1": tunnel } });
         let kept = json!({ "connections": { "s2s-vc-1": { "phase": "connected" } } });
-        assert_eq!(of_router(&said), Services::from([("ike".to_owned(), kept)]));
-        let other = Services::from([("dhcp".to_owned(), json!({}))]);
-        assert!(of_router(&other).is_empty());
+        assert_eq!(of_router("ike", &report), Some(kept));
+        assert_eq!(of_router("dhcp", &report), None);
     }
 
     #[test]
