@@ -1,6 +1,6 @@
-//! TAP devices: an Ethernet interface whose other end is this program.
+//! TAP and TUN devices: an interface for Ethernet, or for IP alone, whose other end is this program.
 //!
-//! Guarantees: a read is one whole frame and a write sends one; the device goes away when the last handle is dropped.
+//! Guarantees: a read is one whole frame or packet and a write sends one; the device goes away when the last handle is dropped.
 //! It is made in the network namespace of the calling thread and stays in whichever it is moved to.
 //! Why here: making one is an ioctl, and only this crate may hold unsafe code.
 
@@ -25,12 +25,21 @@ impl TapDevice {
     ///
     /// Errors: no rights (CAP_NET_ADMIN), no `/dev/net/tun`, a name that is too long or another interface's.
     pub fn open(name: &str) -> io::Result<Self> {
+        Self::make(name, libc::IFF_TAP)
+    }
+
+    /// The same for packets of IP without Ethernet, which is a TUN device.
+    pub fn open_for_packets(name: &str) -> io::Result<Self> {
+        Self::make(name, libc::IFF_TUN)
+    }
+
+    fn make(name: &str, kind: libc::c_int) -> io::Result<Self> {
         let device = File::options()
             .read(true)
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
             .open("/dev/net/tun")?;
-        let request = request(name)?;
+        let request = request(name, kind)?;
         // SAFETY: the descriptor is open for the length of the call, and TUNSETIFF reads and writes
         // one `ifreq`, which `request` is and which outlives the call.
         #[allow(unsafe_code)]
@@ -40,7 +49,7 @@ impl TapDevice {
     }
 }
 
-fn request(name: &str) -> io::Result<libc::ifreq> {
+fn request(name: &str, kind: libc::c_int) -> io::Result<libc::ifreq> {
     let fits = !name.is_empty() && name.len() < libc::IFNAMSIZ && !name.contains('\0');
     if !fits {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "interface name length"));
@@ -50,7 +59,7 @@ fn request(name: &str) -> io::Result<libc::ifreq> {
         *to = libc::c_char::from_ne_bytes([from]);
     }
     // no packet information header: what is read is the frame and nothing else
-    let ifru_flags = libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI)
+    let ifru_flags = libc::c_short::try_from(kind | libc::IFF_NO_PI)
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     Ok(libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags } })
 }

@@ -21,7 +21,7 @@ pub(super) async fn add(
     for access in dynamic::load::<remote_access::RemoteAccess>(conn, &own, ALL).await? {
         let networks = networks(model, &access.public_ip);
         let networks = networks.into_iter().map(|network| network.id.clone()).collect();
-        let users = users(conn, &access.id).await?;
+        let users = users(conn, &access).await?;
         config.role.vpn.allow_obsolete |= access.allow_obsolete;
         let access = access_of(model, access, networks, users)?;
         // a VPC without tiers has nothing to come into yet
@@ -65,9 +65,14 @@ fn local(model: &ApplianceModel, config: &RouterDocument, ip: &ObjectId) -> Vec<
     }
 }
 
-async fn users(conn: &mut Conn, access: &ObjectId) -> Result<Vec<VpnUser>, Error> {
-    let of_access = [("remote_access", access.as_str())];
-    let users = dynamic::load::<vpn_user::VpnUser>(conn, &of_access, ALL).await?;
+/// Its own users, and those of all in its zone.
+async fn users(
+    conn: &mut Conn,
+    access: &remote_access::RemoteAccess,
+) -> Result<Vec<VpnUser>, Error> {
+    let of_zone = [("zone", access.zone.as_str())];
+    let mut users = dynamic::load::<vpn_user::VpnUser>(conn, &of_zone, ALL).await?;
+    users.retain(|user| user.remote_access.as_ref().is_none_or(|own| *own == access.id));
     let user = |user: vpn_user::VpnUser| {
         let name = user.name.as_str().parse();
         let name = name.map_err(|error| Error::Corrupt {

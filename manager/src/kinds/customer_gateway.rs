@@ -11,6 +11,7 @@ use super::vpn_connection::VpnConnection;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, named};
 use crate::error::Error;
+use crate::store::reports;
 
 /// A customer gateway; fields as in [`CustomerGatewaySpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -113,19 +114,58 @@ pub struct CustomerGatewaySpec {
     pub allow_obsolete: bool,
 }
 
-/// Changes to a customer gateway; what is left out stays.
+/// Changes to a customer gateway; what is left out stays. Refused while its connection stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerGatewayPatch {
     /// New address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<HostAddress>,
+    /// How it names itself now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_id: Option<IkeId>,
     /// New networks; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<Cidr>>,
     /// New pre-shared key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
+    /// Another IKE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ike_version: Option<IkeVersion>,
+    /// Other encryption of the first phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ike_encryption: Option<Encryption>,
+    /// Other integrity of the first phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ike_hash: Option<Hash>,
+    /// Another Diffie-Hellman group of the first phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ike_group: Option<DhGroup>,
+    /// New lifetime of the first phase in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ike_lifetime: Option<LifetimeSeconds>,
+    /// Other encryption of the second phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub esp_encryption: Option<Encryption>,
+    /// Other integrity of the second phase; left out with new encryption: what goes with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub esp_hash: Option<Hash>,
+    /// Another group of perfect forward secrecy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub esp_pfs: Option<DhGroup>,
+    /// New lifetime of the second phase in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub esp_lifetime: Option<LifetimeSeconds>,
+    /// Is a silent peer asked whether it is there?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_peer_detection: Option<bool>,
+    /// Is ESP wrapped in UDP although no NAT is seen?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_encapsulation: Option<bool>,
+    /// Allow obsolete algorithms, or no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_obsolete: Option<bool>,
 }
 
 fn aes256() -> Encryption {
@@ -205,11 +245,29 @@ impl Kind for CustomerGateway {
         context: &mut Context<'_>,
         patch: CustomerGatewayPatch,
     ) -> Result<(), Error> {
+        self.refuse_while_connected(context).await?;
         self.address = patch.address.or(self.address);
+        self.peer_id = patch.peer_id.or_else(|| self.peer_id.take());
         self.networks = patch.networks.unwrap_or_else(|| self.networks.clone());
         if let Some(psk) = &patch.psk {
             self.psk = context.keep_secret("psk", psk).await?;
         }
+        self.ike_version = patch.ike_version.unwrap_or(self.ike_version);
+        self.ike_encryption = patch.ike_encryption.unwrap_or(self.ike_encryption);
+        self.ike_hash = patch.ike_hash.unwrap_or(self.ike_hash);
+        self.ike_group = patch.ike_group.or(self.ike_group);
+        self.ike_lifetime = patch.ike_lifetime.unwrap_or(self.ike_lifetime);
+        if let Some(encryption) = patch.esp_encryption {
+            self.esp_encryption = encryption;
+            let kept = self.esp_hash.or(Some(Hash::Sha256));
+            self.esp_hash = kept.filter(|_| !encryption.has_integrity());
+        }
+        self.esp_hash = patch.esp_hash.or(self.esp_hash);
+        self.esp_pfs = patch.esp_pfs.or(self.esp_pfs);
+        self.esp_lifetime = patch.esp_lifetime.unwrap_or(self.esp_lifetime);
+        self.dead_peer_detection = patch.dead_peer_detection.unwrap_or(self.dead_peer_detection);
+        self.force_encapsulation = patch.force_encapsulation.unwrap_or(self.force_encapsulation);
+        self.allow_obsolete = patch.allow_obsolete.unwrap_or(self.allow_obsolete);
         Ok(())
     }
 
@@ -229,6 +287,21 @@ impl Kind for CustomerGateway {
 }
 
 impl CustomerGateway {
+    /// A tunnel that stands is not changed underneath (guide 11.17.4.1).
+    async fn refuse_while_connected(&self, context: &mut Context<'_>) -> Result<(), Error> {
+        let connections =
+            context.all::<VpnConnection>(&[("customer_gateway", self.id.as_str())]).await?;
+        let reports = reports::all(context.conn).await?;
+        let standing = connections.iter().find(|connection| connection.stands(&reports));
+        standing.map_or(Ok(()), |connection| {
+            let reason = format!(
+                "vpn connection {} is connected; {} can be changed without one, or while it is down",
+                connection.name, self.name
+            );
+            Err(Error::Conflict { field: "customer_gateway", reason })
+        })
+    }
+
     /// The same as a connection's end in a configuration.
     pub(crate) fn as_end(&self) -> vpn::CustomerGateway {
         vpn::CustomerGateway {

@@ -241,7 +241,7 @@ impl Kind for Guest {
         _action: &'static str,
         _body: Value,
     ) -> Result<Value, Error> {
-        let password = random_password();
+        let password = random_letters(16);
         self.keep(context, None, Some(&Secret::new(password.clone()))).await?;
         context.tell_once(&self.id, "password", &password);
         Ok(json!(self))
@@ -308,11 +308,10 @@ impl Kind for Guest {
 /// Letters of a random password: as many as six bits tell apart.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// 96 random bits in 16 letters.
-fn random_password() -> String {
-    let bytes: [u8; 16] = rand::random();
+/// So many random letters, of six bits each.
+pub(super) fn random_letters(count: usize) -> String {
     let letter = |byte: u8| LETTERS.get(usize::from(byte % 64)).map(|letter| char::from(*letter));
-    bytes.into_iter().filter_map(letter).collect()
+    (0..count).map(|_| rand::random()).filter_map(letter).collect()
 }
 
 /// The names of pairs of keys that there are.

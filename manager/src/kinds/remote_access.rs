@@ -1,11 +1,14 @@
 //! Remote access: road warriors come into guest networks by L2TP over IPsec (guide 11.17).
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sluice_api::config::vpn::TunnelInternet;
 use sluice_api::types::{ApplianceId, BlobDigest, ClientRange, ObjectId, Secret};
 use utoipa::ToSchema;
 
-use super::{Column, Context, Key, Kind, Names, named, of_router, rule};
+use super::guest::random_letters;
+use super::zone::Zone;
+use super::{Column, Context, Key, Kind, Names, State, named, of_router, rule};
 use crate::error::Error;
 
 /// A remote access; fields as in [`RemoteAccessSpec`], references as ids.
@@ -42,7 +45,9 @@ pub struct RemoteAccessSpec {
     /// Public address, by name or id; one has one remote access, and no static NAT.
     pub public_ip: ObjectId,
     /// Addresses such as `10.1.2.1-10.1.2.8`, nobody else's: the first is the server's, the others are given to clients.
-    pub range: ClientRange,
+    /// Default: the zone's `vpn_range`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<ClientRange>,
     /// May clients reach the Internet through the tunnel? Default: deny.
     #[serde(default)]
     pub internet: TunnelInternet,
@@ -50,7 +55,8 @@ pub struct RemoteAccessSpec {
     /// goes for all tunnels of the router, and is a warning. Default: no.
     #[serde(default)]
     pub allow_obsolete: bool,
-    /// The pre-shared key of all clients. Required when it is created.
+    /// The pre-shared key of all clients. Default: one of the zone's `vpn_psk_length` letters is made, and told once; in a
+    /// description it must be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
 }
@@ -93,6 +99,19 @@ impl Kind for RemoteAccess {
         ("RANGE", "/range"),
         ("INTERNET", "/internet"),
     ];
+    const STATE: Option<State> = Some(State {
+        service: "l2tp",
+        about: "Sessions: who is in, from where, and with how many bytes, now",
+        columns: &[
+            ("REMOTE ACCESS", "/name"),
+            ("USER", "/user"),
+            ("ADDRESS", "/address"),
+            ("FROM", "/client"),
+            ("SECONDS", "/seconds"),
+            ("BYTES IN", "/bytes_in"),
+            ("BYTES OUT", "/bytes_out"),
+        ],
+    });
 
     type Spec = RemoteAccessSpec;
     type Patch = RemoteAccessPatch;
@@ -111,9 +130,19 @@ impl Kind for RemoteAccess {
             let reason = format!("{} has remote access {} already", ip.address, other.name);
             return Err(Error::Conflict { field: "public_ip", reason });
         }
-        let (range, internet, allow_obsolete) = (spec.range, spec.internet, spec.allow_obsolete);
-        let psk = context.keep_required("psk", spec.psk.as_ref()).await?;
-        let (name, zone, public_ip) = (spec.name, ip.zone, ip.id);
+        let zone: Zone = context.get(&ip.zone).await?;
+        let range = spec.range.unwrap_or(zone.vpn_range);
+        let (internet, allow_obsolete) = (spec.internet, spec.allow_obsolete);
+        let psk = match spec.psk {
+            None if !context.describing => {
+                let made = Secret::new(random_letters(zone.vpn_psk_length.into()));
+                context.tell_once(&id, "psk", made.reveal());
+                Some(made)
+            }
+            given => given,
+        };
+        let psk = context.keep_required("psk", psk.as_ref()).await?;
+        let (name, zone, public_ip) = (spec.name, zone.id, ip.id);
         Ok(Self { id, name, zone, router, public_ip, range, internet, allow_obsolete, psk })
     }
 
@@ -129,5 +158,22 @@ impl Kind for RemoteAccess {
             self.psk = context.keep_secret("psk", psk).await?;
         }
         Ok(())
+    }
+
+    async fn state(&self, _: &mut Context<'_>, report: &Value) -> Result<Vec<Value>, Error> {
+        let all = report.get("sessions").and_then(Value::as_array);
+        let own = all.into_iter().flatten().filter(|session| session["access"] == json!(self.id));
+        Ok(own.map(|session| self.session(session)).collect())
+    }
+}
+
+impl RemoteAccess {
+    /// A session as it is listed.
+    fn session(&self, said: &Value) -> Value {
+        json!({
+            "name": self.name, "id": self.id, "user": said["user"], "address": said["address"],
+            "client": said["client"], "authentication": said["authentication"],
+            "seconds": said["seconds"], "bytes_in": said["bytes-in"], "bytes_out": said["bytes-out"],
+        })
     }
 }

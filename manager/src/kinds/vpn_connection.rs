@@ -7,8 +7,12 @@ use utoipa::ToSchema;
 
 use super::customer_gateway::CustomerGateway;
 use super::fields::Fields;
-use super::{Action, Column, Context, Key, Kind, Names, named, of_router, rule};
+use super::{Action, Column, Context, Key, Kind, Names, State, named, of_router, rule};
 use crate::error::Error;
+use crate::store::reports::Reports;
+
+/// The service of a router that keeps connections.
+const SERVICE: &str = "ike";
 
 /// A site-to-site connection; fields as in [`VpnConnectionSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -88,6 +92,22 @@ impl Kind for VpnConnection {
     const ACTIONS: &'static [Action] =
         &[Action { name: "reset", about: "End and begin anew", body: Fields::default }];
 
+    const STATE: Option<State> = Some(State {
+        service: SERVICE,
+        about: "Phase, trouble and traffic of the tunnels, now",
+        columns: &[
+            ("NAME", "/name"),
+            ("PHASE", "/phase"),
+            ("TROUBLE", "/trouble"),
+            ("PEER", "/peer"),
+            ("IKE", "/ike"),
+            ("PFS", "/pfs"),
+            ("TUNNELS", "/tunnels"),
+            ("BYTES IN", "/bytes_in"),
+            ("BYTES OUT", "/bytes_out"),
+        ],
+    });
+
     type Spec = VpnConnectionSpec;
     type Patch = VpnConnectionPatch;
 
@@ -137,5 +157,31 @@ impl Kind for VpnConnection {
     ) -> Result<Value, Error> {
         self.resets = self.resets.wrapping_add(1);
         Ok(json!(self))
+    }
+
+    async fn state(&self, _: &mut Context<'_>, report: &Value) -> Result<Vec<Value>, Error> {
+        let said = self.said(report);
+        let tunnels = said["tunnels"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let sum = |field: &str| tunnels.iter().filter_map(|one| one[field].as_u64()).sum::<u64>();
+        let phase = said["phase"].as_str().unwrap_or("not in force yet");
+        Ok(vec![json!({
+            "name": self.name, "id": self.id, "phase": phase, "trouble": said["trouble"],
+            "reason": said["reason"], "peer": said["peer"], "ike": said["ike"], "pfs": said["pfs"],
+            "tunnels": tunnels.len(), "bytes_in": sum("bytes-in"), "bytes_out": sum("bytes-out"),
+        })])
+    }
+}
+
+impl VpnConnection {
+    /// What a router's report says of it; null: nothing.
+    fn said<'r>(&self, report: &'r Value) -> &'r Value {
+        report.pointer(&format!("/connections/s2s-{}", self.id)).unwrap_or(&Value::Null)
+    }
+
+    /// Did its router say last that tunnels of it stand?
+    pub(super) fn stands(&self, reports: &Reports) -> bool {
+        let report = reports.of(self.router.as_str(), SERVICE);
+        let phase = report.map(|report| &self.said(report)["phase"]);
+        phase.and_then(Value::as_str).is_some_and(|phase| matches!(phase, "connected" | "partly"))
     }
 }

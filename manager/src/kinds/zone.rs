@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use sluice_api::config::{DnsConfig, ForwardZone, UpstreamTls};
-use sluice_api::types::{ApplianceId, Cidr, ObjectId};
+use sluice_api::types::{ApplianceId, Cidr, ClientRange, ObjectId};
 use utoipa::ToSchema;
 
 use super::appliance::Appliance;
@@ -49,6 +49,15 @@ pub struct Zone {
     /// Whether a public address serves one purpose and one network at a time.
     #[serde(default)]
     pub exclusive_addresses: bool,
+    /// Addresses of remote accesses that name none.
+    #[serde(default = "default_vpn_range")]
+    pub vpn_range: ClientRange,
+    /// Letters of a key that is made for a remote access.
+    #[serde(default = "default_vpn_psk_length")]
+    pub vpn_psk_length: u16,
+    /// Most users of remote access.
+    #[serde(default = "default_max_vpn_users")]
+    pub max_vpn_users: u16,
 }
 
 /// A zone to be.
@@ -96,6 +105,17 @@ pub struct ZoneSpec {
     /// port forwards or load balancers. Default: it serves all of these, for every network behind its router.
     #[serde(default)]
     pub exclusive_addresses: bool,
+    /// Addresses of a remote access that names none; the first is the server's (remote.access.vpn.client.ip.range).
+    /// Default: 10.1.2.1-10.1.2.8.
+    #[serde(default = "default_vpn_range")]
+    pub vpn_range: ClientRange,
+    /// Letters of the pre-shared key that is made for a remote access which is given none, 8 to 256
+    /// (remote.access.vpn.psk.length). Default: 24.
+    #[serde(default = "default_vpn_psk_length")]
+    pub vpn_psk_length: u16,
+    /// Most users of remote access in the zone (remote.access.vpn.user.limit; everything is of one account). Default: 8.
+    #[serde(default = "default_max_vpn_users")]
+    pub max_vpn_users: u16,
 }
 
 fn yes() -> bool {
@@ -139,10 +159,32 @@ pub struct ZonePatch {
     /// Whether a public address serves one purpose and one network at a time, for rules made from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_addresses: Option<bool>,
+    /// New addresses of remote accesses that name none; those that there are keep theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpn_range: Option<ClientRange>,
+    /// New length of keys that are made for remote accesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpn_psk_length: Option<u16>,
+    /// New most of users of remote access; those that are there stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_vpn_users: Option<u16>,
 }
 
 fn default_max_vpcs() -> u16 {
     20
+}
+
+fn default_vpn_psk_length() -> u16 {
+    24
+}
+
+fn default_max_vpn_users() -> u16 {
+    8
+}
+
+#[expect(clippy::expect_used, reason = "a constant, read by a test")]
+fn default_vpn_range() -> ClientRange {
+    "10.1.2.1-10.1.2.8".parse().expect("the constant is a range")
 }
 
 fn default_guest_cidr() -> Cidr {
@@ -193,6 +235,9 @@ impl Kind for Zone {
             validate: spec.validate,
             max_vpcs: spec.max_vpcs,
             exclusive_addresses: spec.exclusive_addresses,
+            vpn_range: spec.vpn_range,
+            vpn_psk_length: spec.vpn_psk_length,
+            max_vpn_users: spec.max_vpn_users,
         };
         zone.check()?;
         Ok(zone)
@@ -209,6 +254,9 @@ impl Kind for Zone {
         self.validate = patch.validate.unwrap_or(self.validate);
         self.max_vpcs = patch.max_vpcs.unwrap_or(self.max_vpcs);
         self.exclusive_addresses = patch.exclusive_addresses.unwrap_or(self.exclusive_addresses);
+        self.vpn_range = patch.vpn_range.unwrap_or(self.vpn_range);
+        self.vpn_psk_length = patch.vpn_psk_length.unwrap_or(self.vpn_psk_length);
+        self.max_vpn_users = patch.max_vpn_users.unwrap_or(self.max_vpn_users);
         self.check()
     }
 
@@ -248,6 +296,10 @@ impl Zone {
         if self.control_cidr.overlaps(&self.guest_cidr) {
             let reason = format!("{} overlaps guest_cidr {}", self.control_cidr, self.guest_cidr);
             return Err(invalid("control_cidr", reason));
+        }
+        if !(8..=256).contains(&self.vpn_psk_length) {
+            let reason = format!("must be 8 to 256 letters, not {}", self.vpn_psk_length);
+            return Err(invalid("vpn_psk_length", reason));
         }
         let Some(gateway) = self.control_gateway else { return Ok(()) };
         if !self.control_cidr.usable_for_host(IpAddr::V4(gateway)) {

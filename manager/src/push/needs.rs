@@ -4,13 +4,25 @@
 use std::collections::BTreeSet;
 
 use sluice_api::ApplianceConfig;
+use sluice_api::config::AnyPart;
+use sluice_api::config::vpn::{IkeVersion, VpnConfig};
 use sluice_api::report::StatusReport;
+use sluice_api::types::DhGroup;
 
 /// What `document` needs and the appliance lacks, as a sentence; none when it lacks nothing. One that cannot be read needs
 /// nothing that is known.
 pub(super) fn lacking(document: &str, status: &StatusReport) -> Option<String> {
     let config: ApplianceConfig = serde_json::from_str(document).ok()?;
     let has: BTreeSet<&str> = status.capabilities.iter().map(String::as_str).collect();
+    if has.contains(LIBRESWAN)
+        && let AnyPart::Router(router) = &config.role
+        && let Some(lack) = beyond_libreswan(&router.vpn)
+    {
+        let generation = config.generation;
+        return Some(format!(
+            "generation {generation} needs {lack}, which the appliance's IKE daemon libreswan cannot do"
+        ));
+    }
     let lacks: Vec<&str> = config.needs().into_iter().filter(|word| !has.contains(word)).collect();
     (!lacks.is_empty()).then(|| {
         format!(
@@ -19,6 +31,25 @@ pub(super) fn lacking(document: &str, status: &StatusReport) -> Option<String> {
             lacks.join(", "),
             status.firmware
         )
+    })
+}
+
+/// How an appliance names that IKE daemon.
+const LIBRESWAN: &str = "ike-libreswan";
+
+/// What of these connections libreswan 5.2 cannot do as Debian builds it; docs/vpn.md has the table. The router would refuse
+/// it as well.
+fn beyond_libreswan(vpn: &VpnConfig) -> Option<String> {
+    let number = |group: Option<DhGroup>| group.map_or(0, DhGroup::number);
+    vpn.connections.iter().find_map(|connection| {
+        let (ike, esp) = (&connection.gateway.ike, &connection.gateway.esp);
+        let curves = ike.version == IkeVersion::V1 && number(esp.pfs) >= 19;
+        let what = match () {
+            () if number(ike.group) == 2 || number(esp.pfs) == 2 => "group 2".to_owned(),
+            () if curves => format!("group {} for PFS of IKEv1", number(esp.pfs)),
+            () => return None,
+        };
+        Some(format!("{what} (connection {})", connection.id))
     })
 }
 
@@ -63,5 +94,33 @@ mod tests {
         assert_eq!(lacks(&["image-layouts", "image-peers"]), None);
         let plain = std::fs::read_to_string("../examples/ssvm.json").unwrap();
         assert_eq!(lacking(&plain, &status(&[])), None);
+    }
+
+    #[test]
+    fn what_libreswan_cannot_do_is_not_sent_to_it() {
+        let text = std::fs::read_to_string("../examples/router.json").unwrap();
+        let document = |version: &str, group: u8, pfs: u8| {
+            let mut config: Value = serde_json::from_str(&text).unwrap();
+            let psk = format!("sha256:{}", "a".repeat(64));
+            config["role"]["router"]["vpn"] = json!({ "allow_obsolete": true, "connections": [{
+                "id": "c-1", "address": "198.51.100.10", "local_networks": ["10.1.1.0/24"],
+                "gateway": {
+                    "id": "office", "address": "203.0.113.9", "networks": ["172.16.1.0/24"], "psk": psk,
+                    "ike": { "version": version, "encryption": "aes256", "hash": "sha256", "group": group },
+                    "esp": { "encryption": "aes256", "hash": "sha256", "pfs": pfs },
+                },
+            }] });
+            config.to_string()
+        };
+        let told = |engine: &str, version: &str, group: u8, pfs: u8| {
+            lacking(&document(version, group, pfs), &status(&[engine]))
+        };
+        let refused = told("ike-libreswan", "v2", 2, 14).unwrap();
+        assert!(refused.contains("group 2 (connection c-1)"), "{refused}");
+        assert!(refused.contains("libreswan cannot do"), "{refused}");
+        let refused = told("ike-libreswan", "v1", 14, 19).unwrap();
+        assert!(refused.contains("group 19 for PFS of IKEv1"), "{refused}");
+        assert_eq!(told("ike-libreswan", "v2", 14, 19), None);
+        assert_eq!(told("ike-strongswan", "v1", 2, 19), None);
     }
 }

@@ -163,9 +163,7 @@ impl Task {
         self.reported(&look).await?;
         self.note_consoles(&look.status).await?;
         let status = look.status;
-        if ready.appliance.role != Role::Router {
-            self.note_reports(&status).await?;
-        }
+        self.note_reports(&status, ready.appliance.role).await?;
         if status.current.is_none() {
             // a new machine has nothing of the old one
             self.sent_blobs.clear();
@@ -238,9 +236,17 @@ impl Task {
     }
 
     /// Keeps what its services say of themselves, if it is news.
-    async fn note_reports(&mut self, status: &StatusReport) -> Result<(), Error> {
+    async fn note_reports(&mut self, status: &StatusReport, role: Role) -> Result<(), Error> {
         let said = status.services.iter();
-        let said = said.filter_map(|service| Some((service.name.clone(), service.report.clone()?)));
+        let said = said.filter_map(|service| {
+            let report = service.report.clone()?;
+            let name = service.name.clone();
+            let kept = match role {
+                Role::Router => crate::store::reports::of_router(&name, &report)?,
+                _ => report,
+            };
+            Some((name, kept))
+        });
         let said: Services = said.collect();
         if self.said.as_ref() != Some(&said) {
             ops::note_reports(self.watch.store(), &self.id, &said, self.looked).await?;

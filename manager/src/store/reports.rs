@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use sqlx::Row as _;
 
 use super::Conn;
@@ -17,11 +17,27 @@ pub type Services = BTreeMap<String, Value>;
 pub struct Reports(BTreeMap<String, Services>);
 
 impl Reports {
+    /// What `service` of `appliance` said.
+    pub fn of(&self, appliance: &str, service: &str) -> Option<&Value> {
+        self.0.get(appliance)?.get(service)
+    }
+
     /// The entry `id` of the list `list` in what `service` of `appliance` said.
     pub fn entry(&self, appliance: &str, service: &str, list: &str, id: &str) -> Option<&Value> {
-        let all = self.0.get(appliance)?.get(service)?.get(list)?.as_array()?;
+        let all = self.of(appliance, service)?.get(list)?.as_array()?;
         all.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(id))
     }
+}
+
+/// What is kept of a report of a router's: how its tunnels are. The rest is another at each look, and is asked of the router
+/// when somebody wants to know.
+pub fn of_router(service: &str, report: &Value) -> Option<Value> {
+    let connections = report.get("connections").filter(|_| service == "ike")?.as_object()?;
+    let phase = |(name, connection): (&String, &Value)| {
+        (name.clone(), json!({ "phase": connection.get("phase") }))
+    };
+    let phases: Map<String, Value> = connections.iter().map(phase).collect();
+    Some(json!({ "connections": phases }))
 }
 
 /// Writes what the services of an appliance that still exists said, unless a later look (Unix milliseconds) was written
@@ -81,7 +97,15 @@ pub async fn all(conn: &mut Conn) -> Result<Reports, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    #[test]
+    fn of_a_router_the_phases_of_tunnels_are_kept() {
+        let tunnel = json!({ "phase": "connected", "tunnels": [{ "bytes-in": 1 }] });
+        let report = json!({ "connections": { "s2s-vc-1": tunnel } });
+        let kept = json!({ "connections": { "s2s-vc-1": { "phase": "connected" } } });
+        assert_eq!(of_router("ike", &report), Some(kept));
+        assert_eq!(of_router("dhcp", &report), None);
+    }
 
     #[test]
     fn an_entry_is_found_by_appliance_service_list_and_id() {

@@ -44,6 +44,9 @@ const PLUTO: &str = "/usr/libexec/ipsec";
 const CERTUTIL: &str = "/usr/bin/certutil";
 const PLUTO_READS: [&str; 2] = ["/dev/urandom", "/proc/sys/net/core/xfrm_acq_expires"];
 
+/// Devices of clients' links: the kernel's, and those that stand in for them where the kernel has no L2TP.
+const DEVICES: [&str; 2] = ["/dev/ppp", "/dev/net/tun"];
+
 /// The IKE daemon of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -92,7 +95,7 @@ pub fn service(name: ServiceName) -> Option<ServiceSpec> {
         IKE => Some(ike(Engine::here())),
         L2TP => Some(ServiceSpec {
             profile: Profile::TunnelService,
-            writes: vec!["/dev/ppp".into()],
+            writes: DEVICES.map(PathBuf::from).into_iter().filter(|path| path.exists()).collect(),
             ..ServiceSpec::own(L2TP_USER)
                 .with_capabilities([Capability::NetAdmin, Capability::NetBindService])
         }),

@@ -4,9 +4,11 @@
 //! Everything is measured on the machine that waits for it, by its own clock, and both sides of a pair in turn. Machines are
 //! emulated: ratios say something, absolute figures do not.
 
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluice_api::types::BlobDigest;
@@ -34,6 +36,8 @@ const TUNNELS: u32 = 10;
 const SESSIONS: u32 = 5;
 /// Sessions that are up at once.
 const CROWD: u32 = 200;
+/// Addresses that they come from, four tunnels each, as many as the router takes of one peer.
+const HOMES: u32 = 50;
 
 /// Measures all four.
 pub fn run() -> Result<Vec<Row>> {
@@ -47,12 +51,23 @@ async fn measure() -> Result<Vec<Row>> {
     for host in ["vm1", "peer", "alone"] {
         single.lab.ready(host, BOOT).await?;
     }
+    stage("machines are up");
     addresses(&single).await?;
     configure(&single).await?;
-    let mut rows = vec![throughput(&single).await?, set_up(&single).await?];
+    stage("transfers");
+    let mut rows = vec![throughput(&single).await?];
+    stage("tunnels");
+    rows.push(set_up(&single).await?);
+    stage("sessions");
     rows.extend(sessions(&single).await?);
     single.lab.down().await?;
     Ok(rows)
+}
+
+/// Says where the benchmark is, since it takes many minutes.
+fn stage(what: &str) {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    eprintln!("vpn: {:4.0} s: {what}", BEGUN.get_or_init(Instant::now).elapsed().as_secs_f64());
 }
 
 fn machines(lab: LabBuilder) -> LabBuilder {
@@ -65,9 +80,12 @@ fn machines(lab: LabBuilder) -> LabBuilder {
 }
 
 async fn addresses(single: &Single) -> Result<()> {
+    let homes = (1..=HOMES).map(|home| format!("ip addr add {}/24 dev eth0", home_address(home)));
+    let homes: Vec<_> = homes.chain(["ip addr add 172.16.1.1/24 dev lo".to_owned()]).collect();
+    let more_of_peer = homes.join("; ");
     for (host, address, more) in [
         ("vm1", "10.1.1.23", "ip route add default via 10.1.1.1"),
-        ("peer", PEER, "ip addr add 172.16.1.1/24 dev lo"),
+        ("peer", PEER, &more_of_peer),
         ("alone", ALONE, "ip addr add 10.1.2.1/24 dev lo"),
     ] {
         let line = format!(
@@ -177,16 +195,13 @@ async fn sessions(single: &Single) -> Result<[Row; 2]> {
     single.lab.done("peer", "swanctl --terminate --ike r >/dev/null 2>&1; true").await?;
     dial(single, ROUTER).await?;
     let ours = sessions_a_second(single).await?;
-    let before = resident(single).await?;
-    crowd(single).await?;
-    let our_memory = resident(single).await? - before;
-    warrior::forget(&single.lab, "peer").await?;
+    stage(&format!("{ours:.2} sessions a second; now {CROWD} at once"));
+    let our_memory = crowded(single, ROUTER, || resident(single)).await?;
+    stage(&format!("{our_memory:.1} MiB; now xl2tpd and pppd"));
     dial(single, ALONE).await?;
     let rival = sessions_a_second(single).await?;
-    let before = daemons(single).await?;
-    crowd(single).await?;
-    let rival_memory = daemons(single).await? - before;
-    warrior::forget(&single.lab, "peer").await?;
+    stage(&format!("{rival:.2} sessions a second; now {CROWD} at once"));
+    let rival_memory = crowded(single, ALONE, || daemons(single)).await?;
     let speed = row("L2TP sessions in IPsec, MS-CHAPv2", "1/s", ours, rival, "xl2tpd + pppd");
     let case = format!("memory of {CROWD} L2TP sessions");
     let memory = row(&case, "MiB", our_memory, rival_memory, "xl2tpd + pppd");
@@ -195,15 +210,19 @@ async fn sessions(single: &Single) -> Result<[Row; 2]> {
     Ok([speed, Row { ratio, ..memory }])
 }
 
-/// IPsec to a server, and a first call that ends again.
-async fn dial(single: &Single, server: &str) -> Result<()> {
-    let anna = Warrior {
+fn anna(server: &str) -> Result<Warrior> {
+    Ok(Warrior {
         router: server.parse()?,
         key: KEY.to_owned(),
         user: "anna".to_owned(),
         password: PASSWORD.to_owned(),
         method: MS_CHAP,
-    };
+    })
+}
+
+/// IPsec to a server, and a first call that ends again.
+async fn dial(single: &Single, server: &str) -> Result<()> {
+    let anna = anna(server)?;
     strongswan::load(&single.lab, "peer", &anna.swanctl()).await?;
     soon(&single.lab, "peer", "swanctl --initiate --child l").await?;
     anna.call(&single.lab, "peer").await?;
@@ -222,16 +241,88 @@ async fn sessions_a_second(single: &Single) -> Result<f64> {
     Ok(f64::from(SESSIONS) * 1e9 / took)
 }
 
-/// Many calls of the same client at once, each a tunnel of its own with one session.
-async fn crowd(single: &Single) -> Result<()> {
-    let add = "echo \"a x$i lns=$(sed -n 's/^lns = //p' /run/xl2tpd.conf);pppoptfile=/run/ppp.options;autodial=yes\"";
-    let one = format!("{add} >/run/xl2tpd/control; sleep 0.2");
-    timed(single, "peer", &format!("for i in $(seq {CROWD}); do {one}; done")).await?;
-    let up = "$(ip -4 -o addr show up | grep -c 'ppp.*peer')";
-    let line = format!(
-        "for w in $(seq 240); do [ {up} = {CROWD} ] && exit 0; sleep 1; done; echo {up} are up; false"
+/// What a server's memory grows by while the crowd is up.
+async fn crowded<F>(single: &Single, server: &str, memory: impl Fn() -> F) -> Result<f64>
+where
+    F: Future<Output = Result<f64>>,
+{
+    warrior::forget(&single.lab, "peer").await?;
+    single.lab.done("peer", "swanctl --terminate --ike r --force >/dev/null 2>&1; true").await?;
+    strongswan::load(&single.lab, "peer", &homes(server)).await?;
+    for home in 1..=HOMES {
+        soon(&single.lab, "peer", &format!("swanctl --initiate --child l{home}")).await?;
+    }
+    stage(&format!("{HOMES} homes have IPsec"));
+    let before = memory().await?;
+    for home in 1..=HOMES {
+        timed(single, "peer", &calls(home, server)).await?;
+    }
+    all_are_up(single).await?;
+    let grown = memory().await? - before;
+    let ended = format!(
+        "for i in $(seq {HOMES}); do swanctl --terminate --ike r$i --force; done >/dev/null 2>&1; true"
     );
-    timed(single, "peer", &line).await.map(drop)
+    warrior::forget(&single.lab, "peer").await?;
+    single.lab.done("peer", &ended).await?;
+    Ok(grown)
+}
+
+/// Where one of the crowd's homes is: a server takes few tunnels of one peer.
+fn home_address(home: u32) -> String {
+    format!("198.51.100.{}", 100 + home)
+}
+
+/// IPsec of every home.
+fn homes(server: &str) -> String {
+    let mut text = String::from("connections {\n");
+    for home in 1..=HOMES {
+        let address = home_address(home);
+        // writing into a string cannot fail
+        let _ = write!(
+            text,
+            " r{home} {{\n  version = 1\n  local_addrs = {address}\n  remote_addrs = {server}\n  \
+             proposals = aes256-sha256-modp2048\n  local {{\n   auth = psk\n  }}\n  remote {{\n   auth = psk\n  }}\n  \
+             children {{\n   l{home} {{\n    mode = transport\n    local_ts = dynamic[17/1701]\n    \
+             remote_ts = dynamic[17/1701]\n    esp_proposals = aes256-sha256\n   }}\n  }}\n }}\n"
+        );
+    }
+    let _ = write!(text, "}}\nsecrets {{\n ike-r {{\n  secret = \"{KEY}\"\n }}\n}}");
+    text
+}
+
+/// A home's calls: each a tunnel of its own with one session, begun again should it come to nothing.
+fn calls(home: u32, server: &str) -> String {
+    let address = home_address(home);
+    let lac = |number: u32| {
+        format!(
+            "[lac x{number}]\\nlns = {server}\\npppoptfile = /run/crowd.options\\nlength bit = yes\\nautodial = yes\\n\
+             redial = yes\\nredial timeout = 10\\nmax redials = 30\\n"
+        )
+    };
+    let lacs: String = (1..=CROWD / HOMES).map(lac).collect();
+    format!(
+        "sed '/logfile\\|lcp-echo/d' /run/ppp.options >/run/crowd.options; \
+         printf '[global]\\nlisten-addr = {address}\\naccess control = no\\n{lacs}' >/run/home{home}.conf; \
+         (xl2tpd -D -c /run/home{home}.conf -p /run/home{home}.pid -C /run/xl2tpd/home{home} \
+         >/run/home{home}.log 2>&1 </dev/null &); sleep 1"
+    )
+}
+
+async fn all_are_up(single: &Single) -> Result<()> {
+    const LOOKS: u32 = 40;
+    let count = "ip -4 -o addr show up | grep -c 'ppp.*peer' || true";
+    let mut up = 0;
+    for _ in 0..LOOKS {
+        up = single.lab.done("peer", count).await?.trim().parse()?;
+        stage(&format!("{up} of {CROWD} sessions are up"));
+        if up >= CROWD {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let said =
+        single.lab.done("peer", "tail -n 30 /run/home1.log; tail -n 5 /run/home*.log").await?;
+    bail!("{up} of {CROWD} sessions are up: {said}")
 }
 
 /// Mebibytes that the router's L2TP service has.

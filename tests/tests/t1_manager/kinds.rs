@@ -279,7 +279,6 @@ async fn balancers_and_tunnels_reach_the_router() {
             5,
             "has remote access staff",
         ),
-        ("remote-access create two --public-ip services --range 10.8.8.1-10.8.8.9", 3, "psk"),
         (
             "vpn-connection create two --public-ip vpn --customer-gateway branch",
             5,

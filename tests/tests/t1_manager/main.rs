@@ -38,6 +38,7 @@ mod requests;
 mod schemathesis;
 mod surface;
 mod tls;
+mod tunnels;
 mod two;
 mod uplinks;
 mod wait;

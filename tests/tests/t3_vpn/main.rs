@@ -7,7 +7,9 @@
 
 mod changes;
 mod managed;
+mod nat;
 mod roaming;
+mod routers;
 mod rows;
 mod sites;
 mod world;

@@ -19,13 +19,17 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 9, 1);
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
 
 fn access(users: &[(&str, &str)]) -> Value {
+    access_with(users, "deny")
+}
+
+fn access_with(users: &[(&str, &str)], internet: &str) -> Value {
     let users: Vec<_> = users
         .iter()
         .map(|(name, password)| json!({"name": name, "password": digest(password)}))
         .collect();
     json!({"remote_access": [{
         "id": "ra-1", "address": ROUTER, "networks": ["net-1"], "psk": digest(KEY),
-        "range": "10.1.9.1-10.1.9.8", "users": users,
+        "range": "10.1.9.1-10.1.9.8", "users": users, "internet": internet,
     }]})
 }
 
@@ -129,11 +133,33 @@ async fn three_clients_behind_one_nat() {
     world.done("c1", "ping -c 1 -W 3 10.1.2.23 | grep -qi 'filtered\\|prohibited'").await;
     world.done("c1", "ping -c 1 -W 3 203.0.113.10 | grep -qi 'filtered\\|prohibited'").await;
 
+    the_internet_by_policy(&mut world, &users).await;
     leave_and_are_cut_off(&mut world, &users).await;
     // Windows asks for routes by DHCP: option 249, to 10.1.1.0/24 by 10.1.9.1
     let told = world.must(warrior::informed(&world.single.lab, "c1").await).await;
     assert!(told.contains("f908180a01010a010901"), "{told}");
     world.down().await;
+}
+
+/// A client that sends everything into the tunnel is refused, or leaves by the tunnel's address; no session ends by it.
+async fn the_internet_by_policy(world: &mut World, users: &[(&str, &str)]) {
+    const OUTSIDE: &str = "198.51.100.30";
+    world.done("c1", &format!("ip route replace {OUTSIDE}/32 dev ppp0")).await;
+    let count = format!(
+        "nft 'add table ip c; add chain ip c i {{ type filter hook input priority 0; }}; \
+         add rule ip c i ip saddr {ROUTER} icmp type echo-request counter'"
+    );
+    world.done("nat", &count).await;
+    let refused = format!("ping -c 1 -W 3 {OUTSIDE} | grep -qi 'filtered\\|prohibited'");
+    world.done("c1", &refused).await;
+    world.push(access_with(users, "allow"), &[]).await;
+    world.soon("c1", &format!("ping -c 1 -W 3 {OUTSIDE}")).await;
+    world.done("nat", "nft list chain ip c i | grep -q 'packets [1-9]'").await;
+    world.push(access(users), &[]).await;
+    world.soon("c1", &refused).await;
+    for client in CLIENTS {
+        world.done(client, &format!("ping -c 2 -W 3 {GUEST}")).await;
+    }
 }
 
 /// One leaves, one is removed, and those who may not come stay outside.

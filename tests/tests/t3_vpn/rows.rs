@@ -11,10 +11,10 @@ use super::world::{self, GUEST, World};
 
 /// Both phases of a tunnel: version of IKE; encryption, hash and group of the first; encryption, hash and group of the
 /// second. Group 0 is none.
-type Row = (u8, &'static str, &'static str, u8, &'static str, Option<&'static str>, u8);
+pub(crate) type Row = (u8, &'static str, &'static str, u8, &'static str, Option<&'static str>, u8);
 
 /// The guide's first; together they have every value at least once.
-const ROWS: [Row; 12] = [
+pub(crate) const ROWS: [Row; 12] = [
     (1, "3des", "md5", 2, "3des", Some("md5"), 2),
     (1, "aes192", "sha1", 5, "aes192", Some("sha1"), 0),
     (2, "aes128", "sha1", 2, "aes128", Some("sha1"), 5),
@@ -24,7 +24,7 @@ const ROWS: [Row; 12] = [
     (2, "aes256-gcm", "sha384", 20, "aes256-gcm", None, 31),
     (2, "aes128-gcm", "sha256", 19, "aes128-gcm", None, 19),
     (2, "aes256", "sha256", 0, "aes256", Some("sha384"), 15),
-    (2, "aes192", "sha384", 17, "aes128", Some("sha256"), 16),
+    (2, "aes192", "sha384", 17, "aes128", Some("sha256"), 18),
     (2, "aes256", "sha512", 31, "aes256", Some("sha1"), 0),
     (2, "aes128", "sha256", 21, "aes192", Some("sha256"), 20),
 ];
@@ -42,6 +42,11 @@ impl Daemon {
         let (version, _, _, group, _, _, pfs) = *row;
         self == Self::Strongswan || (group != 2 && pfs != 2 && (version == 2 || pfs < 19))
     }
+}
+
+/// True for rows that libreswan has.
+pub(crate) fn by_libreswan(row: &Row) -> bool {
+    Daemon::Libreswan.can(row)
 }
 
 /// The router's side, by names of the configuration.
@@ -81,6 +86,7 @@ fn swan_group(group: u8) -> &'static str {
         15 => "modp3072",
         16 => "modp4096",
         17 => "modp6144",
+        18 => "modp8192",
         19 => "ecp256",
         20 => "ecp384",
         21 => "ecp521",

@@ -3,6 +3,8 @@
 //! Guarantees: a path is made or is an error that says what could not be made; dropping one takes everything of it down.
 
 mod kernel;
+mod readers;
+mod tun;
 
 use std::io;
 
@@ -13,7 +15,9 @@ use super::inform::Told;
 use crate::vpn::l2tp::{Peer, SessionKey};
 use crate::vpn::ppp::Opened;
 
-pub(super) use kernel::{KernelPath, read_datagrams};
+pub(super) use kernel::KernelPath;
+pub(super) use readers::read_datagrams;
+pub(super) use tun::TunPath;
 
 /// What comes in by sockets and paths, for the server.
 #[derive(Debug)]
@@ -56,6 +60,9 @@ pub(super) trait Paths: Send {
 
     /// Takes the tunnel's path down.
     async fn tunnel_down(&mut self, tunnel: u16);
+
+    /// Takes a frame of a call that came in by this process and not by the kernel; true when it is for the server.
+    async fn arrived(&mut self, key: SessionKey, frame: &[u8]) -> bool;
 
     /// Bytes in and out of a call so far.
     async fn traffic(&mut self, key: SessionKey) -> Option<(u64, u64)>;

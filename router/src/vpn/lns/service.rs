@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::path::{Input, Inputs, KernelPath, Paths, WAITING, read_datagrams};
+use super::path::{Input, Inputs, KernelPath, Paths, TunPath, WAITING, read_datagrams};
 use super::server::{Action, Server, SessionReport};
 use super::slice::LnsSlice;
 use crate::vpn::Random;
@@ -102,18 +102,26 @@ impl sluice_agent::service::Service for Process {
 
 async fn start(shown: Arc<Mutex<Shown>>) -> io::Result<Running> {
     let (inputs, incoming) = mpsc::channel(WAITING);
-    let paths = KernelPath::open(inputs.clone()).await?;
+    let paths: Box<dyn Paths> = match KernelPath::open(inputs.clone()).await {
+        Ok(paths) => Box::new(paths),
+        Err(error) => {
+            warn!(%error, "the kernel has no L2TP: packets of clients pass through this process");
+            Box::new(TunPath::open(inputs.clone())?)
+        }
+    };
+    Ok(serve(paths, (inputs, incoming), shown))
+}
+
+fn serve(
+    paths: Box<dyn Paths>,
+    (inputs, incoming): (Inputs, mpsc::Receiver<Input>),
+    shown: Arc<Mutex<Shown>>,
+) -> Running {
     let (orders, ordered) = mpsc::channel(1);
     let server = Server::new(Settings::default(), Random::system(), Random::system());
-    let works = Works {
-        server,
-        paths: Box::new(paths),
-        listeners: BTreeMap::new(),
-        inputs,
-        began: Instant::now(),
-        shown,
-    };
-    Ok(Running { orders, task: tokio::spawn(works.run(incoming, ordered)) })
+    let works =
+        Works { server, paths, listeners: BTreeMap::new(), inputs, began: Instant::now(), shown };
+    Running { orders, task: tokio::spawn(works.run(incoming, ordered)) }
 }
 
 /// The server with its sockets and paths.
@@ -155,7 +163,7 @@ impl Works {
                     None => return,
                 },
                 input = incoming.recv() => match input {
-                    Some(input) => self.take(input),
+                    Some(input) => self.take(input).await,
                     None => return,
                 },
                 () = due => self.server.tick(self.now()),
@@ -203,11 +211,16 @@ impl Works {
         Ok(Listener { socket, reader })
     }
 
-    fn take(&mut self, input: Input) {
+    async fn take(&mut self, input: Input) {
         let now = self.now();
         match input {
-            // data of a call whose path is not made yet; PPP says it again
-            Input::Datagram(peer, bytes) => _ = self.server.datagram(now, peer, &bytes),
+            Input::Datagram(peer, bytes) => {
+                if let Some((key, frame)) = self.server.datagram(now, peer, &bytes)
+                    && self.paths.arrived(key, frame).await
+                {
+                    self.server.frame(now, key, frame);
+                }
+            }
             Input::Frame(key, frame) => self.server.frame(now, key, &frame),
         }
     }
@@ -291,3 +304,6 @@ impl Works {
         *lock(&self.shown) = Shown { sessions, counters };
     }
 }
+
+#[cfg(test)]
+mod tests;

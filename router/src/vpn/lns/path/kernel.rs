@@ -15,21 +15,15 @@ use l2tp::{
     L2tpHandle, L2tpVersion, PppChannel, PppSocket, PppUnit, SessionConfig, SessionHandle,
     SessionId, TunnelConfig, TunnelHandle, TunnelId, TunnelSocket,
 };
-use sluice_sys::link_udp;
 use sluice_sys::marked_udp::{self, MarkedUdp};
 use sluice_sys::ppp::{FrameFd, PppLinks};
-use tokio::task::JoinHandle;
 
+use super::readers::{LONGEST, Reader, informer, read_datagrams};
 use super::{Input, Inputs, Paths};
 use crate::vpn::l2tp::{PORT, Peer, SessionKey};
-use crate::vpn::lns::inform::{self, Told};
+use crate::vpn::lns::inform::Told;
 use crate::vpn::ppp::Opened;
 
-/// Longest datagram or frame that is for us: control messages, and frames of a link's MTU.
-const LONGEST: usize = 4096;
-/// UDP ports of DHCP (RFC 2131 4.1).
-const DHCP_SERVER: u16 = 67;
-const DHCP_CLIENT: u16 = 68;
 /// Protocols from here on are LCP and authentication, which the kernel leaves to the channel (RFC 1661 2).
 const LINK_CONTROL: u8 = 0xc0;
 
@@ -72,15 +66,6 @@ struct Link {
     _unit: PppUnit,
 }
 
-/// A task that reads until it is dropped.
-struct Reader(JoinHandle<()>);
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl KernelPath {
     /// Opens what the paths are made with. Needs `CAP_NET_ADMIN` and the kernel's L2TP.
     pub(in crate::vpn::lns) async fn open(inputs: Inputs) -> io::Result<Self> {
@@ -93,7 +78,7 @@ impl KernelPath {
 
     fn read_frames(&self, key: SessionKey, frames: Arc<FrameFd>) -> Reader {
         let inputs = self.inputs.clone();
-        Reader(tokio::spawn(async move {
+        Reader::spawn(async move {
             let mut buffer = vec![0; LONGEST];
             while let Ok(length @ 1..) = frames.receive(&mut buffer).await {
                 let frame = buffer.get(..length).unwrap_or_default().to_vec();
@@ -101,53 +86,8 @@ impl KernelPath {
                     return;
                 }
             }
-        }))
+        })
     }
-}
-
-/// Reads control messages of a tunnel's own socket; the mark of each says whose they are, not the socket.
-pub(in crate::vpn::lns) async fn read_datagrams(socket: Arc<MarkedUdp>, inputs: Inputs) {
-    let mut buffer = vec![0; LONGEST];
-    let local = socket.local();
-    loop {
-        // an error such as "connection refused" is one datagram's; a socket that is gone ends with its task
-        let Ok(arrived) = socket.receive(&mut buffer).await else {
-            tokio::task::yield_now().await;
-            continue;
-        };
-        let peer = Peer { mark: arrived.mark, remote: arrived.remote, local };
-        let bytes = buffer.get(..arrived.length).unwrap_or_default().to_vec();
-        if inputs.send(Input::Datagram(peer, bytes)).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Answers DHCPINFORM on a link. Without it the client has no routes by itself, and everything else works.
-fn informer(link: &str, told: Told) -> Option<Reader> {
-    let socket = match link_udp::listen(link, DHCP_SERVER) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::warn!(link, %error, "vpn clients are told no routes");
-            return None;
-        }
-    };
-    Some(Reader(tokio::spawn(async move {
-        let mut buffer = vec![0; LONGEST];
-        loop {
-            let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            let request = buffer.get(..length).unwrap_or_default();
-            let reply = inform::answer(request, &told).filter(|_| from.ip() == told.client);
-            if let Some(reply) = reply
-                && let Err(error) = socket.send_to(&reply, (told.client, DHCP_CLIENT)).await
-            {
-                tracing::debug!(%error, "dhcp answer not sent; the client asks again");
-            }
-        }
-    })))
 }
 
 fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
@@ -165,7 +105,7 @@ impl Paths for KernelPath {
         let config = TunnelConfig::for_socket(ids.0, ids.1, &socket).map_err(io::Error::other)?;
         let config = config.with_version(L2tpVersion::V2);
         let made = self.handle.create_tunnel(config, socket).await.map_err(io::Error::other)?;
-        let reader = Reader(tokio::spawn(read_datagrams(twin, self.inputs.clone())));
+        let reader = Reader::spawn(read_datagrams(twin, self.inputs.clone()));
         self.tunnels.insert(tunnel, Tunnel { _handle: made, _reader: reader, peer: peer_tunnel });
         Ok(())
     }
@@ -249,6 +189,11 @@ impl Paths for KernelPath {
     async fn tunnel_down(&mut self, tunnel: u16) {
         self.calls.retain(|key, _| key.tunnel != tunnel);
         self.tunnels.remove(&tunnel);
+    }
+
+    /// Before the session is made its frames come here; PPP says them again.
+    async fn arrived(&mut self, _: SessionKey, _: &[u8]) -> bool {
+        false
     }
 
     async fn traffic(&mut self, key: SessionKey) -> Option<(u64, u64)> {
