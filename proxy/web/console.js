@@ -11,8 +11,12 @@ import { HELD, SINGLE, TERMINALS, terminal, type } from "./keys.js";
 const mayPass = (code) => (code >= 4100 && code < 4200) || [1001, 1005, 1006, 1011].includes(code);
 const PATIENT_AFTER = 30;
 const FAITHFUL = 3;
+// A proxy that hangs, or whose machine lost its power, refuses nothing: it says nothing.
+const ANSWERED_WITHIN = 5000;
+const OPENED_WITHIN = 40000;
 const SOON = 1000;
-const LATER = 3000;
+// a screen that is back is shown within three seconds
+const LATER = 2000;
 
 const element = (id) => document.getElementById(id);
 const state = { token: null, grant: null, pass: null, shows: false, peers: [], rfb: null, channel: null, attempts: 0, timer: null, silence: null,
@@ -71,7 +75,8 @@ async function elsewhere() {
     if (!state.pass || state.attempts < FAITHFUL) { return false; }
     for (const origin of state.peers) {
         try {
-            await fetch(new URL("alive", origin + location.pathname), { mode: "no-cors", cache: "no-store" });
+            const alive = new URL("alive", origin + location.pathname);
+            await fetch(alive, { mode: "no-cors", cache: "no-store", signal: AbortSignal.timeout(ANSWERED_WITHIN) });
             go(origin, `pass=${state.grant}/${state.pass}`);
             return true;
         } catch {
@@ -104,6 +109,7 @@ async function post(body) {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(body),
+        signal: AbortSignal.timeout(ANSWERED_WITHIN),
     });
     return response.json();
 }
@@ -120,6 +126,7 @@ function remember(leave) {
 
 function connect(url) {
     state.channel = new Channel(url, note, ended);
+    patient(OPENED_WITHIN);
     const rfb = new RFB(element("stage"), state.channel, { shared: true });
     state.rfb = rfb;
     rfb.scaleViewport = element("scale").getAttribute("aria-pressed") === "true";
@@ -138,7 +145,6 @@ function shown() {
 
 // What the proxy says beside the screen.
 function note(said) {
-    heard();
     if (said.type === "session") {
         state.ping = said.ping_seconds;
         viewOnly(said.view_only);
@@ -148,6 +154,8 @@ function note(said) {
         badge.className = said.encrypted ? "badge good" : "badge warn";
         badge.title = `Between proxy and VM host: ${said.security}`;
     }
+    // two pings that did not come, and a half
+    patient(state.ping * 2500);
     if (said.type === "grant") { viewOnly(said.view_only); }
     if (said.type === "pulse") { quality(said.round_trip_ms); }
     if (said.viewers) {
@@ -156,10 +164,10 @@ function note(said) {
     }
 }
 
-// A proxy or network that went without a word: two pings that did not come.
-function heard() {
+// Gives up a proxy or network that goes without a word for so many milliseconds.
+function patient(milliseconds) {
     clearTimeout(state.silence);
-    state.silence = setTimeout(() => state.channel?.abandon(), state.ping * 2500);
+    state.silence = setTimeout(() => state.channel?.abandon(), milliseconds);
 }
 
 function quality(milliseconds) {
@@ -221,10 +229,17 @@ function button(row, label, press) {
     const made = document.createElement("button");
     made.textContent = label;
     made.addEventListener("click", () => {
-        if (state.rfb) { press(made); }
+        if (!state.rfb) { return; }
+        press(made);
+        typing();
     });
     element(row).append(made);
     return made;
+}
+
+// What is typed next is for the VM, not for the button that was pressed last.
+function typing() {
+    state.rfb?.focus();
 }
 
 function hold(made, keysym, code) {
@@ -235,7 +250,7 @@ function hold(made, keysym, code) {
 }
 
 function controls() {
-    element("ctrl-alt-del").addEventListener("click", () => state.rfb?.sendCtrlAltDel());
+    element("ctrl-alt-del").addEventListener("click", () => { state.rfb?.sendCtrlAltDel(); typing(); });
     for (const [label, keysym, code] of HELD) {
         button("held", label, (made) => hold(made, keysym, code)).setAttribute("aria-pressed", "false");
     }
@@ -252,6 +267,7 @@ function controls() {
         const fit = element("scale").getAttribute("aria-pressed") !== "true";
         element("scale").setAttribute("aria-pressed", String(fit));
         if (state.rfb) { state.rfb.scaleViewport = fit; }
+        typing();
     });
     element("full").addEventListener("click", fullScreen);
     element("again").addEventListener("click", () => { state.attempts = 0; attempt(); });
@@ -261,6 +277,7 @@ function controls() {
 }
 
 async function fullScreen() {
+    typing();
     if (document.fullscreenElement) { return document.exitFullscreen(); }
     await document.documentElement.requestFullscreen();
     // Esc, Alt+Tab and the like then go to the VM, where the browser allows it

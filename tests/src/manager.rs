@@ -97,8 +97,18 @@ impl Manager {
 
     /// Runs `sluice` with these arguments; any exit code is an answer.
     pub fn sluice<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<Told> {
+        self.sluice_with(args, &[])
+    }
+
+    /// The same in an environment that has these as well.
+    pub fn sluice_with<'a>(
+        &self,
+        args: impl IntoIterator<Item = &'a str>,
+        environment: &[(&str, &str)],
+    ) -> Result<Told> {
         let output = Command::new(bin("sluice"))
             .args(args)
+            .envs(environment.iter().copied())
             .env("SLUICE_MANAGER", self.url())
             .env("SLUICE_TOKEN_FILE", &self.token_file)
             .stdin(Stdio::null())

@@ -124,7 +124,6 @@ pub struct Seat {
     /// Bounds and times at the begin.
     pub settings: Settings,
     sessions: Arc<Sessions>,
-    end: &'static str,
 }
 
 impl Sessions {
@@ -141,7 +140,7 @@ impl Sessions {
         let stats = Arc::new(stats(book.last, &grant, from));
         book.running.insert(stats.id, Arc::clone(&stats));
         let sessions = Arc::clone(this);
-        Ok(Seat { grant, changes, stats, settings, sessions, end: End::BrowserLeft.name() })
+        Ok(Seat { grant, changes, stats, settings, sessions })
     }
 
     pub(super) fn room(&self, grant: &Grant, settings: &Settings) -> Result<(), Refusal> {
@@ -168,12 +167,13 @@ impl Sessions {
         self.book().closed.iter().cloned().collect()
     }
 
-    fn leave(&self, id: SessionId, reason: &'static str) {
+    /// Whether the end is remembered as one of its own.
+    fn leave(&self, id: SessionId, reason: &'static str) -> bool {
         let mut book = self.book();
-        let Some(stats) = book.running.remove(&id) else { return };
+        let Some(stats) = book.running.remove(&id) else { return false };
         let closed = closed(&stats, reason);
         book.sent = book.sent.saturating_add(closed.to_browser);
-        book.remember(closed);
+        book.remember(closed)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -184,19 +184,20 @@ impl Sessions {
 impl Book {
     /// Attempts in vain, which a page makes every second for as long as it is open, are the first of them: they must not
     /// push out those who were there.
-    fn remember(&mut self, new: Closed) {
+    fn remember(&mut self, new: Closed) -> bool {
         let same = |it: &&mut Closed| it.grant == new.grant && it.from == new.from;
         let mut since_shown = self.closed.iter_mut().rev().filter(same).take_while(|it| !it.shown);
         if !new.shown
             && let Some(before) = since_shown.find(|it| it.reason == new.reason)
         {
             before.until = new.until;
-            return;
+            return false;
         }
         if self.closed.len() >= REMEMBERED {
             self.closed.pop_front();
         }
         self.closed.push_back(new);
+        true
     }
 
     fn room(&self, grant: &Grant, settings: &Settings) -> Result<(), Refusal> {
@@ -211,9 +212,9 @@ impl Book {
 }
 
 impl Seat {
-    /// Says why the session ended, before it leaves.
-    pub fn ended(&mut self, end: &End) {
-        self.end = end.name();
+    /// Gives the place back, with the reason. False for an attempt in vain that is like one before it.
+    pub fn leave(self, end: &End) -> bool {
+        self.sessions.leave(self.stats.id, end.name())
     }
 
     /// Sessions with the same VM, this one included.
@@ -225,7 +226,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.sessions.leave(self.stats.id, self.end);
+        // of nobody when it was given back
+        self.sessions.leave(self.stats.id, End::BrowserLeft.name());
     }
 }
 

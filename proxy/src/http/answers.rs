@@ -41,6 +41,22 @@ pub(super) fn refuse_towards(refusal: Refusal, at: Option<Origin>) -> Response<B
     json(refusal.status(), &Refused { code, message, may_pass, at })
 }
 
+/// The same for whoever asks by these headers: a person's browser, which asks for a page, gets one.
+pub(super) fn refuse_whoever(asks: &HeaderMap, refusal: Refusal) -> Response<Body> {
+    let wanted = asks.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).unwrap_or_default();
+    if !wanted.contains("text/html") {
+        return refuse(refusal);
+    }
+    let text = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Console</title>\n\
+         <h1>The console cannot be opened</h1>\n<p>{refusal}</p>\n<p>Code: {}</p>\n</html>\n",
+        refusal.code()
+    );
+    let mut response = whole(refusal.status(), "text/html; charset=utf-8", text.into());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// For pages of other proxies, and for balancers: this one answers.
 pub(super) fn alive() -> Response<Body> {
     let mut response = Response::new(Body::empty());

@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 
 use crate::grants::{Asker, BrowserId, Browsers, Refusal, Registry, unix_now};
 use crate::slice::ConsoleSlice;
-use answers::{not_found, refuse};
+use answers::{not_found, refuse_whoever};
 use guesses::Guesses;
 use names::Names;
 
@@ -108,7 +108,7 @@ async fn route(
     request: Request<Incoming>,
 ) -> Response<Body> {
     if !names.answers_as(request.headers()) {
-        return refuse(Refusal::Host);
+        return refuse_whoever(request.headers(), Refusal::Host);
     }
     let path = request.uri().path().to_owned();
     let Some(below) = names.prefix().strip(&path) else { return not_found() };

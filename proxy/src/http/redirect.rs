@@ -5,7 +5,7 @@ use axum::http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::names::{Names, host, without_port};
-use super::{Shared, answers, refuse};
+use super::{Shared, answers};
 use crate::grants::Refusal;
 
 /// Answers one request with the same address over HTTPS.
@@ -16,7 +16,7 @@ pub(super) fn answer(shared: &Shared, request: &Request<Incoming>) -> Response<B
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             answers::moved(&location(&names, &host, path))
         }
-        _ => refuse(Refusal::Host),
+        _ => answers::refuse_whoever(request.headers(), Refusal::Host),
     };
     answers::protect(&names, response.headers_mut());
     response

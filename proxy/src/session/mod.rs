@@ -10,6 +10,8 @@ mod pace;
 mod relay;
 mod watch;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -19,8 +21,9 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::backend;
-use crate::grants::Seat;
+use crate::grants::{Seat, Stats};
 use crate::rfb::{BrowserHandshake, ServerInit};
+use crate::slice::Grant;
 
 pub(crate) use end::End;
 
@@ -32,24 +35,44 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const NOTES: usize = 8;
 
 /// Runs the session of `seat` on `socket` to its end.
-pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat) {
-    let stats = std::sync::Arc::clone(&seat.stats);
+pub(crate) async fn run(mut socket: WebSocket, seat: Seat) {
+    let (stats, grant) = (Arc::clone(&seat.stats), Arc::clone(&seat.grant));
+    let end = until_end(&mut socket, &seat).await;
+    // the place is free before the browser has said goodbye
+    let news = seat.leave(&end);
+    if stats.security.get().is_some() {
+        log_closed(&stats, &end);
+    } else if news {
+        log_not_shown(&stats, &grant, &end);
+    }
+    farewell(&mut socket, &end).await;
+}
+
+fn log_opened(stats: &Stats) {
     let (session, grant, vm, from) = (stats.id, &stats.grant, &stats.vm, stats.from);
     let user = stats.user.as_deref().unwrap_or_default();
-    let view_only = seat.grant.view_only;
+    let view_only = stats.view_only.load(Ordering::Relaxed);
     info!(session, %grant, %vm, user, %from, view_only, "console opened");
-    let end = until_end(&mut socket, &seat).await;
-    if let End::NoScreen(error) = &end {
-        let backend = &seat.grant.backend;
-        let (address, port) = (backend.address, backend.port);
-        warn!(session, %grant, %vm, %address, %port, %error, "screen cannot be shown");
-    }
-    seat.ended(&end);
-    // the place is free before the browser has said goodbye
-    drop(seat);
-    let (sent, received) = relay::bytes(&stats);
+}
+
+fn log_closed(stats: &Stats, end: &End) {
+    let (session, grant, vm, from) = (stats.id, &stats.grant, &stats.vm, stats.from);
+    let user = stats.user.as_deref().unwrap_or_default();
+    let (sent, received) = relay::bytes(stats);
     info!(session, %grant, %vm, user, %from, reason = end.name(), sent, received, "console closed");
-    farewell(&mut socket, &end).await;
+}
+
+/// Once for each reason: a page that waits tries again every second.
+fn log_not_shown(stats: &Stats, grant: &Grant, end: &End) {
+    let (session, vm, from, reason) = (stats.id, &stats.vm, stats.from, end.name());
+    let user = stats.user.as_deref().unwrap_or_default();
+    let id = &grant.id;
+    if let End::NoScreen(error) = end {
+        let (address, port) = (grant.backend.address, grant.backend.port);
+        warn!(session, grant = %id, %vm, user, %from, reason, %address, %port, %error, "console not shown");
+    } else {
+        info!(session, grant = %id, %vm, user, %from, reason, "console not shown");
+    }
 }
 
 async fn until_end(socket: &mut WebSocket, seat: &Seat) -> End {
@@ -80,6 +103,7 @@ async fn show(
     };
     let security = screen.tls.as_deref().map(|tls| format!("{tls} ")).unwrap_or_default();
     let _once = seat.stats.security.set(format!("{security}{}", screen.security.name()));
+    log_opened(&seat.stats);
     let patience = Duration::from_secs(seat.settings.handshake_seconds.get().into());
     match timeout(patience, greet(socket, notes::session(seat, &screen), &screen.init)).await {
         Ok(Ok(first)) => relay::run(socket, screen.stream, seat, sender, notes, first).await,

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::SinkExt as _;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::screen::{Screen, expect};
 use crate::world::{World, grant, token};
@@ -53,6 +56,31 @@ async fn whoever_breaks_the_rules_is_told_which() {
         assert_eq!(code, 4220, "{reason}");
         assert!(reason.contains(rule), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn fragments_are_put_together_and_control_frames_are_no_data() {
+    let mut screen = Screen::polite().await;
+    let world = World::new(&[grant("g-1", screen.address)]);
+    let mut socket = world.viewer().await;
+    let mut server = screen.next().await;
+    let part = |bytes: &[u8], kind, last| {
+        Message::Frame(Frame::message(bytes.to_vec(), OpCode::Data(kind), last))
+    };
+    for frame in [
+        part(&KEY[..3], Data::Binary, false),
+        Message::Ping(b"are you there".to_vec().into()),
+        part(&KEY[3..6], Data::Continue, false),
+        part(&KEY[6..], Data::Continue, true),
+        Message::binary(CLICK),
+    ] {
+        socket.0.send(frame).await.unwrap();
+    }
+    expect(&mut server, &[KEY, CLICK].concat()).await;
+    // the rest of nothing
+    socket.0.send(part(KEY, Data::Continue, true)).await.unwrap();
+    let (code, reason) = socket.closed().await;
+    assert_eq!(code, 4220, "{reason}");
 }
 
 #[tokio::test]

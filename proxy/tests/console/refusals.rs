@@ -50,6 +50,12 @@ async fn other_sites_get_nothing() {
     let (status, _, body) = rebound.request("GET /", "", "").await;
     assert_eq!(status, 421);
     assert!(body.contains("not served under this name"), "{body}");
+    let asks = "Accept: text/html,application/xhtml+xml;q=0.9\r\n";
+    let (status, head, page) = rebound.request("GET /", asks, "").await;
+    assert!(status == 421 && head.contains("content-type: text/html"), "{head}");
+    assert!(head.contains("default-src 'none'") && head.contains("nosniff"), "{head}");
+    let sentence = "<p>The console is not served under this name.</p>";
+    assert!(page.contains(sentence) && page.contains("Code: host"), "{page}");
     let form = browser.request("POST /session", "Content-Type: text/plain\r\n", r#"{"token":"x"}"#);
     assert_eq!(form.await.0, 400, "what a form of another site could send");
     assert_eq!(screen.count(), 0);

@@ -13,6 +13,7 @@ pub mod client;
 pub mod cloud;
 pub mod lab;
 pub mod qemu;
+pub mod rfb;
 pub mod viewer;
 
 use std::time::Duration;

@@ -45,7 +45,23 @@ impl Qemu {
 
     /// The same with a fixed keyboard layout such as `de`: viewers then say symbols instead of places of keys.
     pub fn start_with_layout(folder: &Path, servers: &[Server<'_>], layout: &str) -> Self {
-        Self::launch(None, "127.0.0.1", folder, servers, &["-k", layout])
+        Self::launch(None, "127.0.0.1", folder, servers, &["-k", layout], &boot_sector())
+    }
+
+    /// The same, called `name`, which its screen then bears too.
+    pub fn start_called(folder: &Path, servers: &[Server<'_>], name: &str) -> Self {
+        Self::launch(None, "127.0.0.1", folder, servers, &["-name", name], &boot_sector())
+    }
+
+    /// One whose guest prints what its keyboard says, two hexadecimal digits for each byte of set 1; with a fixed keyboard
+    /// layout if one is given.
+    pub fn start_with_keyboard(
+        folder: &Path,
+        servers: &[Server<'_>],
+        layout: Option<&str>,
+    ) -> Self {
+        let more: Vec<_> = layout.into_iter().flat_map(|layout| ["-k", layout]).collect();
+        Self::launch(None, "127.0.0.1", folder, servers, &more, &keyboard_sector())
     }
 
     /// The same, its VNC servers at `address` of a namespace.
@@ -55,7 +71,7 @@ impl Qemu {
         folder: &Path,
         servers: &[Server<'_>],
     ) -> Self {
-        Self::launch(ns, address, folder, servers, &[])
+        Self::launch(ns, address, folder, servers, &[], &boot_sector())
     }
 
     fn launch(
@@ -64,9 +80,10 @@ impl Qemu {
         folder: &Path,
         servers: &[Server<'_>],
         more: &[&str],
+        guest: &[u8],
     ) -> Self {
         let image = folder.join("guest.img");
-        fs::write(&image, boot_sector()).unwrap();
+        fs::write(&image, guest).unwrap();
         let socket = folder.join("qmp");
         let program = if ns.is_some() { "ip" } else { "setpriv" };
         let mut command = sluice_programs::command(program).unwrap();
@@ -191,18 +208,41 @@ fn vnc(command: &mut Command, address: &str, folder: &Path, number: usize, serve
 
 /// Text mode, the greeting, then each key as the BIOS reads it.
 pub fn boot_sector() -> Vec<u8> {
+    floppy(&[
+        0x31, 0xc0, 0xcd, 0x16, // wait: read a key
+        0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf6, // print it
+    ])
+}
+
+/// Text mode, the greeting, then each byte of the keyboard, which the BIOS does not get to see.
+fn keyboard_sector() -> Vec<u8> {
+    floppy(&[
+        0xe4, 0x21, 0x0c, 0x02, 0xe6, 0x21, // no interrupts of the keyboard
+        0xe4, 0x64, 0xa8, 0x01, 0x74, 0xfa, // wait: has it a byte?
+        0xe4, 0x60, 0x88, 0xc2, // dl = the byte
+        0xc0, 0xe8, 0x04, 0xe8, 0x09, 0x00, // print its upper half
+        0x88, 0xd0, 0x24, 0x0f, 0xe8, 0x02, 0x00, // and its lower
+        0xeb, 0xe7, // wait
+        0x04, 0x30, 0x3c, 0x3a, 0x72, 0x02, 0x04, 0x27, // half: al as a digit
+        0xb4, 0x0e, 0xcd, 0x10, 0xc3, // print it
+    ])
+}
+
+/// Text mode, the greeting, and then this.
+fn floppy(then: &[u8]) -> Vec<u8> {
+    let text = 0x7c00 + 26 + u16::try_from(then.len()).unwrap();
+    let [low, high] = text.to_le_bytes();
     let mut code = vec![
         0xfc, // cld
         0x31, 0xc0, 0x8e, 0xd8, // ds = 0
         0xb8, 0x03, 0x00, 0xcd, 0x10, // 80 x 25 text
         0x31, 0xdb, // bx = 0: page 0
-        0xbe, 0x24, 0x7c, // si = the text, 36 bytes from here at 0x7c00
+        0xbe, low, high, // si = the text, which stands behind the code
         0xac, 0x84, 0xc0, 0x74, 0x06, // next: al = [si], done at 0
         0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf5, // print it
-        0x31, 0xc0, 0xcd, 0x16, // wait: read a key
-        0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf6, // print it
     ];
-    assert_eq!(code.len(), 0x24);
+    assert_eq!(code.len(), 26);
+    code.extend(then);
     code.extend(GREETING.as_bytes());
     code.resize(510, 0);
     code.extend([0x55, 0xaa]);

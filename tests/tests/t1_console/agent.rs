@@ -235,3 +235,28 @@ fn a_killed_service_comes_back_and_knows_whose_a_link_is_and_what_was_taken_away
     refused("gone-1", 410, "revoked");
     world.look("any-1").unwrap();
 }
+
+#[test]
+fn a_host_that_dies_without_a_word_is_noticed() {
+    let world = World::new();
+    let secrets = &world.cloud;
+    world.call(|client| async move { secrets.send_blobs(&client).await }).unwrap();
+    world.push(&world.config(1, &["g-1"]));
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (code, reason) = std::thread::scope(|scope| {
+        let (console, authority) = (CONSOLE.parse().unwrap(), &world.cloud.authority.pem);
+        let outside = &world.outside;
+        let session = scope.spawn(move || {
+            outside.enter_async(move || async move {
+                let (outcome, socket) = look_securely(console, authority, "g-1").await.unwrap();
+                begun.send(matches!(outcome, Outcome::Shown(..))).unwrap();
+                end(socket).await
+            })
+        });
+        assert!(has_begun.recv_timeout(BOUND).unwrap(), "{}", world.agent.output());
+        // its packets are lost from here on, in both directions
+        world.manager.ip(["link", "set", "eth0", "down"]).unwrap();
+        session.join().unwrap().unwrap()
+    });
+    assert_eq!(code, 4101, "{reason}");
+}

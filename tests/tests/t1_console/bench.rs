@@ -79,6 +79,18 @@ impl Proxy {
         self.child.wait().unwrap();
     }
 
+    /// Stops it where it is: its connections stay, and nothing answers on them.
+    pub(crate) fn hang(&mut self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// How many files it has open, and threads.
+    pub(crate) fn holds(&self) -> (usize, usize) {
+        let count =
+            |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.child.id())).unwrap().count();
+        (count("fd"), count("task"))
+    }
+
     /// Its report.
     pub(crate) fn report(&self) -> Value {
         let before = self.reports().len();

@@ -198,6 +198,11 @@ fn each_reason_why_nothing_is_shown_has_its_page() {
         tab.go(&format!("{page}#{}", token(link)));
         tab.says(words);
     }
+    // a name that is not the console's, such as one that somebody else let point here
+    tab.go("about:blank");
+    tab.go(&format!("http://stranger.localhost:{}/", proxy.address.port()));
+    tab.until("document.body?.innerText.includes('The console is not served under this name.')");
+    assert_eq!(tab.value("document.contentType"), "text/html");
     // a link that lost its end on the way
     tab.go("about:blank");
     tab.go(&format!("{page}#%"));
@@ -209,6 +214,36 @@ fn each_reason_why_nothing_is_shown_has_its_page() {
     tab.shows_the_screen();
     tab.press("KeyY", 'z', 90);
     guest_says(&mut qemu, &format!("{GREETING}y"));
+}
+
+#[test]
+fn a_port_that_another_vm_has_by_now_is_asked_whose_it_is_at_each_connection() {
+    let (folder, later) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let qemu = Qemu::start_called(folder.path(), &[Server::Open], "i-2-7-VM");
+    let mut mine = grant("g-1", qemu.ports[0]);
+    mine["backend"]["desktop_name"] = json!("QEMU (i-2-7-VM)");
+    let mut proxy = Proxy::start(&[mine], json!({}));
+    let chromium = Chromium::start();
+    let tab = chromium.open(&format!("http://{}/#{}", proxy.address, token("g-1")));
+    tab.shows_the_screen();
+    // the VM is gone, and another has its port before anybody said where the first one is
+    drop(qemu);
+    tab.says("Reconnecting");
+    let mut other = Qemu::start_called(later.path(), &[Server::Open], "i-2-8-VM");
+    proxy.slice["grants"][0]["backend"]["port"] = json!(other.ports[0]);
+    proxy.reload();
+    tab.says("Another VM's screen is at this VM's place.");
+    assert_eq!(tab.value("document.querySelector('#stage canvas') === null"), true);
+    tab.type_keys("intruder");
+    assert!(!other.screen().contains("intruder"), "{}", other.screen());
+    // the page waits for its own
+    let back = tempfile::tempdir().unwrap();
+    let mut mine = Qemu::start_called(back.path(), &[Server::Open], "i-2-7-VM");
+    proxy.slice["grants"][0]["backend"]["port"] = json!(mine.ports[0]);
+    proxy.reload();
+    tab.shows_the_screen();
+    tab.type_keys("mine");
+    guest_says(&mut mine, &format!("{GREETING}mine"));
 }
 
 /// A network between browser and proxy that can be cut.

@@ -200,6 +200,42 @@ impl Tab<'_> {
         }
     }
 
+    /// Presses or lets go the key at the place `code`, where the layout in use has `key`: a character or a name.
+    pub(crate) fn key(&self, down: bool, code: &str, key: &str) {
+        let kind = if down { "rawKeyDown" } else { "keyUp" };
+        self.call("Input.dispatchKeyEvent", json!({ "type": kind, "code": code, "key": key }));
+    }
+
+    /// Presses the mouse on the middle of an element, as a person does: what lies above it is pressed instead.
+    pub(crate) fn click(&self, element: &str) {
+        let place = format!(
+            "(() => {{ const it = {element}.getBoundingClientRect(); return [it.x + it.width / 2, it.y + it.height / 2]; }})()"
+        );
+        let place = self.value(&place);
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            self.mouse(kind, &place);
+        }
+    }
+
+    /// Moves the mouse.
+    pub(crate) fn point(&self, x: u32, y: u32) {
+        self.mouse("mouseMoved", &json!([x, y]));
+    }
+
+    fn mouse(&self, kind: &str, place: &Value) {
+        let (x, y) = (&place[0], &place[1]);
+        let (button, count) = if kind == "mouseMoved" { ("none", 0) } else { ("left", 1) };
+        let event = json!({ "type": kind, "x": x, "y": y, "button": button, "clickCount": count });
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
+    /// Says that it runs on Windows, whose keyboards tell of `AltGr` in a way of their own.
+    pub(crate) fn is_on_windows(&self) {
+        let agent = self.value("navigator.userAgent");
+        let says = json!({ "userAgent": agent, "platform": "Win32" });
+        self.call("Emulation.setUserAgentOverride", says);
+    }
+
     /// A picture of the page, PNG in base64.
     pub(crate) fn picture(&self) -> String {
         let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));

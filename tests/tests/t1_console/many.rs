@@ -9,6 +9,15 @@ use sluice_tests::console::qemu::{Qemu, Server};
 
 #[test]
 fn sessions_of_a_dead_proxy_go_on_at_another_with_the_same_grant() {
+    goes_on_at_another_after(Proxy::kill);
+}
+
+#[test]
+fn sessions_of_a_proxy_that_hangs_go_on_at_another_too() {
+    goes_on_at_another_after(Proxy::hang);
+}
+
+fn goes_on_at_another_after(end: fn(&mut Proxy)) {
     let folder = tempfile::tempdir().unwrap();
     let qemu = Qemu::start(folder.path(), &[Server::Open]);
     let mut pinned = grant("g-1", qemu.ports[0]);
@@ -28,7 +37,7 @@ fn sessions_of_a_dead_proxy_go_on_at_another_with_the_same_grant() {
     let chromium = Chromium::start();
     let tab = chromium.open(&format!("{at_home}/#{}", token("g-1")));
     tab.shows_the_screen();
-    home.kill();
+    end(&mut home);
     tab.until(&format!(
         "location.host === '{}' && document.body?.dataset.state === 'shown'",
         other.address
