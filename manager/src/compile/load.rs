@@ -49,6 +49,7 @@ pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<Appli
         control_mac: control.ok_or_else(missing)?.mac,
         control: appliance.control,
         control_gateway: zone.control_gateway,
+        control_gateway_ipv6: zone.control_gateway_ipv6,
         storage_address: appliance.storage_address,
         managers: zone.managers,
         dns,

@@ -47,6 +47,8 @@ pub struct ApplianceModel {
     pub control: InterfaceAddress,
     /// Next hop towards managers.
     pub control_gateway: Option<Ipv4Addr>,
+    /// Next hop towards hosts of VMs that have IPv6, with the prefix of the control network.
+    pub control_gateway_ipv6: Option<InterfaceAddress>,
     /// Where managers are; empty: anywhere.
     pub managers: Vec<Cidr>,
     /// The zone's resolvers.

@@ -97,31 +97,56 @@ fn served(model: &ApplianceModel, config: &mut ProxyDocument) {
 
 /// Hosts of VMs are on the control network's side: never by the default route to the Internet.
 fn to_hosts(model: &ApplianceModel, config: &mut ProxyDocument) -> Result<(), Error> {
-    let Some(gateway) = model.control_gateway else { return Ok(()) };
-    let link = links::control_link()
+    let control = links::control_link()
         .map_err(|error| Error::Corrupt { what: "link name", reason: error.to_string() })?;
+    if let Some(gateway) = model.control_gateway_ipv6 {
+        let own = beside(model.control.ip(), gateway)?;
+        let link = config.links.iter_mut().find(|link| link.name == control);
+        link.into_iter().for_each(|link| link.addresses.push(own));
+    }
+    let ipv4 = model.control_gateway.map(IpAddr::V4);
+    let ipv6 = model.control_gateway_ipv6.map(|gateway| gateway.ip());
     let reached = |address: &IpAddr| {
         let own = config.links.iter().flat_map(|link| &link.addresses);
         own.map(InterfaceAddress::network).any(|network| network.contains(*address))
             || model.managers.iter().any(|network| network.contains(*address))
     };
     let hosts: BTreeSet<IpAddr> = config.role.screens.iter().map(|screen| screen.address).collect();
-    let hosts: Vec<_> = hosts.into_iter().filter(|host| host.is_ipv4() && !reached(host)).collect();
-    for host in hosts {
-        config.routes.push(Route {
-            destination: host_alone(host)?,
-            link: link.clone(),
-            via: Some(IpAddr::V4(gateway)),
-            metric: 0,
-            table: None,
-        });
-    }
+    let beyond = hosts.into_iter().filter(|host| !reached(host));
+    let route = |host: IpAddr| {
+        let via = if host.is_ipv4() { ipv4 } else { ipv6 }?;
+        let (destination, link) = (Cidr::host(host), control.clone());
+        Some(Route { destination, link, via: Some(via), metric: 0, table: None })
+    };
+    let routes: Vec<_> = beyond.filter_map(route).collect();
+    config.routes.extend(routes);
     Ok(())
 }
 
-fn host_alone(host: IpAddr) -> Result<Cidr, Error> {
-    let address = InterfaceAddress::new(host, 32);
-    let address = address
-        .map_err(|error| Error::Corrupt { what: "address of a host", reason: error.to_string() })?;
-    Ok(address.network())
+/// The IPv6 address of the appliance with this control address, in the network of `gateway`.
+fn beside(control: IpAddr, gateway: InterfaceAddress) -> Result<InterfaceAddress, Error> {
+    let corrupt = |reason: String| Error::Corrupt { what: "control address", reason };
+    let (IpAddr::V4(own), IpAddr::V6(network)) = (control, gateway.network().network()) else {
+        return Err(corrupt(format!("{control} beside {gateway}")));
+    };
+    let [a, b, c, d] = own.octets();
+    let mut octets = network.octets();
+    octets[12..].copy_from_slice(&[a, b, c, d]);
+    InterfaceAddress::new(IpAddr::from(octets), gateway.prefix())
+        .map_err(|error| corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_appliances_ipv6_address_ends_in_its_control_address() {
+        let beside = |gateway: &str| {
+            let gateway: InterfaceAddress = gateway.parse().unwrap();
+            beside(IpAddr::from([169, 254, 0, 10]), gateway).unwrap().to_string()
+        };
+        assert_eq!(beside("fd00:8::1/64"), "fd00:8::a9fe:a/64");
+        assert_eq!(beside("2001:db8:1:2:3:4:0:1/96"), "2001:db8:1:2:3:4:a9fe:a/96");
+    }
 }

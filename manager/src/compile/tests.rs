@@ -89,6 +89,7 @@ fn model(networks: Vec<NetworkModel>) -> ApplianceModel {
         control_mac: parse("02:00:00:00:00:01"),
         control: parse("169.254.0.10/20"),
         control_gateway: None,
+        control_gateway_ipv6: None,
         storage_address: None,
         managers: Vec::new(),
         resolvers: vec![parse("192.0.2.53"), parse("192.0.2.54")],

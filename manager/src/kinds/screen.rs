@@ -165,7 +165,7 @@ impl Kind for Screen {
         let screen = Self {
             id,
             name: spec.name,
-            zone: zone.id,
+            zone: zone.id.clone(),
             title: spec.title,
             address: spec.address,
             port: spec.port,
@@ -179,6 +179,7 @@ impl Kind for Screen {
             state: spec.state,
         };
         screen.sound()?;
+        way(&zone, screen.address)?;
         Ok(screen)
     }
 
@@ -197,13 +198,27 @@ impl Kind for Screen {
         }
         self.desktop_name = patch.desktop_name.or_else(|| self.desktop_name.clone());
         self.state = patch.state.unwrap_or(self.state);
-        self.sound()
+        self.sound()?;
+        if patch.address.is_some() {
+            way(&context.get(&self.zone).await?, self.address)?;
+        }
+        Ok(())
     }
 
     async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
         let proxies = role::proxies(context, &self.zone).await?;
         Ok(proxies.into_iter().map(|proxy| proxy.id).collect())
     }
+}
+
+/// Whether a zone's console proxies have a way to hosts of this family: with IPv4 they all have.
+fn way(zone: &Zone, address: IpAddr) -> Result<(), Error> {
+    if address.is_ipv4() || zone.control_gateway_ipv6.is_some() {
+        return Ok(());
+    }
+    let name = &zone.name;
+    let reason = format!("zone {name} has no control_gateway_ipv6, by which it would be reached");
+    Err(rule::invalid("address", reason))
 }
 
 async fn authorities(

@@ -5,12 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use sluice_api::config::{DnsConfig, ForwardZone, UpstreamTls};
-use sluice_api::types::{ApplianceId, Cidr, ClientRange, ObjectId};
+use sluice_api::types::{ApplianceId, Cidr, ClientRange, InterfaceAddress, ObjectId};
 use utoipa::ToSchema;
 
 use super::appliance::Appliance;
 use super::{Column, Context, Kind, Names, named};
 use crate::error::Error;
+
+/// Longest prefix of the control network's IPv6 addresses: the rest holds an IPv4 address.
+const MOST_CONTROL_PREFIX: u8 = 96;
 
 /// A zone; fields as in [`ZoneSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +32,10 @@ pub struct Zone {
     /// Next hop towards managers.
     #[schema(value_type = Option<String>)]
     pub control_gateway: Option<Ipv4Addr>,
+    /// Next hop towards hosts of VMs that have IPv6, with the prefix of the control network.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub control_gateway_ipv6: Option<InterfaceAddress>,
     /// Networks that managers connect from; empty: any.
     pub managers: Vec<Cidr>,
     /// Names that resolvers of their own know.
@@ -80,6 +87,11 @@ pub struct ZoneSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub control_gateway: Option<Ipv4Addr>,
+    /// Next hop from the control network towards hosts of VMs that have IPv6, with that network's prefix, of 96 or less: each
+    /// console proxy has an address there whose last 32 bits are its control address. Default: such hosts are not reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "fd00:8::1/64")]
+    pub control_gateway_ipv6: Option<InterfaceAddress>,
     /// Networks that managers connect from; required with `control_gateway`. Default: any.
     #[serde(default)]
     pub managers: Vec<Cidr>,
@@ -138,6 +150,10 @@ pub struct ZonePatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub control_gateway: Option<Ipv4Addr>,
+    /// New next hop towards hosts of VMs that have IPv6, with its prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "fd00:8::1/64")]
+    pub control_gateway_ipv6: Option<InterfaceAddress>,
     /// New addresses of guest networks that name none; those that there are keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_cidr: Option<Cidr>,
@@ -228,6 +244,7 @@ impl Kind for Zone {
             guest_cidr: spec.guest_cidr,
             control_cidr: spec.control_cidr,
             control_gateway: spec.control_gateway,
+            control_gateway_ipv6: spec.control_gateway_ipv6,
             managers: spec.managers,
             forward_zones: spec.forward_zones,
             mixed_case: spec.mixed_case,
@@ -247,6 +264,7 @@ impl Kind for Zone {
         self.resolvers = patch.resolvers.unwrap_or_else(|| self.resolvers.clone());
         self.managers = patch.managers.unwrap_or_else(|| self.managers.clone());
         self.control_gateway = patch.control_gateway.or(self.control_gateway);
+        self.control_gateway_ipv6 = patch.control_gateway_ipv6.or(self.control_gateway_ipv6);
         self.guest_cidr = patch.guest_cidr.unwrap_or(self.guest_cidr);
         self.forward_zones = patch.forward_zones.unwrap_or_else(|| self.forward_zones.clone());
         self.mixed_case = patch.mixed_case.unwrap_or(self.mixed_case);
@@ -301,6 +319,7 @@ impl Zone {
             let reason = format!("must be 8 to 256 letters, not {}", self.vpn_psk_length);
             return Err(invalid("vpn_psk_length", reason));
         }
+        self.ipv6_apart()?;
         let Some(gateway) = self.control_gateway else { return Ok(()) };
         if !self.control_cidr.usable_for_host(IpAddr::V4(gateway)) {
             let reason = format!("{gateway} is not a host address of {}", self.control_cidr);
@@ -309,6 +328,25 @@ impl Zone {
         if self.managers.is_empty() {
             let reason = "must say which networks the control gateway leads to";
             return Err(invalid("managers", reason));
+        }
+        Ok(())
+    }
+
+    /// Whether no appliance can have the address of the IPv6 gateway: theirs end in their control addresses.
+    fn ipv6_apart(&self) -> Result<(), Error> {
+        let Some(gateway) = self.control_gateway_ipv6 else { return Ok(()) };
+        let refused = |reason: &str| Err(invalid("control_gateway_ipv6", reason));
+        let IpAddr::V6(address) = gateway.ip() else {
+            return refused("must be an IPv6 address with its prefix, such as fd00:8::1/64");
+        };
+        if gateway.prefix() > MOST_CONTROL_PREFIX {
+            return refused("must have a prefix of 96 or less");
+        }
+        let [.., a, b, c, d] = address.octets();
+        if self.control_cidr.contains(IpAddr::from([a, b, c, d])) {
+            return refused(
+                "must not end in an address of control_cidr, as those of appliances do",
+            );
         }
         Ok(())
     }

@@ -21,6 +21,9 @@ use sluice_tests::console::{BOUND, token};
 const CONSOLE: &str = "198.51.100.30:443";
 /// The VM's host, on the control network.
 const HOST: &str = "169.254.0.1";
+/// The same, by IPv6, and one behind it.
+const HOST_IPV6: &str = "fd00:8::1";
+const FAR_IPV6: &str = "fd00:9::17";
 
 struct World {
     agent: Process,
@@ -29,7 +32,7 @@ struct World {
     client: PushClient,
     cloud: Cloud,
     port: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     _qemu: Qemu,
     _topology: Topology,
 }
@@ -83,7 +86,7 @@ impl World {
             client,
             cloud,
             port,
-            _folder: folder,
+            folder,
             _qemu: qemu,
             _topology: topology,
         };
@@ -234,6 +237,30 @@ fn a_killed_service_comes_back_and_knows_whose_a_link_is_and_what_was_taken_away
     refused("first-1", 403, "other-browser");
     refused("gone-1", 410, "revoked");
     world.look("any-1").unwrap();
+}
+
+#[test]
+fn a_host_with_ipv6_is_reached_by_way_of_the_control_network() {
+    let world = World::new();
+    let address = |text: &str| text.parse().unwrap();
+    world.manager.address(&link("eth0"), address(&format!("{HOST_IPV6}/64"))).unwrap();
+    world.manager.ip(["link", "set", "lo", "up"]).unwrap();
+    world.manager.ip(["addr", "add", FAR_IPV6, "dev", "lo", "nodad"]).unwrap();
+    let folder = world.folder.path().join("far");
+    std::fs::create_dir(&folder).unwrap();
+    let (manager, vnc) = (Some(&world.manager), [world.cloud.vnc()]);
+    let far = Qemu::start_at(manager, &format!("[{FAR_IPV6}]"), &folder, &vnc);
+    let secrets = &world.cloud;
+    world.call(|client| async move { secrets.send_blobs(&client).await }).unwrap();
+    // as the manager compiles a zone with control_gateway_ipv6
+    let mut config = secrets.config(1, FAR_IPV6.parse().unwrap(), far.ports[0], &["g-1"]);
+    config.links[0].addresses.push(address("fd00:8::a9fe:a/64"));
+    let route =
+        json!({ "destination": format!("{FAR_IPV6}/128"), "link": "ctl", "via": HOST_IPV6 });
+    config.routes.push(serde_json::from_value(route).unwrap());
+    world.push(&config);
+    let note = world.look("g-1").unwrap();
+    assert!(note["security"].as_str().unwrap().contains("X509Vnc"), "{note}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Console proxies: screens and grants reach them, links are shared and taken away.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
 use sluice_api::types::BlobDigest;
 use sluice_tests::console::certificates::Authority;
@@ -33,6 +35,37 @@ fn what_nobody_could_use_is_refused(cloud: &Cloud) {
     ] {
         refused(cloud, &format!("screen create two --zone zone1 --port 5900 {flags}"), 3, words);
     }
+}
+
+/// Never by the default route, so not before there is a gateway on the control network.
+async fn hosts_with_ipv6_have_a_way_of_their_own(cloud: &Cloud) {
+    let no_way = "address: zone zone1 has no control_gateway_ipv6";
+    let far = "--address fd00:9::17";
+    let screen = format!("screen create six --zone zone1 --port 5900 --unencrypted anything {far}");
+    refused(cloud, &screen, 3, no_way);
+    refused(cloud, &format!("screen update vm-7 {far}"), 3, no_way);
+    for (gateway, words) in [
+        ("10.8.0.1/24", "must be an IPv6 address"),
+        ("fd00:8::1/112", "must have a prefix of 96 or less"),
+        ("fd00:8::a9fe:1/64", "must not end in an address of control_cidr"),
+    ] {
+        let line = format!("zone update zone1 --control-gateway-ipv6 {gateway}");
+        refused(cloud, &line, 3, &format!("control_gateway_ipv6: {words}"));
+    }
+    done(cloud, "zone update zone1 --control-gateway-ipv6 fd00:8::1/64");
+    done(cloud, &screen);
+    done(cloud, &screen.replace("six", "near").replace("fd00:9::17", "fd00:8::17"));
+    let config = kinds::config(cloud, "p-1").await;
+    let routes = config["routes"].as_array().unwrap();
+    let to = |host: &str| routes.iter().find(|route| route["destination"] == host);
+    let route = to("fd00:9::17/128").unwrap();
+    assert_eq!((&route["link"], &route["via"]), (&json!("ctl"), &json!("fd00:8::1")));
+    assert_eq!(to("fd00:8::17/128"), None, "it is on the control network itself");
+    let links = config["links"].as_array().unwrap();
+    let control = links.iter().find(|link| link["role"] == "control").unwrap();
+    assert_eq!(control["addresses"][1], "fd00:8::a9fe:a/64", "{control}");
+    let linted = cloud.sluice(["appliance", "lint", "p-1"]);
+    assert_eq!((linted.code, linted.out.as_str()), (0, ""), "{linted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +121,28 @@ async fn a_console_proxy_gets_screens_and_grants() {
         refused(&cloud, line, code, words);
     }
     what_nobody_could_use_is_refused(&cloud);
+    hosts_with_ipv6_have_a_way_of_their_own(&cloud).await;
     cloud.stop();
+}
+
+/// On a desk: `sluice console` without `--print`, and what was shown to the person's browser, which is a script here.
+fn opened_in_the_browser(cloud: &Cloud) -> String {
+    let folder = cloud.folder.path().join("desk");
+    std::fs::create_dir(&folder).unwrap();
+    let (browser, shown) = (folder.join("browser"), folder.join("shown"));
+    let script = format!("#!/bin/sh\nprintf %s \"$1\" > {}\n", shown.display());
+    std::fs::write(&browser, script).unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // a desk that knows of no other browser
+    let (folder, browser) = (folder.to_str().unwrap(), browser.to_str().unwrap());
+    let mut desk =
+        vec![("DISPLAY", ":0"), ("BROWSER", browser), ("XDG_CURRENT_DESKTOP", "X-Generic")];
+    let places = ["HOME", "XDG_DATA_HOME", "XDG_DATA_DIRS", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"];
+    desk.extend(places.map(|place| (place, folder)));
+    let words = ["console", "vm-7", "--user", "carol", "--wait", "0"];
+    let told = cloud.manager.sluice_with(words, &desk).unwrap();
+    assert_eq!((told.code, told.out.as_str()), (8, ""), "no machine has it yet: {told:?}");
+    std::fs::read_to_string(shown).unwrap()
 }
 
 /// The proxy part of what an appliance is to have.
@@ -135,6 +189,15 @@ async fn several_console_proxies_share_links_which_are_told_once_and_taken_away(
         let found = kept.windows(token.len()).any(|window| window == token.as_bytes());
         assert!(!found, "the token is in the store");
     }
+
+    let url = opened_in_the_browser(&cloud);
+    let (place, token) = url.split_once('#').unwrap();
+    let carol = proxy(&cloud, "p-1").await["grants"][2].clone();
+    assert_eq!((&carol["user"], token.len()), (&json!("carol"), 43), "{url}");
+    assert_eq!(carol["token"], BlobDigest::of(token.as_bytes()).to_string());
+    let leads = carol["home"].as_str().unwrap_or("https://console.example.org");
+    assert_eq!(place, format!("{leads}/"), "where the proxies have its home");
+    assert_eq!(cloud.sluice("console --revoke --user carol".split(' ')).out, "revoked 1 link\n");
 
     // a proxy that is to stop takes no new sessions, and its links lead to the other
     done(&cloud, "appliance update c2 --draining");
