@@ -13,6 +13,7 @@ mod agree;
 mod chains;
 mod echo;
 mod everything;
+mod explained;
 mod flows;
 mod foreign;
 mod sets;

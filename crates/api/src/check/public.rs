@@ -192,6 +192,14 @@ fn egress(scope: &mut Scope<'_>, known: &Known<'_>, index: usize, rule: &EgressR
             }
         }
     }
+    let met = |source: &Cidr| {
+        rule.destinations.iter().any(|destination| destination.is_ipv4() == source.is_ipv4())
+    };
+    let both = !rule.sources.is_empty() && !rule.destinations.is_empty();
+    if both && !rule.sources.iter().any(met) {
+        let reason = "no destination is of the version of IP of a source: no packet is like that";
+        scope.error(format!("{at}.destinations"), "family", reason);
+    }
     traffic(scope, &at, &rule.traffic);
     helper(scope, &at, rule.helper, &rule.traffic);
 }

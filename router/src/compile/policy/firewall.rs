@@ -159,14 +159,16 @@ fn exceptions(network: &GuestNetwork, rule: &EgressRule) -> Vec<Rule> {
         EgressPolicy::Deny => Verdict::Accept,
     };
     let id = RuleId::of("egress", &rule.id);
-    let sources = traffic::networks(&rule.sources, Expr::Source);
-    let destinations = traffic::networks(&rule.destinations, Expr::Destination);
-    let ways: Vec<Vec<Expr>> = destinations
-        .iter()
-        .flat_map(|network| {
+    traffic::pairs(&rule.sources, &rule.destinations)
+        .flat_map(|(source, destination)| {
+            let source = source.map(|cidr| traffic::net(cidr, Expr::Source));
+            let destination = destination.map(|cidr| traffic::net(cidr, Expr::Destination));
             let ways = traffic::matches(&rule.traffic, View::Inside);
-            ways.into_iter().map(move |way| network.iter().cloned().chain(way).collect())
+            let ways: Vec<Vec<Expr>> = ways
+                .into_iter()
+                .map(|way| destination.iter().cloned().chain(way).collect())
+                .collect();
+            combine(&id, &[source], &ways, &verdict)
         })
-        .collect();
-    combine(&id, &sources, &ways, &verdict)
+        .collect()
 }

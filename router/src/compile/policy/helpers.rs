@@ -14,9 +14,7 @@ use sluice_api::config::{
     Traffic, Vpc,
 };
 use sluice_api::types::{Cidr, InterfaceAddress, LinkName, Port, PortRange};
-use sluice_sys::nft::{
-    Expr, Helper, HelperKind, Ident, IpVersion, L4, LinkSelector, Net, Rule, RuleId, Verdict,
-};
+use sluice_sys::nft::{Expr, Helper, HelperKind, Ident, L4, LinkSelector, Rule, RuleId, Verdict};
 
 use super::traffic;
 use super::words::new;
@@ -83,10 +81,10 @@ impl Given {
             _ => L4::Tcp,
         };
         let (name, kind) = kind(asking.helper);
-        for (source, destination) in pairs(sources, destinations) {
+        for (source, destination) in traffic::pairs(sources, destinations) {
             let link = link.map(|link| Expr::Iif(LinkSelector::One(link.clone())));
-            let source = source.map(|cidr| net(cidr, Expr::Source));
-            let destination = destination.map(|cidr| net(cidr, Expr::Destination));
+            let source = source.map(|cidr| traffic::net(cidr, Expr::Source));
+            let destination = destination.map(|cidr| traffic::net(cidr, Expr::Destination));
             let ports = Expr::DestinationPort(l4, traffic::ports(ports));
             let matches = link.into_iter().chain(source).chain(destination).chain([ports]);
             let action = Expr::CtHelper(name.clone());
@@ -174,34 +172,6 @@ impl Given {
     }
 }
 
-/// Pairs of which both ends can be of one packet; no networks are anywhere.
-fn pairs<'a>(
-    sources: &'a [Cidr],
-    destinations: &'a [Cidr],
-) -> impl Iterator<Item = (Option<&'a Cidr>, Option<&'a Cidr>)> {
-    let each = |list: &'a [Cidr]| -> Vec<Option<&'a Cidr>> {
-        let sorted: BTreeSet<&Cidr> = list.iter().collect();
-        if sorted.is_empty() { vec![None] } else { sorted.into_iter().map(Some).collect() }
-    };
-    let destinations = each(destinations);
-    each(sources).into_iter().flat_map(move |source| {
-        let fits = move |destination: Option<&Cidr>| match (source, destination) {
-            (Some(source), Some(destination)) => source.is_ipv4() == destination.is_ipv4(),
-            _ => true,
-        };
-        let destinations = destinations.clone().into_iter().filter(move |one| fits(*one));
-        destinations.map(move |destination| (source, destination))
-    })
-}
-
-/// Every address of a version is said by the version alone.
-fn net(cidr: &Cidr, of: fn(Net) -> Expr) -> Expr {
-    match cidr.prefix() {
-        0 => Expr::Version(IpVersion::of(cidr.network())),
-        _ => of(Net::Cidr(*cidr)),
-    }
-}
-
 fn tiers<'a>(config: &'a RouterDocument, acl: &'a Acl) -> impl Iterator<Item = &'a GuestNetwork> {
     config.role.networks.iter().filter(|tier| tier.acl.as_ref() == Some(&acl.id))
 }
@@ -269,15 +239,5 @@ mod tests {
         assert_eq!(ports(&moved, "22-30"), Some("2122".to_owned()));
         assert_eq!(ports(&moved, "20"), None);
         assert_eq!(ports(&forward("65535", None), "65535"), Some("65535".to_owned()));
-    }
-
-    #[test]
-    fn ends_of_two_versions_of_ip_are_no_pair() {
-        let of = |list: &[&str]| list.iter().map(|one| one.parse().unwrap()).collect::<Vec<Cidr>>();
-        let (sources, destinations) = (of(&["192.0.2.0/24", "2001:db8::/32"]), of(&["10.0.0.0/8"]));
-        assert_eq!(pairs(&sources, &destinations).count(), 1);
-        assert_eq!(pairs(&[], &destinations).count(), 1);
-        assert_eq!(pairs(&sources, &[]).count(), 2);
-        assert_eq!(pairs(&[], &[]).count(), 1);
     }
 }

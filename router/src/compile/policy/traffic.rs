@@ -71,10 +71,48 @@ pub(super) fn networks(list: &[Cidr], of: impl Fn(Net) -> Expr) -> Vec<Option<Ex
         return vec![None];
     }
     let sorted: BTreeSet<&Cidr> = list.iter().collect();
-    // every address of a version is said by the version alone
-    let one = |cidr: &Cidr| match cidr.prefix() {
+    sorted.into_iter().map(|cidr| Some(net(cidr, &of))).collect()
+}
+
+/// Pairs of which both ends can be of one packet; no networks are anywhere.
+pub(super) fn pairs<'a>(
+    sources: &'a [Cidr],
+    destinations: &'a [Cidr],
+) -> impl Iterator<Item = (Option<&'a Cidr>, Option<&'a Cidr>)> {
+    let each = |list: &'a [Cidr]| -> Vec<Option<&'a Cidr>> {
+        let sorted: BTreeSet<&Cidr> = list.iter().collect();
+        if sorted.is_empty() { vec![None] } else { sorted.into_iter().map(Some).collect() }
+    };
+    let destinations = each(destinations);
+    each(sources).into_iter().flat_map(move |source| {
+        let fits = move |destination: Option<&Cidr>| match (source, destination) {
+            (Some(source), Some(destination)) => source.is_ipv4() == destination.is_ipv4(),
+            _ => true,
+        };
+        let destinations = destinations.clone().into_iter().filter(move |one| fits(*one));
+        destinations.map(move |destination| (source, destination))
+    })
+}
+
+/// Every address of a version is said by the version alone.
+pub(super) fn net(cidr: &Cidr, of: impl Fn(Net) -> Expr) -> Expr {
+    match cidr.prefix() {
         0 => Expr::Version(IpVersion::of(cidr.network())),
         _ => of(Net::Cidr(*cidr)),
-    };
-    sorted.into_iter().map(|cidr| Some(one(cidr))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_two_versions_of_ip_are_no_pair() {
+        let of = |list: &[&str]| list.iter().map(|one| one.parse().unwrap()).collect::<Vec<Cidr>>();
+        let (sources, destinations) = (of(&["192.0.2.0/24", "2001:db8::/32"]), of(&["10.0.0.0/8"]));
+        assert_eq!(pairs(&sources, &destinations).count(), 1);
+        assert_eq!(pairs(&[], &destinations).count(), 1);
+        assert_eq!(pairs(&sources, &[]).count(), 2);
+        assert_eq!(pairs(&[], &[]).count(), 1);
+    }
 }

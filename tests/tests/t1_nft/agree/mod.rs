@@ -5,7 +5,7 @@
 
 mod fits;
 pub(crate) mod frames;
-mod random;
+pub(crate) mod random;
 pub(crate) mod wires;
 
 use std::collections::BTreeMap;

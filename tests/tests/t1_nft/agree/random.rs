@@ -30,7 +30,7 @@ impl Random {
         usize::try_from(self.next() % u64::try_from(count).unwrap()).unwrap()
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
