@@ -128,7 +128,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("mtu", "a VLAN's MTU is larger than its trunk's"),
     ("network-mismatch", "the network is not that of the link's address"),
     ("no-address", "the control link has no address"),
-    ("no-ipv6", "a rule is about IPv6 of a network that has none, or a probe by IPv6 of an uplink that has none"),
+    (
+        "no-ipv6",
+        "a rule is about IPv6 of a network that has none, or a probe by IPv6 of an uplink that has none",
+    ),
     ("no-network", "a tunnel or remote access has no network"),
     (
         "not-own-address",

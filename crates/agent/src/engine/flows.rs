@@ -7,7 +7,6 @@
 //! Does not: judge by the state before the first configuration once this process has ended: nothing but the API got in.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -228,7 +227,7 @@ fn ending<A: Appliance>(
     (before, now): &Step<A::Config>,
     flows: Vec<Flow>,
 ) -> Vec<Flow> {
-    let state = |(config, seen): &Held<A::Config>| {
+    let state = |(config, seen): &Held<A::Config>| -> Desired {
         let mut state = match config {
             Some(config) => appliance.judged_seeing(config, seen),
             None => unconfigured.clone(),
@@ -237,11 +236,7 @@ fn ending<A: Appliance>(
         state.tables.remove(&TableId::inet(USAGE_TABLE));
         state
     };
-    let new = state(now);
-    let mut places = BTreeSet::new();
-    for old in before {
-        places.extend(state(old).ends_with(&new, &flows));
-    }
+    let places = state(now).ends_since(before.iter().map(state), &flows);
     let all = flows.into_iter().enumerate();
     all.filter(|(place, _)| places.contains(place)).map(|(_, flow)| flow).collect()
 }

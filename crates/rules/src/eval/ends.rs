@@ -130,6 +130,18 @@ impl Flow {
         ways.way(question).cloned().or_else(|| "none".parse().ok())
     }
 
+    /// Whoever is party to it, by the addresses before and after translation.
+    fn ends(&self) -> [IpAddr; 4] {
+        let (asked, answered) = (&self.original, &self.reply);
+        [asked.source, asked.destination, answered.source, answered.destination]
+    }
+
+    /// What these rules say of its first packet.
+    fn judged(&self, world: World<'_>) -> Option<Judgement> {
+        let (packet, tracking) = self.first(world.ways)?;
+        Some(evaluate(world.tables, world.ways, packet, tracking))
+    }
+
     /// True when the new rules would let it pass as it is.
     fn lives_by(&self, judgement: &Judgement) -> bool {
         let translated = self.translated();
@@ -175,42 +187,73 @@ pub fn ends(
     released: &BTreeSet<IpAddr>,
     flows: &[Flow],
 ) -> BTreeSet<usize> {
-    let mut ending: BTreeSet<usize> = (0..flows.len())
-        .filter(|at| flows.get(*at).is_some_and(|flow| flow_ends(old, new, released, flow)))
-        .collect();
-    // what a helper opened goes with what opened it, and so on
-    loop {
-        let gone: BTreeSet<Tuple> =
-            ending.iter().filter_map(|at| flows.get(*at)).map(|flow| flow.original).collect();
-        let before = ending.len();
-        let orphans = flows
-            .iter()
-            .enumerate()
-            .filter(|(_, flow)| flow.master.is_some_and(|master| gone.contains(&master)));
-        ending.extend(orphans.map(|(at, _)| at));
-        if ending.len() == before {
-            return ending;
+    let mut review = Review::by(new, flows);
+    review.since(old, released);
+    review.places()
+}
+
+/// Which connections end by the rules in force, after any number of changes. Those that these rules let pass as they are
+/// are judged once, however many changes there were.
+#[derive(Debug)]
+pub struct Review<'a> {
+    new: World<'a>,
+    flows: &'a [Flow],
+    /// Those that the rules in force would not let pass as they are, with what these say of them; `None`: not asked yet.
+    doubtful: Option<Vec<(usize, Judgement)>>,
+    ending: BTreeSet<usize>,
+}
+
+impl<'a> Review<'a> {
+    /// None so far: no change is known.
+    pub fn by(new: World<'a>, flows: &'a [Flow]) -> Self {
+        Self { new, flows, doubtful: None, ending: BTreeSet::new() }
+    }
+
+    /// Adds those that end with the change from `old`. `released` are inside addresses that were somebody's in `old` and
+    /// belong to somebody else now, or to nobody: what they were party to ends.
+    pub fn since(&mut self, old: World<'_>, released: &BTreeSet<IpAddr>) {
+        if !released.is_empty() {
+            let all = self.flows.iter().enumerate();
+            let parties =
+                all.filter(|(_, flow)| flow.ends().iter().any(|end| released.contains(end)));
+            self.ending.extend(parties.map(|(at, _)| at));
+        }
+        let (new, flows) = (self.new, self.flows);
+        let doubtful = self.doubtful.get_or_insert_with(|| doubtful(new, flows));
+        for (at, now) in doubtful {
+            let Some(flow) = flows.get(*at).filter(|_| !self.ending.contains(at)) else { continue };
+            let ends = flow
+                .judged(old)
+                .is_some_and(|before| flow.lives_by(&before) || said(&before) != said(now));
+            if ends {
+                self.ending.insert(*at);
+            }
+        }
+    }
+
+    /// Their places among the connections, with those that a helper opened for them.
+    pub fn places(mut self) -> BTreeSet<usize> {
+        // what a helper opened goes with what opened it, and so on
+        loop {
+            let gone = self.ending.iter().filter_map(|at| self.flows.get(*at));
+            let gone: BTreeSet<Tuple> = gone.map(|flow| flow.original).collect();
+            let before = self.ending.len();
+            let all = self.flows.iter().enumerate();
+            let orphans =
+                all.filter(|(_, flow)| flow.master.is_some_and(|master| gone.contains(&master)));
+            self.ending.extend(orphans.map(|(at, _)| at));
+            if self.ending.len() == before {
+                return self.ending;
+            }
         }
     }
 }
 
-fn flow_ends(old: World<'_>, new: World<'_>, released: &BTreeSet<IpAddr>, flow: &Flow) -> bool {
-    let ends = [
-        flow.original.source,
-        flow.original.destination,
-        flow.reply.source,
-        flow.reply.destination,
-    ];
-    if ends.iter().any(|end| released.contains(end)) {
-        return true;
-    }
-    let judge = |world: World<'_>| {
-        let (packet, tracking) = flow.first(world.ways)?;
-        Some(evaluate(world.tables, world.ways, packet, tracking))
-    };
-    let Some(now) = judge(new) else { return false };
-    if flow.lives_by(&now) {
-        return false;
-    }
-    judge(old).is_some_and(|before| flow.lives_by(&before) || said(&before) != said(&now))
+/// Those of `flows` that the rules would not let pass as they are.
+fn doubtful(new: World<'_>, flows: &[Flow]) -> Vec<(usize, Judgement)> {
+    let judged = flows.iter().enumerate().filter_map(|(at, flow)| {
+        let now = flow.judged(new)?;
+        (!flow.lives_by(&now)).then_some((at, now))
+    });
+    judged.collect()
 }

@@ -13,7 +13,7 @@ mod run;
 mod walk;
 mod world;
 
-pub use ends::{Flow, Parts, Tuple, World, ends};
+pub use ends::{Flow, Parts, Review, Tuple, World, ends};
 pub use packet::{End, Header, Packet, Tracking, Translated};
 pub use run::{By, Hit, Translation};
 pub use walk::{Ending, Judgement, evaluate};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sluice_api::types::Cidr;
-use sluice_rules::eval::{Choice, Flow, Way, Ways, World, ends};
+use sluice_rules::eval::{Choice, Flow, Review, Way, Ways, World};
 
 use super::{Desired, PolicyEntry, RouteEntry};
 
@@ -22,16 +22,23 @@ impl Desired {
         ways
     }
 
-    /// The places in `flows` of the connections that end when this state becomes `new`: those that the new rules would
-    /// judge or translate otherwise, and those of addresses that are somebody else's now.
-    pub fn ends_with(&self, new: &Self, flows: &[Flow]) -> BTreeSet<usize> {
-        if flows.is_empty() || self.judges_like(new) {
-            return BTreeSet::new();
+    /// The places in `flows` of the connections that end now that this state is in force, after those of `before` were, one
+    /// after the other: those that these rules would judge or translate otherwise than any of them, and those of addresses
+    /// that are somebody else's now.
+    pub fn ends_since(
+        &self,
+        before: impl IntoIterator<Item = Self>,
+        flows: &[Flow],
+    ) -> BTreeSet<usize> {
+        let ways = self.ways();
+        let mut review = Review::by(World { tables: &self.tables, ways: &ways }, flows);
+        for old in before {
+            if !old.judges_like(self) {
+                let ways = old.ways();
+                review.since(World { tables: &old.tables, ways: &ways }, &old.released(self));
+            }
         }
-        let (old_ways, new_ways) = (self.ways(), new.ways());
-        let old = World { tables: &self.tables, ways: &old_ways };
-        let held = World { tables: &new.tables, ways: &new_ways };
-        ends(old, held, &self.released(new), flows)
+        review.places()
     }
 
     /// True when nothing differs that connections are judged by.
