@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (number, rest) = name.split_once('_').ok_or("a migration is called NUMBER_NAME.sql")?;
         let number: i64 = number.parse()?;
         let about = rest.strip_suffix(".sql").ok_or("a migration ends in .sql")?.replace('_', " ");
-        writeln!(list, "    ({number}, {about:?}, include_str!({:?})),", file.path())?;
+        let path = file.path().into_os_string().into_string().map_err(|_| "a path is no text")?;
+        writeln!(list, "    ({number}, {about:?}, include_str!({path:?})),")?;
     }
     list.push_str("]\n");
     fs::write(std::path::Path::new(&env::var("OUT_DIR")?).join("migrations.rs"), list)?;

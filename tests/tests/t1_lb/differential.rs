@@ -15,7 +15,7 @@ struct Pair {
     ours: SocketAddr,
     theirs: SocketAddr,
     bench: Bench,
-    _haproxy: Haproxy,
+    haproxy: Haproxy,
 }
 
 impl Pair {
@@ -39,7 +39,7 @@ impl Pair {
         let bench = Bench::with(rule).await;
         let haproxy =
             Haproxy::start(theirs, &format!("{lines}\n{}", servers(&members, options))).await;
-        Self { origins, ours, theirs, bench, _haproxy: haproxy }
+        Self { origins, ours, theirs, bench, haproxy }
     }
 
     /// What each of them answers to a request, without what differs by nature.
@@ -375,6 +375,36 @@ async fn tcp_is_balanced_and_passes_both_ends() {
         let expected = ["one.hello", "two.hello", "three.hello"];
         assert_eq!(heard, [expected, expected].concat(), "{at}");
     }
+}
+
+#[tokio::test]
+async fn statistics_have_the_same_columns_and_lines() {
+    let change = json!({ "forwarded_headers": false });
+    let pair = Pair::http(change, " balance roundrobin", PLAIN).await;
+    for _ in 0..6 {
+        pair.alike("GET", "/", &[]).await;
+    }
+    let ours = sluice_api::report::balancing::csv(&pair.bench.report());
+    let [ours, theirs] = [ours, pair.haproxy.csv().await].map(|text| {
+        let lines = text.lines().filter(|line| !line.is_empty());
+        lines.map(|line| line.split(',').map(str::to_owned).collect()).collect::<Vec<Vec<_>>>()
+    });
+    let columns: Vec<&String> = ours[0].iter().filter(|name| !name.is_empty()).collect();
+    assert_eq!(columns, theirs[0][..columns.len()].iter().collect::<Vec<_>>());
+    assert_eq!(columns.last().map(|name| name.as_str()), Some("ttime"));
+    let of = |table: &[Vec<String>], row: usize, name: &str| {
+        let at = table[0].iter().position(|it| it.trim_start_matches("# ") == name).unwrap();
+        table[row][at].clone()
+    };
+    for row in 1..=5 {
+        for name in ["pxname", "svname", "status", "weight", "act", "bck", "type", "econ"] {
+            assert_eq!(of(&ours, row, name), of(&theirs, row, name), "{name} of line {row}");
+        }
+    }
+    // who waited for HAProxy to listen was no request
+    assert_eq!(of(&ours, 2, "hrsp_2xx"), "2");
+    assert_eq!(of(&ours, 2, "hrsp_2xx"), of(&theirs, 2, "hrsp_2xx"));
+    assert_ne!(of(&ours, 1, "rate_max"), "0");
 }
 
 #[tokio::test]

@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::bench::BOUND;
+
+/// Name of the socket that its statistics are asked at.
+const STATS: &str = "stats";
 
 /// A running HAProxy.
 pub(crate) struct Haproxy {
     child: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Drop for Haproxy {
@@ -27,9 +31,10 @@ impl Haproxy {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("haproxy.cfg");
         let text = format!(
-            "global\n maxconn 1000\n\
+            "global\n maxconn 1000\n stats socket {}\n\
              defaults\n timeout connect 5s\n timeout client 50s\n timeout server 50s\n retries 3\n option redispatch\n\
-             listen rule\n bind {at}\n{lines}\n"
+             listen rule\n bind {at}\n{lines}\n",
+            dir.path().join(STATS).display()
         );
         std::fs::write(&file, &text).unwrap();
         let child = sluice_programs::command("haproxy")
@@ -39,9 +44,18 @@ impl Haproxy {
             .stdin(Stdio::null())
             .spawn()
             .expect("haproxy is installed");
-        let mut haproxy = Self { child, _dir: dir };
+        let mut haproxy = Self { child, dir };
         tokio::time::timeout(BOUND, haproxy.wait(at)).await.expect("haproxy serves in time");
         haproxy
+    }
+
+    /// Its statistics, as CSV.
+    pub(crate) async fn csv(&self) -> String {
+        let mut socket = UnixStream::connect(self.dir.path().join(STATS)).await.unwrap();
+        socket.write_all(b"show stat\n").await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        text
     }
 
     async fn wait(&mut self, at: SocketAddr) {

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::bench::{BOUND, Bench, Client, free, get, rule, until};
-use crate::handover::{Desk, listened};
 use crate::origin::Origin;
 
 async fn web() -> (Origin, SocketAddr, Bench) {
@@ -198,108 +197,4 @@ async fn bytes_without_sense_harm_nobody() {
     }
     until(|| bench.report().rules[0].counts.current == 0, "all of them are gone").await;
     assert_eq!(get(at, "/").await.status, 200);
-}
-
-/// A rule's limit, and connections offered to it: 10,000 and 100,000 with `SLUICE_FULL=1`, or as many as a process may have
-/// open; ten for each that is let in.
-fn offered() -> (usize, usize) {
-    let files = sluice_sys::process::raise_open_files().unwrap();
-    let wanted = if std::env::var_os("SLUICE_FULL").is_some() { 100_000 } else { 2_000 };
-    let all = wanted.min(usize::try_from(files).unwrap() - 500);
-    assert!(all >= 2_000, "{files} open files are too few");
-    eprintln!("{all} connections are offered to a limit of {}", all / 10);
-    (all / 10, all)
-}
-
-/// A connection from an address of its own for some thousands, since there are no more ports than that.
-async fn connected(at: SocketAddr, number: usize) -> std::io::Result<TcpStream> {
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    let group = u8::try_from(number / 10_000).unwrap_or(u8::MAX);
-    socket.bind(SocketAddr::from(([127, 0, 1, group.saturating_add(1)], 0)))?;
-    socket.connect(at).await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_connections_than_a_rule_takes_wait_and_harm_no_other() {
-    let (limit, all) = offered();
-    let (echo, origin) = (Origin::echo("e").await, Origin::http("m1").await);
-    let (at, elsewhere) = (free(), free());
-    let mut rules = [rule(at, "tcp", &[echo.at]), rule(elsewhere, "http", &[origin.at])];
-    rules[0]["max_connections"] = json!(limit);
-    rules[1]["id"] = json!("other");
-    let mut desk = Desk::with(&json!({ "balancers": rules }), &[]);
-    for at in [at, elsewhere] {
-        listened(at).await;
-    }
-    // by then it listens for signals, too
-    assert_eq!(get(elsewhere, "/").await.status, 200);
-    until_counts(&mut desk, "current", 0).await;
-    let before = desk.peak();
-    let mut held = Vec::new();
-    for number in 0..limit {
-        let mut stream = connected(at, number).await.unwrap();
-        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut [0; 1]).await.unwrap();
-        held.push(stream);
-    }
-    // more than the kernel queues are not answered at all: they are not waited for
-    let mut crowd = tokio::task::JoinSet::new();
-    for number in limit..all {
-        crowd.spawn(async move {
-            let patience = Duration::from_secs(2);
-            let Ok(Ok(mut stream)) = tokio::time::timeout(patience, connected(at, number)).await
-            else {
-                return false;
-            };
-            let mut name = [0; 1];
-            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut name).await.is_ok()
-        });
-    }
-    for _ in 0..20 {
-        let began = Instant::now();
-        assert_eq!(get(elsewhere, "/").await.status, 200);
-        assert!(began.elapsed() < BOUND, "the other rule serves meanwhile");
-    }
-    let counts = counts(&mut desk).await;
-    let told = ["current_most", "request_errors", "no_member"].map(|name| number(&counts, name));
-    assert_eq!(told, [limit, 0, 0]);
-    drop(held);
-    let served = async {
-        let mut served = 0;
-        while let Some(ended) = crowd.join_next().await {
-            served += usize::from(ended.unwrap());
-        }
-        served
-    };
-    let served = tokio::time::timeout(BOUND * 6, served).await.expect("all of them end");
-    assert!(served > 0, "who waited is served");
-    let counts = until_counts(&mut desk, "current", 0).await;
-    assert!(number(&counts, "current_most") <= limit, "{counts}");
-    // what waits is the kernel's: memory goes with what is let in, in an unoptimised build as well
-    let (grown, bound) = (desk.peak() - before, limit * 32_768 + (16 << 20));
-    assert!(grown < bound, "{grown} bytes more, {bound} allowed");
-}
-
-/// What the rule called `rule` counted.
-async fn counts(desk: &mut Desk) -> Value {
-    let report = desk.report().await.expect("it runs");
-    let rules = report["rules"].as_array().unwrap();
-    rules.iter().find(|it| it["id"] == "rule").unwrap()["counts"].clone()
-}
-
-fn number(counts: &Value, name: &str) -> usize {
-    // what is nought is left out
-    usize::try_from(counts[name].as_u64().unwrap_or(0)).unwrap()
-}
-
-async fn until_counts(desk: &mut Desk, name: &str, wanted: usize) -> Value {
-    let wait = async {
-        loop {
-            let counts = counts(desk).await;
-            if number(&counts, name) == wanted {
-                return counts;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(BOUND, wait).await.expect("all of them are gone")
 }

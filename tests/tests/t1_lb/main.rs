@@ -10,6 +10,7 @@
 
 mod bench;
 mod differential;
+mod flood;
 mod handover;
 mod haproxy;
 mod hostile;

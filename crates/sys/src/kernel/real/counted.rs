@@ -43,9 +43,10 @@ pub(super) fn leaving(table: &TableId, change: &Change) -> Leaving {
         Change::DeleteTable | Change::FlushSet { .. } | Change::DeleteSet { .. } if elements => {
             Leaving::Everything
         }
-        Change::DeleteTable => Leaving::Some,
         Change::RemoveElements { .. } if elements => Leaving::Some,
-        Change::EditChain { .. } | Change::DeleteChain { .. } => Leaving::Some,
+        Change::DeleteTable | Change::EditChain { .. } | Change::DeleteChain { .. } => {
+            Leaving::Some
+        }
         Change::FillChain { before, .. } if *before > 0 => Leaving::Some,
         _ => Leaving::Nothing,
     }
