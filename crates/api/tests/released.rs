@@ -43,7 +43,7 @@ fn reports() -> Vec<(&'static str, Value)> {
     let timing =
         json!({ "observe_us": 1, "plan_us": 2, "apply_us": 3, "verify_us": 4, "total_us": 10 });
     let blob = format!("sha256:{digest}");
-    vec![
+    let mut reports = vec![
         (
             "status",
             json!({
@@ -81,6 +81,14 @@ fn reports() -> Vec<(&'static str, Value)> {
         ("committed", json!({ "answer": "committed", "generation": 7 })),
         ("not-pending", json!({ "answer": "not-pending", "current": 7 })),
         ("confirm-failed", json!({ "answer": "failed", "reason": "r" })),
+    ];
+    reports.extend(told());
+    reports
+}
+
+/// The same, of what it tells who asks.
+fn told() -> Vec<(&'static str, Value)> {
+    vec![
         (
             "health",
             json!({ "healthy": true,

@@ -102,7 +102,9 @@ fn to_hosts(model: &ApplianceModel, config: &mut ProxyDocument) -> Result<(), Er
     if let Some(gateway) = model.control_gateway_ipv6 {
         let own = beside(model.control.ip(), gateway)?;
         let link = config.links.iter_mut().find(|link| link.name == control);
-        link.into_iter().for_each(|link| link.addresses.push(own));
+        if let Some(link) = link {
+            link.addresses.push(own);
+        }
     }
     let ipv4 = model.control_gateway.map(IpAddr::V4);
     let ipv6 = model.control_gateway_ipv6.map(|gateway| gateway.ip());

@@ -237,7 +237,11 @@ async fn two_managers_and_a_real_router_lose_and_double_nothing() {
         (&json!(true), &json!([])),
         "{status}"
     );
-    // somebody pulls the wire to the Internet out, and puts it in again
+    a_carrier_is_told_of(&world).await;
+}
+
+/// Somebody pulls the wire to the Internet out, and puts it in again.
+async fn a_carrier_is_told_of(world: &World) {
     let alarms = || {
         let status = world.sluice(0, &["--json", "status"]);
         let status: Value = serde_json::from_str(&status).unwrap();

@@ -172,7 +172,9 @@ fn ask(world: &World) -> Vec<Guest> {
 fn kill_each(world: &World, guests: &[Guest], round: u64) {
     for service in world.status().services {
         let (name, pid) = (service.name.as_str(), service.pid.unwrap());
-        guests.iter().for_each(|guest| guest.is_served(name));
+        for guest in guests {
+            guest.is_served(name);
+        }
         world.router.sh(&format!("kill -9 {pid}")).check().unwrap();
         Wait::until(SOON, name, || {
             let now = world.status().services;
@@ -180,7 +182,9 @@ fn kill_each(world: &World, guests: &[Guest], round: u64) {
             now.restarts == round && now.generation == Some(config().generation)
         })
         .unwrap();
-        guests.iter().for_each(|guest| guest.is_served(name));
+        for guest in guests {
+            guest.is_served(name);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::vpn::lns::{AccessSlice, UserSlice};
 use crate::vpn::ppp::tests::client::{Client as Ppp, MS};
 use crate::vpn::ppp::{decode_frame, protocol};
 
-const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const ECHO: u16 = 4711;
 
