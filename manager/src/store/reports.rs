@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use sluice_api::report::uplinks;
 use sqlx::Row as _;
 
 use super::Conn;
@@ -29,15 +30,28 @@ impl Reports {
     }
 }
 
-/// What is kept of a report of a router's: how its tunnels are. The rest is another at each look, and is asked of the router
-/// when somebody wants to know.
+/// What is kept of a report of a router's: how its tunnels are, and which uplinks are up. The rest is another at each look,
+/// and is asked of the router when somebody wants to know.
 pub fn of_router(service: &str, report: &Value) -> Option<Value> {
-    let connections = report.get("connections").filter(|_| service == "ike")?.as_object()?;
-    let phase = |(name, connection): (&String, &Value)| {
-        (name.clone(), json!({ "phase": connection.get("phase") }))
-    };
-    let phases: Map<String, Value> = connections.iter().map(phase).collect();
-    Some(json!({ "connections": phases }))
+    match service {
+        "ike" => {
+            let connections = report.get("connections")?.as_object()?;
+            let phase = |(name, connection): (&String, &Value)| {
+                (name.clone(), json!({ "phase": connection.get("phase") }))
+            };
+            let phases: Map<String, Value> = connections.iter().map(phase).collect();
+            Some(json!({ "connections": phases }))
+        }
+        uplinks::SERVICE => {
+            let uplinks = report.get("uplinks")?.as_array()?;
+            let state = |uplink: &Value| {
+                let [link, up, targets] = ["link", "up", "targets"].map(|field| uplink.get(field));
+                json!({ "link": link, "up": up, "targets": targets })
+            };
+            Some(json!({ "uplinks": uplinks.iter().map(state).collect::<Vec<_>>() }))
+        }
+        _ => None,
+    }
 }
 
 /// Writes what the services of an appliance that still exists said, unless a later look (Unix milliseconds) was written

@@ -168,10 +168,11 @@ impl Rate {
         self.count.fetch_add(1, Relaxed);
     }
 
-    /// In the last whole second, and the most in any.
+    /// In the last whole second, and the most in any, the present one as far as it goes.
     pub fn read(&self) -> [u64; 2] {
         self.turn(clock::now() / 1000);
-        [self.last.load(Relaxed), self.most.load(Relaxed)]
+        let most = self.most.load(Relaxed).max(self.count.load(Relaxed));
+        [self.last.load(Relaxed), most]
     }
 
     /// Closes the account of seconds that are over. Whoever comes second at the turn counts into either.

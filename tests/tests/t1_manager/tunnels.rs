@@ -10,7 +10,7 @@ use super::wait::until;
 
 /// A second network with a remote access of its own, on the router of another network.
 const SECOND: [&str; 3] = [
-    "network create net2 --zone zone1 --domain net2.internal --cidr 10.1.7.0/24",
+    "network create net2 --zone zone1 --domain net2.internal --cidr 10.1.7.0/24 --egress allow",
     "public-ip create vpn2 --network net2",
     "--json remote-access create second --public-ip vpn2",
 ];

@@ -19,8 +19,9 @@ use sluice_router::Router;
 use sluice_router::compile;
 use sluice_router::explain::explain;
 use sluice_sys::kernel::{Kernel as _, NftProgram, RealKernel};
+use sluice_sys::model::{Desired, Observed};
 use sluice_sys::nft::eval::{Header, Packet};
-use sluice_sys::nft::{Protocol, early};
+use sluice_sys::nft::{ObservedChain, ObservedTable, Protocol, early};
 use sluice_sys::packet::{FrameSocket, Hear};
 
 use crate::agree::frames::{self, Sight, frame};
@@ -97,8 +98,9 @@ impl Wires {
                         done.unwrap_or_else(|error| panic!("{step}: {error}"));
                     }
                 }
-                let rest = plan(&wanted, &kernel.observe(&keys).await.unwrap());
-                assert!(rest.is_empty(), "left to do:\n{rest}");
+                let seen = kernel.observe(&keys).await.unwrap();
+                let rest = plan(&wanted, &seen);
+                assert!(rest.is_empty(), "left to do:\n{rest}\n{:#?}", otherwise(&wanted, &seen));
             })
             .unwrap();
         let known = NEIGHBOURS.iter().flat_map(|(link, all)| {
@@ -117,6 +119,21 @@ impl Wires {
                    ip neigh; nft list ruleset; sysctl -a 2>/dev/null | grep -E 'rp_filter|forwarding'";
         self.router.sh(all).run().unwrap().stdout
     }
+}
+
+/// Chains that are not as they are wanted, and how they are.
+fn otherwise(
+    wanted: &Desired,
+    seen: &Observed,
+) -> Vec<(String, ObservedChain, Option<ObservedChain>)> {
+    let chains = wanted.tables.iter().flat_map(|(id, table)| {
+        ObservedTable::of(table).chains.into_iter().map(move |(name, chain)| (id, name, chain))
+    });
+    let pairs = chains.map(|(id, name, chain)| {
+        let is = seen.tables.get(id).and_then(|table| table.chains.get(&name));
+        (name, chain, is.cloned())
+    });
+    pairs.filter(|(_, wanted, is)| is.as_ref() != Some(wanted)).collect()
 }
 
 fn wire(number: usize) -> String {
