@@ -4,7 +4,7 @@
 //! it) are different, because the one calls for more addresses and the other for another choice.
 
 use serde::{Deserialize, Serialize};
-use sluice_api::Finding;
+use sluice_api::{Finding, Severity};
 use thiserror::Error;
 use utoipa::ToSchema;
 
@@ -141,7 +141,9 @@ pub enum Error {
 }
 
 fn first(findings: &[Finding]) -> String {
-    findings.first().map_or_else(|| "no reason given".to_owned(), ToString::to_string)
+    let error = findings.iter().find(|finding| finding.severity == Severity::Error);
+    let told = error.or_else(|| findings.first());
+    told.map_or_else(|| "no reason given".to_owned(), ToString::to_string)
 }
 
 /// An error as it is sent: HTTP status apart, programs match `code`, people read `message` and `hint`.

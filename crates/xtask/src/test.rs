@@ -56,7 +56,7 @@ const TIERS: [Tier; 4] = [
     Tier {
         name: "T3",
         what: "virtual machines",
-        filter: "binary(/^t3_/) and (not binary(t3_vpn) or test(/^managed::/))",
+        filter: "binary(/^t3_/) and (not binary(t3_vpn) or test(/^managed::/)) and not test(/^two_hundred_and_fifty/)",
         root: false,
         through: None,
     },
@@ -66,7 +66,7 @@ const TIERS: [Tier; 4] = [
 const TUNNELS: Tier = Tier {
     name: "T3",
     what: "tunnels between machines",
-    filter: "binary(t3_vpn) and not test(/^managed::/)",
+    filter: "binary(t3_vpn) and not test(/^managed::/) or binary(t3_cloud) and test(/^two_hundred_and_fifty/)",
     root: false,
     through: None,
 };

@@ -115,7 +115,11 @@ fn arg(field: &Field, creating: bool) -> Arg {
     }
     let flag = field.name.replace('_', "-");
     if field.list {
-        arg = arg.action(ArgAction::Append).value_delimiter(',');
+        arg = arg.action(ArgAction::Append);
+        // objects have commas of their own
+        if !matches!(field.form, Form::Json) {
+            arg = arg.value_delimiter(',');
+        }
         if let Some(one) = flag.strip_suffix('s').filter(|one| *one != "manager") {
             arg = arg.alias(kept(one));
         }

@@ -215,6 +215,7 @@ pub(super) async fn delete<K: Kind>(context: &mut Context<'_>, mut object: K) ->
         return Err(Error::InUse { kind: K::NAMES.word, name: object.name(), by });
     }
     objects::delete(context.conn, &table::<K>(), object.id().as_str()).await?;
+    object.deleted(context).await?;
     Ok(object)
 }
 

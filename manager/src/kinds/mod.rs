@@ -288,6 +288,14 @@ pub trait Kind:
         std::future::ready(Ok(()))
     }
 
+    /// What follows once its row is gone: links that only it needed.
+    fn deleted(
+        &self,
+        _context: &mut Context<'_>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Appliances whose configuration it has a part in: asked after each creation and change, and before each deletion.
     fn touches(
         &self,

@@ -6,6 +6,7 @@ mod place;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sluice_api::config::{
     ClasslessRoute, DhcpBoot, DhcpOption, EgressPolicy, NetworkRange, UpstreamTls,
 };
@@ -22,7 +23,7 @@ use super::physical_network::PhysicalNetwork;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::public_range::PublicRange;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, named};
+use super::{Column, Context, Key, Kind, Names, dynamic, named};
 use crate::error::Error;
 use crate::store::allocations;
 
@@ -428,6 +429,17 @@ impl Kind for Network {
 
     async fn touches(&self, _: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
         Ok(self.router.iter().cloned().collect())
+    }
+
+    /// What a tier has of its VPC is not the tier's to say.
+    fn as_spec(&self) -> Result<Map<String, Value>, Error> {
+        let mut fields = dynamic::common_fields(self)?;
+        if self.vpc.is_some() {
+            for field in ["egress", "router", "public_range", "source_nat", "no_source_nat"] {
+                fields.remove(field);
+            }
+        }
+        Ok(fields)
     }
 
     /// A tier says so by its VPC, an isolated network by its policy.

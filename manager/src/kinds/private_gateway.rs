@@ -158,6 +158,10 @@ impl Kind for PrivateGateway {
         replug(context, &self.router).await
     }
 
+    async fn deleted(&self, context: &mut Context<'_>) -> Result<(), Error> {
+        replug(context, &self.router).await
+    }
+
     async fn update(
         &mut self,
         context: &mut Context<'_>,

@@ -213,6 +213,14 @@ impl Kind for PublicIp {
         allocations::release(context.conn, self.id.as_str()).await
     }
 
+    /// The last address of an uplink takes the uplink along.
+    async fn deleted(&self, context: &mut Context<'_>) -> Result<(), Error> {
+        match &self.router {
+            Some(router) => replug(context, router).await,
+            None => Ok(()),
+        }
+    }
+
     fn prunes(&self) -> bool {
         !matches!(self.purpose, Purpose::SourceNat | Purpose::Appliance)
     }
@@ -394,12 +402,7 @@ impl PublicIp {
     /// Releases an address together with what used it.
     pub(super) async fn let_go(mut self, context: &mut Context<'_>) -> Result<(), Error> {
         self.purpose = Purpose::None;
-        let router = self.router.clone();
-        context.remove(self).await?;
-        match router {
-            Some(router) => replug(context, &router).await,
-            None => Ok(()),
-        }
+        context.remove(self).await
     }
 
     /// The address through which the guests behind `router` leave, if it has one for all of them.

@@ -289,10 +289,10 @@ async fn deletions(
             vec![Vec::new()]
         };
         for filter in filters {
-            for object in
-                kind.list(context.conn, Scope::Of(context.owner), filter, None, None).await?
-            {
-                gone(context, *kind, &object, &stays, run).await?;
+            let all = kind.list(context.conn, Scope::Of(context.owner), filter, None, None).await?;
+            // of one kind, a younger one may refer to an older one
+            for object in all.iter().rev() {
+                gone(context, *kind, object, &stays, run).await?;
             }
         }
     }

@@ -57,5 +57,18 @@ async fn exported(
             None => spec.remove(*field),
         };
     }
+    spec.values_mut().for_each(drop_nulls);
     Ok(Some(spec))
+}
+
+/// TOML has no null: what is not there is left out, at every depth.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(all) => all.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }

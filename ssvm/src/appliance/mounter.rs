@@ -116,7 +116,12 @@ impl State {
     fn tell(&self, id: &ObjectId, reason: Option<&str>) {
         let Some(path) = mount_failure(&self.folders.mount_point(id)) else { return };
         let told = match reason {
-            Some(reason) => std::fs::write(path, reason),
+            // the service reads it at any moment
+            Some(reason) if std::fs::read_to_string(&path).is_ok_and(|was| was == reason) => Ok(()),
+            Some(reason) => {
+                let fresh = path.with_extension("new");
+                std::fs::write(&fresh, reason).and_then(|()| std::fs::rename(fresh, path))
+            }
             None => std::fs::remove_file(path),
         };
         match told {

@@ -1,5 +1,6 @@
 //! Descriptions: all mistakes at once, nothing deleted unasked, addresses that move, and back to a description.
 
+use super::kinds::example;
 use super::process::{Cloud, first_network};
 
 fn write(cloud: &Cloud, name: &str, text: &str) -> String {
@@ -109,6 +110,22 @@ async fn an_export_applies_empty() {
     assert_eq!(other.sluice(["export"]).out, exported.out, "a cloud like the other");
     other.stop();
     cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_of_every_example_is_what_there_is() {
+    for name in ["consoles", "guests", "ipv6", "lb", "rules", "storage", "vpc", "vpn"] {
+        let cloud = Cloud::start().await;
+        let told = cloud.sluice(["apply", &example(&format!("{name}.toml")), "--yes"]);
+        assert_eq!(told.code, 0, "{told:?}");
+        let exported = cloud.sluice(["export"]);
+        assert_eq!(exported.code, 0, "{name}: {exported:?}");
+        let file = write(&cloud, "export.toml", &exported.out);
+        let told = cloud.sluice(["apply", &file, "--yes", "--prune"]);
+        let told = (told.code, told.out + &told.err);
+        assert_eq!(told, (0, "nothing to do\n".to_owned()), "{name}: {}", exported.out);
+        cloud.stop();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

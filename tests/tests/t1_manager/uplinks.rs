@@ -20,6 +20,29 @@ fn second_uplink(cloud: &Cloud) {
     );
 }
 
+/// Trunks and uplinks are there for as long as something needs them, and what they stood on can go then.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_address_takes_its_uplink_along() {
+    let cloud = Cloud::start().await;
+    second_uplink(&cloud);
+    let links = async || config(&cloud, "r-1").await["links"].as_array().unwrap().len();
+    let with = links().await;
+    done(&cloud, "public-ip delete second");
+    assert_eq!(links().await, with - 1, "the second uplink is gone");
+    done(&cloud, "public-range delete public2");
+
+    done(&cloud, "physical-network create apart --zone zone1 --vlans 900-909");
+    done(&cloud, "vpc create v2 --zone zone1 --cidr 10.44.0.0/16");
+    done(
+        &cloud,
+        "private-gateway create g1 --vpc v2 --physical-network apart --vlan 950 --address 10.99.0.2/24 \
+         --gateway 10.99.0.1",
+    );
+    done(&cloud, "private-gateway delete g1");
+    done(&cloud, "physical-network delete apart");
+    cloud.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn uplinks_are_watched_as_their_range_says() {
     let cloud = Cloud::start().await;

@@ -4,7 +4,6 @@
 
 mod apart;
 mod cloud_init;
-mod migrated;
 mod one_router;
 mod power;
 mod rules;

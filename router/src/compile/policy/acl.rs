@@ -132,7 +132,8 @@ fn add_list(policy: &mut Fragment<Slot>, acl: &Acl) {
     let mut leaving: Vec<Rule> = of(AclDirection::Egress)
         .flat_map(|rule| rules(acl, rule, Expr::Destination, Verdict::Return))
         .collect();
-    if !leaving.is_empty() {
+    // one that no packet can be of is a rule all the same: then nothing may leave
+    if of(AclDirection::Egress).next().is_some() {
         leaving.push(discard("acl/no-egress-rule", []));
     }
     let mut entering: Vec<Rule> = of(AclDirection::Ingress)

@@ -79,7 +79,7 @@ fn firewall_rules(rule: &FirewallRule) -> Vec<Rule> {
     )
 }
 
-/// A rule for each pair of a network and a way in which the traffic matches.
+/// A rule for each pair of a network and a way in which the traffic matches that one packet can be of.
 pub(super) fn combine(
     id: &RuleId,
     networks: &[Option<Expr>],
@@ -87,9 +87,9 @@ pub(super) fn combine(
     verdict: &Verdict,
 ) -> Vec<Rule> {
     let each = networks.iter().flat_map(|network| ways.iter().map(move |way| (network, way)));
-    each.map(|(network, way)| {
-        let matches = network.iter().chain(way).cloned();
-        Rule::verdict(id.clone(), matches, verdict.clone())
+    each.filter_map(|(network, way)| {
+        let matches = traffic::of_one_packet(network.iter().chain(way).cloned().collect())?;
+        Some(Rule::verdict(id.clone(), matches, verdict.clone()))
     })
     .collect()
 }

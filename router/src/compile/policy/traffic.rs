@@ -102,9 +102,60 @@ pub(super) fn net(cidr: &Cidr, of: impl Fn(Net) -> Expr) -> Expr {
     }
 }
 
+/// These matches, unless no packet can be of them all: ICMP is of one version of IP, and says so by itself.
+pub(super) fn of_one_packet(mut matches: Vec<Expr>) -> Option<Vec<Expr>> {
+    let Some(icmp) = matches.iter().find_map(icmp_version) else { return Some(matches) };
+    if matches.iter().filter_map(version).any(|version| version != icmp) {
+        return None;
+    }
+    matches.retain(|expr| !matches!(expr, Expr::Version(_)));
+    Some(matches)
+}
+
+fn icmp_version(expr: &Expr) -> Option<IpVersion> {
+    match expr {
+        Expr::Protocol(protocols) if protocols.len() == 1 => match *protocols.first()? {
+            Protocol::ICMP => Some(IpVersion::V4),
+            Protocol::ICMPV6 => Some(IpVersion::V6),
+            _ => None,
+        },
+        Expr::Icmp(kinds) => Some(kinds.first()?.version),
+        Expr::IcmpCode(kind, _) => Some(kind.version),
+        _ => None,
+    }
+}
+
+fn version(expr: &Expr) -> Option<IpVersion> {
+    match expr {
+        Expr::Version(version) => Some(*version),
+        Expr::Source(Net::Cidr(cidr)) | Expr::Destination(Net::Cidr(cidr)) => {
+            Some(IpVersion::of(cidr.network()))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn icmp_is_of_one_version_of_ip_and_says_so_by_itself() {
+        let icmp = |kind| matches(&Traffic::Icmp { kind, code: None }, View::Inside);
+        let from = |cidr: &str| net(&cidr.parse().unwrap(), Expr::Source);
+        for kind in [None, Some(8)] {
+            let [four, six] = icmp(kind).try_into().unwrap();
+            let with = |net: &str, way: &Vec<Expr>| [vec![from(net)], way.clone()].concat();
+            assert_eq!(of_one_packet(with("0.0.0.0/0", &four)), Some(four.clone()));
+            assert_eq!(of_one_packet(with("::/0", &six)), Some(six.clone()));
+            assert_eq!(of_one_packet(with("0.0.0.0/0", &six)), None);
+            assert_eq!(of_one_packet(with("2001:db8::/32", &four)), None);
+            let whole = with("192.0.2.0/24", &four);
+            assert_eq!(of_one_packet(whole.clone()), Some(whole));
+        }
+        let everything = vec![from("0.0.0.0/0")];
+        assert_eq!(of_one_packet(everything.clone()), Some(everything));
+    }
 
     #[test]
     fn ends_of_two_versions_of_ip_are_no_pair() {

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::UdpSocket;
-use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
 use sluice_api::config::vpn::Authentication;
@@ -152,8 +151,13 @@ async fn packets_pass_through_the_process() {
     while !caller.packets.iter().any(|packet| packet.ends_with(b"and back")) {
         caller.turn().await;
     }
-    // the report counts both ways, and names the client
-    while lock(&shown).sessions.first().is_none_or(|session| session.bytes_out == 0) {
+    // the report counts both ways, and names the client; it is written now and then
+    let whole = |shown: &Mutex<Shown>| {
+        let report = lock(shown);
+        let session = report.sessions.first();
+        session.is_some_and(|one| one.bytes_out > 0 && one.session.address.is_some())
+    };
+    while !whole(&shown) {
         caller.turn().await;
     }
     let session = lock(&shown).sessions[0].clone();
@@ -174,8 +178,8 @@ async fn packets_pass_through_the_process() {
 fn a_kernel_without_l2tp_has_packets_pass_through_the_process() {
     let work = || {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.expect("ip").success());
+        let mut ip = sluice_programs::command("ip").expect("ip");
+        assert!(ip.args(["link", "set", "lo", "up"]).status().expect("ip").success());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let bound = Duration::from_secs(60);
         let done = runtime.block_on(async {
