@@ -62,10 +62,10 @@ const TIERS: [Tier; 4] = [
     },
 ];
 
-/// What T3 has besides, with `--full`: three peers, each algorithm, minutes of negotiating.
+/// What T3 has besides, with `--full`: three peers, each algorithm, minutes of negotiating; as many tiers as a trunk may have.
 const TUNNELS: Tier = Tier {
     name: "T3",
-    what: "tunnels between machines",
+    what: "tunnels between machines, many tiers",
     filter: "binary(t3_vpn) and not test(/^managed::/) or binary(t3_cloud) and test(/^two_hundred_and_fifty/)",
     root: false,
     through: None,
