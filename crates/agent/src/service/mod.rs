@@ -129,11 +129,9 @@ pub async fn outlive<S: Service>(
         // one after the other: the former is dead when the next one comes, and its last word may still be at work
         let (control, _) = agents.accept().await?;
         let (reader, mut writer) = control.into_split();
-        let ended = match send(&mut writer, &held.said()).await {
-            Ok(()) => talk(reader, writer, keeper.as_ref(), &mut service, &mut held).await,
-            Err(error) => Err(error),
-        };
-        match ended {
+        // one that died since may have said something before
+        let _ = send(&mut writer, &held.said()).await;
+        match talk(reader, writer, keeper.as_ref(), &mut service, &mut held).await {
             Ok(()) => tracing::warn!("the agent is gone; serving on"),
             Err(error) => tracing::warn!(%error, "the agent is gone; serving on"),
         }
@@ -162,7 +160,8 @@ async fn talk<S: Service>(
                 answer(&line, service, held, &mut writer).await?;
             }
             _ = tick.tick() => {
-                writer.write_all(&said(service)?).await?;
+                // whether there is an agent is seen by reading, after its last word
+                let _ = writer.write_all(&said(service)?).await;
             }
             asked = next(keeper) => {
                 let given = asked.and_then(|agent| keeper::give(agent, &service.listening()));
