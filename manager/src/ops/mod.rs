@@ -12,6 +12,7 @@ mod images;
 pub mod lint;
 mod machine;
 mod operate;
+mod promised;
 mod settle;
 pub mod usage;
 
@@ -32,7 +33,8 @@ pub use machine::boot_document;
 pub use operate::{
     Decision, Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,
 };
-pub use settle::{keep_promises, refresh};
+pub use promised::keep_promises;
+pub use settle::refresh;
 
 use crate::access::Caller;
 use crate::error::Error;

@@ -79,7 +79,7 @@ impl Cloud {
         for appliance in &view.appliances {
             let file = self.boot_document(appliance);
             let file = file.to_str().context("the folder's path is not UTF-8")?;
-            self.manager.done(["boot-document", appliance.id.as_str(), "-o", file])?;
+            self.manager.done(["appliance", "boot-document", appliance.id.as_str(), "-o", file])?;
         }
         let documents = |appliance: &Appliance| self.boot_document(appliance);
         machines::lab(name, &view, firmware, &documents)

@@ -44,7 +44,8 @@ fn machines(machines: &[MachineStatus]) -> Table {
     let mut table = table(&["machine", "kind", "power", "by", "API", "MACs"]);
     for machine in machines {
         let kind = format!("{:?}", machine.kind).to_lowercase();
-        let endpoint = machine.endpoint.map(|endpoint| format!("https://{endpoint}"));
+        // as `sluice appliance endpoint` takes it
+        let endpoint = machine.endpoint.map(|endpoint| endpoint.to_string());
         let macs: Vec<String> = machine.macs.iter().map(|mac| nic(machine, mac)).collect();
         table.add_row([
             machine.name.clone(),

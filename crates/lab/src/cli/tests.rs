@@ -63,6 +63,35 @@ fn words_reach_the_shell_as_they_were_typed() {
     assert_eq!(line(&["ip addr | grep inet"]), "ip addr | grep inet");
 }
 
+#[test]
+fn an_endpoint_is_shown_as_the_manager_takes_it() {
+    use crate::qemu::MachineStatus;
+    let machine = MachineStatus {
+        name: "r-1".into(),
+        kind: crate::spec::MachineKind::Template,
+        on: true,
+        paused: false,
+        pid: None,
+        accelerator: "tcg".into(),
+        endpoint: Some("127.0.0.1:43922".parse().expect("an address")),
+        macs: Vec::new(),
+        without_carrier: Vec::new(),
+        console: "console".into(),
+        console_log: "console.log".into(),
+    };
+    let (name, machines) = ("one".into(), vec![machine]);
+    let status = LabStatus {
+        name,
+        machines,
+        wires: Vec::new(),
+        namespaces: std::collections::BTreeMap::new(),
+    };
+    let text = tables(&status);
+    let shown: Vec<std::net::SocketAddr> =
+        text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(shown, ["127.0.0.1:43922".parse().expect("an address")], "{text}");
+}
+
 #[tokio::test]
 async fn status_shows_wires_and_their_stations() {
     use crate::wire::{Impairment, Percent, PortIo, PortSettings, Wire};
