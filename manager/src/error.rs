@@ -141,9 +141,13 @@ pub enum Error {
 }
 
 fn first(findings: &[Finding]) -> String {
+    leading(findings).map_or_else(|| "no reason given".to_owned(), ToString::to_string)
+}
+
+/// The finding that a refusal tells before all others: what has it refused, not what is worth a look besides.
+pub(crate) fn leading(findings: &[Finding]) -> Option<&Finding> {
     let error = findings.iter().find(|finding| finding.severity == Severity::Error);
-    let told = error.or_else(|| findings.first());
-    told.map_or_else(|| "no reason given".to_owned(), ToString::to_string)
+    error.or_else(|| findings.first())
 }
 
 /// An error as it is sent: HTTP status apart, programs match `code`, people read `message` and `hint`.
@@ -243,7 +247,7 @@ impl Error {
             | Self::Rejected(findings)
             | Self::Description { findings, .. }
             | Self::Refused { findings, .. } => {
-                (findings.first().map(|finding| finding.path.clone()), findings.clone())
+                (leading(findings).map(|finding| finding.path.clone()), findings.clone())
             }
             Self::Invalid { field, .. } | Self::Conflict { field, .. } => {
                 (Some((*field).to_owned()), Vec::new())
@@ -258,5 +262,21 @@ impl Error {
         let hint = self.hint().map(str::to_owned);
         let field = field.filter(|field| !field.is_empty());
         Problem { code: self.code().word().to_owned(), message, field, hint, findings }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_of_a_refusal_is_that_of_an_error() {
+        let warning = Finding::warning("links[0].mtu", "narrow", "is small");
+        let error = Finding::error("networks[0].cidr", "overlap", "overlaps another");
+        let problem = Error::Rejected(vec![warning.clone(), error]).problem();
+        assert_eq!(problem.field.as_deref(), Some("networks[0].cidr"));
+        assert!(problem.message.contains("networks[0].cidr"), "{}", problem.message);
+        let problem = Error::Rejected(vec![warning]).problem();
+        assert_eq!(problem.field.as_deref(), Some("links[0].mtu"));
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use sluice_sys::stdout;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
@@ -67,10 +68,10 @@ fn load(args: &ServeArgs) -> Result<ConsoleSlice> {
     serde_json::from_str(&text).with_context(unread)
 }
 
-#[allow(clippy::print_stdout)] // the report is what a bench reads
 fn print(console: &Console) {
-    match serde_json::to_string(&console.report()) {
-        Ok(report) => println!("{report}"),
+    let written = serde_json::to_string(&console.report()).map_err(Into::into);
+    match written.and_then(stdout::line) {
+        Ok(()) => {}
         Err(reason) => error!(%reason, "report not printed"),
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Exit codes: 0 done; 1 something failed; 2 wrong usage; 65 and 66 tell PID 1 to power off and to restart.
 
-#![allow(clippy::print_stdout)] // the desk commands talk to a person
-
 use std::process::ExitCode;
 
 use anyhow::Result;

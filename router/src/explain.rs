@@ -23,16 +23,16 @@ use sluice_sys::nft::{
 };
 use thiserror::Error;
 
+use crate::Router;
 use crate::compile::usage;
 use crate::lb::explain::balanced;
-use crate::{Router, desk};
 
 /// Arguments of `sluice-router explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The configuration, JSON
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// Who opens the connection
     #[arg(long, value_name = "ADDRESS")]
     from: IpAddr,
@@ -57,7 +57,8 @@ pub struct ExplainArgs {
 }
 
 impl ExplainArgs {
-    fn question(&self) -> ExplainQuestion {
+    /// What is asked.
+    pub fn question(&self) -> ExplainQuestion {
         ExplainQuestion {
             from: self.from,
             to: self.to,
@@ -101,11 +102,6 @@ impl QuestionError {
             Self::Link(_) | Self::OwnAddress(_) | Self::NoRoute(_) => "link",
         }
     }
-}
-
-/// Answers what the command line asks. Errors: the configuration is not sound, the question makes no sense.
-pub fn answer(args: &ExplainArgs) -> anyhow::Result<Explanation> {
-    Ok(explain(&desk::load_sound(&args.config)?, &args.question())?)
 }
 
 /// What a router with `config` in force does with the first packet of a connection.

@@ -1,22 +1,23 @@
 //! `sluice-router`: the virtual router's one binary: agent, services, and commands for a desk.
 //!
-//! Exit codes: 0 done; 1 something failed; 2 wrong usage; 3 the configuration is not sound; 65 and 66 tell PID 1 to power
-//! off and to restart.
-
-#![allow(clippy::print_stdout)] // the desk commands talk to a person
+//! Exit codes: 0 done; 1 something failed; 2 wrong usage; 3 the configuration is not sound; 12 a connection that was asked
+//! about does not pass; 65 and 66 tell PID 1 to power off and to restart. Those up to 11 mean what they do of `sluice`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use sluice_api::Finding;
+use sluice_api::{Finding, RouterDocument};
 use sluice_router::explain::{self, ExplainArgs};
 use sluice_router::vpn::{daemon, ike, lns};
 use sluice_router::{Router, SliceArgs, desk, dhcp, dns, lb, metadata, password, ra, uplinks};
+use sluice_sys::stdout;
 
 /// The configuration has errors.
 const UNSOUND: u8 = 3;
+/// What was explained is lost: dropped, refused, or without a way.
+const LOST: u8 = 12;
 
 #[derive(Parser)]
 #[command(name = "sluice-router", version, about = "The virtual router")]
@@ -107,18 +108,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Agent(options) => return Ok(sluice_agent::run(Router, &options)),
         Command::Service(service) => serve(&service)?,
         Command::Check { config, json } => return check(&config, json),
-        Command::Render { config } => print!("{}", desk::render(&desk::load_sound(&config)?)),
-        Command::Plan { old, new } => plan(&old, &new)?,
-        Command::Explain(args) => {
-            let explanation = explain::answer(&args)?;
-            if args.json {
-                println!("{}", serde_json::to_string_pretty(&explanation)?);
-            } else {
-                print!("{explanation}");
-            }
-        }
+        Command::Render { config } => return render(&config),
+        Command::Plan { old, new } => return plan(&old, &new),
+        Command::Explain(args) => return explain(&args),
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&sluice_api::schema::router_config())?);
+            let schema = sluice_api::schema::router_config();
+            stdout::line(serde_json::to_string_pretty(&schema)?)?;
         }
         Command::Dhcp(args) => {
             log_to_stderr();
@@ -172,27 +167,61 @@ fn check(path: &Path, json: bool) -> Result<ExitCode> {
         Ok((_, warnings)) => (warnings, true),
         Err(findings) => (findings, false),
     };
-    print_findings(&findings, json)?;
+    if json {
+        stdout::line(serde_json::to_string(&findings)?)?;
+    } else if findings.is_empty() {
+        stdout::line("sound")?;
+    } else {
+        print_findings(&findings)?;
+    }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
 }
 
-fn print_findings(findings: &[Finding], json: bool) -> Result<()> {
-    if json {
-        println!("{}", serde_json::to_string(findings)?);
-    } else if findings.is_empty() {
-        println!("sound");
-    } else {
-        for finding in findings {
-            println!("{finding}");
-        }
-    }
-    Ok(())
+fn print_findings(findings: &[Finding]) -> Result<()> {
+    let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    Ok(stdout::line(lines.join("\n"))?)
 }
 
-fn plan(old: &Path, new: &Path) -> Result<()> {
-    let old = if old == Path::new("-") { None } else { Some(desk::load_sound(old)?) };
-    let new = desk::load_sound(new)?;
+/// A configuration that has to be sound; if it is not, that is what is said.
+fn sound(path: &Path) -> Result<Option<RouterDocument>> {
+    match desk::load(path)? {
+        Ok((config, _)) => Ok(Some(config)),
+        Err(findings) => {
+            let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+            eprintln!("error: {} is not sound:\n{}", path.display(), lines.join("\n"));
+            Ok(None)
+        }
+    }
+}
+
+fn render(path: &Path) -> Result<ExitCode> {
+    let Some(config) = sound(path)? else { return Ok(ExitCode::from(UNSOUND)) };
+    stdout::print(desk::render(&config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    let Some(config) = sound(&args.config)? else { return Ok(ExitCode::from(UNSOUND)) };
+    let explanation = explain::explain(&config, &args.question())?;
+    if args.json {
+        stdout::line(serde_json::to_string_pretty(&explanation)?)?;
+    } else {
+        stdout::print(&explanation)?;
+    }
+    Ok(if explanation.passes() { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
+}
+
+fn plan(old: &Path, new: &Path) -> Result<ExitCode> {
+    let unsound = Ok(ExitCode::from(UNSOUND));
+    let old = match old {
+        none if none == Path::new("-") => None,
+        file => match sound(file)? {
+            Some(config) => Some(config),
+            None => return unsound,
+        },
+    };
+    let Some(new) = sound(new)? else { return unsound };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    print!("{}", runtime.block_on(desk::change(old.as_ref(), &new))?);
-    Ok(())
+    stdout::print(runtime.block_on(desk::change(old.as_ref(), &new))?)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,7 @@ pub mod packet;
 pub mod ppp;
 pub mod process;
 pub mod splice;
+pub mod stdout;
 pub mod tap;
 pub mod udp;
 pub mod udp_batch;

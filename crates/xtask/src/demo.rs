@@ -23,7 +23,7 @@ pub(crate) struct Options {
 /// Installs what is missing, builds, and hands over to the demonstration.
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::IMAGE, packages::MACHINES])?;
-    println!("building; the first time takes some minutes");
+    say!("building; the first time takes some minutes");
     image::build_all(&["sluice-demo", "sluice-manager", "sluice"])?;
     let mut command = Command::new(run::release("sluice-demo"));
     command.current_dir(run::root()).args(["--scene", &options.scene]);

@@ -80,9 +80,9 @@ fn one(name: &str, folder: &Path, target: &Path) -> Result<bool> {
         .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
         .map_or("?", str::trim);
     if output.status.success() {
-        println!("{name:<24} {executed} inputs, no crash");
+        say!("{name:<24} {executed} inputs, no crash");
     } else {
-        println!("{name:<24} CRASHED\n{text}");
+        say!("{name:<24} CRASHED\n{text}");
     }
     Ok(output.status.success())
 }

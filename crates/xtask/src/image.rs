@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if flavour == Flavour::Standard {
         test_host(&build)?;
     }
-    println!("built in {}", build.out.display());
+    say!("built in {}", build.out.display());
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 //! Guarantees: each command installs what it misses, after saying what and why; it needs nothing on the machine but
 //! Rust. Exit code 0: all went well; 1: something failed, with the reason and a hint on stderr; 2: wrong usage.
 
-#![allow(clippy::print_stdout)] // this program talks to a person
+/// Tells a person something.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::run::say(format_args!($($text)*)) };
+}
 
 mod bench;
 mod bless;

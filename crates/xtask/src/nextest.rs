@@ -29,7 +29,7 @@ pub(crate) fn ensure() -> Result<()> {
     if run::succeeds(&mut run::cargo(&["nextest", "--version"])) {
         return Ok(());
     }
-    println!("cargo-nextest, the test runner, is missing and will be built (some minutes)");
+    say!("cargo-nextest, the test runner, is missing and will be built (some minutes)");
     run::check(&mut run::cargo(&["install", "--locked", "--quiet", "cargo-nextest"]))
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn run(
                 count = found;
                 seen = true;
             }
-            println!("{line}");
+            say!("{line}");
         }
     }
     let status = child.wait()?;

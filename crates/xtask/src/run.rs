@@ -1,9 +1,15 @@
 //! Child processes: started from the top of the tree, with errors that name the command.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
+
+/// Writes a line to standard output. A reader that went away (a closed pipe) is no reason to stop what was begun.
+pub(crate) fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
 
 /// The top of the tree, wherever the command was called.
 pub(crate) fn root() -> PathBuf {

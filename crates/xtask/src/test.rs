@@ -119,7 +119,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             lines.push(line);
         }
     } else {
-        println!(
+        say!(
             "further tunnels between machines, the whole manager on PostgreSQL and the other fuzz targets run with --full"
         );
     }
@@ -133,7 +133,7 @@ const COMPONENTS: [(&str, &str); 2] = [("rustfmt", "fmt"), ("clippy", "clippy")]
 fn components() -> Result<()> {
     for (name, command) in COMPONENTS {
         if !run::succeeds(&mut run::cargo(&[command, "--version"])) {
-            println!("{name}, a part of Rust, is missing and will be added with rustup");
+            say!("{name}, a part of Rust, is missing and will be added with rustup");
             run::check(&mut run::command("rustup", &["component", "add", name]))
                 .with_context(|| format!("install {name} for your Rust by hand"))?;
         }
@@ -145,7 +145,7 @@ fn checks() -> Result<()> {
     headline("format");
     run::check(&mut run::cargo(&["fmt", "--all", "--check"])).context("run `cargo fmt --all`")?;
     headline("licences");
-    println!("{}", licences::check()?);
+    say!("{}", licences::check()?);
     headline("lints");
     run::check(&mut run::cargo(&[
         "clippy",
@@ -174,7 +174,7 @@ fn run_tier(tier: &Tier) -> Result<(Line, bool)> {
 fn skipped(tier: &Tier, why: &str) -> Result<(Line, bool)> {
     let names = nextest::list(tier.filter)?;
     for name in &names {
-        println!("    SKIP {name}: {why}");
+        say!("    SKIP {name}: {why}");
     }
     let skipped = u64::try_from(names.len()).unwrap_or(u64::MAX);
     let count = Count { skipped, ..Count::default() };
@@ -183,9 +183,14 @@ fn skipped(tier: &Tier, why: &str) -> Result<(Line, bool)> {
 }
 
 fn report(lines: &[Line]) {
-    println!(
+    say!(
         "\n{:<5}{:<34}{:>7}{:>8}{:>8}{:>9}",
-        "tier", "what", "time", "passed", "failed", "skipped"
+        "tier",
+        "what",
+        "time",
+        "passed",
+        "failed",
+        "skipped"
     );
     let mut total = Count::default();
     for line in lines {
@@ -193,14 +198,14 @@ fn report(lines: &[Line]) {
         let Count { passed, failed, skipped } = line.count;
         let seconds = line.took.as_secs();
         let (tier, what, note) = (line.tier, line.what, &line.note);
-        println!("{tier:<5}{what:<34}{seconds:>6}s{passed:>8}{failed:>8}{skipped:>9}  {note}");
+        say!("{tier:<5}{what:<34}{seconds:>6}s{passed:>8}{failed:>8}{skipped:>9}  {note}");
     }
-    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    say!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
 }
 
 /// Announces a stage, with the minutes and seconds since the first one.
 pub(crate) fn headline(text: &str) {
     static START: OnceLock<Instant> = OnceLock::new();
     let since = START.get_or_init(Instant::now).elapsed().as_secs();
-    println!("\n== {text} [{:02}:{:02}]", since / 60, since % 60);
+    say!("\n== {text} [{:02}:{:02}]", since / 60, since % 60);
 }

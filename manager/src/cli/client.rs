@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::exit;
 use crate::code::ErrorCode;
-use crate::error::Problem;
+use crate::error::{Problem, leading};
 
 /// Attempts at a change whose connection breaks; the request id makes a repetition harmless.
 const ATTEMPTS: u32 = 3;
@@ -88,12 +88,13 @@ pub enum Failure {
     Answer(String),
 }
 
+/// The message, and below it what it does not say itself.
 fn told(problem: &Problem) -> String {
-    if problem.findings.len() < 2 {
-        return problem.message.clone();
-    }
-    let all: Vec<_> = problem.findings.iter().map(ToString::to_string).collect();
-    format!("{}\n  {}", problem.message, all.join("\n  "))
+    let said = leading(&problem.findings).filter(|it| problem.message.ends_with(&it.to_string()));
+    let others =
+        problem.findings.iter().filter(|it| said.is_none_or(|said| !std::ptr::eq(said, *it)));
+    let lines = others.map(|finding| format!("\n  {finding}"));
+    [problem.message.clone()].into_iter().chain(lines).collect()
 }
 
 impl Failure {

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a field is a flag of the same name (`guest_cidr` is `--guest-cidr`), `name` is the first argument; a value
 //! that the kind does not understand ends with exit code 2 before anything is sent. A secret is read from a file, so that
-//! it never stands on a command line.
+//! it never stands on a command line. `--unset FIELD` takes a value away, and an empty text is the empty list.
 
 use std::fs;
 use std::io::Read as _;
@@ -85,7 +85,7 @@ fn verbs(kind: &dyn AnyKind, command: Command) -> Command {
     let changeable = kind.patch_fields();
     if !changeable.0.is_empty() {
         let update = Command::new("update").about("Change one").arg(object());
-        command = command.subcommand(fields(update, &changeable, false));
+        command = command.subcommand(unset(fields(update, &changeable, false), &changeable));
     }
     if let Some(state) = kind.state() {
         let object = Arg::new("object").help("Its name or id; default: all");
@@ -103,6 +103,32 @@ fn fields(command: Command, fields: &Fields, creating: bool) -> Command {
     fields.0.iter().fold(command, |command, field| command.arg(arg(field, creating)))
 }
 
+/// Adds the flag that takes values away, for the fields where that can be.
+fn unset(command: Command, fields: &Fields) -> Command {
+    let removable = fields.0.iter().filter(|field| field.removable);
+    let words: Vec<_> = removable.map(|field| kept(flag(field))).collect();
+    if words.is_empty() {
+        return command;
+    }
+    let arg = Arg::new(UNSET)
+        .long(UNSET)
+        .value_name("FIELD")
+        .help("Take the value of this field away; may be given more than once")
+        .action(ArgAction::Append)
+        .value_delimiter(',')
+        .value_parser(PossibleValuesParser::new(words))
+        .display_order(0);
+    command.arg(arg)
+}
+
+/// The flag that takes values away.
+const UNSET: &str = "unset";
+
+/// How a field is called on a command line.
+fn flag(field: &Field) -> String {
+    field.name.replace('_', "-")
+}
+
 fn arg(field: &Field, creating: bool) -> Arg {
     let mut arg = Arg::new(kept(field.name.as_str()))
         .help(help(field))
@@ -113,18 +139,16 @@ fn arg(field: &Field, creating: bool) -> Arg {
     if creating && field.name == "name" {
         return arg;
     }
-    let flag = field.name.replace('_', "-");
+    let flag = flag(field);
     if field.list {
         arg = arg.action(ArgAction::Append);
-        // objects have commas of their own
-        if !matches!(field.form, Form::Json) {
-            arg = arg.value_delimiter(',');
-        }
         if let Some(one) = flag.strip_suffix('s').filter(|one| *one != "manager") {
             arg = arg.alias(kept(one));
         }
     }
     match &field.form {
+        // of a list it is looked at piece by piece, by the type
+        Form::Word(_) if field.list => {}
         Form::Word(words) => {
             let words = words.iter().map(|word| kept(word.as_str()));
             arg = arg.value_parser(PossibleValuesParser::new(words));
@@ -143,7 +167,9 @@ fn help(field: &Field) -> String {
     let text = field.about.trim_end_matches('.').to_owned();
     match field.form {
         Form::Secret => format!("{text}; read from this file, `-` for standard input"),
-        _ if field.list => format!("{text}; may be given more than once"),
+        _ if field.list => {
+            format!("{text}; may be given more than once, and '' is the empty list")
+        }
         _ => text,
     }
 }
@@ -171,11 +197,46 @@ fn body(fields: &Fields, matches: &ArgMatches) -> Parsed<Value> {
     let mut body = Map::new();
     for field in &fields.0 {
         let Some(values) = matches.get_many::<String>(&field.name) else { continue };
-        let values: Vec<_> = values.map(|text| value(field, text)).collect::<Parsed<_>>()?;
-        let value = if field.list { Some(values.into()) } else { values.into_iter().next() };
+        let value = if field.list {
+            let parts: Vec<Vec<Value>> =
+                values.map(|text| several(field, text)).collect::<Parsed<_>>()?;
+            Some(parts.concat().into())
+        } else {
+            values.map(|text| value(field, text)).next().transpose()?
+        };
         body.extend(value.map(|value| (field.name.clone(), value)));
     }
     Ok(Value::Object(body))
+}
+
+/// The fields that are to be taken away, as nulls beside what `body` states.
+fn without(fields: &Fields, body: Value, matches: &ArgMatches) -> Parsed<Value> {
+    let Value::Object(mut body) = body else { return Ok(body) };
+    let gone = matches.try_get_many::<String>(UNSET).ok().flatten().into_iter().flatten();
+    for word in gone {
+        let Some(field) = fields.0.iter().find(|field| flag(field) == *word) else { continue };
+        if body.insert(field.name.clone(), Value::Null).is_some_and(|stated| !stated.is_null()) {
+            return Err(wrong(format!("--{word} is given, and taken away by --{UNSET}")));
+        }
+    }
+    Ok(Value::Object(body))
+}
+
+/// What one text says of a list: a JSON array is its parts, an empty text is none, and words stand between commas.
+fn several(field: &Field, text: &str) -> Parsed<Vec<Value>> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    // where files are named, nothing stands for itself
+    let array = serde_json::from_str(text).ok().filter(|_| field.form != Form::Secret);
+    if let Some(Value::Array(parts)) = array {
+        return Ok(parts);
+    }
+    // objects have commas of their own
+    if field.form == Form::Json {
+        return value(field, text).map(|one| vec![one]);
+    }
+    text.split(',').map(|one| value(field, one)).collect()
 }
 
 fn value(field: &Field, text: &str) -> Parsed<Value> {
@@ -235,7 +296,8 @@ fn parsed(kind: &'static dyn AnyKind, matches: &ArgMatches) -> Parsed<KindComman
         "list" => Verb::List(asked(kind, matches)),
         "show" => Verb::Show(object()),
         "update" => {
-            let patch = body(&kind.patch_fields(), matches)?;
+            let fields = kind.patch_fields();
+            let patch = without(&fields, body(&fields, matches)?, matches)?;
             if patch.as_object().is_none_or(Map::is_empty) {
                 return Err(wrong("say what is to change".to_owned()));
             }

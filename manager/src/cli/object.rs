@@ -91,7 +91,8 @@ fn dropped(before: &Value, after: &Value) -> Vec<String> {
     let lists = lists.filter_map(|(field, old)| Some((field, old.as_array()?)));
     lists
         .filter_map(|(field, old)| {
-            let new = after.get(field).and_then(Value::as_array)?;
+            // one that is empty now need not be shown
+            let new = after.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             let text = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
             let gone: Vec<_> = old.iter().filter(|item| !new.contains(item)).map(text).collect();
             (!gone.is_empty()).then(|| format!("{field}: no longer {}", gone.join(", ")))
@@ -214,5 +215,6 @@ mod tests {
             ["rows: no longer {\"a\":1}", "vlans: no longer 100-199"]
         );
         assert!(dropped(&before, &before).is_empty());
+        assert_eq!(dropped(&json!({ "vlans": ["1"] }), &json!({})), ["vlans: no longer 1"]);
     }
 }

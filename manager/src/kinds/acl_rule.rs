@@ -6,6 +6,7 @@ use sluice_api::types::{AclNumber, ApplianceId, Cidr, ObjectId, PortRange, UtcTi
 use utoipa::ToSchema;
 
 use super::acl_list::AclList;
+use super::patch::{end, stated};
 use super::rule::{self, Stated};
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
@@ -102,11 +103,12 @@ pub struct AclRulePatch {
     /// New other ends; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<Cidr>>,
-    /// New ports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ports: Option<PortRange>,
-    /// New end, in UTC; `never` takes it away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// New ports; null: all of them.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PortRange>)]
+    pub ports: Option<Option<PortRange>>,
+    /// New end, in UTC; `never`, or null, takes it away.
+    #[serde(default, deserialize_with = "end", skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
 }
 
@@ -203,7 +205,7 @@ impl Kind for AclRule {
         self.number = patch.number.unwrap_or(self.number);
         self.action = patch.action.unwrap_or(self.action);
         self.networks = patch.networks.unwrap_or_else(|| self.networks.clone());
-        self.ports = patch.ports.or(self.ports);
+        self.ports = patch.ports.unwrap_or(self.ports);
         self.until = patch.until.map_or(self.until, Until::end);
         self.traffic()?;
         self.alone(context).await

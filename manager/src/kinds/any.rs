@@ -15,7 +15,8 @@ use utoipa::openapi::schema::Schema;
 use super::compare::{Difference, compare};
 use super::dynamic::{body, by_id, create, delete, find, load_in, save, update};
 use super::fields::{self, Fields};
-use super::{Action, Column, Context, Key, Kind, Names, State, table};
+use super::strict::strict;
+use super::{Action, Column, Context, Key, Kind, Names, State, patch, table};
 use crate::error::Error;
 use crate::store::objects::{self, Page, Table};
 use crate::store::{Conn, Scope, reports, to_json};
@@ -38,18 +39,6 @@ fn schemas_of<T: ToSchema>(all: &mut Vec<(String, RefOr<Schema>)>) -> String {
     T::schemas(all);
     all.push((name.clone(), T::schema()));
     name
-}
-
-/// A strictly decoded value in its written form.
-fn strict<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, Vec<Finding>> {
-    if !value.is_object() {
-        // serde would take a list's values for the fields in their order
-        return Err(vec![Finding::error("", "invalid-value", "must be an object")]);
-    }
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    let decoded: T = sluice_api::decode::decode(&bytes)?;
-    serde_json::to_value(&decoded)
-        .map_err(|error| vec![Finding::error("", "invalid-value", error.to_string())])
 }
 
 fn typed<T: DeserializeOwned>(value: Value, what: &'static str) -> Result<T, Error> {
@@ -231,7 +220,7 @@ impl<K: Kind> AnyKind for Of<K> {
     }
 
     fn patch_fields(&self) -> Fields {
-        Fields::of::<K::Patch>()
+        patch::fields::<K::Patch>()
     }
 
     fn schemas(&self) -> Schemas {
@@ -239,7 +228,9 @@ impl<K: Kind> AnyKind for Of<K> {
         let object = schemas_of::<K>(&mut all);
         let spec = schemas_of::<K::Spec>(&mut all);
         let patch = schemas_of::<K::Patch>(&mut all);
-        let all = all.into_iter().map(|(name, schema)| (name, fields::json(&schema))).collect();
+        let mut all: Vec<_> =
+            all.into_iter().map(|(name, schema)| (name, fields::json(&schema))).collect();
+        patch::schemas::<K::Patch>(&patch, &mut all);
         Schemas { object, spec, patch, all }
     }
 
@@ -248,7 +239,7 @@ impl<K: Kind> AnyKind for Of<K> {
     }
 
     fn read_patch(&self, patch: &Value) -> Result<Value, Vec<Finding>> {
-        strict::<K::Patch>(patch)
+        patch::read::<K::Patch>(patch)
     }
 
     fn stated(&self, spec: &Map<String, Value>) -> Result<Map<String, Value>, Error> {

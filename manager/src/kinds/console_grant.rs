@@ -12,6 +12,7 @@ use sluice_api::types::{ApplianceId, Cidr, ObjectId, Secret, TokenHash};
 use utoipa::ToSchema;
 
 use super::image_grant::{a_day_from_now, token};
+use super::patch::stated;
 use super::screen::Screen;
 use super::{Column, Context, Key, Kind, Names, console_home, named, role, rule};
 use crate::error::Error;
@@ -118,9 +119,10 @@ pub struct ConsoleGrantPatch {
     /// New end, in seconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
-    /// New time without input after which a session ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle_seconds: Option<u32>,
+    /// New time without input after which a session ends; null: none does.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub idle_seconds: Option<Option<u32>>,
 }
 
 impl Kind for ConsoleGrant {
@@ -196,8 +198,9 @@ impl Kind for ConsoleGrant {
     async fn update(&mut self, _: &mut Context<'_>, patch: ConsoleGrantPatch) -> Result<(), Error> {
         self.view_only = patch.view_only.unwrap_or(self.view_only);
         self.expires = patch.expires.unwrap_or(self.expires);
-        let idle = some("idle_seconds", patch.idle_seconds)?.map(NonZeroU32::get);
-        self.idle_seconds = idle.or(self.idle_seconds);
+        if let Some(idle) = patch.idle_seconds {
+            self.idle_seconds = some("idle_seconds", idle)?.map(NonZeroU32::get);
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use sluice_api::types::{
 };
 use utoipa::ToSchema;
 
+use super::patch::stated;
 use super::vpn_connection::VpnConnection;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, named};
@@ -118,12 +119,14 @@ pub struct CustomerGatewaySpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerGatewayPatch {
-    /// New address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<HostAddress>,
-    /// How it names itself now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peer_id: Option<IkeId>,
+    /// New address; null: it may come from anywhere.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HostAddress>)]
+    pub address: Option<Option<HostAddress>>,
+    /// How it names itself now; null: by its address.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<IkeId>)]
+    pub peer_id: Option<Option<IkeId>>,
     /// New networks; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<Cidr>>,
@@ -139,9 +142,10 @@ pub struct CustomerGatewayPatch {
     /// Other integrity of the first phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ike_hash: Option<Hash>,
-    /// Another Diffie-Hellman group of the first phase.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ike_group: Option<DhGroup>,
+    /// Another Diffie-Hellman group of the first phase; null: any good one.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DhGroup>)]
+    pub ike_group: Option<Option<DhGroup>>,
     /// New lifetime of the first phase in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ike_lifetime: Option<LifetimeSeconds>,
@@ -151,9 +155,10 @@ pub struct CustomerGatewayPatch {
     /// Other integrity of the second phase; left out with new encryption: what goes with that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub esp_hash: Option<Hash>,
-    /// Another group of perfect forward secrecy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub esp_pfs: Option<DhGroup>,
+    /// Another group of perfect forward secrecy; null: none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DhGroup>)]
+    pub esp_pfs: Option<Option<DhGroup>>,
     /// New lifetime of the second phase in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub esp_lifetime: Option<LifetimeSeconds>,
@@ -246,8 +251,8 @@ impl Kind for CustomerGateway {
         patch: CustomerGatewayPatch,
     ) -> Result<(), Error> {
         self.refuse_while_connected(context).await?;
-        self.address = patch.address.or(self.address);
-        self.peer_id = patch.peer_id.or_else(|| self.peer_id.take());
+        self.address = patch.address.unwrap_or(self.address);
+        self.peer_id = patch.peer_id.unwrap_or_else(|| self.peer_id.take());
         self.networks = patch.networks.unwrap_or_else(|| self.networks.clone());
         if let Some(psk) = &patch.psk {
             self.psk = context.keep_secret("psk", psk).await?;
@@ -255,7 +260,7 @@ impl Kind for CustomerGateway {
         self.ike_version = patch.ike_version.unwrap_or(self.ike_version);
         self.ike_encryption = patch.ike_encryption.unwrap_or(self.ike_encryption);
         self.ike_hash = patch.ike_hash.unwrap_or(self.ike_hash);
-        self.ike_group = patch.ike_group.or(self.ike_group);
+        self.ike_group = patch.ike_group.unwrap_or(self.ike_group);
         self.ike_lifetime = patch.ike_lifetime.unwrap_or(self.ike_lifetime);
         if let Some(encryption) = patch.esp_encryption {
             self.esp_encryption = encryption;
@@ -263,7 +268,7 @@ impl Kind for CustomerGateway {
             self.esp_hash = kept.filter(|_| !encryption.has_integrity());
         }
         self.esp_hash = patch.esp_hash.or(self.esp_hash);
-        self.esp_pfs = patch.esp_pfs.or(self.esp_pfs);
+        self.esp_pfs = patch.esp_pfs.unwrap_or(self.esp_pfs);
         self.esp_lifetime = patch.esp_lifetime.unwrap_or(self.esp_lifetime);
         self.dead_peer_detection = patch.dead_peer_detection.unwrap_or(self.dead_peer_detection);
         self.force_encapsulation = patch.force_encapsulation.unwrap_or(self.force_encapsulation);

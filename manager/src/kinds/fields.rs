@@ -24,7 +24,16 @@ pub struct Field {
     pub list: bool,
     /// What it holds.
     pub form: Form,
+    /// It is changed field by field: its schema is that of a patch.
+    pub part: bool,
+    /// Name of its schema, if that has one.
+    pub schema: Option<String>,
+    /// Null takes it away; of a patch alone.
+    pub removable: bool,
 }
+
+/// How schemas end that say changes to something.
+const PATCH: &str = "Patch";
 
 /// What a field holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,12 +98,16 @@ fn field(name: &str, property: &Value, known: &[(String, Value)], required: bool
     let items = resolved.get("items").filter(|_| list);
     let about = described(property).or_else(|| described(&resolved));
     let form = items.map_or_else(|| form(&resolved), |items| form(&resolve(items, known)));
+    let schema = reference(property);
     Field {
         name: name.to_owned(),
         about: about.and_then(Value::as_str).unwrap_or_default().replace('\n', " "),
         required,
         list,
         form,
+        part: schema.is_some_and(|name| name.ends_with(PATCH)),
+        schema: schema.map(str::to_owned),
+        removable: false,
     }
 }
 
@@ -105,6 +118,14 @@ fn described(property: &Value) -> Option<&Value> {
     property
         .get("description")
         .or_else(|| among.into_iter().find_map(|part| part.get("description")))
+}
+
+/// The name of the schema that a property refers to.
+fn reference(property: &Value) -> Option<&str> {
+    let alternatives = ["oneOf", "anyOf", "allOf"].iter().find_map(|word| property.get(word));
+    let among = alternatives.and_then(Value::as_array).into_iter().flatten();
+    let path = [property].into_iter().chain(among).find_map(|part| part.get("$ref")?.as_str());
+    path.and_then(|path| path.rsplit('/').next())
 }
 
 /// The schema itself: references and "or null" are looked through.

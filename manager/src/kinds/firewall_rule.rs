@@ -5,6 +5,7 @@ use sluice_api::config::Helper;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
+use super::patch::{end, stated};
 use super::rule;
 use super::vpc::Vpc;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
@@ -82,11 +83,12 @@ pub struct FirewallRulePatch {
     /// New sources; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Cidr>>,
-    /// New ports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ports: Option<PortRange>,
-    /// New end, in UTC; `never` takes it away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// New ports; null: all of them.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PortRange>)]
+    pub ports: Option<Option<PortRange>>,
+    /// New end, in UTC; `never`, or null, takes it away.
+    #[serde(default, deserialize_with = "end", skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
 }
 
@@ -152,7 +154,7 @@ impl Kind for FirewallRule {
 
     async fn update(&mut self, _: &mut Context<'_>, patch: FirewallRulePatch) -> Result<(), Error> {
         self.sources = patch.sources.unwrap_or_else(|| self.sources.clone());
-        self.ports = patch.ports.or(self.ports);
+        self.ports = patch.ports.unwrap_or(self.ports);
         self.until = patch.until.map_or(self.until, Until::end);
         self.traffic().map(drop)
     }

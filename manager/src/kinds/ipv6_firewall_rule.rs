@@ -5,6 +5,7 @@ use sluice_api::types::{ApplianceId, Cidr, ObjectId, PortRange, UtcTime};
 use utoipa::ToSchema;
 
 use super::network::Network;
+use super::patch::{end, stated};
 use super::rule::{self, Stated};
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
@@ -82,11 +83,12 @@ pub struct Ipv6FirewallRulePatch {
     /// New destinations; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destinations: Option<Vec<Cidr>>,
-    /// New ports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ports: Option<PortRange>,
-    /// New end, in UTC; `never` takes it away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// New ports; null: all of them.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PortRange>)]
+    pub ports: Option<Option<PortRange>>,
+    /// New end, in UTC; `never`, or null, takes it away.
+    #[serde(default, deserialize_with = "end", skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
 }
 
@@ -159,7 +161,7 @@ impl Kind for Ipv6FirewallRule {
     ) -> Result<(), Error> {
         self.sources = patch.sources.unwrap_or_else(|| self.sources.clone());
         self.destinations = patch.destinations.unwrap_or_else(|| self.destinations.clone());
-        self.ports = patch.ports.or(self.ports);
+        self.ports = patch.ports.unwrap_or(self.ports);
         self.until = patch.until.map_or(self.until, Until::end);
         self.stated().traffic().map(drop)
     }

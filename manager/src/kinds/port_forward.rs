@@ -5,6 +5,7 @@ use sluice_api::config::ForwardProtocol;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, Port, PortRange, UtcTime};
 use utoipa::ToSchema;
 
+use super::patch::end;
 use super::public_ip::{PublicIp, Purpose};
 use super::rule;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
@@ -87,8 +88,8 @@ pub struct PortForwardPatch {
     /// New sources; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Cidr>>,
-    /// New end, in UTC; `never` takes it away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// New end, in UTC; `never`, or null, takes it away.
+    #[serde(default, deserialize_with = "end", skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
 }
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::acl_list::AclList;
 use super::appliance::{free_link, replug};
+use super::patch::stated;
 use super::physical_network::PhysicalNetwork;
 use super::vpc::Vpc;
 use super::zone::Zone;
@@ -76,9 +77,10 @@ pub struct PrivateGatewaySpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrivateGatewayPatch {
-    /// New access control list, by name or id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acl: Option<ObjectId>,
+    /// New access control list, by name or id; null: nothing passes.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ObjectId>)]
+    pub acl: Option<Option<ObjectId>>,
     /// New use of source NAT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_nat: Option<bool>,
@@ -168,7 +170,10 @@ impl Kind for PrivateGateway {
         patch: PrivateGatewayPatch,
     ) -> Result<(), Error> {
         if let Some(name) = &patch.acl {
-            self.acl = Some(context.find::<AclList>(Some(&self.vpc), name).await?.id);
+            self.acl = match name {
+                Some(name) => Some(context.find::<AclList>(Some(&self.vpc), name).await?.id),
+                None => None,
+            };
         }
         self.source_nat = patch.source_nat.unwrap_or(self.source_nat);
         Ok(())

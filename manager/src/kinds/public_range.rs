@@ -11,6 +11,7 @@ use sluice_api::config::UplinkProbe;
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, VlanId};
 use utoipa::ToSchema;
 
+use super::patch::stated;
 use super::physical_network::PhysicalNetwork;
 use super::public_ip::PublicIp;
 use super::zone::Zone;
@@ -118,16 +119,18 @@ pub struct PublicRangePatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub end: Option<Ipv4Addr>,
-    /// New IPv6 prefix; routers with addresses of the range keep their places in it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ipv6_cidr: Option<Cidr>,
+    /// New IPv6 prefix; routers with addresses of the range keep their places in it. Null, with that of `ipv6_gateway`: no IPv6.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Cidr>)]
+    pub ipv6_cidr: Option<Option<Cidr>>,
     /// New next hop of IPv6, inside the prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub ipv6_gateway: Option<Ipv6Addr>,
-    /// How uplinks of the range are watched from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<UplinkProbe>,
+    pub ipv6_gateway: Option<Option<Ipv6Addr>>,
+    /// How uplinks of the range are watched from now on; null: as is usual.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<UplinkProbe>)]
+    pub probe: Option<Option<UplinkProbe>>,
 }
 
 impl Kind for PublicRange {
@@ -204,9 +207,9 @@ impl Kind for PublicRange {
         self.start = patch.start.unwrap_or(self.start);
         self.end = patch.end.unwrap_or(self.end);
         let ipv6 = (self.ipv6_cidr, self.ipv6_gateway);
-        self.ipv6_cidr = patch.ipv6_cidr.or(self.ipv6_cidr);
-        self.ipv6_gateway = patch.ipv6_gateway.or(self.ipv6_gateway);
-        self.probe = patch.probe.or_else(|| self.probe.take());
+        self.ipv6_cidr = patch.ipv6_cidr.unwrap_or(self.ipv6_cidr);
+        self.ipv6_gateway = patch.ipv6_gateway.unwrap_or(self.ipv6_gateway);
+        self.probe = patch.probe.unwrap_or_else(|| self.probe.take());
         self.inside()?;
         self.ipv6_inside()?;
         self.probe_fits()?;

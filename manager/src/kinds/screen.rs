@@ -9,6 +9,7 @@ use sluice_api::types::{
 };
 use utoipa::ToSchema;
 
+use super::patch::stated;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, named, role, rule};
 use crate::error::Error;
@@ -102,27 +103,33 @@ pub struct ScreenPatch {
     /// New port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// New name or address of the certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_name: Option<ServerName>,
-    /// New pin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_pin: Option<Fingerprint>,
-    /// New certificates of the authorities, PEM.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_authorities: Option<Secret>,
+    /// New name or address of the certificate; null, with those of what proves it: no TLS.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ServerName>)]
+    pub tls_name: Option<Option<ServerName>>,
+    /// New pin; null: none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Fingerprint>)]
+    pub tls_pin: Option<Option<Fingerprint>>,
+    /// New certificates of the authorities, PEM; null: none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Secret>)]
+    pub tls_authorities: Option<Option<Secret>>,
     /// What may be done without TLS from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unencrypted: Option<Unencrypted>,
-    /// New user name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// New password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<Secret>,
-    /// New name that the server must call its screen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub desktop_name: Option<String>,
+    /// New user name; null: none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub user: Option<Option<String>>,
+    /// New password; null: none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Secret>)]
+    pub password: Option<Option<Secret>>,
+    /// New name that the server must call its screen; null: any.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub desktop_name: Option<Option<String>>,
     /// Whether the VM has a screen now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ScreenState>,
@@ -186,17 +193,20 @@ impl Kind for Screen {
     async fn update(&mut self, context: &mut Context<'_>, patch: ScreenPatch) -> Result<(), Error> {
         self.address = patch.address.unwrap_or(self.address);
         self.port = patch.port.unwrap_or(self.port);
-        self.tls_name = patch.tls_name.or_else(|| self.tls_name.clone());
-        self.tls_pin = patch.tls_pin.or(self.tls_pin);
-        if let Some(digest) = authorities(context, patch.tls_authorities.as_ref()).await? {
-            self.tls_authorities = Some(digest);
+        self.tls_name = patch.tls_name.unwrap_or_else(|| self.tls_name.take());
+        self.tls_pin = patch.tls_pin.unwrap_or(self.tls_pin);
+        if let Some(pem) = &patch.tls_authorities {
+            self.tls_authorities = authorities(context, pem.as_ref()).await?;
         }
         self.unencrypted = patch.unencrypted.unwrap_or(self.unencrypted);
-        self.user = patch.user.or_else(|| self.user.clone());
+        self.user = patch.user.unwrap_or_else(|| self.user.take());
         if let Some(password) = &patch.password {
-            self.password = Some(context.keep_secret("password", password).await?);
+            self.password = match password {
+                Some(password) => Some(context.keep_secret("password", password).await?),
+                None => None,
+            };
         }
-        self.desktop_name = patch.desktop_name.or_else(|| self.desktop_name.clone());
+        self.desktop_name = patch.desktop_name.unwrap_or_else(|| self.desktop_name.take());
         self.state = patch.state.unwrap_or(self.state);
         self.sound()?;
         if patch.address.is_some() {

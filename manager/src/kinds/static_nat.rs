@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sluice_api::types::{ApplianceId, ObjectId, UtcTime};
 use utoipa::ToSchema;
 
+use super::patch::end;
 use super::public_ip::{PublicIp, Purpose};
 use super::rule;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
@@ -62,8 +63,8 @@ pub struct StaticNatPatch {
     /// Network of the new guest, by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<ObjectId>,
-    /// New end, in UTC; `never` takes it away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// New end, in UTC; `never`, or null, takes it away.
+    #[serde(default, deserialize_with = "end", skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
 }
 

@@ -9,6 +9,8 @@ use sluice_api::types::{ApplianceId, Cidr, ClientRange, InterfaceAddress, Object
 use utoipa::ToSchema;
 
 use super::appliance::Appliance;
+use super::patch::stated;
+use super::screen::Screen;
 use super::{Column, Context, Kind, Names, named};
 use crate::error::Error;
 
@@ -146,14 +148,14 @@ pub struct ZonePatch {
     /// appliances themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managers: Option<Vec<Cidr>>,
-    /// New next hop towards managers elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// New next hop towards managers elsewhere; null: there are none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub control_gateway: Option<Ipv4Addr>,
-    /// New next hop towards hosts of VMs that have IPv6, with its prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_gateway: Option<Option<Ipv4Addr>>,
+    /// New next hop towards hosts of VMs that have IPv6, with its prefix; null: there are none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "fd00:8::1/64")]
-    pub control_gateway_ipv6: Option<InterfaceAddress>,
+    pub control_gateway_ipv6: Option<Option<InterfaceAddress>>,
     /// New addresses of guest networks that name none; those that there are keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_cidr: Option<Cidr>,
@@ -163,9 +165,10 @@ pub struct ZonePatch {
     /// Whether resolvers are asked in mixed case from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixed_case: Option<bool>,
-    /// Ask resolvers over TLS from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resolver_tls: Option<UpstreamTls>,
+    /// Ask resolvers over TLS from now on; null: without.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<UpstreamTls>)]
+    pub resolver_tls: Option<Option<UpstreamTls>>,
     /// Whether what resolvers say is proved by DNSSEC from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate: Option<bool>,
@@ -260,15 +263,18 @@ impl Kind for Zone {
         Ok(zone)
     }
 
-    async fn update(&mut self, _: &mut Context<'_>, patch: ZonePatch) -> Result<(), Error> {
+    async fn update(&mut self, context: &mut Context<'_>, patch: ZonePatch) -> Result<(), Error> {
         self.resolvers = patch.resolvers.unwrap_or_else(|| self.resolvers.clone());
         self.managers = patch.managers.unwrap_or_else(|| self.managers.clone());
-        self.control_gateway = patch.control_gateway.or(self.control_gateway);
-        self.control_gateway_ipv6 = patch.control_gateway_ipv6.or(self.control_gateway_ipv6);
+        self.control_gateway = patch.control_gateway.unwrap_or(self.control_gateway);
+        if patch.control_gateway_ipv6 == Some(None) {
+            self.reaches_nobody_by_ipv6(context).await?;
+        }
+        self.control_gateway_ipv6 = patch.control_gateway_ipv6.unwrap_or(self.control_gateway_ipv6);
         self.guest_cidr = patch.guest_cidr.unwrap_or(self.guest_cidr);
         self.forward_zones = patch.forward_zones.unwrap_or_else(|| self.forward_zones.clone());
         self.mixed_case = patch.mixed_case.unwrap_or(self.mixed_case);
-        self.resolver_tls = patch.resolver_tls.or_else(|| self.resolver_tls.take());
+        self.resolver_tls = patch.resolver_tls.unwrap_or_else(|| self.resolver_tls.take());
         self.validate = patch.validate.unwrap_or(self.validate);
         self.max_vpcs = patch.max_vpcs.unwrap_or(self.max_vpcs);
         self.exclusive_addresses = patch.exclusive_addresses.unwrap_or(self.exclusive_addresses);
@@ -330,6 +336,18 @@ impl Zone {
             return Err(invalid("managers", reason));
         }
         Ok(())
+    }
+
+    /// No screen is on a host that is reached by IPv6 alone.
+    async fn reaches_nobody_by_ipv6(&self, context: &mut Context<'_>) -> Result<(), Error> {
+        let screens = context.all::<Screen>(&[("zone", self.id.as_str())]).await?;
+        match screens.iter().find(|screen| screen.address.is_ipv6()) {
+            Some(screen) => {
+                let reason = format!("screen {} is reached by it", screen.name);
+                Err(invalid("control_gateway_ipv6", reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether no appliance can have the address of the IPv6 gateway: theirs end in their control addresses.

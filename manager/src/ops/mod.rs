@@ -13,6 +13,7 @@ pub mod lint;
 mod machine;
 mod news;
 mod operate;
+mod promised;
 mod settle;
 pub mod usage;
 
@@ -34,7 +35,8 @@ pub use news::note_reports;
 pub use operate::{
     Decision, Found, adopt, differences, document, found, overwrite, push_again, resume, rollback,
 };
-pub use settle::{keep_promises, refresh};
+pub use promised::keep_promises;
+pub use settle::refresh;
 
 use crate::access::Caller;
 use crate::error::Error;

@@ -70,46 +70,12 @@ async fn promise_or_compile(
     generation_of(number)
 }
 
-fn generation_of(number: u64) -> Result<Generation, Error> {
+pub(super) fn generation_of(number: u64) -> Result<Generation, Error> {
     Generation::try_from(number)
         .map_err(|error| Error::Corrupt { what: "generation", reason: error.to_string() })
 }
 
-/// Keeps some of the promises; says to which appliances. A configuration that is not sound is wanted all the same: the
-/// change is made, and the appliance refuses it with its reasons.
-pub async fn keep_promises(store: &Store) -> Result<Vec<ApplianceId>, Error> {
-    let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
-    if promises::open(&mut *store.read().await?, 1).await?.is_empty() {
-        return Ok(Vec::new());
-    }
-    // the turn of writers keeps two managers from the same work
-    let mut transaction = store.begin().await?;
-    let open = promises::open(&mut transaction, limit).await?;
-    for id in &open {
-        let Some((actor, reason)) = promises::of(&mut transaction, id.as_str()).await?.dirty else {
-            continue;
-        };
-        let cause = Cause { actor: &actor, reason: &reason };
-        let appliance = dynamic::by_id(&mut transaction, &object_id(id)).await?;
-        match recompile(&mut transaction, &appliance, cause).await {
-            Err(Error::Rejected(_)) => unsound(&mut transaction, &appliance, cause).await?,
-            done => drop(done?),
-        }
-    }
-    transaction.commit().await?;
-    Ok(open)
-}
-
-/// Writes a configuration that its appliance will refuse.
-async fn unsound(conn: &mut Conn, appliance: &Appliance, cause: Cause<'_>) -> Result<(), Error> {
-    let state = state(conn, appliance).await?;
-    let config = compile::configuration(conn, appliance).await?;
-    let digest = digest(&config)?;
-    let generation = number_and_write(conn, &state, config, digest, cause).await?;
-    let_go(conn, &appliance.id, &state, generation).await
-}
-
-async fn state(conn: &mut Conn, appliance: &Appliance) -> Result<State, Error> {
+pub(super) async fn state(conn: &mut Conn, appliance: &Appliance) -> Result<State, Error> {
     let id = &appliance.id;
     let found = wanted::state(conn, id.as_str()).await?;
     let missing = || Error::Corrupt { what: "appliance", reason: format!("{id} wants nothing") };
@@ -117,7 +83,7 @@ async fn state(conn: &mut Conn, appliance: &Appliance) -> Result<State, Error> {
 }
 
 /// Writes a configuration under the next number, or the one that was promised.
-async fn number_and_write(
+pub(super) async fn number_and_write(
     conn: &mut Conn,
     state: &State,
     mut config: ApplianceConfig,
@@ -132,7 +98,7 @@ async fn number_and_write(
 }
 
 /// What is being released is free once `generation` is confirmed.
-async fn let_go(
+pub(super) async fn let_go(
     conn: &mut Conn,
     id: &ApplianceId,
     state: &State,
@@ -192,7 +158,7 @@ async fn new_remarks(
 }
 
 /// Digest of the content: the number is the same for all.
-fn digest(config: &ApplianceConfig) -> Result<String, Error> {
+pub(super) fn digest(config: &ApplianceConfig) -> Result<String, Error> {
     let digest = Digest::of(config)
         .map_err(|error| Error::Corrupt { what: "configuration", reason: error.to_string() })?;
     Ok(digest.as_str().to_owned())

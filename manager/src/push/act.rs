@@ -28,7 +28,8 @@ impl Task {
             return self.noted(LastAnswer::Held, Some(reason), Rest::Poll).await;
         }
         let generation = ready.wanted.generation;
-        if let Some(reason) = needs::lacking(&ready.document, status) {
+        let unfit = needs::unreadable(&ready.document, status);
+        if let Some(reason) = unfit.or_else(|| needs::lacking(&ready.document, status)) {
             self.note_outcome(generation, Outcome::Rejected, Some(&reason), &[]).await?;
             return self.noted(LastAnswer::Rejected, Some(reason), Rest::Backoff).await;
         }

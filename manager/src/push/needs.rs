@@ -1,13 +1,43 @@
-//! Whether an appliance has what a configuration needs of it: one of an earlier build is told so by the feature's name, before
-//! it is sent what it cannot read or, worse, would do half of.
+//! Whether an appliance has what a configuration needs of it: of one of an earlier build that is told, by the feature's name
+//! or the version that it reads, before it is sent what it cannot read or, worse, would do half of.
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use sluice_api::ApplianceConfig;
 use sluice_api::config::AnyPart;
 use sluice_api::config::vpn::{IkeVersion, VpnConfig};
 use sluice_api::report::StatusReport;
 use sluice_api::types::DhGroup;
+
+/// What appliances read that do not say what they read: the first form of the contract.
+const FIRST: &[u32] = &[1];
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Why the appliance cannot read `document` at all, and what to do; none when it can.
+pub(super) fn unreadable(document: &str, status: &StatusReport) -> Option<String> {
+    let Versioned { version } = serde_json::from_str(document).ok()?;
+    let told = status.contract_versions.as_slice();
+    let reads = if told.is_empty() { FIRST } else { told };
+    if reads.contains(&version) {
+        return None;
+    }
+    let reads = reads.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let build = match &status.build {
+        Some(build) => format!("build {build}"),
+        None => "a build without a name".to_owned(),
+    };
+    let StatusReport { appliance, firmware, .. } = status;
+    Some(format!(
+        "firmware {firmware} ({build}) of the appliance reads configurations of version {reads}, and this manager writes \
+         version {version}: nothing is sent to it, and what it has stays in force. Start a machine of this manager's image \
+         in its place, with `sluice appliance boot-document {appliance}`; docs/manager.md, \"Upgrades\""
+    ))
+}
 
 /// What `document` needs and the appliance lacks, as a sentence; none when it lacks nothing. One that cannot be read needs
 /// nothing that is known.
@@ -82,6 +112,22 @@ mod tests {
             "capabilities": capabilities,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_an_appliance_cannot_read_is_told_by_its_version() {
+        let document = std::fs::read_to_string("../examples/router.json").unwrap();
+        let of = |versions: &[u32], build: Option<&str>| {
+            let contract_versions = versions.to_vec();
+            StatusReport { contract_versions, build: build.map(str::to_owned), ..status(&[]) }
+        };
+        assert_eq!(unreadable(&document, &of(&[2], None)), None);
+        assert_eq!(unreadable(&document, &of(&[1, 2, 3], None)), None);
+        let first = unreadable(&document, &of(&[], None)).unwrap();
+        assert!(first.contains("firmware 0.9 (a build without a name)"), "{first}");
+        assert!(first.contains("of version 1,") && first.contains("writes version 2"), "{first}");
+        let later = unreadable(&document, &of(&[3, 4], Some("b7"))).unwrap();
+        assert!(later.contains("(build b7)") && later.contains("version 3, 4,"), "{later}");
     }
 
     #[test]

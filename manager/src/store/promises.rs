@@ -7,6 +7,7 @@ use sluice_api::types::{ApplianceId, Generation};
 use sqlx::Row as _;
 
 use super::Conn;
+use super::observations::now;
 use super::row::{number, parsed};
 use super::wanted::Cause;
 use crate::error::Error;
@@ -25,7 +26,8 @@ pub struct Promise {
 /// Promises `number`.
 pub async fn make(conn: &mut Conn, id: &str, number: u64, cause: Cause<'_>) -> Result<(), Error> {
     sqlx::query(
-        "UPDATE wanted SET promised = $2, dirty = $3, dirty_actor = $4 WHERE appliance = $1",
+        "UPDATE wanted SET promised = $2, dirty = $3, dirty_actor = $4, touched = touched + 1
+         WHERE appliance = $1",
     )
     .bind(id.to_owned())
     .bind(i64::try_from(number).unwrap_or(i64::MAX))
@@ -72,6 +74,35 @@ pub async fn cover(conn: &mut Conn, id: &str, generation: Generation) -> Result<
     .bind(number)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// How long a worker has for what it leased, in seconds; one that died is not waited for any longer.
+const LEASE: i64 = 20;
+
+/// Leases some of the appliances that are yet to be compiled and that nobody has leased.
+pub async fn lease(conn: &mut Conn, limit: i64) -> Result<Vec<ApplianceId>, Error> {
+    let rows = sqlx::query(
+        "UPDATE wanted SET leased_until = $1 WHERE appliance IN
+             (SELECT appliance FROM wanted WHERE dirty IS NOT NULL AND leased_until <= $2 LIMIT $3)
+         RETURNING appliance",
+    )
+    .bind(now() + LEASE)
+    .bind(now())
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| parsed(row, "appliance")).collect()
+}
+
+/// Gives back what was leased: kept, or to be compiled again.
+pub async fn end_leases(conn: &mut Conn, leased: &[ApplianceId]) -> Result<(), Error> {
+    for id in leased {
+        sqlx::query("UPDATE wanted SET leased_until = 0 WHERE appliance = $1")
+            .bind(id.as_str().to_owned())
+            .execute(&mut *conn)
+            .await?;
+    }
     Ok(())
 }
 

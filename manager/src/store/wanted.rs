@@ -87,14 +87,24 @@ pub struct State {
     pub promised: u64,
     /// Something was promised and is yet to be compiled.
     pub dirty: bool,
+    /// How often something was promised.
+    pub touched: u64,
     /// Highest generation that was ever sent to the machine.
     pub sent: Option<Generation>,
+}
+
+impl State {
+    /// True when nothing was promised and nothing was written between the two.
+    pub fn same_as(&self, other: &Self) -> bool {
+        // what was sent meanwhile says nothing of what is wanted
+        *self == Self { sent: self.sent, ..other.clone() }
+    }
 }
 
 /// What decides about the next configuration; none when the appliance is gone.
 pub async fn state(conn: &mut Conn, id: &str) -> Result<Option<State>, Error> {
     let row = sqlx::query(
-        "SELECT generation, digest, promised, dirty, sent_generation FROM wanted
+        "SELECT generation, digest, promised, dirty, touched, sent_generation FROM wanted
          WHERE appliance = $1",
     )
     .bind(id.to_owned())
@@ -106,6 +116,7 @@ pub async fn state(conn: &mut Conn, id: &str) -> Result<Option<State>, Error> {
             digest: row.try_get("digest")?,
             promised: number(&row, "promised")?,
             dirty: row.try_get::<Option<String>, _>("dirty")?.is_some(),
+            touched: number(&row, "touched")?,
             sent: optional_number(&row, "sent_generation")?,
         })
     };

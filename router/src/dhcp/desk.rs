@@ -4,6 +4,7 @@
 //! on SIGUSR1 and at the end. Keeps the rights it was started with: on an appliance the agent starts `service dhcp` instead.
 
 use anyhow::{Context, Result};
+use sluice_sys::stdout;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
@@ -68,10 +69,10 @@ fn reload(args: &SliceArgs, service: &mut Service) {
     }
 }
 
-#[allow(clippy::print_stdout)] // its output is for a person or a test
 fn print(service: &Service) {
-    match serde_json::to_string(&service.status()) {
-        Ok(line) => println!("{line}"),
+    let written = serde_json::to_string(&service.status()).map_err(Into::into);
+    match written.and_then(stdout::line) {
+        Ok(()) => {}
         Err(reason) => error!(%reason, "dhcp counters cannot be printed"),
     }
 }

@@ -4,6 +4,7 @@
 //! JSON on SIGUSR1 and at the end. Keeps the rights it was started with: on an appliance the agent starts `service dns`.
 
 use anyhow::{Context, Result};
+use sluice_sys::stdout;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
@@ -78,10 +79,10 @@ fn complain(server: &Server) {
     }
 }
 
-#[allow(clippy::print_stdout)] // the report is what a bench reads
 fn print(server: &Server) {
-    match serde_json::to_string(&server.report()) {
-        Ok(report) => println!("{report}"),
+    let written = serde_json::to_string(&server.report()).map_err(Into::into);
+    match written.and_then(stdout::line) {
+        Ok(()) => {}
         Err(reason) => error!(%reason, "report not printed"),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use sluice_sys::stdout;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 use tracing::{error, info};
@@ -113,15 +114,14 @@ impl Signals {
     }
 }
 
-#[allow(clippy::print_stdout)] // the report is what a bench reads
 fn print(server: &Mutex<Server>, csv: bool) -> Result<()> {
     // one that hands over has nothing to say that the next one does not
     let Ok(server) = server.try_lock() else { return Ok(()) };
     let report = server.report();
     if csv {
-        print!("{}", sluice_api::report::balancing::csv(&report));
+        stdout::print(sluice_api::report::balancing::csv(&report))?;
     } else {
-        println!("{}", serde_json::to_string(&report)?);
+        stdout::line(serde_json::to_string(&report)?)?;
     }
     Ok(())
 }

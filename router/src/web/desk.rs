@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use sluice_sys::stdout;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
@@ -47,10 +48,10 @@ async fn serve<D: Desk>(name: &'static str, mut desk: D) -> Result<()> {
     Ok(())
 }
 
-#[allow(clippy::print_stdout)] // its output is for a person or a test
 fn print(counters: &BTreeMap<String, u64>) {
-    match serde_json::to_string(counters) {
-        Ok(line) => println!("{line}"),
+    let written = serde_json::to_string(counters).map_err(Into::into);
+    match written.and_then(stdout::line) {
+        Ok(()) => {}
         Err(reason) => error!(%reason, "counters cannot be printed"),
     }
 }

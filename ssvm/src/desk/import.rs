@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sluice_api::types::ObjectId;
+use sluice_sys::stdout;
 
 use crate::checksum::Checksum;
 use crate::image::Format;
@@ -51,7 +52,6 @@ impl ImportArgs {
         super::block_on(self.import())
     }
 
-    #[allow(clippy::print_stdout)] // this is what was asked for
     async fn import(&self) -> Result<()> {
         let slice = self.slice()?;
         let mut storage = Storage::default();
@@ -61,8 +61,9 @@ impl ImportArgs {
             show(&report);
             match (report.state, report.object, report.failure) {
                 ("done", Some(object), _) => {
-                    println!("{}", serde_json::to_string_pretty(&object)?);
-                    return self.forget(storage, slice).await;
+                    let told = stdout::line(serde_json::to_string_pretty(&object)?);
+                    self.forget(storage, slice).await?;
+                    return Ok(told?);
                 }
                 ("failed", _, failure) => {
                     self.forget(storage, slice).await?;

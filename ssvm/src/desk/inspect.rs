@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use sluice_sys::stdout;
 
 use crate::disk::{Disk as _, RealDisk};
 use crate::image::{Format, Wanted, inspect};
@@ -21,7 +22,6 @@ pub struct InspectArgs {
 
 impl InspectArgs {
     /// Looks at the file and prints what it is as JSON.
-    #[allow(clippy::print_stdout)] // this is what was asked for
     pub fn run(&self) -> Result<()> {
         let path = self.file.display();
         let file = RealDisk.open(&self.file).with_context(|| format!("cannot open {path}"))?;
@@ -29,9 +29,8 @@ impl InspectArgs {
         let image = Partial { file: &*file, length, complete: true };
         let wanted = Wanted { format: self.format, ..Wanted::default() };
         match inspect(&image, &wanted) {
-            Ok(found) => println!("{}", serde_json::to_string_pretty(&found)?),
+            Ok(found) => Ok(stdout::line(serde_json::to_string_pretty(&found)?)?),
             Err(judgement) => bail!("{path} is not let in: {judgement}"),
         }
-        Ok(())
     }
 }

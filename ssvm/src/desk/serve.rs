@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use sluice_sys::stdout;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
@@ -85,10 +86,10 @@ impl Signals {
     }
 }
 
-#[allow(clippy::print_stdout)] // the report is what a bench reads
 fn print(storage: &Storage) {
-    match serde_json::to_string(&storage.report()) {
-        Ok(report) => println!("{report}"),
+    let written = serde_json::to_string(&storage.report()).map_err(Into::into);
+    match written.and_then(stdout::line) {
+        Ok(()) => {}
         Err(reason) => error!(%reason, "report not printed"),
     }
 }

@@ -43,6 +43,7 @@ struct Kept {
     exchanges: Vec<Exchange>,
     deaf: bool,
     cuts: bool,
+    mute: bool,
     looks: usize,
     fixed: bool,
     alarms: Vec<String>,
@@ -99,6 +100,11 @@ impl Agent {
         self.kept().cuts = true;
     }
 
+    /// The next configuration is applied, and whoever sent it waits in vain for the answer.
+    pub(crate) fn set_mute(&self) {
+        self.kept().mute = true;
+    }
+
     /// What was not confirmed is undone, and the manager is heard again.
     pub(crate) fn undo(&self) {
         let mut kept = self.kept();
@@ -108,6 +114,8 @@ impl Agent {
     /// Starts anew, with what was committed.
     pub(crate) fn restart(&self) {
         self.undo();
+        let mut kept = self.kept();
+        (kept.mute, kept.uptime) = (false, Some(0));
     }
 
     /// How often it was asked for its status.
@@ -260,7 +268,7 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         role: Role::Router,
         firmware: "simulated".to_owned(),
         build: None,
-        contract_versions: vec![1],
+        contract_versions: vec![2],
         capabilities: kept.capabilities.clone(),
         uptime_seconds: kept.uptime.unwrap_or(3600),
         incarnation: agent.incarnation.load(Ordering::SeqCst),
@@ -310,6 +318,10 @@ async fn push(
         Ok((config, _)) => accept(&agent, config),
         Err(findings) => Answer::Rejected { findings },
     };
+    let mute = agent.kept().mute;
+    if mute {
+        std::future::pending::<()>().await;
+    }
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => 200,
         Answer::Stale { .. } | Answer::Changed { .. } | Answer::MissingBlobs { .. } => 409,

@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sluice_manager::store::promises;
+use sluice_tests::manager::Manager;
 
 use super::process::Cloud;
 use super::wait::until;
@@ -58,5 +60,31 @@ async fn a_change_of_many_appliances_is_made_at_once_and_compiled_afterwards() {
     let told = cloud.sluice(["--wait", "30", "guest", "create", "vm3", "--network", "net1"]);
     assert_eq!(told.code, 0, "{told:?}");
     until("the guest is there", || agent.config().role.networks[0].guests.len() == 3).await;
+    // two managers share the work while changes go on, and the last word counts for every appliance
+    let place = "127.0.0.1:0".parse().unwrap();
+    let second = Manager::start(cloud.folder.path(), place, &[]).await.unwrap();
+    let mut effects = Vec::new();
+    for number in 70..82 {
+        effects = resolve(&cloud, &format!("192.0.2.{number}")).await;
+    }
+    assert_eq!(effects.len(), MORE + 1);
+    let own = effects.iter().find(|effect| effect["appliance"] == "r-1").unwrap();
+    let settled = became(&cloud, own).await;
+    assert_eq!(settled["state"], "in-force", "{settled}");
+    let config = serde_json::to_value(agent.config()).unwrap().to_string();
+    assert!(config.contains("192.0.2.81") && !config.contains("192.0.2.80"), "{config}");
+    let store = cloud.store().await;
+    let mut open = None;
+    for _ in 0..600 {
+        let found = promises::open(&mut store.read().await.unwrap(), 1).await.unwrap().pop();
+        open = found;
+        if open.is_none() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(open, None, "what was promised is kept");
+    store.close().await;
+    second.kill();
     cloud.stop();
 }

@@ -31,7 +31,8 @@ async fn what_cut_the_manager_off_is_not_sent_again_by_itself() {
 async fn a_manager_that_dies_before_it_confirms_is_no_reason_to_give_up() {
     let mut cloud = Cloud::start().await;
     let agent = cloud.first_network_in_sync().await;
-    agent.set_cutting();
+    // one that got its answer might have found out already that it is cut off, which is another story
+    agent.set_mute();
     assert_eq!(cloud.sluice(["guest", "create", "vm3", "--network", "net1"]).code, 0);
     until("it is applied", || agent.is_pending()).await;
     cloud.manager.end();

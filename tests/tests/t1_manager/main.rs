@@ -21,6 +21,7 @@ mod decisions;
 mod describing;
 mod diagnostics;
 mod explaining;
+mod first_shape;
 mod guests;
 mod images;
 mod ipv6;

@@ -171,3 +171,37 @@ async fn of_fifty_forwards_of_one_port_at_once_one_is_made() {
     );
     cloud.stop();
 }
+
+/// What null says of a value: it is taken away, or the field is refused by its name; and the command line has words for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_are_taken_away_where_they_can_be() {
+    let cloud = Cloud::start().await;
+    done(&cloud, &format!("apply {} --yes", example("rules.toml")));
+    let patch = async |path: &str, patch: Value| {
+        cloud.call(reqwest::Method::PATCH, path, None, &patch).await.unwrap()
+    };
+    let (status, rule) = patch("/v1/firewall-rules/web", json!({ "ports": null })).await;
+    assert_eq!((status, &rule["ports"]), (200, &Value::Null), "{rule}");
+    let rules = config(&cloud, "r-1").await["role"]["router"]["firewall"].clone();
+    assert!(rules.to_string().contains(r#""tcp":{}"#), "every port now: {rules}");
+    let (status, problem) = patch("/v1/zones/zone1", json!({ "max_vpcs": null })).await;
+    assert_eq!((status, &problem["field"]), (422, &json!("max_vpcs")), "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains("cannot be taken away"), "{problem}");
+    let (status, problem) = patch("/v1/zones/zone1", json!({ "managers": null })).await;
+    assert_eq!((status, &problem["field"]), (422, &json!("managers")), "{problem}");
+
+    let shown = async |path: &str| cloud.get(path).await;
+    done(&cloud, "firewall-rule update ssh --unset ports");
+    assert_eq!(shown("/v1/firewall-rules/ssh").await["ports"], Value::Null);
+    let told = cloud.sluice(["firewall-rule", "update", "ssh", "--sources", ""]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.err.contains("sources: no longer 203.0.113.0/24"), "{told:?}");
+    assert!(shown("/v1/firewall-rules/ssh").await["sources"].as_array().is_none_or(Vec::is_empty));
+    let both =
+        ["firewall-rule", "update", "ssh", "--sources", r#"["192.0.2.0/25","192.0.2.128/25"]"#];
+    assert_eq!(cloud.sluice(both).code, 0);
+    let sources = shown("/v1/firewall-rules/ssh").await["sources"].clone();
+    assert_eq!(sources, json!(["192.0.2.0/25", "192.0.2.128/25"]));
+    refused(&cloud, "zone update zone1 --unset max-vpcs", 2, "invalid value 'max-vpcs'");
+    cloud.stop();
+}

@@ -167,6 +167,13 @@ pub enum Outcome {
 }
 
 impl Explanation {
+    /// True when it gets where it goes: nothing loses it, and a balancer that takes it hands it on.
+    pub fn passes(&self) -> bool {
+        let handed = |balanced: &Balanced| balanced.let_in && !balanced.members.is_empty();
+        matches!(self.verdict, Outcome::Passes | Outcome::ForTheRouter)
+            && self.balanced.as_ref().is_none_or(handed)
+    }
+
     /// Every rule id that it names, each once.
     pub fn rules(&self) -> Vec<&str> {
         let met = self.path.iter().flat_map(|met| [&met.rule].into_iter().chain(&met.elements));

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use sluice_sys::stdout;
 
 use crate::daemon::{Client, Reply, Request};
 
@@ -23,7 +24,7 @@ pub(super) async fn exec(
     let request = Request::Exec { node: node.to_owned(), line: shell_line(command), timeout_s };
     match client.ask(&request).await? {
         Reply::Output(output) => {
-            print!("{}", output.stdout);
+            stdout::print(&output.stdout)?;
             eprint!("{}", output.stderr);
             Ok(exit_code(output.code))
         }

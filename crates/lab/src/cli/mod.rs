@@ -4,8 +4,6 @@
 //! Errors say what to do next. Whoever embeds [`LabCommand`] gives the words that come before it,
 //! because the background process is this program again.
 
-#![allow(clippy::print_stdout)] // these commands talk to a person
-
 mod capture;
 mod console;
 mod exec;
@@ -19,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use sluice_sys::stdout;
 
 use crate::daemon::{self, Client, Power, Reply, Request};
 use crate::wire::Percent;
@@ -238,7 +237,7 @@ impl LabCommand {
             Self::Monitor { which, node, command, arguments } => {
                 let request = Request::Monitor { node, command, arguments };
                 if let Reply::Answer(answer) = which.find()?.ask(&request).await? {
-                    println!("{answer:#}");
+                    stdout::line(format_args!("{answer:#}"))?;
                 }
             }
             Self::Down { which } => down(&which).await?,
@@ -257,8 +256,7 @@ async fn down(which: &Which) -> Result<()> {
     let found = which.find();
     if let Ok(client) = &found {
         client.down().await?;
-        println!("lab: down");
-        return Ok(());
+        return Ok(stdout::line("lab: down")?);
     }
     let cleaned = Client::clean_dead()?;
     if cleaned.is_empty() {
@@ -266,7 +264,6 @@ async fn down(which: &Which) -> Result<()> {
     } else if which.lab.as_ref().is_some_and(|lab| !cleaned.contains(lab)) {
         bail!("no such lab; removed what these had left: {}", cleaned.join(", "))
     } else {
-        println!("lab: removed what was left of {}", cleaned.join(", "));
-        Ok(())
+        Ok(stdout::line(format_args!("lab: removed what was left of {}", cleaned.join(", ")))?)
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use sluice_api::types::MacAddr;
+use sluice_sys::stdout;
 
 use crate::daemon::Client;
 use crate::lab::LabStatus;
@@ -12,9 +13,9 @@ use crate::wire::{Counters, WireStatus};
 pub(super) async fn status(client: &Client, json: bool) -> Result<()> {
     let status = client.status().await?;
     if json {
-        println!("{}", serde_json::to_string(&status)?);
+        stdout::line(serde_json::to_string(&status)?)?;
     } else {
-        println!("{}", tables(&status));
+        stdout::line(tables(&status))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
+use sluice_sys::stdout;
 
 use crate::daemon::Client;
 use crate::spec::LabSpec;
@@ -14,8 +15,7 @@ use super::show;
 pub(super) async fn up(file: &Path, check: bool, prefix: &[&str]) -> Result<()> {
     let spec = read(file)?;
     if check {
-        println!("{}: good", file.display());
-        return Ok(());
+        return Ok(stdout::line(format_args!("{}: good", file.display()))?);
     }
     let progress = ProgressBar::new_spinner().with_message(format!("starting lab {}", spec.name));
     progress.enable_steady_tick(Duration::from_millis(100));
@@ -23,11 +23,10 @@ pub(super) async fn up(file: &Path, check: bool, prefix: &[&str]) -> Result<()> 
     progress.finish_and_clear();
     let client = started?;
     show::status(&client, false).await?;
-    println!(
-        "\nlook around: `lab console NODE`, `lab exec NODE -- CMD`, `lab capture WIRE -o FILE`"
-    );
-    println!("end it:      `lab down`");
-    Ok(())
+    stdout::line(
+        "\nlook around: `lab console NODE`, `lab exec NODE -- CMD`, `lab capture WIRE -o FILE`",
+    )?;
+    Ok(stdout::line("end it:      `lab down`")?)
 }
 
 fn read(file: &Path) -> Result<LabSpec> {

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use sluice_api::Finding;
+
 use super::*;
+use crate::error::Error;
 
 /// Answers one connection with each of `answers` and closes it; keeps those after the last open without an answer.
 async fn server(answers: &'static [&'static str]) -> String {
@@ -65,4 +68,18 @@ async fn a_manager_that_is_being_started_is_waited_for() {
     let _request = stream.read(&mut [0; 4096]).await;
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"a\": 1}").await.unwrap();
     assert_eq!(asked.await.unwrap().unwrap(), json!({ "a": 1 }));
+}
+
+#[test]
+fn a_refusal_says_each_of_its_reasons_once() {
+    let warning = Finding::warning("links[0].mtu", "narrow", "is small");
+    let (one, two) = (Finding::error("a", "x", "is wrong"), Finding::error("b", "y", "is too"));
+    let problem = Error::Malformed(vec![warning, one, two]).problem();
+    let text = Failure::Refused(Box::new(problem)).to_string();
+    for reason in ["is small", "is wrong", "is too"] {
+        assert_eq!(text.matches(reason).count(), 1, "{text}");
+    }
+    assert!(text.lines().next().unwrap().contains("is wrong"), "{text}");
+    let single = Error::Malformed(vec![Finding::error("a", "x", "is wrong")]).problem();
+    assert_eq!(Failure::Refused(Box::new(single)).to_string().lines().count(), 1);
 }

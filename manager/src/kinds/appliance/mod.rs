@@ -251,7 +251,7 @@ impl Kind for Appliance {
             patch.trusted_proxies.unwrap_or_else(|| self.trusted_proxies.clone());
         self.allowed_sources =
             patch.allowed_sources.unwrap_or_else(|| self.allowed_sources.clone());
-        self.origin = patch.origin.or_else(|| self.origin.clone());
+        self.origin = patch.origin.unwrap_or_else(|| self.origin.take());
         self.prefix = patch.prefix.unwrap_or_else(|| self.prefix.clone());
         self.draining = patch.draining.unwrap_or(self.draining);
         if patch.draining == Some(true) {

@@ -7,6 +7,8 @@ use sluice_api::types::{
 };
 use utoipa::ToSchema;
 
+use crate::kinds::patch::stated;
+
 /// A system VM to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -76,9 +78,10 @@ pub struct AppliancePatch {
     /// New reverse proxies; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<Vec<Cidr>>,
-    /// Where browsers find a proxy now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
+    /// Where browsers find a proxy now; null: `https://` and the first of `hosts`.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Origin>)]
+    pub origin: Option<Option<Origin>>,
     /// New path under which a proxy has everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<PathPrefix>,
