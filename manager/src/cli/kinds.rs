@@ -15,6 +15,7 @@ use sluice_api::Finding;
 
 use crate::kinds::fields::{Field, Fields, Form};
 use crate::kinds::{Action, AnyKind, KINDS};
+use crate::model::UserData;
 
 /// The kind whose commands stand among those of `sluice appliance`.
 const WITH_MORE: &str = "appliance";
@@ -156,7 +157,9 @@ fn arg(field: &Field, creating: bool) -> Arg {
         Form::Switch => {
             arg = arg.value_parser(["true", "false"]).num_args(0..=1).default_missing_value("true");
         }
-        Form::Secret => return arg.long(kept(format!("{flag}-file"))).value_name("FILE"),
+        Form::Secret | Form::Bytes => {
+            return arg.long(kept(format!("{flag}-file"))).value_name("FILE");
+        }
         Form::Json => arg = arg.value_name("JSON"),
         Form::Text | Form::Number => {}
     }
@@ -166,7 +169,9 @@ fn arg(field: &Field, creating: bool) -> Arg {
 fn help(field: &Field) -> String {
     let text = field.about.trim_end_matches('.').to_owned();
     match field.form {
-        Form::Secret => format!("{text}; read from this file, `-` for standard input"),
+        Form::Secret | Form::Bytes => {
+            format!("{text}; read from this file, `-` for standard input")
+        }
         _ if field.list => {
             format!("{text}; may be given more than once, and '' is the empty list")
         }
@@ -249,6 +254,7 @@ fn value(field: &Field, text: &str) -> Parsed<Value> {
         Form::Json => serde_json::from_str(text)
             .map_err(|error| wrong(format!("{}: not valid JSON: {error}", field.name))),
         Form::Secret => secret(text).map(Value::from),
+        Form::Bytes => bytes(text).map(|bytes| Value::from(UserData::written(bytes))),
         Form::Text | Form::Word(_) => Ok(Value::from(text)),
     }
 }
@@ -259,15 +265,19 @@ fn is_word(text: &str) -> bool {
 }
 
 fn secret(path: &str) -> Parsed<String> {
-    let failed = |error: std::io::Error| wrong(format!("{path}: {error}"));
-    let mut text = String::new();
-    if path == "-" {
-        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
-    } else {
-        text = fs::read_to_string(path).map_err(failed)?;
-    }
+    let text = String::from_utf8(bytes(path)?).map_err(|_| wrong(format!("{path}: no text")))?;
     // an editor's last line end is not part of it
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+}
+
+fn bytes(path: &str) -> Parsed<Vec<u8>> {
+    let failed = |error: std::io::Error| wrong(format!("{path}: {error}"));
+    if path != "-" {
+        return fs::read(path).map_err(failed);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 fn understood(read: Result<Value, Vec<Finding>>, stated: Value) -> Parsed<Value> {

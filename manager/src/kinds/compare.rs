@@ -10,6 +10,7 @@ use super::dynamic::{body, reference};
 use super::fields::Fields;
 use super::{Context, Kind};
 use crate::error::Error;
+use crate::model::UserData;
 use crate::store::blobs;
 
 /// See [`Kind::as_spec`].
@@ -92,7 +93,7 @@ async fn holds_one(
         return Ok(false);
     };
     let Ok(digest) = digest.parse::<BlobDigest>() else { return Ok(false) };
-    if digest == BlobDigest::of(secret.as_bytes()) {
+    if UserData::read(secret).is_ok_and(|bytes| digest == BlobDigest::of(&bytes)) {
         return Ok(true);
     }
     let kept = blobs::get(context.conn, &digest).await?.unwrap_or_default();

@@ -7,6 +7,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
+use crate::model::UserData;
+
 /// The fields of a type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(pub Vec<Field>);
@@ -48,6 +50,8 @@ pub enum Form {
     Switch,
     /// Text that is nobody else's business: read from a file.
     Secret,
+    /// Bytes of any kind: read from a file, as they are.
+    Bytes,
     /// Fields of its own, as JSON.
     Json,
 }
@@ -76,9 +80,10 @@ impl Fields {
         Self(properties.iter().map(field).collect())
     }
 
-    /// True when the field called `name` is a secret.
+    /// True when the field called `name` is a secret: it is kept beside the object, which has its digest.
     pub fn is_secret(&self, name: &str) -> bool {
-        self.0.iter().any(|field| field.name == name && field.form == Form::Secret)
+        let hidden = |form: &Form| matches!(form, Form::Secret | Form::Bytes);
+        self.0.iter().any(|field| field.name == name && hidden(&field.form))
     }
 
     /// True when there is a field called `name`.
@@ -161,6 +166,9 @@ fn form(schema: &Value) -> Form {
     }
     if schema.get("format").is_some_and(|format| format == "password") {
         return Form::Secret;
+    }
+    if schema.get("format").is_some_and(|format| format == UserData::FORMAT) {
+        return Form::Bytes;
     }
     if is(schema, "integer") || is(schema, "number") {
         Form::Number

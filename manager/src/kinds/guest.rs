@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sluice_api::config::{GuestDhcp, GuestMetadata, GuestPassword};
+use sluice_api::config::{GuestDhcp, GuestMetadata, GuestPassword, TokenPolicy};
 use sluice_api::types::{
     ApplianceId, BlobDigest, HostName, MacAddr, MetadataValue, ObjectId, PasswordSeconds,
     PublicKey, Secret,
@@ -24,9 +24,11 @@ use super::fields::Fields;
 use super::guest_nic::GuestNic;
 use super::keypair::Keypair;
 use super::network::Network;
+use super::patch::stated;
 use super::zone::Zone;
 use super::{Action, Column, Context, Key, Kind, Names, dynamic, named};
 use crate::error::Error;
+use crate::model::UserData;
 use crate::store::{Owner, Row, Scope, allocations, from_json, objects};
 
 /// A guest.
@@ -56,6 +58,15 @@ pub struct Guest {
     /// Digest of the password that it may fetch once.
     #[serde(default)]
     pub password: Option<BlobDigest>,
+    /// How long a password waits to be fetched.
+    #[serde(default)]
+    pub password_seconds: PasswordSeconds,
+    /// What it is told of its size and price.
+    #[serde(default)]
+    pub service_offering: Option<MetadataValue>,
+    /// Whether its metadata are told only to who shows a session token.
+    #[serde(default)]
+    pub metadata_tokens: TokenPolicy,
 }
 
 /// A guest with a NIC in a network.
@@ -89,12 +100,22 @@ pub struct GuestSpec {
     /// Keys that may log in besides, each a line of `authorized_keys` without options. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub public_keys: Vec<PublicKey>,
-    /// User data as text, at most 1 MiB. Default: none.
+    /// User data, at most 1 MiB: text, or `base64:` and bytes in base64. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_data: Option<Secret>,
-    /// A password that the guest fetches once. Default: none.
+    pub user_data: Option<UserData>,
+    /// A password that the guest fetches once: 1 to 256 bytes without control characters. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// How long a password waits to be fetched, in seconds, 60 to 2592000. Default: 86400.
+    #[serde(default)]
+    pub password_seconds: PasswordSeconds,
+    /// `service-offering` of its metadata, which is EC2's `instance-type` too. Default: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_offering: Option<MetadataValue>,
+    /// Whether its metadata are told only to who shows a session token ("IMDSv2"). Default: `optional`, since
+    /// CloudStack's clients send none.
+    #[serde(default)]
+    pub metadata_tokens: TokenPolicy,
 }
 
 /// Changes to a guest; what is left out stays.
@@ -124,12 +145,23 @@ pub struct GuestPatch {
     /// New keys; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_keys: Option<Vec<PublicKey>>,
-    /// New user data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_data: Option<Secret>,
+    /// New user data; null: there are none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<UserData>)]
+    pub user_data: Option<Option<UserData>>,
     /// New password, which the guest fetches once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// How long a password waits to be fetched from now on, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_seconds: Option<PasswordSeconds>,
+    /// New `service-offering` of its metadata; null: there is none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MetadataValue>)]
+    pub service_offering: Option<Option<MetadataValue>>,
+    /// Whether its metadata are told only to who shows a session token from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_tokens: Option<TokenPolicy>,
 }
 
 impl Kind for Guest {
@@ -178,8 +210,12 @@ impl Kind for Guest {
             public_keys: spec.public_keys,
             user_data: None,
             password: None,
+            password_seconds: spec.password_seconds,
+            service_offering: spec.service_offering,
+            metadata_tokens: spec.metadata_tokens,
         };
-        guest.keep(context, spec.user_data.as_ref(), spec.password.as_ref()).await?;
+        guest.keep_user_data(context, spec.user_data.as_ref()).await?;
+        guest.keep_password(context, spec.password.as_ref()).await?;
         Ok(guest)
     }
 
@@ -212,7 +248,15 @@ impl Kind for Guest {
             self.keypairs = known_keypairs(context, keypairs).await?;
         }
         self.public_keys = patch.public_keys.unwrap_or_else(|| self.public_keys.clone());
-        self.keep(context, patch.user_data.as_ref(), patch.password.as_ref()).await
+        self.password_seconds = patch.password_seconds.unwrap_or(self.password_seconds);
+        if let Some(offering) = patch.service_offering {
+            self.service_offering = offering;
+        }
+        self.metadata_tokens = patch.metadata_tokens.unwrap_or(self.metadata_tokens);
+        if let Some(data) = &patch.user_data {
+            self.keep_user_data(context, data.as_ref()).await?;
+        }
+        self.keep_password(context, patch.password.as_ref()).await
     }
 
     async fn yields(
@@ -242,7 +286,7 @@ impl Kind for Guest {
         _body: Value,
     ) -> Result<Value, Error> {
         let password = random_letters(16);
-        self.keep(context, None, Some(&Secret::new(password.clone()))).await?;
+        self.keep_password(context, Some(&Secret::new(password.clone()))).await?;
         context.tell_once(&self.id, "password", &password);
         Ok(json!(self))
     }
@@ -326,28 +370,34 @@ async fn known_keypairs(
     Ok(known)
 }
 
-/// Most bytes of user data.
-const MOST_USER_DATA: usize = 1 << 20;
-
 impl Guest {
-    /// Keeps what is given of user data and password.
-    async fn keep(
+    /// Has these user data from now on, or none.
+    async fn keep_user_data(
         &mut self,
         context: &mut Context<'_>,
-        user_data: Option<&Secret>,
+        data: Option<&UserData>,
+    ) -> Result<(), Error> {
+        self.user_data = match data {
+            Some(data) => {
+                let bytes =
+                    data.bytes().map_err(|reason| Error::Invalid { field: "user_data", reason })?;
+                Some(context.keep(&bytes).await?)
+            }
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Has a new password, if there is one.
+    async fn keep_password(
+        &mut self,
+        context: &mut Context<'_>,
         password: Option<&Secret>,
     ) -> Result<(), Error> {
-        if let Some(data) = user_data {
-            let bytes = data.reveal().as_bytes();
-            if bytes.len() > MOST_USER_DATA {
-                let reason = format!("{} bytes are more than {MOST_USER_DATA}", bytes.len());
-                return Err(Error::Invalid { field: "user_data", reason });
-            }
-            self.user_data = Some(context.keep(bytes).await?);
-        }
-        if let Some(password) = password {
-            self.password = Some(context.keep_secret("password", password).await?);
-        }
+        let Some(password) = password else { return Ok(()) };
+        GuestPassword::usable(password.reveal())
+            .map_err(|reason| Error::Invalid { field: "password", reason })?;
+        self.password = Some(context.keep_secret("password", password).await?);
         Ok(())
     }
 
@@ -464,7 +514,7 @@ fn served_nic(
     let password = guest
         .password
         .filter(|_| default_nic)
-        .map(|blob| GuestPassword { blob, valid_seconds: PasswordSeconds::default() });
+        .map(|blob| GuestPassword { blob, valid_seconds: guest.password_seconds });
     let mut public_keys: Vec<_> = of_pairs.into_iter().chain(guest.public_keys).collect();
     let mut seen = HashSet::new();
     public_keys.retain(|key| seen.insert(key.to_string()));
@@ -475,6 +525,8 @@ fn served_nic(
         public_keys,
         user_data: guest.user_data,
         password,
+        service_offering: guest.service_offering,
+        tokens: guest.metadata_tokens,
         ..GuestMetadata::default()
     };
     Ok(sluice_api::config::Guest {

@@ -22,7 +22,7 @@ use super::appliance::{replug, retire};
 use super::physical_network::PhysicalNetwork;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::public_range::PublicRange;
-use super::zone::Zone;
+use super::zone::{Zone, resolvers};
 use super::{Column, Context, Key, Kind, Names, dynamic, named};
 use crate::error::Error;
 use crate::store::allocations;
@@ -341,6 +341,7 @@ impl Kind for Network {
             dns_clients: spec.dns_clients,
         };
         network.distinct()?;
+        resolvers("upstreams", &network.upstreams)?;
         if let Some(cidr) = network.ipv6_cidr {
             PublicRange::ipv6_apart(context, &zone.id, &network.id, cidr).await?;
         }
@@ -398,6 +399,7 @@ impl Kind for Network {
         replace(&mut self.dhcp_options, patch.dhcp_options);
         replace(&mut self.pools, patch.pools);
         replace(&mut self.upstreams, patch.upstreams);
+        resolvers("upstreams", &self.upstreams)?;
         // terms are for resolvers: without any they go, and what is given with none is refused
         let kept = self.upstream_tls.take().filter(|_| !self.upstreams.is_empty());
         self.upstream_tls = patch.upstream_tls.or(kept);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
-use sluice_api::config::{DnsConfig, ForwardZone, UpstreamTls};
-use sluice_api::types::{ApplianceId, Cidr, ClientRange, InterfaceAddress, ObjectId};
+use sluice_api::config::{DnsConfig, ForwardZone, UpstreamTls, can_be_asked};
+use sluice_api::types::{ApplianceId, Cidr, ClientRange, InterfaceAddress, ObjectId, QueryRate};
 use utoipa::ToSchema;
 
 use super::appliance::Appliance;
@@ -52,6 +52,9 @@ pub struct Zone {
     /// Whether what resolvers say is proved by DNSSEC.
     #[serde(default)]
     pub validate: bool,
+    /// Questions that name servers answer to one guest in a second.
+    #[serde(default)]
+    pub dns_client_rate: QueryRate,
     /// Most VPCs.
     #[serde(default = "default_max_vpcs")]
     pub max_vpcs: u16,
@@ -112,6 +115,10 @@ pub struct ZoneSpec {
     /// Have what resolvers say proved by DNSSEC. Default: false, they are believed.
     #[serde(default)]
     pub validate: bool,
+    /// Questions that name servers answer to one guest in a second, 100 to 1000000; what goes beyond gets silence.
+    /// Default: 20000, which no honest guest asks.
+    #[serde(default)]
+    pub dns_client_rate: QueryRate,
     /// Most VPCs in the zone (max.account.vpcs; everything is of one account). Default: 20.
     #[serde(default = "default_max_vpcs")]
     pub max_vpcs: u16,
@@ -172,6 +179,9 @@ pub struct ZonePatch {
     /// Whether what resolvers say is proved by DNSSEC from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate: Option<bool>,
+    /// Questions that name servers answer to one guest in a second from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_client_rate: Option<QueryRate>,
     /// New most of VPCs; those that are there stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_vpcs: Option<u16>,
@@ -253,6 +263,7 @@ impl Kind for Zone {
             mixed_case: spec.mixed_case,
             resolver_tls: spec.resolver_tls,
             validate: spec.validate,
+            dns_client_rate: spec.dns_client_rate,
             max_vpcs: spec.max_vpcs,
             exclusive_addresses: spec.exclusive_addresses,
             vpn_range: spec.vpn_range,
@@ -276,6 +287,7 @@ impl Kind for Zone {
         self.mixed_case = patch.mixed_case.unwrap_or(self.mixed_case);
         self.resolver_tls = patch.resolver_tls.unwrap_or_else(|| self.resolver_tls.take());
         self.validate = patch.validate.unwrap_or(self.validate);
+        self.dns_client_rate = patch.dns_client_rate.unwrap_or(self.dns_client_rate);
         self.max_vpcs = patch.max_vpcs.unwrap_or(self.max_vpcs);
         self.exclusive_addresses = patch.exclusive_addresses.unwrap_or(self.exclusive_addresses);
         self.vpn_range = patch.vpn_range.unwrap_or(self.vpn_range);
@@ -299,7 +311,7 @@ impl Zone {
             mixed_case: self.mixed_case,
             tls: self.resolver_tls.clone(),
             validate: self.validate,
-            ..DnsConfig::default()
+            client_rate: self.dns_client_rate,
         }
     }
 }
@@ -310,7 +322,13 @@ fn invalid(field: &'static str, reason: impl Into<String>) -> Error {
 
 impl Zone {
     fn check(&self) -> Result<(), Error> {
-        resolvers(&self.resolvers)?;
+        if self.resolvers.is_empty() {
+            return Err(invalid("resolvers", "must be 1 to 4 addresses, not 0"));
+        }
+        resolvers("resolvers", &self.resolvers)?;
+        for zone in &self.forward_zones {
+            resolvers("forward_zones", &zone.upstreams)?;
+        }
         if !self.guest_cidr.is_ipv4() {
             return Err(invalid("guest_cidr", "must be an IPv4 network"));
         }
@@ -370,16 +388,17 @@ impl Zone {
     }
 }
 
-fn resolvers(resolvers: &[IpAddr]) -> Result<(), Error> {
-    if resolvers.is_empty() || resolvers.len() > 4 {
-        let reason = format!("must be 1 to 4 addresses, not {}", resolvers.len());
-        return Err(invalid("resolvers", reason));
+/// Resolvers that a router may ask; `field` has them.
+pub(super) fn resolvers(field: &'static str, resolvers: &[IpAddr]) -> Result<(), Error> {
+    if resolvers.len() > 4 {
+        let reason = format!("must be at most 4 addresses, not {}", resolvers.len());
+        return Err(invalid(field, reason));
     }
     if resolvers.iter().collect::<BTreeSet<_>>().len() < resolvers.len() {
-        return Err(invalid("resolvers", "an address is listed twice"));
+        return Err(invalid(field, "an address is listed twice"));
     }
-    match resolvers.iter().find(|ip| ip.is_unspecified() || ip.is_multicast() || ip.is_loopback()) {
-        Some(ip) => Err(invalid("resolvers", format!("{ip} cannot be a resolver of a router"))),
+    match resolvers.iter().find(|ip| !can_be_asked(**ip)) {
+        Some(ip) => Err(invalid(field, format!("{ip} cannot be a resolver of a router"))),
         None => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sluice_api::RouterDocument;
-use sluice_api::config::{Guest, GuestNetwork};
+use sluice_api::config::{Guest, GuestNetwork, GuestPassword};
 use sluice_api::types::{BlobDigest, LinkName, MacAddr, ObjectId, Secret, SecretBytes};
 
 use super::book::Incoming;
@@ -15,8 +15,6 @@ use crate::web::{Directory, endpoints};
 
 /// Port of the protocol.
 const PORT: u16 = 8080;
-/// Longest password in bytes.
-const LONGEST: usize = 256;
 
 /// Everything the password process needs of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +140,7 @@ pub fn slice(
 fn secret(blob: &SecretBytes) -> Option<Secret> {
     let (_, password) = blob.reveal_text()?.split_once('\n')?;
     let password = password.strip_suffix('\n').unwrap_or(password);
-    let usable = (1..=LONGEST).contains(&password.len()) && !password.contains(char::is_control);
-    usable.then(|| Secret::new(password))
+    GuestPassword::usable(password).ok().map(|()| Secret::new(password))
 }
 
 #[cfg(test)]

@@ -274,3 +274,97 @@ async fn a_mebibyte_of_user_data_is_pushed_beside_the_configuration_and_no_more_
     assert!(agent.blob(&digest).expect("it was sent") == most.as_bytes());
     cloud.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_data_are_bytes_and_arrive_as_they_were_given() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let file = cloud.folder.path().join("user-data");
+    let update = format!("--wait 30 guest update vm1 --user-data-file {}", file.display());
+    // the magic of gzip, which is no text, and a script with the line end that its last line needs
+    for given in [&b"\x1f\x8b\x08\0\xff\xfe\n"[..], b"#!/bin/sh\ntouch /here\n", b"base64:no"] {
+        std::fs::write(&file, given).unwrap();
+        done(&cloud, &update);
+        let config = config(&cloud, "r-1").await;
+        let guests = config["role"]["router"]["networks"][0]["guests"].as_array().unwrap();
+        let named = guests.iter().find_map(|guest| guest["metadata"]["user_data"].as_str());
+        let digest: BlobDigest = named.expect("it is named").parse().unwrap();
+        assert_eq!(agent.blob(&digest).as_deref(), Some(given));
+    }
+    // the same once more is no change, in a description too
+    let described = std::fs::read_to_string(first_network()).unwrap();
+    let same =
+        described.replacen("[[guests]]\n", "[[guests]]\nuser_data = \"base64:YmFzZTY0Om5v\"\n", 1);
+    std::fs::write(&file, same).unwrap();
+    let told = cloud.sluice(["diff", file.to_str().unwrap()]);
+    assert!(told.code == 0 && !told.out.contains("user_data"), "{told:?}");
+
+    let unset = cloud.sluice(["guest", "update", "vm1", "--unset", "user-data"]);
+    assert_eq!(unset.code, 0, "{unset:?}");
+    let config = config(&cloud, "r-1").await;
+    assert!(!config.to_string().contains("user_data"), "{config}");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_router_would_not_hand_out_is_refused_where_it_is_given() {
+    let cloud = Cloud::start().await;
+    let _agent = cloud.first_network_in_sync().await;
+    let file = cloud.folder.path().join("secret");
+    let update = format!("guest update vm1 --password-file {}", file.display());
+    for (bad, words) in [
+        ("two\nlines", "control characters"),
+        ("a bell\u{7}", "control characters"),
+        ("", "must not be empty"),
+        (&"x".repeat(257), "257 bytes are more than 256"),
+    ] {
+        std::fs::write(&file, bad).unwrap();
+        refused(&cloud, &update, 3, words);
+    }
+    let update = format!("guest update vm1 --user-data-file {}", file.display());
+    std::fs::write(&file, "base64:").unwrap();
+    done(&cloud, &update);
+    let body = json!({ "user_data": "base64:%%" });
+    let (status, answer) = cloud.call(Method::PATCH, "/v1/guests/vm1", None, &body).await.unwrap();
+    assert_eq!((status, answer["field"].as_str()), (422, Some("user_data")), "{answer}");
+    for (line, words) in [
+        ("zone update zone1 --resolvers 127.0.0.53", "127.0.0.53 cannot be a resolver"),
+        ("zone update zone1 --resolvers 255.255.255.255", "cannot be a resolver"),
+        ("network update net1 --upstreams 127.0.0.1", "127.0.0.1 cannot be a resolver"),
+        ("network update net1 --upstreams ::ffff:127.0.0.1", "cannot be a resolver"),
+        ("network update net1 --upstreams 224.0.0.251,0.0.0.0", "cannot be a resolver"),
+    ] {
+        refused(&cloud, line, 3, words);
+    }
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_metadata_passwords_and_names_are_served_is_settled_in_the_manager() {
+    let cloud = Cloud::start().await;
+    let _agent = cloud.first_network_in_sync().await;
+    let file = cloud.folder.path().join("password");
+    std::fs::write(&file, "hunter2").unwrap();
+    done(
+        &cloud,
+        &format!(
+            "guest update vm1 --service-offering small --metadata-tokens required \
+             --password-seconds 600 --password-file {}",
+            file.display()
+        ),
+    );
+    done(&cloud, "zone update zone1 --dns-client-rate 500");
+    let config = config(&cloud, "r-1").await;
+    let router = &config["role"]["router"];
+    let guests = router["networks"][0]["guests"].as_array().unwrap();
+    let vm1 = guests.iter().find(|guest| guest["hostname"] == "vm1").unwrap();
+    assert_eq!(vm1["metadata"]["service_offering"], "small");
+    assert_eq!(vm1["metadata"]["tokens"], "required");
+    assert_eq!(vm1["metadata"]["password"]["valid_seconds"], 600);
+    assert_eq!(router["dns"]["client_rate"], 500);
+    refused(&cloud, "zone update zone1 --dns-client-rate 99", 2, "100 to 1000000");
+    refused(&cloud, "guest update vm1 --password-seconds 59", 2, "60 to 2592000");
+    let unset = cloud.sluice(["guest", "update", "vm1", "--unset", "service-offering"]);
+    assert_eq!(unset.code, 0, "{unset:?}");
+    cloud.stop();
+}

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Scope, dhcp};
 use crate::config::{
-    GuestNetwork, Link, LinkRole, NetworkIpv6, RouterConfig, SourceNat, UpstreamTls,
+    GuestNetwork, Link, LinkRole, NetworkIpv6, RouterConfig, SourceNat, UpstreamTls, can_be_asked,
 };
 use crate::types::Cidr;
 
@@ -215,7 +215,7 @@ fn resolvers(scope: &mut Scope<'_>, path: &str, list: &[IpAddr]) {
                 format!("{resolver} is the router itself: queries would go round in a loop");
             scope.error(&at, "resolver-loop", reason);
         }
-        if resolver.is_unspecified() || resolver.is_multicast() {
+        if !can_be_asked(*resolver) {
             scope.error(at, "invalid-value", format!("{resolver} cannot be a resolver"));
         }
     }

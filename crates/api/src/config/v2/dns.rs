@@ -52,6 +52,13 @@ impl Default for DnsConfig {
     }
 }
 
+/// Whether a router can ask a resolver at `address`: not on itself, and not several at once.
+pub fn can_be_asked(address: IpAddr) -> bool {
+    let everybody = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    let itself = address.to_canonical().is_loopback() || address.to_canonical().is_unspecified();
+    !(itself || everybody || address.is_multicast())
+}
+
 /// By what resolvers prove who they are: nobody else is believed, and nothing is asked in the clear (RFC 8310 5, strict).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -79,3 +79,24 @@ pub struct GuestPassword {
     #[serde(default)]
     pub valid_seconds: PasswordSeconds,
 }
+
+impl GuestPassword {
+    /// Most bytes of a password.
+    pub const LONGEST: usize = 256;
+
+    /// Whether `password` can be handed out: the guest's scripts read it as one line.
+    ///
+    /// Errors: it is empty, longer than [`Self::LONGEST`] bytes, or has control characters.
+    pub fn usable(password: &str) -> Result<(), String> {
+        if password.is_empty() {
+            return Err("must not be empty".to_owned());
+        }
+        if password.len() > Self::LONGEST {
+            return Err(format!("{} bytes are more than {}", password.len(), Self::LONGEST));
+        }
+        if password.contains(char::is_control) {
+            return Err("must have no control characters, such as a line end".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -25,7 +25,9 @@ pub mod vpn;
 
 pub use appliance::{ApplianceConfig, ConfigVersion, Control};
 pub use dhcp::{DhcpBoot, DhcpOption, DhcpValue, GuestDhcp};
-pub use dns::{DnsConfig, DnsRecord, ForwardZone, NetworkDns, RecordData, UpstreamTls};
+pub use dns::{
+    DnsConfig, DnsRecord, ForwardZone, NetworkDns, RecordData, UpstreamTls, can_be_asked,
+};
 pub use ends::Ending;
 pub use firewall::{EgressRule, FirewallRule, Ipv6FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
