@@ -17,7 +17,6 @@ use sluice_api::types::{BlobDigest, Generation, LinkName};
 use sluice_sys::kernel::{Changes, Kernel, KernelError, Wake};
 use sluice_sys::model::{Keys, Observed};
 use sluice_sys::nft::eval::Flow;
-use sluice_sys::nft::{Counters, TableId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -298,11 +297,6 @@ impl Handle {
     /// The connections that are tracked now.
     pub async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
         self.shared.kernel.flows().await
-    }
-
-    /// Packets and bytes by chain and rule of `table`; empty when they cannot be read.
-    pub async fn counters(&self, table: &TableId) -> Counters {
-        self.shared.kernel.counters(table).await.unwrap_or_default()
     }
 }
 

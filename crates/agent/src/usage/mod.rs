@@ -27,6 +27,10 @@ use crate::ledger::Files;
 const OFTEN: Duration = Duration::from_secs(30);
 const SHARE: u32 = 200;
 
+/// A look that takes longer is not made at each question, but after so many times as long as it took.
+const LONG: Duration = Duration::from_millis(500);
+const REST: u32 = 10;
+
 /// Time from a change of rules until what it took away is written.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -39,8 +43,8 @@ pub(crate) struct Usage {
     files: Arc<dyn Files>,
     /// None until the first look.
     meter: Mutex<Option<Meter>>,
-    /// One look at a time: two would count the same twice.
-    looking: tokio::sync::Mutex<()>,
+    /// One look at a time: two would count the same twice. What the last one took, and when it ended.
+    looking: tokio::sync::Mutex<Option<(Duration, Instant)>>,
     /// A change took something away.
     changed: Arc<Notify>,
 }
@@ -88,10 +92,12 @@ impl Usage {
         }
     }
 
-    /// Everything that is counted, read now.
+    /// Everything that is counted, read now; where reading takes long, read not long ago.
     pub(crate) async fn report(&self) -> UsageReport {
-        self.look().await;
-        self.save();
+        if !self.is_recent().await {
+            self.look().await;
+            self.save();
+        }
         let mut report = self.with(|meter| meter.report());
         report.tracking = self.kernel.tracking().await.ok().map(|counts| TrackingUse {
             entries: counts.entries,
@@ -122,20 +128,29 @@ impl Usage {
         }
     }
 
+    /// Whether whoever asks often would have the router do little else, and keep changes of rules waiting.
+    async fn is_recent(&self) -> bool {
+        let looked = *self.looking.lock().await;
+        looked.is_some_and(|(took, ended)| took > LONG && ended.elapsed() < took * REST)
+    }
+
     /// What cannot be read now is read the next time: nothing is taken for what has begun anew.
     async fn look(&self) {
-        let _turn = self.looking.lock().await;
-        let rules = self.counters(sluice_sys::model::TABLE_NAME).await;
-        let usage = self.counters(sluice_sys::model::USAGE_TABLE).await;
-        match rules.and_then(|rules| Ok((rules, usage?))) {
+        let mut looked = self.looking.lock().await;
+        let start = Instant::now();
+        match self.read().await {
             Ok((rules, usage)) => self.with(|meter| meter.take(&rules, &usage)),
             Err(error) => warn!(error = %chain(&error), "what was counted cannot be read"),
         }
+        *looked = Some((start.elapsed(), Instant::now()));
     }
 
-    /// Of a table that is not there: nothing.
-    async fn counters(&self, table: &'static str) -> Result<Counters, KernelError> {
-        self.kernel.counters(&TableId::inet(table)).await
+    /// Of rules and of the table of usage; of a table that is not there, nothing.
+    async fn read(&self) -> Result<(Counters, Counters), KernelError> {
+        let rules =
+            self.kernel.rule_counters(&TableId::inet(sluice_sys::model::TABLE_NAME)).await?;
+        let usage = self.kernel.counters(&TableId::inet(sluice_sys::model::USAGE_TABLE)).await?;
+        Ok((rules, usage))
     }
 
     fn save(&self) {

@@ -145,6 +145,10 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
         self.within.counters(table).await
     }
 
+    async fn rule_counters(&self, table: &TableId) -> Result<Counters, KernelError> {
+        self.within.rule_counters(table).await
+    }
+
     async fn leaving(&self, script: &Script, table: &TableId) -> Result<Counters, KernelError> {
         self.within.leaving(script, table).await
     }

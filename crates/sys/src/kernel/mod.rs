@@ -46,6 +46,10 @@ pub trait Kernel: Send + Sync {
     /// Packets and bytes by chain and rule id of one of our tables, read now.
     async fn counters(&self, table: &TableId) -> Result<Counters, KernelError>;
 
+    /// What the rules of one of our tables counted, each by itself ([`Counters::each`]): costs what there are of rules,
+    /// whatever is in sets.
+    async fn rule_counters(&self, table: &TableId) -> Result<Counters, KernelError>;
+
     /// What `script` takes away of `table`, as far as it counts: rules by their numbers, elements of the table of usage. Asks
     /// for no more than what goes, so it costs what the change does.
     async fn leaving(&self, script: &Script, table: &TableId) -> Result<Counters, KernelError>;

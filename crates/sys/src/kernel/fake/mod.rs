@@ -254,6 +254,11 @@ impl Kernel for FakeKernel {
         Ok(Counters { rules, each, ..Counters::default() })
     }
 
+    async fn rule_counters(&self, table: &TableId) -> Result<Counters, KernelError> {
+        let each = self.counters(table).await?.each;
+        Ok(Counters { each, ..Counters::default() })
+    }
+
     async fn leaving(&self, _: &Script, _: &TableId) -> Result<Counters, KernelError> {
         Ok(Counters::default())
     }

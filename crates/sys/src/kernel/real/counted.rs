@@ -91,6 +91,15 @@ pub(super) async fn add(
     Ok(())
 }
 
+/// What all rules of a table counted, each by itself.
+pub(super) async fn of_rules(table: &TableId) -> io::Result<Counters> {
+    let mut counters = Counters::default();
+    rules(&mut counters, table, None, None).await?;
+    // a rule without an id is nobody's
+    counters.each.retain(|(id, _), _| !id.is_empty());
+    Ok(counters)
+}
+
 /// The rule of that number, or all of a chain, or all.
 async fn rules(
     counters: &mut Counters,

@@ -149,6 +149,11 @@ impl Kernel for RealKernel {
         self.rules.counters(table).await
     }
 
+    async fn rule_counters(&self, table: &TableId) -> Result<Counters, KernelError> {
+        let counted = counted::of_rules(table).await;
+        counted.map_err(|source| failed("count", Object::Rules, source))
+    }
+
     async fn leaving(&self, script: &Script, table: &TableId) -> Result<Counters, KernelError> {
         let changes = || script.changes.iter().filter(|(of, _)| of == table).map(|(_, one)| one);
         let everything = |one| counted::leaving(table, one) == counted::Leaving::Everything;
