@@ -92,13 +92,13 @@ fn a_password_that_cannot_be_handed_out_is_an_alarm_with_its_guest_and_its_reaso
         Wait::until(super::SOON, "the alarm", is)
             .unwrap_or_else(|error| panic!("{error}: {:?}", world.status().alarms));
     };
-    give(101, b"random\ntwo\nlines");
+    give(101, b"random\nhunter2\nlines");
     alarms(&[
         "the password of guest vm1-0 cannot be handed out: must have no control characters, \
               such as a line end",
     ]);
     let (status, log) = (serde_json::to_string(&world.status()).unwrap(), world.log());
-    assert!(!status.contains("two") && !log.contains("two"), "nothing of it is told");
+    assert!(!status.contains("hunter2") && !log.contains("hunter2"), "nothing of it is told");
     give(102, b"random\ns3cret-One");
     alarms(&[]);
     world.lease("vm1", "10.1.1.23");
