@@ -91,7 +91,9 @@ impl Appliance for Router {
     }
 
     fn alarms(&self, services: &[ServiceStatus]) -> Vec<String> {
-        uplinks::seen::alarms(services)
+        let mut alarms = uplinks::seen::alarms(services);
+        alarms.extend(password::seen::alarms(PASSWORD.0, services));
+        alarms
     }
 
     fn services(

@@ -10,6 +10,7 @@ mod book;
 pub mod desk;
 pub mod process;
 mod sealed;
+pub mod seen;
 mod site;
 mod slice;
 

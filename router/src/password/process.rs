@@ -31,9 +31,13 @@ impl Service for Process {
         self.0.as_ref().map(counters).unwrap_or_default()
     }
 
-    /// The guests whose password is over, so that the manager need not keep it, and where it cannot listen.
+    /// The guests whose password is over, so that the manager need not keep it, those whose password cannot be handed out,
+    /// and where it cannot listen.
     fn report(&self) -> Value {
-        let of = |web: &Web<PasswordSite>| json!({ "over": web.site().over(), "missing": web.missing() });
+        let of = |web: &Web<PasswordSite>| {
+            let site = web.site();
+            json!({ "over": site.over(), "unusable": *site.unusable(), "missing": web.missing() })
+        };
         self.0.as_ref().map_or(Value::Null, of)
     }
 }
@@ -48,6 +52,9 @@ pub(super) fn start() -> Result<Web<PasswordSite>, String> {
 pub(super) fn apply(web: &Web<PasswordSite>, slice: &PasswordSlice) -> Result<(), String> {
     web.site().replace(slice)?;
     web.follow(slice.endpoints());
+    for (guest, reason) in &slice.unusable() {
+        tracing::warn!(%guest, reason, "password cannot be handed out");
+    }
     tracing::info!(passwords = slice.passwords().count(), "password configuration in force");
     Ok(())
 }
@@ -64,6 +71,8 @@ pub(super) fn counters(web: &Web<PasswordSite>) -> BTreeMap<String, u64> {
     ] {
         named.insert(name.to_owned(), states.get(&given).copied().unwrap_or(0));
     }
+    let unusable = u64::try_from(web.site().unusable().len()).unwrap_or(u64::MAX);
+    named.insert("passwords_unusable".to_owned(), unusable);
     named
 }
 

@@ -1,7 +1,7 @@
 //! The password server as a site.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -25,6 +25,7 @@ const BAD: &str = "bad_request";
 pub(super) struct PasswordSite {
     guests: ArcSwap<Directory<ObjectId>>,
     book: Mutex<Book>,
+    unusable: ArcSwap<BTreeMap<ObjectId, String>>,
     start: Instant,
 }
 
@@ -32,7 +33,8 @@ impl PasswordSite {
     /// A site that knows nobody; `None` when the system has no randomness to give.
     pub(super) fn new() -> Option<Self> {
         let book = Mutex::new(Book::new()?);
-        Some(Self { guests: ArcSwap::default(), book, start: Instant::now() })
+        let (guests, unusable) = (ArcSwap::default(), ArcSwap::default());
+        Some(Self { guests, book, unusable, start: Instant::now() })
     }
 
     /// Answers from `slice` from now on.
@@ -41,6 +43,7 @@ impl PasswordSite {
     pub(super) fn replace(&self, slice: &PasswordSlice) -> Result<(), String> {
         let complete = self.book().replace(self.now(), slice.passwords());
         self.guests.store(slice.directory().into());
+        self.unusable.store(slice.unusable().into());
         if complete { Ok(()) } else { Err("the system has no randomness to give".to_owned()) }
     }
 
@@ -60,6 +63,11 @@ impl PasswordSite {
         let over = |given: &Given| matches!(given, Given::Acknowledged | Given::Expired);
         let states = book.states(self.now()).filter(|(_, given)| over(given));
         states.map(|(guest, given)| (guest.to_string(), given)).collect()
+    }
+
+    /// The guests whose password cannot be handed out, and why.
+    pub(super) fn unusable(&self) -> Arc<BTreeMap<ObjectId, String>> {
+        self.unusable.load_full()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

@@ -1,6 +1,6 @@
 //! What the password process is told: who is who, and the passwords that are to be handed out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -56,6 +56,9 @@ pub struct PasswordGuest {
     /// The password that waits for it. None: it is told that there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
+    /// Why the password that it was to be given cannot be handed out. None: it can be, or there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
 }
 
 /// A password to be handed out once.
@@ -92,6 +95,12 @@ impl PasswordSlice {
         directory
     }
 
+    /// The guests whose password cannot be handed out, and why.
+    pub(super) fn unusable(&self) -> BTreeMap<ObjectId, String> {
+        let guests = self.networks.iter().flat_map(|network| &network.guests);
+        guests.filter_map(|guest| Some((guest.id.clone(), guest.unusable.clone()?))).collect()
+    }
+
     /// Every password.
     pub(super) fn passwords(&self) -> impl Iterator<Item = Incoming<'_>> {
         let guests = self.networks.iter().flat_map(|network| &network.guests);
@@ -109,24 +118,28 @@ impl PasswordSlice {
 
 /// The password process's part of `config`, with the bytes that `blob` gives; the same configuration gives the same slice.
 ///
-/// A password that `blob` does not have, or not in the form that it must have, is left out.
+/// A password that `blob` does not have is left out; of one that cannot be handed out it is said why.
 pub fn slice(
     config: &RouterDocument,
     blob: impl Fn(&BlobDigest) -> Option<SecretBytes>,
 ) -> PasswordSlice {
-    let of_guest = |guest: &Guest| PasswordGuest {
-        id: guest.id.clone(),
-        mac: guest.mac,
-        addresses: std::iter::once(guest.address)
-            .chain(guest.secondary_addresses.clone())
-            .collect(),
-        password: guest.metadata.password.as_ref().and_then(|password| {
-            Some(Password {
-                digest: password.blob,
-                secret: secret(&blob(&password.blob)?)?,
-                valid_seconds: password.valid_seconds.get(),
-            })
-        }),
+    let of_guest = |guest: &Guest| {
+        let given = guest.metadata.password.as_ref();
+        let read = given.and_then(|given| Some((given, secret(&blob(&given.blob)?))));
+        let (password, unusable) = match read {
+            Some((given, Ok(secret))) => (Some(password(given, secret)), None),
+            Some((_, Err(reason))) => (None, Some(reason)),
+            None => (None, None),
+        };
+        PasswordGuest {
+            id: guest.id.clone(),
+            mac: guest.mac,
+            addresses: std::iter::once(guest.address)
+                .chain(guest.secondary_addresses.clone())
+                .collect(),
+            password,
+            unusable,
+        }
     };
     let of_network = |network: &GuestNetwork| PasswordNetwork {
         link: network.link.clone(),
@@ -136,24 +149,70 @@ pub fn slice(
     PasswordSlice { networks: config.role.networks.iter().map(of_network).collect(), port: PORT }
 }
 
+fn password(given: &GuestPassword, secret: Secret) -> Password {
+    Password { digest: given.blob, secret, valid_seconds: given.valid_seconds.get() }
+}
+
 /// The password behind the first line, which is there to make the digest of no use to whoever guesses.
-fn secret(blob: &SecretBytes) -> Option<Secret> {
-    let (_, password) = blob.reveal_text()?.split_once('\n')?;
+///
+/// Errors: there is none, or none that can be handed out; the reason tells nothing of it.
+fn secret(blob: &SecretBytes) -> Result<Secret, String> {
+    let text = blob.reveal_text().ok_or("must be text (UTF-8)")?;
+    let (_, password) = text.split_once('\n').ok_or("must stand behind a line of random text")?;
     let password = password.strip_suffix('\n').unwrap_or(password);
-    GuestPassword::usable(password).ok().map(|()| Secret::new(password))
+    GuestPassword::usable(password)?;
+    Ok(Secret::new(password))
 }
 
 #[cfg(test)]
 mod tests {
+    use sluice_api::types::PasswordSeconds;
+
     use super::*;
 
     #[test]
     fn a_password_is_the_line_behind_the_random_one() {
-        let of = |text: &str| secret(&SecretBytes::new(text)).map(|it| it.reveal().to_owned());
-        assert_eq!(of("4f1d\nhunter2").as_deref(), Some("hunter2"));
-        assert_eq!(of("4f1d\nhunter2\n").as_deref(), Some("hunter2"));
-        for bad in ["hunter2", "4f1d\n", "4f1d\na\nb", "4f1d\na\u{7}b", &format!("x\n{:300}", "")] {
-            assert_eq!(of(bad), None, "{bad}");
+        let of = |bytes: &[u8]| secret(&SecretBytes::new(bytes)).map(|it| it.reveal().to_owned());
+        assert_eq!(of(b"4f1d\nhunter2").as_deref(), Ok("hunter2"));
+        assert_eq!(of(b"4f1d\nhunter2\n").as_deref(), Ok("hunter2"));
+        let long = format!("4f1d\n{}", "x".repeat(257));
+        for (bad, reason) in [
+            (&b"hunter2"[..], "must stand behind a line of random text"),
+            (b"4f1d\n", "must not be empty"),
+            (b"4f1d\na\nb", "must have no control characters, such as a line end"),
+            (b"4f1d\na\x07b", "must have no control characters, such as a line end"),
+            (b"4f1d\n\xff", "must be text (UTF-8)"),
+            (long.as_bytes(), "257 bytes are more than 256"),
+        ] {
+            assert_eq!(of(bad), Err(reason.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_handed_out_is_told_of_with_its_guest() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/router.json");
+        let mut config = crate::desk::load_sound(&path).unwrap();
+        let of = |bytes: &[u8]| GuestPassword {
+            blob: BlobDigest::of(bytes),
+            valid_seconds: PasswordSeconds::default(),
+        };
+        let blobs = [&b"4f1d\nhunter2"[..], b"4f1d\ntwo\nlines"];
+        let guests = &mut config.role.networks[0].guests;
+        for (guest, blob) in guests.iter_mut().zip(blobs) {
+            guest.metadata.password = Some(of(blob));
+        }
+        let bad = guests[1].id.clone();
+        let kept = |digest: &BlobDigest| {
+            let of_digest = blobs.iter().find(|blob| BlobDigest::of(blob) == *digest);
+            of_digest.map(|blob| SecretBytes::new(*blob))
+        };
+        let made = slice(&config, kept);
+        assert_eq!(made.passwords().count(), 1);
+        let reason = "must have no control characters, such as a line end".to_owned();
+        assert_eq!(made.unusable(), BTreeMap::from([(bad, reason)]));
+        assert!(
+            slice(&config, |_| None).unusable().is_empty(),
+            "a blob that is missing is told of elsewhere"
+        );
     }
 }

@@ -333,6 +333,9 @@ async fn what_a_router_would_not_hand_out_is_refused_where_it_is_given() {
         ("network update net1 --upstreams 127.0.0.1", "127.0.0.1 cannot be a resolver"),
         ("network update net1 --upstreams ::ffff:127.0.0.1", "cannot be a resolver"),
         ("network update net1 --upstreams 224.0.0.251,0.0.0.0", "cannot be a resolver"),
+        // the router itself
+        ("network update net1 --upstreams 10.1.1.1", "dns.upstreams[0]: 10.1.1.1 is the router"),
+        ("zone update zone1 --resolvers 10.1.1.1", "dns.upstreams[0]: 10.1.1.1 is the router"),
     ] {
         refused(&cloud, line, 3, words);
     }

@@ -1,6 +1,9 @@
 //! One guest against all services of its router at a time: its neighbour and the manager are served on.
 
+use serde_json::json;
 use sluice_api::report::Phase;
+use sluice_api::types::BlobDigest;
+use sluice_lab::Wait;
 
 use super::world::{World, config};
 
@@ -70,4 +73,36 @@ fn its_neighbour_and_the_manager_are_served_on() {
     assert!(services.iter().all(|service| service.restarts == 0), "{services:#?}");
     let now = memory(&world);
     assert!(now < before + 32 * 1024, "{before} KiB before, {now} KiB now");
+}
+
+#[test]
+fn a_password_that_cannot_be_handed_out_is_an_alarm_with_its_guest_and_its_reason() {
+    let world = World::new();
+    let give = |generation: u64, blob: &'static [u8]| {
+        let mut config = config();
+        config.generation = generation.try_into().unwrap();
+        let digest = BlobDigest::of(blob);
+        config.role.networks[0].guests[0].metadata.password =
+            serde_json::from_value(json!({ "blob": digest.to_string() })).unwrap();
+        world.call(|client| async move { client.put_blob(&digest, blob.to_vec()).await }).unwrap();
+        world.push_and_confirm(&config);
+    };
+    let alarms = |wanted: &[&str]| {
+        let is = || world.status().alarms == wanted;
+        Wait::until(super::SOON, "the alarm", is)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", world.status().alarms));
+    };
+    give(101, b"random\nhunter2\nlines");
+    alarms(&[
+        "the password of guest vm1-0 cannot be handed out: must have no control characters, \
+              such as a line end",
+    ]);
+    let (status, log) = (serde_json::to_string(&world.status()).unwrap(), world.log());
+    assert!(!status.contains("hunter2") && !log.contains("hunter2"), "nothing of it is told");
+    give(102, b"random\ns3cret-One");
+    alarms(&[]);
+    world.lease("vm1", "10.1.1.23");
+    let line =
+        "wget -qO- -T 10 -t 1 --header 'DomU_Request: send_my_password' http://10.1.1.1:8080/";
+    assert_eq!(world.guest("vm1").sh(line).check().unwrap().trim(), "s3cret-One");
 }
