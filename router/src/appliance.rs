@@ -7,8 +7,8 @@ use sluice_agent::{Appliance, Blobs, Seen, ServiceName, ServiceSlice, ServiceSpe
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_api::config::{
-    DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS, NETWORK_RANGES, UPLINK_PROBES,
-    UPLINK_PROBES_IPV6,
+    DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS, LINK_LOCAL_GATEWAYS, NETWORK_RANGES,
+    UPLINK_PROBES, UPLINK_PROBES_IPV6,
 };
 use sluice_api::report::ServiceStatus;
 use sluice_api::types::BlobDigest;
@@ -145,6 +145,7 @@ impl Appliance for Router {
             DNS_WILDCARDS,
             HELPERS,
             IPV6_UPLINKS,
+            LINK_LOCAL_GATEWAYS,
             NETWORK_RANGES,
             "remote-access",
             "site-to-site",

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use sluice_agent::Appliance;
+use sluice_agent::{Appliance, Seen};
 use sluice_api::RouterDocument;
 use sluice_api::config::{Link, LinkRole};
 use sluice_api::report::{Decider, ExplainQuestion, Explanation, MetRule, Moved, Outcome};
@@ -26,6 +26,7 @@ use thiserror::Error;
 use crate::Router;
 use crate::compile::usage;
 use crate::lb::explain::balanced;
+use crate::vpn::explain as tunnel;
 
 /// Arguments of `sluice-router explain`.
 #[derive(Debug, Args)]
@@ -104,19 +105,36 @@ impl QuestionError {
     }
 }
 
-/// What a router with `config` in force does with the first packet of a connection.
+/// What a router with `config` in force does with the first packet of a connection, while all its tunnels stand.
 pub fn explain(
     config: &RouterDocument,
     question: &ExplainQuestion,
 ) -> Result<Explanation, QuestionError> {
+    explain_seen(config, question, &Seen::new())
+}
+
+/// The same while the tunnels in `seen` ([`down_key`](crate::vpn::explain::down_key)) do not stand.
+pub fn explain_seen(
+    config: &RouterDocument,
+    question: &ExplainQuestion,
+    seen: &Seen,
+) -> Result<Explanation, QuestionError> {
     let desired = Router.desired(config);
-    let ways = desired.ways();
+    let mut ways = desired.ways();
+    let tunnel = tunnel::of(config, question.from, question.to, seen);
+    if let Some(tunnel) = &tunnel {
+        tunnel::lead(tunnel, &mut ways);
+    }
     let packet = packet(config, question, &ways)?;
+    let packet = match &tunnel {
+        Some(tunnel) => tunnel::inside(tunnel, packet),
+        None => packet,
+    };
     let mut tables = desired.tables;
     // it judges nothing
     tables.remove(&usage::table_id());
     let judgement = evaluate(&tables, &ways, packet.clone(), Tracking::first(&packet));
-    let mut explanation = told(&tables, &packet, &judgement);
+    let mut explanation = Explanation { tunnel, ..told(&tables, &packet, &judgement) };
     if let (Outcome::ForTheRouter, Protocol::TCP, Some(port)) =
         (explanation.verdict, packet.protocol, question.port)
     {
@@ -213,6 +231,7 @@ fn told(tables: &BTreeMap<TableId, Table>, packet: &Packet, judgement: &Judgemen
         verdict,
         decided_by,
         balanced: None,
+        tunnel: None,
         egress_address: leaves_by.as_ref().map(|_| judgement.packet.source),
         leaves_by,
         leaves_as: judgement.ending.passes().then(|| words(&judgement.packet)),
@@ -302,5 +321,43 @@ const MEANINGS: &[(&str, &str)] = &[
     ("input/balanced-not-let-in", "no firewall rule of the balanced address lets it in"),
     ("input/drop", "it is for the router itself, which serves nothing there to whoever sent it"),
     ("input/invalid", "it fits no connection"),
+    (
+        "input/esp",
+        "ESP comes in to an address with remote access or a connection whose peer may be anywhere",
+    ),
+    ("input/esp-peer", "ESP comes in from a peer"),
+    (
+        "input/ike",
+        "IKE comes in to an address with remote access or a connection whose peer may be anywhere",
+    ),
+    ("input/ike-peer", "IKE comes in from a peer"),
     ("ipv6/foreign-source", "its source is no address of the network that it comes from"),
+    (
+        "vpn/client-elsewhere",
+        "it is from a client of remote access, for what that is not meant to reach: neither a network of it, nor the \
+         Internet where clients may go there",
+    ),
+    (
+        "vpn/client-to-guests",
+        "it is from a client of remote access, for a network that clients reach",
+    ),
+    ("vpn/client-to-internet", "it is from a client of remote access that may reach the Internet"),
+    ("vpn/from-peer", "it comes out of a tunnel, for a network that the peer reaches"),
+    (
+        "vpn/guest-to-client",
+        "it is for a client of remote access, from a network that clients reach",
+    ),
+    (
+        "vpn/no-tunnel",
+        "it is for a network behind a peer, and no tunnel to that stands: it does not leave without one",
+    ),
+    (
+        "vpn/not-by-tunnel",
+        "its source is in a network behind a peer, and it did not come out of a tunnel",
+    ),
+    (
+        "vpn/spoofed",
+        "it is from a client of remote access, with an address that is not that client's",
+    ),
+    ("vpn/to-peer", "it goes into a tunnel, for a network behind the peer"),
 ];

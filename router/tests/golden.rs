@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 use sluice_agent::Appliance;
 use sluice_api::RouterDocument;
-use sluice_api::report::ExplainQuestion;
+use sluice_api::report::{ExplainQuestion, Explanation, Outcome};
 use sluice_api::types::{AskedProtocol, Port};
-use sluice_router::explain::explain;
+use sluice_router::explain::{explain, explain_seen};
+use sluice_router::vpn::explain::down_key;
 use sluice_router::{Router, desk};
 use sluice_sys::model::Step;
 
@@ -111,7 +112,7 @@ async fn changes_do_what_is_kept() {
 }
 
 /// Case, question, and the answer: what is decided by which rule, and what it leaves as.
-const QUESTIONS: [(&str, &str, &str, &str, Option<u16>, &str); 17] = [
+const QUESTIONS: [(&str, &str, &str, &str, Option<u16>, &str); 23] = [
     ("reservations", "10.1.1.23", "192.0.2.80", "tcp", Some(443), "egress"),
     ("reservations", "10.1.1.23", "192.0.2.80", "icmp", None, "egress-ping"),
     ("reservations", "192.0.2.80", "10.1.1.23", "tcp", Some(22), "intruder"),
@@ -129,6 +130,12 @@ const QUESTIONS: [(&str, &str, &str, &str, Option<u16>, &str); 17] = [
     ("ipv6-uplinks", "2001:db8:1::24", "2001:db8:80::80", "tcp", Some(443), "ipv6-out"),
     ("ipv6-uplinks", "2001:db8:2::24", "2001:db8:80::80", "tcp", Some(443), "ipv6-out-by-rule"),
     ("balancers", "10.1.1.200", "10.1.1.5", "tcp", Some(3306), "balanced-own-list"),
+    ("vpn", "10.1.1.23", "172.16.1.5", "tcp", Some(443), "tunnel-out"),
+    ("vpn", "172.16.2.5", "10.1.1.23", "tcp", Some(22), "tunnel-in"),
+    ("vpn", "10.1.9.2", "10.1.1.23", "tcp", Some(80), "client-in"),
+    ("vpn", "10.1.9.2", "10.1.2.23", "tcp", Some(80), "client-elsewhere"),
+    ("vpn", "10.1.9.2", "192.0.2.80", "tcp", Some(443), "client-internet"),
+    ("vpn", "10.1.1.23", "10.1.9.2", "tcp", Some(22), "client-asked"),
 ];
 
 #[test]
@@ -150,6 +157,53 @@ fn connections_are_explained_as_is_kept() {
         differences.push(compared(&path.with_extension("txt"), &answer.to_string()));
     }
     agree(differences);
+}
+
+#[test]
+fn what_is_for_a_tunnel_that_does_not_stand_is_refused_and_nothing_comes_in_clear() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vpn/config.json");
+    let config = desk::load_sound(&config).unwrap();
+    let asked = |from: &str, to: &str, down: &str| {
+        let question = ExplainQuestion {
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+            protocol: AskedProtocol::TCP,
+            port: Some(Port::fixed(443)),
+            from_port: ExplainQuestion::FROM_PORT,
+            link: None,
+        };
+        let seen = [down_key(&down.parse().unwrap())].into();
+        explain_seen(&config, &question, &seen).unwrap()
+    };
+    let ends = |answer: &Explanation| answer.decided_by.as_ref().unwrap().rule.clone().unwrap();
+    let out = asked("10.1.1.23", "172.16.1.5", "c-1");
+    assert_eq!((out.verdict, ends(&out).as_str()), (Outcome::Refused, "vpn/no-tunnel"));
+    let told = out.to_string();
+    assert!(told.contains("no tunnel to that stands") && told.contains("tunnel/c-1"), "{told}");
+    let other = asked("10.1.1.23", "172.16.2.5", "c-1");
+    assert_eq!(other.verdict, Outcome::Passes, "the tunnel of another connection stands");
+    let back = asked("172.16.1.5", "10.1.1.23", "c-1");
+    assert_eq!((back.verdict, ends(&back).as_str()), (Outcome::Dropped, "vpn/not-by-tunnel"));
+}
+
+#[test]
+fn clients_of_remote_access_are_reached_whatever_uplink_the_guest_leaves_by() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vpn/config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(case).unwrap()).unwrap();
+    config["role"]["router"]["uplinks"] =
+        serde_json::json!([{ "link": "pub0", "gateway": "198.51.100.1" }]);
+    let config = RouterDocument::decode(config.to_string().as_bytes()).unwrap().0;
+    let question = ExplainQuestion {
+        from: "10.1.1.23".parse().unwrap(),
+        to: "10.1.9.2".parse().unwrap(),
+        protocol: AskedProtocol::TCP,
+        port: Some(Port::fixed(22)),
+        from_port: ExplainQuestion::FROM_PORT,
+        link: None,
+    };
+    let answer = explain(&config, &question).unwrap();
+    assert_eq!(answer.leaves_by.as_ref().map(|link| link.as_str()), Some("ppp0"), "{answer}");
+    assert_eq!(answer.egress_address, Some(question.from));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use parts::{fitting_mtu, gateway, ipv6_prefix, misplaced, router, source_nat, ti
 
 use super::acl_list::AclList;
 use super::appliance::{replug, retire};
+use super::patch::stated;
 use super::physical_network::PhysicalNetwork;
 use super::public_ip::{PublicIp, PublicIpSpec, Purpose};
 use super::public_range::PublicRange;
@@ -249,6 +250,12 @@ pub struct NetworkPatch {
     /// New further sources that the name service answers; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_clients: Option<Vec<Cidr>>,
+    /// New IPv6 prefix, /64; null: no IPv6. It costs the guests' IPv6 connections: the old addresses lead nowhere from then
+    /// on, and guests make new ones within seconds. IPv6 firewall rules that name guests of the old prefix are changed or
+    /// deleted first.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Cidr>)]
+    pub ipv6_cidr: Option<Option<Cidr>>,
 }
 
 fn default_lease() -> LeaseSeconds {
@@ -407,6 +414,9 @@ impl Kind for Network {
             self.set_ranges(context, ranges).await?;
         }
         replace(&mut self.dns_clients, patch.dns_clients);
+        if let Some(cidr) = patch.ipv6_cidr {
+            self.set_ipv6(context, cidr).await?;
+        }
         Ok(())
     }
 

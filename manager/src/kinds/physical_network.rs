@@ -5,6 +5,7 @@ use sluice_api::types::{ApplianceId, Mtu, ObjectId, VlanId};
 use utoipa::ToSchema;
 
 use super::appliance::Appliance;
+use super::private_gateway::PrivateGateway;
 use super::public_range::PublicRange;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, named};
@@ -112,6 +113,9 @@ impl Kind for PhysicalNetwork {
                 self.keep_apart(vlan, "vlans")?;
             }
         }
+        for gateway in self.gateways(context).await? {
+            self.keep_apart(gateway.vlan, "vlans")?;
+        }
         Ok(())
     }
 
@@ -178,6 +182,42 @@ impl PhysicalNetwork {
         context.all(&[("physical_network", self.id.as_str())]).await
     }
 
+    async fn gateways(&self, context: &mut Context<'_>) -> Result<Vec<PrivateGateway>, Error> {
+        context.all(&[("physical_network", self.id.as_str())]).await
+    }
+
+    /// Refuses a VLAN for public traffic that a private gateway has: its network would be one with the Internet's.
+    pub(super) async fn not_private(
+        &self,
+        context: &mut Context<'_>,
+        vlan: VlanId,
+    ) -> Result<(), Error> {
+        let mut gateways = self.gateways(context).await?.into_iter();
+        match gateways.find(|gateway| gateway.vlan == vlan) {
+            Some(gateway) => {
+                let reason = format!("VLAN {vlan} is that of private gateway {}", gateway.name);
+                Err(Error::Conflict { field: "vlan", reason })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a VLAN for a private gateway that a public range has.
+    pub(super) async fn not_public(
+        &self,
+        context: &mut Context<'_>,
+        vlan: VlanId,
+    ) -> Result<(), Error> {
+        let mut ranges = self.ranges(context).await?.into_iter();
+        match ranges.find(|range| range.vlan == Some(vlan)) {
+            Some(range) => {
+                let reason = format!("VLAN {vlan} is that of public range {}", range.name);
+                Err(Error::Conflict { field: "vlan", reason })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The named physical network of the zone, or its only one.
     pub async fn of_zone(
         context: &mut Context<'_>,
@@ -195,12 +235,12 @@ impl PhysicalNetwork {
         })
     }
 
-    /// Refuses a public VLAN that is also a guest VLAN.
+    /// Refuses a VLAN of a public range or a private gateway that is also a guest VLAN.
     pub(super) fn keep_apart(&self, vlan: VlanId, field: &'static str) -> Result<(), Error> {
         match self.vlans.iter().find(|range| range.contains(vlan)) {
             Some(range) => {
                 let reason = format!(
-                    "VLAN {vlan} of public traffic is in guest VLANs {range} of physical network {}",
+                    "VLAN {vlan} is in guest VLANs {range} of physical network {}",
                     self.name
                 );
                 Err(Error::Invalid { field, reason })

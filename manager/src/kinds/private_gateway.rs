@@ -129,6 +129,7 @@ impl Kind for PrivateGateway {
         let asked = spec.physical_network.as_ref();
         let physical = PhysicalNetwork::of_zone(context, &zone, asked).await?;
         physical.keep_apart(spec.vlan, "vlan")?;
+        physical.not_public(context, spec.vlan).await?;
         next_hop(&spec.address, spec.gateway)?;
         if spec.address.network().overlaps(&vpc.cidr) {
             let reason = format!("{} overlaps {} of VPC {}", spec.address, vpc.cidr, vpc.name);

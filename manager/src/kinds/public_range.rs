@@ -92,7 +92,7 @@ pub struct PublicRangeSpec {
     /// IPv6 to the Internet. Default: no IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr: Option<Cidr>,
-    /// Next hop of IPv6 towards the Internet, inside the prefix; required with it.
+    /// Next hop of IPv6 towards the Internet, inside the prefix or link-local, such as `fe80::1`; required with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "2001:db8:ffff::1")]
     pub ipv6_gateway: Option<Ipv6Addr>,
@@ -123,7 +123,7 @@ pub struct PublicRangePatch {
     #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Cidr>)]
     pub ipv6_cidr: Option<Option<Cidr>>,
-    /// New next hop of IPv6, inside the prefix.
+    /// New next hop of IPv6, inside the prefix or link-local.
     #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ipv6_gateway: Option<Option<Ipv6Addr>>,
@@ -192,6 +192,7 @@ impl Kind for PublicRange {
         range.probe_fits()?;
         if let Some(vlan) = range.vlan {
             physical.keep_apart(vlan, "vlan")?;
+            physical.not_private(context, vlan).await?;
         }
         range.apart(context, &zone).await?;
         Ok(range)

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::store::reports::Reports;
 
 /// The service of a router that keeps connections.
-const SERVICE: &str = "ike";
+pub(crate) const SERVICE: &str = "ike";
 
 /// A site-to-site connection; fields as in [`VpnConnectionSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -172,6 +172,19 @@ impl Kind for VpnConnection {
     }
 }
 
+/// Do tunnels stand in this phase?
+fn stands(phase: &str) -> bool {
+    matches!(phase, "connected" | "partly")
+}
+
+/// Connections whose tunnels do not stand, by a router's report of them.
+pub(crate) fn down(report: &Value) -> Vec<ObjectId> {
+    let all = report["connections"].as_object().into_iter().flatten();
+    all.filter(|(_, said)| said["phase"].as_str().is_some_and(|phase| !stands(phase)))
+        .filter_map(|(name, _)| name.strip_prefix("s2s-")?.parse().ok())
+        .collect()
+}
+
 impl VpnConnection {
     /// What a router's report says of it; null: nothing.
     fn said<'r>(&self, report: &'r Value) -> &'r Value {
@@ -182,6 +195,6 @@ impl VpnConnection {
     pub(super) fn stands(&self, reports: &Reports) -> bool {
         let report = reports.of(self.router.as_str(), SERVICE);
         let phase = report.map(|report| &self.said(report)["phase"]);
-        phase.and_then(Value::as_str).is_some_and(|phase| matches!(phase, "connected" | "partly"))
+        phase.and_then(Value::as_str).is_some_and(stands)
     }
 }

@@ -10,15 +10,18 @@ use serde::{Deserialize, Serialize};
 use sluice_api::RouterDocument;
 use sluice_api::boot::Role;
 use sluice_api::config::{Link, LinkRole};
-use sluice_api::report::{ExplainQuestion, Explanation, FlowsReport, RuleOwner, uplinks};
+use sluice_api::report::{
+    ExplainQuestion, Explanation, FlowsReport, RuleOwner, TUNNEL, TUNNEL_CLIENTS, uplinks,
+};
 use sluice_api::types::{ApplianceId, Generation, LinkName, ObjectId, UtcTime};
-use sluice_router::explain::explain as work_out;
+use sluice_router::explain::explain_seen as work_out;
 use sluice_router::uplinks::seen::{self, Seen};
+use sluice_router::vpn::explain::down_key;
 use utoipa::ToSchema;
 
 use crate::error::Error;
 use crate::kinds::appliance::Appliance;
-use crate::kinds::{self, dynamic};
+use crate::kinds::{self, dynamic, vpn_connection};
 use crate::store::objects::ALL;
 use crate::store::{Conn, Scope, reports, wanted};
 
@@ -146,14 +149,20 @@ fn read(document: &str) -> Result<RouterDocument, Error> {
         .map_err(|error| Error::Corrupt { what: "configuration", reason: error.to_string() })
 }
 
-/// The uplinks that are down, as the router said last; of one that never said anything none are.
+/// The uplinks that are down and the tunnels that do not stand, as the router said last; of one that never said anything
+/// none are.
 pub async fn down(conn: &mut Conn, appliance: &ApplianceId) -> Result<Seen, Error> {
-    let said = reports::of_service(conn, appliance.as_str(), uplinks::SERVICE).await?;
+    let mut services = reports::of(conn, appliance.as_str()).await?;
+    let said = services.remove(uplinks::SERVICE);
     let said = said.and_then(|said| uplinks::Report::deserialize(said).ok());
-    Ok(said.and_then(seen::down_in).unwrap_or_default())
+    let mut down = said.and_then(seen::down_in).unwrap_or_default();
+    if let Some(report) = services.remove(vpn_connection::SERVICE) {
+        down.extend(vpn_connection::down(&report).iter().map(down_key));
+    }
+    Ok(down)
 }
 
-/// The answer of one configuration, with the rules as their owners named them, while the uplinks in `seen` are down.
+/// The answer of one configuration, with the rules as their owners named them, while the uplinks and tunnels in `seen` are down.
 pub async fn under(
     conn: &mut Conn,
     document: &str,
@@ -165,7 +174,7 @@ pub async fn under(
     let config = seen::without(&config, seen).unwrap_or(config);
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
     // what has ended by itself does nothing any more
-    let answer = work_out(&config.at(UtcTime::from_unix(now)), question)
+    let answer = work_out(&config.at(UtcTime::from_unix(now)), question, seen)
         .map_err(|error| Error::Invalid { field: error.field(), reason: error.to_string() })?;
     let objects = owners(conn, answer.rules()).await?;
     Ok(Under { generation: config.generation, down, answer: Explanation { objects, ..answer } })
@@ -190,6 +199,8 @@ pub(super) const OWNERS: &[(&str, &str)] = &[
     ("private-gateway", "private gateway"),
     ("source-nat", "network"),
     ("static-nat", "static nat"),
+    (TUNNEL, "vpn connection"),
+    (TUNNEL_CLIENTS, "remote access"),
 ];
 
 /// What each of these rules is to its owner, as far as it has one; of objects that are gone nothing is known any more.

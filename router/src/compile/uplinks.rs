@@ -15,7 +15,9 @@ use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::{LinkRole, Uplink};
 use sluice_api::types::{Cidr, LinkName};
-use sluice_sys::model::{PolicyEntry, RULE_PRIORITIES, RouteEntry, UPLINK_MARKS, UPLINK_TABLES};
+use sluice_sys::model::{
+    MAIN_TABLE, PolicyEntry, RULE_PRIORITIES, RouteEntry, UPLINK_MARKS, UPLINK_TABLES,
+};
 use sluice_sys::nft::{
     Direction, Element, ElementValue, Entry, Expr, Ident, Key, LinkSelector, MarkPlace, MarkValue,
     Rule, RuleId, Set, SetType,
@@ -27,6 +29,8 @@ use super::words::new;
 
 /// After the rules of a configuration, which may have 0 to 999, as far as those leave room.
 const FIRST_RULE: u32 = 900;
+/// Before those.
+const CLIENTS: u32 = 899;
 /// Marks and tables of uplinks; the check lets no more in.
 const PLACES: u16 = 64;
 /// After those of the marks.
@@ -101,6 +105,17 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
             });
         }
     }
+    // clients of remote access come and go, each on a link of its own: the main table alone leads there
+    let ranges = config.role.vpn.remote_access.iter().flat_map(|access| access.range.networks());
+    fragment.policy_rules.extend(ranges.map(|range| PolicyEntry {
+        priority: RULE_PRIORITIES.start() + CLIENTS,
+        ipv4: true,
+        source: None,
+        destination: Some(range),
+        link: None,
+        mark: None,
+        table: MAIN_TABLE,
+    }));
     if uplinks.iter().any(|up| up.uplink.probe.is_some()) {
         for up in &uplinks {
             fragment.policy_rules.extend(own_addresses(config, up));

@@ -99,14 +99,25 @@ pub fn link_local(mac: MacAddr) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
-/// An advertisement of `network` as a frame. With `ends` it says that the router is none any more.
-pub fn advertisement(network: &RaNetwork, to: To, ends: bool) -> Vec<u8> {
+/// What an advertisement says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// Router and prefix are there.
+    Here,
+    /// The router is there, and addresses of the prefix are for nothing new: it has another one (RFC 4862 5.5.4).
+    OldPrefix,
+    /// The router is none any more.
+    Ends,
+}
+
+/// An advertisement of `network` as a frame.
+pub fn advertisement(network: &RaNetwork, to: To, says: Says) -> Vec<u8> {
     let source = link_local(network.mac);
     let (destination, mac) = match to {
         To::All => (ALL_NODES, [0x33, 0x33, 0, 0, 0, 1]),
         To::One(address, mac) => (address, mac.bytes()),
     };
-    let mut message = message(network, ends);
+    let mut message = message(network, says);
     let sum = checksum(source, destination, &message);
     if let Some(place) = message.get_mut(2..4) {
         place.copy_from_slice(&sum.to_be_bytes());
@@ -126,8 +137,10 @@ pub fn advertisement(network: &RaNetwork, to: To, ends: bool) -> Vec<u8> {
 }
 
 /// The message with a checksum of zero.
-fn message(network: &RaNetwork, ends: bool) -> Vec<u8> {
-    let lifetime = if ends { 0 } else { ROUTER_LIFETIME };
+fn message(network: &RaNetwork, says: Says) -> Vec<u8> {
+    let lifetime = if says == Says::Ends { 0 } else { ROUTER_LIFETIME };
+    // a guest keeps an address of an old prefix for two hours at least, whatever it is told (RFC 4862 5.5.3)
+    let (valid, preferred) = if says == Says::OldPrefix { (0, 0) } else { (VALID, PREFERRED) };
     let mut message = vec![ADVERTISEMENT, 0, 0, 0, GUEST_HOPS, 0];
     message.extend(lifetime.to_be_bytes());
     // reachable time and retransmission timer: the guest's own
@@ -138,8 +151,8 @@ fn message(network: &RaNetwork, ends: bool) -> Vec<u8> {
     message.extend(u32::from(network.mtu.get()).to_be_bytes());
     if let std::net::IpAddr::V6(prefix) = network.prefix.network() {
         message.extend([PREFIX, 4, network.prefix.prefix(), ON_LINK_AND_AUTONOMOUS]);
-        message.extend(VALID.to_be_bytes());
-        message.extend(PREFERRED.to_be_bytes());
+        message.extend(valid.to_be_bytes());
+        message.extend(preferred.to_be_bytes());
         message.extend([0; 4]);
         message.extend(prefix.octets());
     }
@@ -238,13 +251,13 @@ mod tests {
 
     #[test]
     fn an_advertisement_is_valid_by_the_standard() {
-        let frame = advertisement(&network(), To::All, false);
+        let frame = advertisement(&network(), To::All, Says::Here);
         assert_eq!(frame.len(), ETHERNET + IPV6 + 16 + 8 + 8 + 32);
         let source: Ipv6Addr = address(&frame[22..38]).unwrap();
         assert_eq!(source.to_string(), "fe80::aff:fe01:101", "a link-local address");
         assert_eq!(frame[21], HOPS);
         assert_eq!(checksum(source, ALL_NODES, &frame[54..]), 0);
-        let ends = advertisement(&network(), To::All, true);
+        let ends = advertisement(&network(), To::All, Says::Ends);
         assert_eq!((&frame[60..62], &ends[60..62]), (&[7, 8][..], &[0, 0][..]), "lifetimes");
     }
 

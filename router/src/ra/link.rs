@@ -6,7 +6,7 @@ use sluice_sys::packet::{FrameSocket, Hear};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::codec::{To, advertisement, solicitation};
+use super::codec::{Says, To, advertisement, solicitation};
 use super::schedule::Schedule;
 use super::slice::RaNetwork;
 
@@ -50,9 +50,12 @@ async fn serve(
                 let next = changed.ok().and_then(|()| network.borrow_and_update().clone());
                 let Some(next) = next else {
                     // guests are to look for another router at once (RFC 4861 6.2.5)
-                    let _nobody_left = socket.send(&advertisement(&now, To::All, true));
+                    let _nobody_left = socket.send(&advertisement(&now, To::All, Says::Ends));
                     return;
                 };
+                if next.prefix != now.prefix {
+                    let _told_soon = socket.send(&advertisement(&now, To::All, Says::OldPrefix));
+                }
                 now = next;
                 schedule = Schedule::new(start.elapsed());
             }
@@ -79,7 +82,7 @@ async fn serve(
 }
 
 fn failed(socket: &FrameSocket, network: &RaNetwork, to: To) -> bool {
-    let sent = socket.send(&advertisement(network, to, false));
+    let sent = socket.send(&advertisement(network, to, Says::Here));
     if let Err(error) = &sent {
         warn!(link = %network.link, %error, "advertisement not sent");
     }

@@ -4,6 +4,7 @@
 //! Keys, encryption and negotiation are an IKE daemon's, which [`ike`] drives.
 
 pub mod daemon;
+pub mod explain;
 pub mod ike;
 pub mod l2tp;
 pub mod lns;

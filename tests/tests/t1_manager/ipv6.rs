@@ -81,6 +81,26 @@ async fn a_range_with_ipv6_leads_networks_and_tiers_out() {
     );
     let moved = uplink_address(&config(&cloud, "r-2").await, "2001:db8:eeee::/64");
     assert!(own.contains(&moved.replace("eeee", "ffff")), "{moved} {own:?}");
+
+    // a next hop as most providers have it
+    done(&cloud, "public-range update public1 --ipv6-gateway fe80::1");
+    let now = config(&cloud, "r-2").await;
+    let routes = now["routes"].as_array().unwrap();
+    let local = |route: &&Value| route["via"] == "fe80::1" && route["link"] == "pub0";
+    assert_eq!(routes.iter().find(local).unwrap()["destination"], "::/0");
+    assert_eq!(uplink_address(&now, "2001:db8:eeee::/64"), moved);
+
+    // a network's own prefix: what names guests of the old one comes first
+    let line = "network update net1 --ipv6-cidr 2001:db8:5::/64";
+    refused(&cloud, line, 5, "ipv6 firewall rule ssh names 2001:db8:1::1:11/128 of the old prefix");
+    done(&cloud, "ipv6-firewall-rule delete ssh");
+    done(&cloud, line);
+    let now = config(&cloud, "r-2").await;
+    let ipv6 = json!({ "cidr": "2001:db8:5::/64", "gateway": "2001:db8:5::1" });
+    assert_eq!(now["role"]["router"]["networks"][0]["ipv6"], ipv6);
+    done(&cloud, "network update net1 --unset ipv6-cidr");
+    let now = config(&cloud, "r-2").await;
+    assert_eq!(now["role"]["router"]["networks"][0].get("ipv6"), None);
     cloud.stop();
 }
 
@@ -97,8 +117,18 @@ const MISUSES: &[(&str, i32, &str)] = &[
         "192.0.2.0/24 is not an IPv6 network",
     ),
     ("ipv6-firewall-rule create one --network web --protocol tcp", 3, "access control list"),
-    ("public-range update public1 --ipv6-gateway 2001:db8:aaaa::1", 3, "is not a host address of"),
+    (
+        "public-range update public1 --ipv6-gateway 2001:db8:aaaa::1",
+        3,
+        "is neither a host address of",
+    ),
     ("public-range update public1 --ipv6-cidr 2001:db8:1::/48", 3, "ipv6_gateway"),
+    ("network update net1 --ipv6-cidr 2001:db8:5::/56", 3, "is not an IPv6 network of 64 bits"),
+    (
+        "network update net1 --ipv6-cidr 2001:db8:ffff::/64",
+        5,
+        "overlaps that of public range public1",
+    ),
     (
         "public-range update public1 --ipv6-cidr 2001:db8:1::/64 --ipv6-gateway 2001:db8:1::9",
         5,

@@ -83,6 +83,10 @@ async fn rules_on_public_addresses_reach_the_router() {
     cloud.stop();
 }
 
+/// A further public range.
+const PUBLIC: &str =
+    "--zone zone1 --gateway 203.0.113.1 --prefix 24 --start 203.0.113.10 --end 203.0.113.19";
+
 /// What an address, and the rules on it, cannot be asked: the command, its exit code, words of the reason.
 const MISUSES: &[(&str, i32, &str)] = &[
     ("static-nat create one --public-ip web --guest vm2", 5, "is used for port forwards"),
@@ -225,11 +229,24 @@ async fn what_a_vpc_cannot_have_is_refused_and_it_goes_whole() {
             5,
             "that of private gateway office",
         ),
+        (
+            format!("public-range create public9 {PUBLIC} --vlan 900"),
+            5,
+            "VLAN 900 is that of private gateway office",
+        ),
+        (
+            "physical-network update physnet1 --vlans 100-999".into(),
+            3,
+            "VLAN 900 is in guest VLANs 100-999",
+        ),
         ("firewall-rule create one --public-ip www --protocol all".into(), 3, "access control lists"),
         ("vpc delete vpc1".into(), 5, "tier"),
     ] {
         refused(&cloud, &line, code, words);
     }
+    done(&cloud, &format!("public-range create public9 {PUBLIC} --vlan 901"));
+    let shared = "private-gateway create shared --vpc vpc1 --vlan 901 --address 172.17.0.2/24 --gateway 172.17.0.1";
+    refused(&cloud, shared, 5, "VLAN 901 is that of public range public9");
     done(&cloud, "vpc update vpc1 --max-tiers 4");
     done(&cloud, &format!("{tier} --cidr 10.0.4.0/24 --acl default-allow"));
     done(&cloud, "network update t4 --acl default-deny");

@@ -112,7 +112,24 @@ async fn a_gateway_is_changed_while_its_tunnel_is_down() {
     for word in ["connected", "203.0.113.7[500]", "4712", "815", "proved"] {
         assert!(state.out.contains(word), "{word}: {state:?}");
     }
+    // why a connection to the branch passes, and why not
+    let why = |port: u16| {
+        let line = format!("explain --from 10.1.1.11 --to 10.77.0.5 --proto tcp --port {port}");
+        cloud.sluice(line.split(' ')).out
+    };
+    let told = why(443);
+    let through =
+        "goes into the tunnel to the peer of tunnel/vc-1 [vpn connection branch], 203.0.113.7";
+    assert!(told.contains(through) && told.contains("source NAT leaves it alone"), "{told}");
+    assert!(told.contains("passes by vpn/to-peer"), "{told}");
     agent.set_report("ike", said("error", Some("ike-proposal")));
+    let closed = "is refused by vpn/no-tunnel";
+    until("the manager to know that it does not stand", || why(443).contains(closed)).await;
+    let told = why(443);
+    assert!(
+        told.contains("[vpn connection branch], 203.0.113.7, and that does not stand"),
+        "{told}"
+    );
     until("the change", || cloud.sluice(change.split(' ')).code == 0).await;
     until("the change's arrival", || connection().gateway.esp.hash.is_none()).await;
     assert_eq!(json!(connection().gateway.ike.group), json!(15));

@@ -95,15 +95,22 @@ fn guests_give_themselves_addresses_and_lists_judge_them() {
 
 /// An isolated network with a way out over IPv6.
 fn to_the_internet(generation: u64, egress: &str, rules: &Value) -> RouterDocument {
+    by(generation, egress, rules, PROVIDER)
+}
+
+/// The same by another next hop.
+fn by(generation: u64, egress: &str, rules: &Value, hop: &str) -> RouterDocument {
     changed(generation, |document| {
         for (name, address) in [("pub0", "2001:db8:ffff::2/64"), ("guest0", "2001:db8:1::1/64")] {
             let links = document["links"].as_array_mut().unwrap();
             let link = links.iter_mut().find(|link| link["name"] == name).unwrap();
             link["addresses"].as_array_mut().unwrap().push(json!(address));
         }
-        let way = json!({ "destination": "::/0", "link": "pub0", "via": "2001:db8:ffff::1" });
+        let way = json!({ "destination": "::/0", "link": "pub0", "via": hop });
         document["routes"].as_array_mut().unwrap().push(way);
         let router = &mut document["role"]["router"];
+        router["uplinks"] =
+            json!([{ "link": "pub0", "gateway": "198.51.100.1", "gateway_ipv6": hop }]);
         router["networks"][0]["ipv6"] =
             json!({ "cidr": "2001:db8:1::/64", "gateway": "2001:db8:1::1" });
         router["networks"][0]["egress"] = json!(egress);
@@ -246,4 +253,50 @@ fn a_packet_that_is_too_big_is_told_so_and_comes_smaller() {
     let line = "ping -c1 -W2 -M do -s 1420 2001:db8:70::1 2>&1; ip -6 route get 2001:db8:70::1";
     let told = || vm1.sh(line).run().unwrap().stdout;
     Wait::until(SOON, "the size of the way", || told().contains("mtu 1400")).unwrap();
+}
+
+#[test]
+fn a_provider_that_has_a_link_local_address_is_a_way_out() {
+    let rules = json!([
+        { "id": "f-1", "network": "net-1", "sources": ["2001:db8:80::/48"],
+          "destinations": [format!("{VM1}/128")], "traffic": { "tcp": { "ports": "8080" } } },
+    ]);
+    let world = World::new();
+    world.push_and_confirm(&by(10, "allow", &rules, "fe80::1"));
+    addressed(&world);
+    // the other address of it is on the same link, and leads nowhere
+    world.inet.sh("ip addr add fe80::1/64 dev eth0 nodad").check().unwrap();
+    let (vm1, inet) = (world.guest("vm1"), &world.inet);
+    let _server = web(&world, vm1);
+    let routes = world.router.sh("ip -6 route show table all default").check().unwrap();
+    let ways = routes.lines().filter(|line| line.contains("via fe80::1 dev pub0"));
+    assert_eq!(ways.count(), 2, "the main table's and the uplink's\n{routes}");
+    let out = vm1.sh(&format!("ping -c1 -W2 {FAR}")).run().unwrap().ok();
+    assert!(out, "{routes}");
+    assert_eq!(asked(inet, FAR, VM1).as_deref(), Some(FAR), "the answer goes back by it");
+}
+
+#[test]
+fn guests_of_a_prefix_that_changes_make_new_addresses_and_use_them() {
+    let world = World::new();
+    world.push_and_confirm(&with_ipv6(10, true));
+    let vm1 = world.guest("vm1");
+    let asks =
+        "sysctl -qw net.ipv6.conf.eth0.accept_ra=1; ip link set eth0 down; ip link set eth0 up";
+    vm1.sh(asks).check().unwrap();
+    let has = |prefix: &str, more: &str| {
+        let line = "ip -6 -o addr show dev eth0 scope global dynamic";
+        let addresses = vm1.sh(line).check().unwrap();
+        addresses.lines().any(|line| line.contains(prefix) && line.contains(more))
+    };
+    Wait::until(SOON, "an address by SLAAC", || has("2001:db8:1:", "")).unwrap();
+    let renumbered = with_ipv6(11, true);
+    let text = json!(renumbered).to_string().replace("2001:db8:1:", "2001:db8:5:");
+    world.push_and_confirm(&RouterDocument::decode(text.as_bytes()).unwrap().0);
+    Wait::until(SOON, "an address of the new prefix", || has("2001:db8:5:", "")).unwrap();
+    Wait::until(SOON, "the old one to be for nothing new", || has("2001:db8:1:", "deprecated"))
+        .unwrap();
+    // once the kernel has tried it out
+    let chosen = || vm1.sh("ip -6 route get 2001:db8:99::1").check().unwrap();
+    Wait::until(SOON, "the new one to be used", || chosen().contains("src 2001:db8:5:")).unwrap();
 }

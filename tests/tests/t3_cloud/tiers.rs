@@ -10,6 +10,7 @@ use super::world::{BOOT, World};
 /// Most of `max_tiers`.
 const TIERS: u32 = 250;
 
+/// The second range is one that the page outside is not in: a router's own address is not looked for outside.
 const REST: &str = r#"
 [[zones]]
 name = "zone1"
@@ -34,10 +35,10 @@ zone = "zone1"
 physical_network = "physnet1"
 name = "public2"
 vlan = 500
-gateway = "203.0.113.1"
+gateway = "198.18.5.1"
 prefix = 24
-start = "203.0.113.10"
-end = "203.0.113.19"
+start = "198.18.5.10"
+end = "198.18.5.19"
 
 [[vpcs]]
 zone = "zone1"

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Scope;
-use crate::config::Route;
+use crate::config::{Link, Route};
 use crate::types::{Cidr, InterfaceAddress};
 
 pub(super) fn check(scope: &mut Scope<'_>) {
@@ -42,9 +42,21 @@ fn next_hop(scope: &mut Scope<'_>, index: usize, route: &Route) {
         );
     } else if link.addresses.iter().any(|address| address.ip() == via) {
         scope.error(path, "own-address", format!("{via} is the router's own address"));
-    } else if !link.addresses.iter().any(|address| address.network().contains(via)) {
+    } else if !reaches(link, via) {
         let reason = format!("{via} is in no network of link {}", link.name);
         scope.error(path, "unreachable", reason);
+    }
+}
+
+/// True for a next hop in a network of the link, and for one with a link-local address, where the link has IPv6: such a one is
+/// on each link (RFC 4291 2.5.6).
+pub(super) fn reaches(link: &Link, via: IpAddr) -> bool {
+    let mut addresses = link.addresses.iter();
+    match via {
+        IpAddr::V6(hop) if hop.is_unicast_link_local() => {
+            addresses.any(|address| address.ip().is_ipv6())
+        }
+        _ => addresses.any(|address| address.network().contains(via)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
+use super::routes::reaches;
 use crate::config::{Link, LinkRole, RouterConfig, UplinkProbe};
 
 /// Most uplinks; each has a mark and a routing table.
@@ -38,7 +39,7 @@ pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
 fn gateway(scope: &mut Scope<'_>, link: &Link, path: &str, gateway: IpAddr) {
     if link.addresses.iter().any(|address| address.ip() == gateway) {
         scope.error(path, "own-address", format!("{gateway} is the router's own address"));
-    } else if !link.addresses.iter().any(|address| address.network().contains(gateway)) {
+    } else if !reaches(link, gateway) {
         let reason = format!("{gateway} is in no network of link {}", link.name);
         scope.error(path, "unreachable", reason);
     }

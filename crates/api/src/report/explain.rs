@@ -63,6 +63,9 @@ pub struct Explanation {
     /// The balancer that takes what comes to the router, and whether it lets it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balanced: Option<Balanced>,
+    /// The tunnel that it goes into or comes out of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     /// The link that it leaves by.
     pub leaves_by: Option<LinkName>,
     /// The address that it leaves with.
@@ -133,6 +136,56 @@ impl Display for Balanced {
     }
 }
 
+/// A tunnel that a connection is for. What passes a site-to-site tunnel keeps its addresses: source NAT leaves it alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ExplainedTunnel)]
+pub struct Tunnel {
+    /// `tunnel/ID` of a site-to-site connection, `tunnel-clients/ID` of remote access.
+    pub rule: String,
+    /// The other end: a peer's or a client's address; `None` for a peer that may come from anywhere.
+    pub peer: Option<String>,
+    /// Does the connection begin at the other end?
+    pub comes_out: bool,
+    /// Is the answer that of a tunnel that stands? False where the router said that it does not.
+    pub stands: bool,
+}
+
+/// How ids of what stands for a tunnel begin: of a site-to-site connection, and of remote access.
+pub const TUNNEL: &str = "tunnel";
+/// See [`TUNNEL`].
+pub const TUNNEL_CLIENTS: &str = "tunnel-clients";
+
+impl Tunnel {
+    fn told(&self, called: &str) -> String {
+        let whose = if self.is_clients() { "a client of" } else { "the peer of" };
+        let peer = self.peer.as_ref().map(|peer| format!(", {peer}")).unwrap_or_default();
+        match (self.is_clients(), self.comes_out, self.stands) {
+            (_, true, true) => format!("comes out of the tunnel from {whose} {called}{peer}"),
+            (_, true, false) => {
+                format!(
+                    "belongs into the tunnel from {whose} {called}{peer}, and that does not stand now"
+                )
+            }
+            (false, false, true) => format!(
+                "goes into the tunnel to {whose} {called}{peer}, with the addresses that it has: source NAT leaves it alone; \
+                 while that tunnel does not stand it is refused"
+            ),
+            (true, false, true) => {
+                format!("goes into the tunnel to {whose} {called}{peer}, while that is connected")
+            }
+            (_, false, false) => {
+                format!(
+                    "belongs into the tunnel to {whose} {called}{peer}, and that does not stand now"
+                )
+            }
+        }
+    }
+
+    fn is_clients(&self) -> bool {
+        self.rule.starts_with(TUNNEL_CLIENTS)
+    }
+}
+
 /// What a rule is to its owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct RuleOwner {
@@ -180,7 +233,9 @@ impl Explanation {
         let moved = [&self.destination, &self.source].into_iter().flatten();
         let moved = moved.flat_map(|it| [&it.by.rule].into_iter().chain(&it.by.elements));
         let decided = self.decided_by.iter().flat_map(|it| it.rule.iter().chain(&it.elements));
-        let mut all: Vec<_> = met.chain(moved).chain(decided).map(String::as_str).collect();
+        let tunnel = self.tunnel.iter().map(|tunnel| &tunnel.rule);
+        let all = met.chain(moved).chain(decided).chain(tunnel);
+        let mut all: Vec<_> = all.map(String::as_str).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -241,6 +296,9 @@ impl Display for Explanation {
             }
         }
         self.verdict(f)?;
+        if let Some(tunnel) = &self.tunnel {
+            writeln!(f, "{}", tunnel.told(&self.called(&tunnel.rule)))?;
+        }
         if let Some(balanced) = &self.balanced {
             writeln!(f, "{balanced}")?;
         }
@@ -344,6 +402,7 @@ mod tests {
                 elements: Vec::new(),
                 meaning: None,
             }),
+            tunnel: None,
             balanced: None,
             leaves_by: Some("guest0".parse().unwrap()),
             egress_address: Some("192.0.2.80".parse().unwrap()),

@@ -15,7 +15,7 @@ pub use diagnostics::{
 };
 pub use explain::{
     Balanced, Decider, ExplainQuestion, Explanation, FlowsReport, FlowsRequest, MetRule, Moved,
-    Outcome, RuleOwner, TrackedFlow,
+    Outcome, RuleOwner, TUNNEL, TUNNEL_CLIENTS, TrackedFlow, Tunnel,
 };
 pub use status::{
     DriftRepair, Health, HealthCheck, Phase, Reported, ServiceState, ServiceStatus, StatusReport,

@@ -3,14 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_api::config::{DhcpConfig, DnsRecord, NetworkDns, NetworkRange};
-use sluice_api::types::Cidr;
+use sluice_api::types::{Cidr, ObjectId};
 use sqlx::Row as _;
 
 use super::Network;
-use super::parts::gateway;
+use super::parts::{gateway, ipv6_prefix};
 use crate::alloc::{PoolClass, PoolName};
 use crate::error::Error;
 use crate::kinds::appliance::free_link;
+use crate::kinds::egress_rule::EgressRule;
+use crate::kinds::ipv6_firewall_rule::Ipv6FirewallRule;
 use crate::kinds::public_ip::ipv4;
 use crate::kinds::public_range::PublicRange;
 use crate::kinds::zone::Zone;
@@ -112,6 +114,47 @@ impl Network {
                 return Err(Error::Conflict { field: "ranges", reason });
             }
         }
+        Ok(())
+    }
+
+    /// Gives it this IPv6 prefix in place of the one that it has, or none: firewall rules that name guests of the old one would
+    /// do nothing any more.
+    pub(super) async fn set_ipv6(
+        &mut self,
+        context: &mut Context<'_>,
+        new: Option<Cidr>,
+    ) -> Result<(), Error> {
+        let new = new.map(ipv6_prefix).transpose()?;
+        if new == self.ipv6_cidr {
+            return Ok(());
+        }
+        if let Some(cidr) = new {
+            PublicRange::ipv6_apart(context, &self.zone, &self.id, cidr).await?;
+        }
+        let outside = |cidr: &Cidr| new.is_none_or(|new| !new.contains(cidr.network()));
+        let conflict = |what: &str, name: &ObjectId, cidr: &Cidr| {
+            let reason = format!(
+                "{what} {name} names {cidr} of the old prefix; take that away or delete the rule first"
+            );
+            Err(Error::Conflict { field: "ipv6_cidr", reason })
+        };
+        let own = [("network", self.id.as_str())];
+        for rule in context.all::<Ipv6FirewallRule>(&own).await? {
+            if let Some(cidr) = rule.destinations.iter().find(|cidr| outside(cidr)) {
+                return conflict("ipv6 firewall rule", &rule.name, cidr);
+            }
+            if new.is_none() {
+                let reason = format!("ipv6 firewall rule {} is of it; delete it first", rule.name);
+                return Err(Error::Conflict { field: "ipv6_cidr", reason });
+            }
+        }
+        for rule in context.all::<EgressRule>(&own).await? {
+            let mut sources = rule.sources.iter().filter(|cidr| !cidr.is_ipv4());
+            if let Some(cidr) = sources.find(|cidr| outside(cidr)) {
+                return conflict("egress rule", &rule.name, cidr);
+            }
+        }
+        self.ipv6_cidr = new;
         Ok(())
     }
 

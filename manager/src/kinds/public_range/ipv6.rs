@@ -50,12 +50,15 @@ impl PublicRange {
         let (IpAddr::V6(first), IpAddr::V6(last)) = (cidr.network(), cidr.last()) else {
             return Pool::default();
         };
+        // one with a link-local address has none of the prefix
+        let gateway = Some(gateway).filter(|gateway| cidr.contains(IpAddr::V6(*gateway)));
         let most = last.to_bits() - first.to_bits();
         let last = i64::try_from(most).map_or(MOST, |most| most.min(MOST));
         let pool = Pool::new(Interval::new(1, last));
-        match i64::try_from(gateway.to_bits() - first.to_bits()) {
-            Ok(gateway) => pool.without(gateway),
-            Err(_) => pool,
+        let place = gateway.map(|gateway| i64::try_from(gateway.to_bits() - first.to_bits()));
+        match place {
+            Some(Ok(place)) => pool.without(place),
+            _ => pool,
         }
     }
 
@@ -70,8 +73,10 @@ impl PublicRange {
         if cidr.is_ipv4() || !(32..=126).contains(&cidr.prefix()) {
             return Err(invalid("ipv6_cidr", "must be an IPv6 network, /32 to /126"));
         }
-        if !cidr.contains(IpAddr::V6(gateway)) || cidr.network() == IpAddr::V6(gateway) {
-            let reason = format!("{gateway} is not a host address of {cidr}");
+        let inside = cidr.contains(IpAddr::V6(gateway)) && cidr.network() != IpAddr::V6(gateway);
+        if !inside && !gateway.is_unicast_link_local() {
+            let reason =
+                format!("{gateway} is neither a host address of {cidr} nor a link-local one");
             return Err(Error::Invalid { field: "ipv6_gateway", reason });
         }
         Ok(())

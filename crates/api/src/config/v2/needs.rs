@@ -4,8 +4,9 @@
 //! says. Whoever pushes asks first, so that an older one is refused by the feature's name.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use super::{AnyPart, ApplianceConfig, GuestNetwork, Link, LinkRole, RouterConfig, Uplink};
+use super::{AnyPart, ApplianceConfig, GuestNetwork, Link, LinkRole, Route, RouterConfig, Uplink};
 
 /// Networks' own resolvers and forwarded zones over TLS.
 pub const DNS_TLS_BY_NETWORK: &str = "dns-tls-by-network";
@@ -15,6 +16,8 @@ pub const DNS_WILDCARDS: &str = "dns-wildcards";
 pub const HELPERS: &str = "helpers";
 /// IPv6 to and from the Internet.
 pub const IPV6_UPLINKS: &str = "ipv6-uplinks";
+/// Next hops with link-local addresses.
+pub const LINK_LOCAL_GATEWAYS: &str = "link-local-gateways";
 /// Networks of several ranges.
 pub const NETWORK_RANGES: &str = "network-ranges";
 /// Uplinks that are watched.
@@ -26,14 +29,14 @@ impl ApplianceConfig<AnyPart> {
     /// The features that it needs, by the names that a status has them under.
     pub fn needs(&self) -> BTreeSet<&'static str> {
         match &self.role {
-            AnyPart::Router(router) => of_router(router, &self.links),
+            AnyPart::Router(router) => of_router(router, &self.links, &self.routes),
             AnyPart::Proxy(_) => BTreeSet::new(),
             AnyPart::Ssvm(ssvm) => ssvm.needs(),
         }
     }
 }
 
-fn of_router(router: &RouterConfig, links: &[Link]) -> BTreeSet<&'static str> {
+fn of_router(router: &RouterConfig, links: &[Link], routes: &[Route]) -> BTreeSet<&'static str> {
     let mut public = links.iter().filter(|link| link.role == LinkRole::Public);
     // one that only routes would neither hold back forged sources nor have a rule for what comes in
     let ipv6 = public.any(|link| link.addresses.iter().any(|address| address.ip().is_ipv6()))
@@ -41,6 +44,10 @@ fn of_router(router: &RouterConfig, links: &[Link]) -> BTreeSet<&'static str> {
         || !router.ipv6_firewall.is_empty();
     let watched = router.uplinks.iter().any(|up| up.probe.is_some() || up.source_nat.is_some());
     let by_ipv6 = |up: &Uplink| up.probe.as_ref().is_some_and(|probe| probe.ipv6().is_some());
+    let hops = routes.iter().filter_map(|route| route.via);
+    let mut hops =
+        hops.chain(router.uplinks.iter().filter_map(|up| up.gateway_ipv6.map(Into::into)));
+    let is_local = |hop| matches!(hop, IpAddr::V6(hop) if hop.is_unicast_link_local());
     let own = |network: &GuestNetwork| network.dns.tls.is_some();
     let tls = router.networks.iter().any(own)
         || router.dns.forward_zones.iter().any(|zone| zone.tls.is_some());
@@ -50,6 +57,7 @@ fn of_router(router: &RouterConfig, links: &[Link]) -> BTreeSet<&'static str> {
         (DNS_WILDCARDS, records.any(|record| record.name.is_wildcard())),
         (HELPERS, helps(router)),
         (IPV6_UPLINKS, ipv6),
+        (LINK_LOCAL_GATEWAYS, hops.any(is_local)),
         (NETWORK_RANGES, router.networks.iter().any(|network| !network.ranges.is_empty())),
         (UPLINK_PROBES, watched),
         (UPLINK_PROBES_IPV6, router.uplinks.iter().any(by_ipv6)),
@@ -80,7 +88,11 @@ mod tests {
         assert_eq!(config.needs(), BTreeSet::new());
         let public = config.links.iter_mut().find(|link| link.role == LinkRole::Public).unwrap();
         public.addresses.push("2001:db8:ffff::2/64".parse().unwrap());
+        let link = public.name.clone();
         assert_eq!(config.needs(), BTreeSet::from([IPV6_UPLINKS]));
+        let way = json!({ "destination": "::/0", "link": link, "via": "fe80::1" });
+        config.routes.push(serde_json::from_value(way).unwrap());
+        assert_eq!(config.needs(), BTreeSet::from([IPV6_UPLINKS, LINK_LOCAL_GATEWAYS]));
     }
 
     #[test]

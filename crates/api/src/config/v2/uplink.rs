@@ -17,7 +17,8 @@ pub struct Uplink {
     /// Next hop towards the Internet, in a network of the link.
     #[schema(value_type = String, example = "203.0.113.1")]
     pub gateway: Ipv4Addr,
-    /// Next hop of IPv6, in a network of the link (capability `ipv6-uplinks`). Default: IPv6 does not leave by it.
+    /// Next hop of IPv6, in a network of the link (capability `ipv6-uplinks`) or with a link-local address, where the link has
+    /// an IPv6 address (capability `link-local-gateways`). Default: IPv6 does not leave by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "2001:db8:ffff::1")]
     pub gateway_ipv6: Option<Ipv6Addr>,
