@@ -8,8 +8,8 @@ use super::{ApplianceModel, NetworkModel, public};
 use crate::error::Error;
 use crate::kinds::customer_gateway::CustomerGateway;
 use crate::kinds::{dynamic, remote_access, vpn_connection, vpn_user};
-use crate::store::Conn;
 use crate::store::objects::ALL;
+use crate::store::{Conn, Scope};
 
 /// Adds the router's tunnels.
 pub(super) async fn add(
@@ -65,13 +65,15 @@ fn local(model: &ApplianceModel, config: &RouterDocument, ip: &ObjectId) -> Vec<
     }
 }
 
-/// Its own users, and those of all in its zone.
+/// Its own users, and those of all that its owner has in its zone.
 async fn users(
     conn: &mut Conn,
     access: &remote_access::RemoteAccess,
 ) -> Result<Vec<VpnUser>, Error> {
     let of_zone = [("zone", access.zone.as_str())];
-    let mut users = dynamic::load::<vpn_user::VpnUser>(conn, &of_zone, ALL).await?;
+    let owner = dynamic::owner_of::<remote_access::RemoteAccess>(conn, &access.id).await?;
+    let scope = Scope::Of(&owner);
+    let mut users = dynamic::load_in::<vpn_user::VpnUser>(conn, scope, &of_zone, ALL).await?;
     users.retain(|user| user.remote_access.as_ref().is_none_or(|own| *own == access.id));
     let user = |user: vpn_user::VpnUser| {
         let name = user.name.as_str().parse();

@@ -8,9 +8,9 @@ use sluice_api::types::{
 use utoipa::ToSchema;
 
 use super::patch::stated;
-use super::vpn_connection::VpnConnection;
+use super::vpn_connection::{self, Clash, VpnConnection};
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, named};
+use super::{Column, Context, Key, Kind, Names, named, rule, tunnel};
 use crate::error::Error;
 use crate::store::reports;
 
@@ -66,15 +66,15 @@ pub struct CustomerGatewaySpec {
     pub zone: ObjectId,
     /// Unique in the zone.
     pub name: ObjectId,
-    /// Its address. Default: it may come from anywhere, which asks for a passive connection and a `peer_id`.
+    /// Its address, IPv4. Default: it may come from anywhere, which asks for a passive connection and a `peer_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<HostAddress>,
     /// How it names itself; behind NAT that is often its inside address. Default: its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<IkeId>,
-    /// Networks behind it, IPv4; at least one.
+    /// Networks behind it, IPv4; at least one, and none overlaps another.
     pub networks: Vec<Cidr>,
-    /// The pre-shared key. Required when it is created.
+    /// The pre-shared key, 8 to 256 characters. Required when it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
     /// Which IKE. Default: v2.
@@ -130,7 +130,7 @@ pub struct CustomerGatewayPatch {
     /// New networks; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<Cidr>>,
-    /// New pre-shared key.
+    /// New pre-shared key, 8 to 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
     /// Another IKE.
@@ -221,8 +221,9 @@ impl Kind for CustomerGateway {
         spec: CustomerGatewaySpec,
     ) -> Result<Self, Error> {
         let zone: Zone = context.find(None, &spec.zone).await?;
+        tunnel::key("psk", spec.psk.as_ref())?;
         let psk = context.keep_required("psk", spec.psk.as_ref()).await?;
-        Ok(Self {
+        let made = Self {
             id,
             name: spec.name,
             zone: zone.id,
@@ -242,7 +243,9 @@ impl Kind for CustomerGateway {
             dead_peer_detection: spec.dead_peer_detection,
             force_encapsulation: spec.force_encapsulation,
             allow_obsolete: spec.allow_obsolete,
-        })
+        };
+        made.judge()?;
+        Ok(made)
     }
 
     async fn update(
@@ -254,6 +257,7 @@ impl Kind for CustomerGateway {
         self.address = patch.address.unwrap_or(self.address);
         self.peer_id = patch.peer_id.unwrap_or_else(|| self.peer_id.take());
         self.networks = patch.networks.unwrap_or_else(|| self.networks.clone());
+        tunnel::key("psk", patch.psk.as_ref())?;
         if let Some(psk) = &patch.psk {
             self.psk = context.keep_secret("psk", psk).await?;
         }
@@ -273,7 +277,8 @@ impl Kind for CustomerGateway {
         self.dead_peer_detection = patch.dead_peer_detection.unwrap_or(self.dead_peer_detection);
         self.force_encapsulation = patch.force_encapsulation.unwrap_or(self.force_encapsulation);
         self.allow_obsolete = patch.allow_obsolete.unwrap_or(self.allow_obsolete);
-        Ok(())
+        self.judge()?;
+        self.fit_where_connected(context).await
     }
 
     async fn touches(&self, context: &mut Context<'_>) -> Result<Vec<ApplianceId>, Error> {
@@ -292,6 +297,26 @@ impl Kind for CustomerGateway {
 }
 
 impl CustomerGateway {
+    /// What can be judged of it alone.
+    fn judge(&self) -> Result<(), Error> {
+        tunnel::peer("address", self.address)?;
+        tunnel::networks("networks", &self.networks)
+    }
+
+    /// It still fits to the router where its connection ends.
+    async fn fit_where_connected(&self, context: &mut Context<'_>) -> Result<(), Error> {
+        let connections =
+            context.all::<VpnConnection>(&[("customer_gateway", self.id.as_str())]).await?;
+        for connection in connections {
+            match vpn_connection::clash(context, self, &connection.router).await? {
+                None => (),
+                Some(Clash::Address(reason)) => return Err(rule::invalid("address", reason)),
+                Some(Clash::Network(reason)) => return Err(rule::invalid("networks", reason)),
+            }
+        }
+        Ok(())
+    }
+
     /// A tunnel that stands is not changed underneath (guide 11.17.4.1).
     async fn refuse_while_connected(&self, context: &mut Context<'_>) -> Result<(), Error> {
         let connections =

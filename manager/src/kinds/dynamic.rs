@@ -39,6 +39,14 @@ pub async fn by_id<K: Kind>(conn: &mut Conn, id: &ObjectId) -> Result<K, Error> 
     found.ok_or_else(|| Error::Corrupt { what: K::NAMES.word, reason: format!("there is no {id}") })
 }
 
+/// Whose the object with this id is.
+pub async fn owner_of<K: Kind>(conn: &mut Conn, id: &ObjectId) -> Result<Owner, Error> {
+    let filter = [("id", id.as_str())];
+    let found = objects::list(conn, &table::<K>(), Scope::Cloud, &filter, ALL).await?.pop();
+    let gone = || Error::Corrupt { what: K::NAMES.word, reason: format!("there is no {id}") };
+    found.map(|line| line.owner).ok_or_else(gone)
+}
+
 /// Objects with this name or id, inside `within` if that is known.
 pub async fn called<K: Kind>(
     conn: &mut Conn,

@@ -50,6 +50,7 @@ pub mod screen;
 pub mod static_nat;
 pub mod static_route;
 mod strict;
+mod tunnel;
 pub mod uplink;
 pub mod vpc;
 pub mod vpn_connection;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::guest::random_letters;
 use super::zone::Zone;
-use super::{Column, Context, Key, Kind, Names, State, named, of_router, rule};
+use super::{Column, Context, Key, Kind, Names, State, named, of_router, rule, tunnel};
 use crate::error::Error;
 
 /// A remote access; fields as in [`RemoteAccessSpec`], references as ids.
@@ -55,8 +55,8 @@ pub struct RemoteAccessSpec {
     /// goes for all tunnels of the router, and is a warning. Default: no.
     #[serde(default)]
     pub allow_obsolete: bool,
-    /// The pre-shared key of all clients. Default: one of the zone's `vpn_psk_length` letters is made, and told once; in a
-    /// description it must be given.
+    /// The pre-shared key of all clients, 8 to 256 characters. Default: one of the zone's `vpn_psk_length` letters is made, and
+    /// told once; in a description it must be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
 }
@@ -74,7 +74,7 @@ pub struct RemoteAccessPatch {
     /// Allow obsolete algorithms, or no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_obsolete: Option<bool>,
-    /// New pre-shared key.
+    /// New pre-shared key, 8 to 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psk: Option<Secret>,
 }
@@ -133,6 +133,7 @@ impl Kind for RemoteAccess {
         let zone: Zone = context.get(&ip.zone).await?;
         let range = spec.range.unwrap_or(zone.vpn_range);
         let (internet, allow_obsolete) = (spec.internet, spec.allow_obsolete);
+        tunnel::key("psk", spec.psk.as_ref())?;
         let psk = match spec.psk {
             None if !context.describing => {
                 let made = Secret::new(random_letters(zone.vpn_psk_length.into()));
@@ -154,6 +155,7 @@ impl Kind for RemoteAccess {
         self.range = patch.range.unwrap_or(self.range);
         self.internet = patch.internet.unwrap_or(self.internet);
         self.allow_obsolete = patch.allow_obsolete.unwrap_or(self.allow_obsolete);
+        tunnel::key("psk", patch.psk.as_ref())?;
         if let Some(psk) = &patch.psk {
             self.psk = context.keep_secret("psk", psk).await?;
         }

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sluice_api::types::{ApplianceId, Cidr, ObjectId};
+use sluice_api::types::{ApplianceId, Cidr, HostAddress, ObjectId};
 use utoipa::ToSchema;
 
 use super::customer_gateway::CustomerGateway;
 use super::fields::Fields;
+use super::public_ip::PublicIp;
+use super::vpc::Vpc;
 use super::{Action, Column, Context, Key, Kind, Names, State, named, of_router, rule};
 use crate::error::Error;
 use crate::store::reports::Reports;
@@ -126,6 +128,11 @@ impl Kind for VpnConnection {
             let reason = format!("{} has connection {} already", gateway.name, other.name);
             return Err(Error::Conflict { field: "customer_gateway", reason });
         }
+        if let Some(Clash::Address(reason) | Clash::Network(reason)) =
+            clash(context, &gateway, &router).await?
+        {
+            return Err(rule::invalid("customer_gateway", format!("{}: {reason}", gateway.name)));
+        }
         Ok(Self {
             id,
             name: spec.name,
@@ -197,4 +204,44 @@ impl VpnConnection {
         let phase = report.map(|report| &self.said(report)["phase"]);
         phase.and_then(Value::as_str).is_some_and(stands)
     }
+}
+
+/// Where a gateway and its connection meet what is at the router already.
+pub(super) enum Clash {
+    /// The gateway's address.
+    Address(String),
+    /// One of its networks.
+    Network(String),
+}
+
+/// What of a gateway does not fit to `router`, where its connection ends: an address of the router itself, networks of its VPC,
+/// networks behind another peer.
+pub(super) async fn clash(
+    context: &mut Context<'_>,
+    gateway: &CustomerGateway,
+    router: &ApplianceId,
+) -> Result<Option<Clash>, Error> {
+    let at = [("router", router.as_str())];
+    let own = context.all::<PublicIp>(&at).await?;
+    let peer = gateway.address.map(HostAddress::ip);
+    if let Some(own) = own.iter().find(|own| peer == Some(own.address.into())) {
+        let reason = format!("{} is the router's own (public ip {})", own.address, own.name);
+        return Ok(Some(Clash::Address(reason)));
+    }
+    let vpcs = context.all::<Vpc>(&at).await?;
+    let mut taken: Vec<(String, Cidr)> =
+        vpcs.into_iter().map(|vpc| (format!("VPC {}", vpc.name), vpc.cidr)).collect();
+    for other in context.all::<VpnConnection>(&at).await? {
+        if other.customer_gateway == gateway.id {
+            continue;
+        }
+        let behind: CustomerGateway = context.get(&other.customer_gateway).await?;
+        let owner = format!("connection {} ({})", other.id, other.name);
+        taken.extend(behind.networks.into_iter().map(|network| (owner.clone(), network)));
+    }
+    let clash = gateway.networks.iter().find_map(|network| {
+        let (owner, other) = taken.iter().find(|(_, other)| other.overlaps(network))?;
+        Some(Clash::Network(format!("{network} overlaps {other} of {owner}")))
+    });
+    Ok(clash)
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::fields::Fields;
 use super::remote_access::RemoteAccess;
 use super::zone::Zone;
-use super::{Action, Column, Context, Key, Kind, Names, named};
+use super::{Action, Column, Context, Key, Kind, Names, named, tunnel};
 use crate::error::Error;
 
 /// A user of remote access.
@@ -43,7 +43,7 @@ pub struct VpnUserSpec {
     pub zone: Option<ObjectId>,
     /// The name that the user comes in with; nobody else's wherever the user comes in.
     pub name: ObjectId,
-    /// The password. Required when the user is created.
+    /// The password, 1 to 255 bytes. Required when the user is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
 }
@@ -52,7 +52,7 @@ pub struct VpnUserSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VpnUserPatch {
-    /// New password.
+    /// New password, 1 to 255 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
 }
@@ -102,6 +102,7 @@ impl Kind for VpnUser {
             }
         };
         may_join(context, &zone, access.as_ref(), &spec.name).await?;
+        tunnel::password("password", spec.password.as_ref())?;
         let password = context.keep_required("password", spec.password.as_ref()).await?;
         let (router, remote_access) = access.map(|access| (access.router, access.id)).unzip();
         let (name, zone) = (spec.name, zone.id);
@@ -121,6 +122,7 @@ impl Kind for VpnUser {
         context: &mut Context<'_>,
         patch: VpnUserPatch,
     ) -> Result<(), Error> {
+        tunnel::password("password", patch.password.as_ref())?;
         if let Some(password) = &patch.password {
             self.password = context.keep_secret("password", password).await?;
         }
@@ -138,14 +140,14 @@ impl Kind for VpnUser {
     }
 }
 
-/// There is room for one more, and wherever the user comes in nobody has the name.
+/// There is room for one more of the same owner, and wherever the user comes in nobody has the name.
 async fn may_join(
     context: &mut Context<'_>,
     zone: &Zone,
     access: Option<&RemoteAccess>,
     name: &ObjectId,
 ) -> Result<(), Error> {
-    let all = context.all::<VpnUser>(&[("zone", zone.id.as_str())]).await?;
+    let all = context.own::<VpnUser>(&[("zone", zone.id.as_str())]).await?;
     let meets = |user: &&VpnUser| match (&user.remote_access, access) {
         (Some(theirs), Some(access)) => *theirs == access.id,
         _ => true,

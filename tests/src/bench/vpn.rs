@@ -231,7 +231,9 @@ async fn dial(single: &Single, server: &str) -> Result<()> {
 }
 
 async fn sessions_a_second(single: &Single) -> Result<f64> {
-    let wait = |line: &str| format!("for w in $(seq 600); do {line} && break; sleep 0.05; done");
+    let wait = |line: &str| {
+        format!("for w in $(seq 600); do {line} && break; sleep 0.05; done; {line} || exit 1")
+    };
     let up = wait("ip -4 addr show up dev ppp0 2>/dev/null | grep -q peer");
     let down = wait("! ip link show dev ppp0 >/dev/null 2>&1");
     let one =
@@ -255,15 +257,19 @@ where
     stage(&format!("{HOMES} homes have IPsec"));
     let before = memory().await?;
     for home in 1..=HOMES {
-        timed(single, "peer", &calls(home, server)).await?;
+        // one home after the other: two hundred pppd at once keep an emulated machine from answering any of them
+        single.lab.within("peer", &calls(home, server), BOOT).await?;
+        if home % 10 == 0 {
+            stage(&format!("{home} of {HOMES} homes have called"));
+        }
     }
     all_are_up(single).await?;
     let grown = memory().await? - before;
-    let ended = format!(
-        "for i in $(seq {HOMES}); do swanctl --terminate --ike r$i --force; done >/dev/null 2>&1; true"
-    );
     warrior::forget(&single.lab, "peer").await?;
-    single.lab.done("peer", &ended).await?;
+    for home in 1..=HOMES {
+        let end = format!("swanctl --terminate --ike r{home} --force >/dev/null 2>&1; true");
+        single.lab.done("peer", &end).await?;
+    }
     Ok(grown)
 }
 
@@ -290,7 +296,8 @@ fn homes(server: &str) -> String {
     text
 }
 
-/// A home's calls: each a tunnel of its own with one session, begun again should it come to nothing.
+/// A home's calls: each a tunnel of its own with one session, begun again should it come to nothing. Waits a while for them;
+/// those that come later are waited for by [`all_are_up`].
 fn calls(home: u32, server: &str) -> String {
     let address = home_address(home);
     let lac = |number: u32| {
@@ -300,11 +307,13 @@ fn calls(home: u32, server: &str) -> String {
         )
     };
     let lacs: String = (1..=CROWD / HOMES).map(lac).collect();
+    let wanted = home * (CROWD / HOMES);
     format!(
         "sed '/logfile\\|lcp-echo/d' /run/ppp.options >/run/crowd.options; \
          printf '[global]\\nlisten-addr = {address}\\naccess control = no\\n{lacs}' >/run/home{home}.conf; \
          (xl2tpd -D -c /run/home{home}.conf -p /run/home{home}.pid -C /run/xl2tpd/home{home} \
-         >/run/home{home}.log 2>&1 </dev/null &); sleep 1"
+         >/run/home{home}.log 2>&1 </dev/null &); \
+         for w in $(seq 60); do [ \"$(ip -4 -o addr show up | grep -c 'ppp.*peer')\" -ge {wanted} ] && break; sleep 0.5; done"
     )
 }
 

@@ -39,6 +39,7 @@ mod requests;
 mod schemathesis;
 mod surface;
 mod tls;
+mod tunnel_ends;
 mod tunnels;
 mod two;
 mod uplinks;

@@ -15,7 +15,7 @@ const SECOND: [&str; 3] = [
     "--json remote-access create second --public-ip vpn2",
 ];
 
-fn users(config: &Value) -> Vec<&str> {
+pub(crate) fn users(config: &Value) -> Vec<&str> {
     let all = config["role"]["router"]["vpn"]["remote_access"][0]["users"].as_array().unwrap();
     all.iter().map(|user| user["name"].as_str().unwrap()).collect()
 }

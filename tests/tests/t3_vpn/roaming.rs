@@ -119,26 +119,26 @@ async fn three_clients_behind_one_nat() {
     for address in ["10.1.9.2", "10.1.9.3", "10.1.9.4"] {
         world.soon("vm1", &format!("ping -c 1 -W 3 {address}")).await;
     }
-    // names by the router, and nothing but the guests' network
-    world.soon("c1", "grep -q 10.1.1.1 /etc/ppp/resolv.conf").await;
-    world
-        .soon("c1", "dig +short +time=3 @10.1.1.1 vm1.cs1.cloud.internal | grep -qx 10.1.1.23")
-        .await;
-    world
-        .done(
-            "c1",
-            "ip route replace 10.1.2.0/24 dev ppp0; ip route replace 203.0.113.0/24 dev ppp0",
-        )
-        .await;
-    world.done("c1", "ping -c 1 -W 3 10.1.2.23 | grep -qi 'filtered\\|prohibited'").await;
-    world.done("c1", "ping -c 1 -W 3 203.0.113.10 | grep -qi 'filtered\\|prohibited'").await;
-
+    names_and_nothing_but_guests(&world, "c1").await;
     the_internet_by_policy(&mut world, &users).await;
     leave_and_are_cut_off(&mut world, &users).await;
     // Windows asks for routes by DHCP: option 249, to 10.1.1.0/24 by 10.1.9.1
     let told = world.must(warrior::informed(&world.single.lab, "c1").await).await;
     assert!(told.contains("f908180a01010a010901"), "{told}");
     world.down().await;
+}
+
+/// Names by the router's service, which the client is told, and nothing but the guests' network.
+async fn names_and_nothing_but_guests(world: &World, client: &str) {
+    world.soon(client, "grep -q 10.1.1.1 /etc/ppp/resolv.conf").await;
+    let name = "dig +short +time=3 @10.1.1.1 vm1.cs1.cloud.internal | grep -qx 10.1.1.23";
+    world.soon(client, name).await;
+    let into = "ip route replace 10.1.2.0/24 dev ppp0; ip route replace 203.0.113.0/24 dev ppp0";
+    world.done(client, into).await;
+    for other in ["10.1.2.23", "203.0.113.10"] {
+        let refused = format!("ping -c 1 -W 3 {other} | grep -qi 'filtered\\|prohibited'");
+        world.soon(client, &refused).await;
+    }
 }
 
 /// A client that sends everything into the tunnel is refused, or leaves by the tunnel's address; no session ends by it.
@@ -208,6 +208,11 @@ async fn one_client(name: &str, router: MachineSpec, over_libreswan: bool) {
     is_up(&world, "c1").await;
     sessions_are(&world, &[("anna", "10.1.9.2")]).await;
     world.must(transfer(lab, "c1", "vm1", &GUEST.to_string(), 7000, "").await).await;
+    names_and_nothing_but_guests(&world, "c1").await;
+    // the other way to prove oneself, within the same IPsec
+    world.must(warrior::forget(lab, "c1").await).await;
+    world.must(warrior("anna", "correct horse", PAP).call(lab, "c1").await).await;
+    is_up(&world, "c1").await;
     world.push(access(&[]), &[]).await;
     world.must(warrior::is_down(&world.single.lab, "c1").await).await;
     world.down().await;

@@ -121,13 +121,7 @@ async fn a_tunnel_carries_stays_and_comes_back() {
     assert_eq!((after["loads"], after["initiations"]), (before["loads"], before["initiations"]));
     carries_both_ways(&world).await;
 
-    // new keys under way lose nothing
-    let ping = format!("ping -i 0.2 -c 60 -W 5 -q {BEHIND}");
-    let rekey = "for i in 1 2 3; do sleep 2; swanctl --rekey --child n >/dev/null; done; swanctl --rekey --ike r >/dev/null";
-    let (pings, ()) = tokio::join!(world.done("vm1", &ping), async {
-        world.done("peer", rekey).await;
-    });
-    assert!(pings.contains(" 0% packet loss"), "{pings}");
+    new_keys_lose_at_most(&world, 0).await;
 
     // a peer that lost power: noticed, and begun anew as soon as it is back
     world.must(strongswan::kill(&world.single.lab, "peer").await).await;
@@ -145,6 +139,20 @@ async fn a_tunnel_carries_stays_and_comes_back() {
     world.soon("peer", "swanctl --list-sas | grep -q . && exit 1 || exit 0").await;
     world.fails("vm1", &format!("ping -c 2 -W 1 {BEHIND}")).await;
     world.down().await;
+}
+
+/// The peer asks three times for new keys of the second phase and once for those of the first, while pings pass of which at most
+/// so many stay without an answer.
+pub(crate) async fn new_keys_lose_at_most(world: &World, most: u32) {
+    const PINGS: u32 = 60;
+    let ping = format!("ping -i 0.2 -c {PINGS} -W 5 -q {BEHIND} || true");
+    let rekey = "for i in 1 2 3; do sleep 2; swanctl --rekey --child n >/dev/null; done; swanctl --rekey --ike r >/dev/null";
+    let (pings, ()) = tokio::join!(world.done("vm1", &ping), async {
+        world.done("peer", rekey).await;
+    });
+    let answered = pings.split(" received").next().and_then(|words| words.rsplit(' ').next());
+    let answered: u32 = answered.and_then(|count| count.parse().ok()).unwrap_or_default();
+    assert!(answered + most >= PINGS, "{pings}");
 }
 
 /// ICMP or TCP between the two networks outside of ESP.

@@ -483,3 +483,6 @@ impl<P: Protocol> Automaton<P> {
 
 /// Bytes of what is rejected that go back with the reject; every peer takes packets of this length.
 pub(super) const REJECTED: usize = 128;
+
+#[cfg(test)]
+mod tests;

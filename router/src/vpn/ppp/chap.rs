@@ -81,3 +81,28 @@ pub(super) fn failure(method: Method, challenge: &[u8; CHALLENGE]) -> String {
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 1994 4.1: the MD5 of id, secret and challenge, in this order; the digest is that of another program (md5sum).
+    #[test]
+    fn rfc_1994_4_1() {
+        let challenge: [u8; CHALLENGE] = std::array::from_fn(|place| u8::try_from(place).unwrap());
+        let digest = [
+            0x69, 0x6f, 0xb4, 0x75, 0xb0, 0x52, 0x53, 0xa3, 0x3a, 0x6d, 0xf5, 0x04, 0x3b, 0xcb,
+            0xdc, 0x64,
+        ];
+        let mut data = vec![16];
+        data.extend(digest);
+        data.extend(b"anna");
+        let packet = Packet { code: code::RESPONSE, id: 7, data: &data };
+        let response = response(&packet).unwrap();
+        assert_eq!(response.name, "anna");
+        let proved =
+            |id, password| verify(Method::ChapMd5, id, &challenge, &response, password).is_some();
+        assert!(proved(7, "a secret"));
+        assert!(!proved(8, "a secret") && !proved(7, "a secre"));
+    }
+}

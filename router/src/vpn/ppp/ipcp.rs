@@ -84,3 +84,32 @@ impl Protocol for Ipcp {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::packet::choices;
+    use super::*;
+
+    /// The options byte by byte (RFC 1332 3.1 to 3.3, RFC 1877 1.1 and 1.3): addresses and name servers are given for zeros, what
+    /// a peer makes up is corrected, and compression and the old pair of addresses are not there.
+    #[test]
+    fn rfc_1332_3() {
+        let [ours, theirs, name] = [[10, 1, 2, 1], [10, 1, 2, 2], [10, 1, 1, 1]];
+        let mut ipcp = Ipcp::new(ours.into(), theirs.into(), &[name.into()]);
+        assert_eq!(ipcp.request(), [3, 6, 10, 1, 2, 1]);
+        let mut judge = |bytes: &[u8]| ipcp.judge(&choices(bytes).unwrap());
+        let given = vec![3, 6, 10, 1, 2, 2, 129, 6, 10, 1, 1, 1];
+        assert_eq!(judge(&[3, 6, 0, 0, 0, 0, 129, 6, 0, 0, 0, 0]), Judgement::Nak(given.clone()));
+        assert_eq!(judge(&[3, 6, 10, 9, 9, 9]), Judgement::Nak(vec![3, 6, 10, 1, 2, 2]));
+        assert_eq!(judge(&given), Judgement::Ack);
+        for unknown in [
+            &[2, 6, 0, 0x2d, 15, 1][..],
+            &[1, 10, 10, 1, 2, 2, 10, 1, 2, 1],
+            &[131, 6, 0, 0, 0, 0],
+            &[3, 4, 10, 1],
+        ] {
+            let asked = [unknown, &given].concat();
+            assert_eq!(judge(&asked), Judgement::Reject(unknown.to_vec()));
+        }
+    }
+}
