@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use sluice_agent::Appliance;
 use sluice_api::RouterDocument;
 use sluice_api::report::{ExplainQuestion, Explanation, Outcome};
-use sluice_api::types::{AskedProtocol, Port};
+use sluice_api::types::{AskedProtocol, LinkName, Port};
 use sluice_router::explain::{explain, explain_seen};
 use sluice_router::vpn::explain::down_key;
 use sluice_router::{Router, desk};
@@ -202,7 +202,7 @@ fn clients_of_remote_access_are_reached_whatever_uplink_the_guest_leaves_by() {
         link: None,
     };
     let answer = explain(&config, &question).unwrap();
-    assert_eq!(answer.leaves_by.as_ref().map(|link| link.as_str()), Some("ppp0"), "{answer}");
+    assert_eq!(answer.leaves_by.as_ref().map(LinkName::as_str), Some("ppp0"), "{answer}");
     assert_eq!(answer.egress_address, Some(question.from));
 }
 

@@ -18,7 +18,7 @@ const PASSWORD_BYTES: RangeInclusive<usize> = 1..=255;
 
 /// Networks that no host has an address of.
 const NOBODYS: [(Ipv4Addr, u8); 3] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
     (Ipv4Addr::new(224, 0, 0, 0), 4),
 ];

@@ -34,7 +34,8 @@ fn site(connection: &VpnConnection, from: Ipv4Addr, to: Ipv4Addr, seen: &Seen) -
     };
     let (ours, theirs) = (&connection.local_networks, &connection.gateway.networks);
     let comes_out = has(theirs, from) && has(ours, to);
-    if !comes_out && !(has(ours, from) && has(theirs, to)) {
+    let goes_in = has(ours, from) && has(theirs, to);
+    if !comes_out && !goes_in {
         return None;
     }
     Some(Tunnel {

@@ -28,6 +28,7 @@ fn uplink_address(config: &Value, prefix: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one cloud, step by step")]
 async fn a_range_with_ipv6_leads_networks_and_tiers_out() {
     let cloud = Cloud::start().await;
     let isolated = applied(&cloud, "ipv6.toml", "r-2").await;

@@ -197,6 +197,7 @@ async fn a_vpc_is_one_router_with_tiers_lists_and_a_way_to_the_office() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of refusals")]
 async fn what_a_vpc_cannot_have_is_refused_and_it_goes_whole() {
     let cloud = Cloud::start().await;
     done(&cloud, &format!("apply {} --yes", example("vpc.toml")));

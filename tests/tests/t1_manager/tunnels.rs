@@ -84,6 +84,7 @@ async fn settings_of_a_zone_and_users_of_all_its_remote_accesses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one tunnel, step by step")]
 async fn a_gateway_is_changed_while_its_tunnel_is_down() {
     let cloud = Cloud::start().await;
     applied(&cloud, "rules.toml", "r-1").await;

@@ -180,8 +180,10 @@ impl World {
                  (tcpdump -ln -i any -c 1 '{filter}' >/run/syn 2>/run/watch </dev/null &)"
             );
             self.must(self.lab.done(to.guest, &watch).await).await;
-            self.must(tunnels::soon(&self.lab, to.guest, "grep -q 'listening on' /run/watch").await)
-                .await;
+            self.must(
+                tunnels::soon(&self.lab, to.guest, "grep -q 'listening on' /run/watch").await,
+            )
+            .await;
             let address = self.address(to.guest).to_string();
             self.must(transfer(&self.lab, from.guest, to.guest, &address, 7000, "").await).await;
             let look = "grep -o 'mss [0-9]*' /run/syn";
