@@ -132,6 +132,7 @@ async fn serve<A: Appliance>(
         logs: ring,
         on_loopback: false,
         power,
+        handshake: server::HANDSHAKE,
     });
     tokio::select! {
         ended = api => {

@@ -1,6 +1,6 @@
 //! Live connections obey a commit: of those that a router tracks exactly those end that the new configuration would judge
-//! or translate otherwise. From pushed configurations, with packets; IPv6 policy is no part of the contract yet, and is
-//! proved on the rules themselves (`t1_nft flows`).
+//! or translate otherwise. From pushed configurations, with packets, by IPv4; the same by IPv6 is proved on the rules
+//! themselves (`t1_nft flows`).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

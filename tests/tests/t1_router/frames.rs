@@ -5,7 +5,7 @@ use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process};
 
 use crate::world::{World, config};
-use crate::{REPAIR, SOON};
+use crate::{SOON, repaired};
 
 /// Takes every packet socket of process `argv[1]` (pidfd_getfd(2)), or opens one, and sends a frame of type `argv[2]` by each
 /// to device `argv[3]`: a word for each of what became of it.
@@ -103,5 +103,5 @@ fn frames_of_services_do_not_reach_the_control_network() {
     // taken away, it comes back
     world.router.sh("nft delete table netdev sluice_frames").check().unwrap();
     let again = || frames.send("", dhcp, SERVICES, "ctl").iter().all(|word| word == "ENOBUFS");
-    Wait::until(REPAIR, "frames to be dropped again", again).unwrap();
+    repaired("frames to be dropped again", again);
 }

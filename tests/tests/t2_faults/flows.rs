@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use sluice_api::report::{Answer, Phase};
-use sluice_sys::kernel::{Fault, Kernel};
+use sluice_sys::kernel::{Fault, Held, Kernel};
 use sluice_sys::nft::Protocol;
 use sluice_sys::nft::eval::{Flow, Parts as FlowParts, Tuple};
 use sluice_tests::faults::{FileFault, Running, World, changed, example};
@@ -112,4 +112,34 @@ async fn what_a_configuration_let_in_that_was_never_confirmed_ends_after_a_kill_
     rested(&running).await;
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(running.kernel.inner().flows().await.unwrap(), [managers(), later]);
+}
+
+/// The example again and again, each time with another address for its guests' connections.
+fn another(number: u64) -> sluice_api::RouterDocument {
+    let mut config = if number.is_multiple_of(2) { changed() } else { example() };
+    config.generation = number.try_into().unwrap();
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_connections_were_not_judged_by_do_not_pile_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = World::in_dir(dir.path()).start(Fault::None, FileFault::None).await;
+    assert!(matches!(push(&running, &another(100), None).await, Answer::Applied { .. }));
+    running.connections_judged().await;
+    running.kernel.hold(Some(Held::Flows));
+    let mut applied = 0;
+    let busy = loop {
+        match push(&running, &another(101 + applied), None).await {
+            Answer::Applied { .. } => applied += 1,
+            other => break other,
+        }
+        assert!(applied < 20, "they pile up");
+    };
+    assert!(matches!(busy, Answer::Busy(_)), "{busy:?}");
+    assert_eq!(applied, 8);
+    running.kernel.hold(None);
+    running.connections_judged().await;
+    let answer = push(&running, &another(101 + applied), None).await;
+    assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
 }

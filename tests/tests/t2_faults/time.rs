@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_api::report::{Answer, ConfirmAnswer, Phase};
-use sluice_sys::kernel::Fault;
+use sluice_sys::kernel::{Fault, Held};
 use sluice_tests::faults::{FileFault, World, changed, example};
 
 use crate::{before, expect, push, rested};
@@ -15,7 +15,7 @@ async fn an_idle_router_looks_at_nothing_that_grows_with_its_tables() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let operations = running.kernel.operations();
     tokio::time::sleep(Duration::from_mins(5)).await;
-    assert_eq!(running.kernel.operations(), operations);
+    assert_eq!((running.kernel.operations(), running.kernel.audits()), (operations, 0));
     // and a setting, which nobody announces, is put right all the same
     running
         .kernel
@@ -24,6 +24,48 @@ async fn an_idle_router_looks_at_nothing_that_grows_with_its_tables() {
         .unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     expect(&running.state(), &[&before.old], "repaired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_ten_minutes_what_is_remembered_is_compared_with_what_is_there() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    for audits in 0..3 {
+        assert_eq!(running.kernel.audits(), audits);
+        tokio::time::sleep(Duration::from_mins(10) + Duration::from_secs(20)).await;
+    }
+    expect(&running.state(), &[&before.old], "looked at");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_passes_the_dry_runs_that_wait() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    let (answered, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let moment = || tokio::time::sleep(Duration::from_millis(20));
+    let body = || serde_json::to_vec(&changed()).unwrap();
+    running.kernel.hold(Some(Held::Checks));
+    for name in ["first dry run", "second dry run", "third dry run"] {
+        let (handle, answered) = (running.handle.clone(), answered.clone());
+        tokio::spawn(async move {
+            handle.dry_run(body().into()).await;
+            answered.send(name).unwrap();
+        });
+        moment().await;
+    }
+    let handle = running.handle.clone();
+    tokio::spawn(async move {
+        let answer = handle.push(body().into(), None).await;
+        assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
+        answered.send("push").unwrap();
+    });
+    moment().await;
+    assert!(order.try_recv().is_err(), "nothing is held up");
+    running.kernel.hold(None);
+    for expected in ["first dry run", "push", "second dry run", "third dry run"] {
+        assert_eq!(order.recv().await, Some(expected));
+    }
+    expect(&running.state(), &[&before.new], "pushed");
 }
 
 #[tokio::test(start_paused = true)]

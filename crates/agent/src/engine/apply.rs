@@ -119,9 +119,14 @@ impl<A: Appliance> Engine<A> {
         self.sized(self.appliance.desired_seeing(&config.at(now), &self.seen))
     }
 
-    /// Compares the kernel with `desired`.
+    /// Compares the kernel with `desired`, as far as that is remembered from change to change.
     pub(super) async fn compare(&self, desired: &Desired) -> Result<Look, ApplyError> {
-        let keys = desired.keys(owned_tables());
+        self.look(desired, false).await
+    }
+
+    /// Compares the kernel with `desired`; `anew`: with what is there, whatever is remembered.
+    pub(super) async fn look(&self, desired: &Desired, anew: bool) -> Result<Look, ApplyError> {
+        let keys = Keys { anew, ..desired.keys(owned_tables()) };
         let observed = self.kernel.observe(&keys).await.map_err(ApplyError::Observe)?;
         let plan = plan::plan(desired, &observed);
         let generation = observed.nft_generation;

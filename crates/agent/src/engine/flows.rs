@@ -2,9 +2,11 @@
 //!
 //! Guarantees: no answer waits for it, a task of its own does it; it follows a commit, or the way back to what was
 //! committed, so a configuration that reverts has ended nothing; commits that come faster than they are worked off are
-//! taken together; the ledger knows which changes are not worked off, so that a process that comes after this one does it;
+//! taken together, and when eight are not worked off the next push waits a moment, then is told to come later: each keeps a
+//! whole configuration in memory; the ledger knows which changes are not worked off, so that a process that comes after this one does it;
 //! where the connections cannot be read or ended, they stay until the next change, and the log says so.
-//! Does not: judge by the state before the first configuration once this process has ended: nothing but the API got in.
+//! Does not: judge by more than the last two changes that were not worked off when the process was killed, which is what
+//! the ledger keeps (one of a configuration that was given up); judge by the state before the first configuration once this process has ended: nothing but the API got in.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use sluice_sys::model::{Desired, USAGE_TABLE};
 use sluice_sys::nft::TableId;
 use sluice_sys::nft::eval::Flow;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Engine;
@@ -33,6 +36,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Changes that are taken together.
 const TOGETHER: usize = 64;
 
+/// Changes that are not worked off before a push has to wait: each keeps what was in force before it.
+const UNDONE: usize = 8;
+/// How long it waits at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A configuration with what services had seen; without one it is the state before any configuration.
 pub(super) type Held<C> = (Option<Arc<C>>, Arc<appliance::Seen>);
 
@@ -47,6 +55,7 @@ pub(super) struct Change<C> {
 /// What became of changes.
 pub(super) struct Judged {
     noted: Vec<Seen>,
+    changes: usize,
     done: bool,
 }
 
@@ -56,6 +65,8 @@ pub(super) struct Flows<C> {
     judged: UnboundedReceiver<Judged>,
     /// What was sent and not answered.
     under_way: Vec<Seen>,
+    /// Changes that were sent and not answered.
+    undone: usize,
 }
 
 /// Starts the task; it ends with what is returned.
@@ -69,7 +80,7 @@ pub(super) fn start<A: Appliance>(
     let unconfigured = Arc::new(boot::desired(boot));
     let keeper = Keeper { appliance, kernel, unconfigured, answers };
     tokio::spawn(keeper.run(changes));
-    Flows { changes: sender, judged, under_way: Vec::new() }
+    Flows { changes: sender, judged, under_way: Vec::new(), undone: 0 }
 }
 
 impl<C> Flows<C> {
@@ -119,7 +130,20 @@ impl<A: Appliance> Engine<A> {
         self.flows.under_way.extend(noted.iter().cloned());
         self.shared.judging.store(true, Ordering::SeqCst);
         // without the task, connections stay as they are
-        let _sent = self.flows.changes.send(Change { from, to, noted });
+        let sent = self.flows.changes.send(Change { from, to, noted });
+        self.flows.undone += usize::from(sent.is_ok());
+    }
+
+    /// Waits until few enough changes are not worked off; false when that takes too long.
+    pub(super) async fn connections_are_nearly_judged(&mut self) -> bool {
+        let late = Instant::now() + PATIENCE;
+        while self.flows.undone >= UNDONE && !self.flows.changes.is_closed() {
+            match tokio::time::timeout_at(late, self.flows.answer()).await {
+                Ok(judged) => self.note_judged(&judged),
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// What the ledger says is still to be judged by, and is not under way; all but `at_hand` is sent to the task.
@@ -147,6 +171,7 @@ impl<A: Appliance> Engine<A> {
 
     /// Notes that connections were judged, or that they are to be with the next change.
     pub(super) fn note_judged(&mut self, judged: &Judged) {
+        self.flows.undone = self.flows.undone.saturating_sub(judged.changes);
         self.flows.under_way.retain(|seen| !judged.noted.contains(seen));
         if judged.done
             && let Err(error) = self.ledger.judged(&judged.noted)
@@ -171,10 +196,11 @@ impl<A: Appliance> Keeper<A> {
         while changes.recv_many(&mut some, TOGETHER).await > 0 {
             let Some(now) = some.last().map(|change| change.to.clone()) else { continue };
             let noted = some.iter().flat_map(|change| change.noted.clone()).collect();
+            let changes = some.len();
             let before: Vec<_> = some.drain(..).map(|change| change.from).collect();
             let done = self.obey(&Arc::new((before, now))).await;
             // the engine may have stopped
-            let _told = self.answers.send(Judged { noted, done });
+            let _told = self.answers.send(Judged { noted, changes, done });
         }
     }
 

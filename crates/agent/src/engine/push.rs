@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice_api::report::{Answer, ConfirmAnswer, DryRun, PlanSummary, Timing};
+use sluice_api::report::{Answer, Busy, ConfirmAnswer, DryRun, PlanSummary, Timing};
 use sluice_api::types::{BlobDigest, Generation, LinkName};
 use sluice_api::{ApiCode, Finding};
 use sluice_sys::model::Step;
@@ -108,6 +108,12 @@ impl<A: Appliance> Engine<A> {
         let blobs = self.missing_of(&entry);
         if !blobs.is_empty() {
             return Answer::MissingBlobs { blobs };
+        }
+        if !self.connections_are_nearly_judged().await {
+            let reason =
+                "is in force, and live connections are still to be judged by it".to_owned();
+            let generation = self.current().unwrap_or(Generation::MIN);
+            return Answer::Busy(Busy { generation, reason });
         }
         let now = clock();
         let desired = self.desired_at(&entry.config, now);

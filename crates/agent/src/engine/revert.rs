@@ -235,7 +235,7 @@ impl<A: Appliance> Engine<A> {
             return Ok((!plan.is_empty()).then(|| Look { plan, ..Look::default() }));
         }
         let desired = self.desired(target);
-        let look = self.compare(&desired).await?;
+        let look = self.look(&desired, audit).await?;
         self.audited = Instant::now();
         if !look.plan.is_empty() {
             return Ok(Some(look));

@@ -1,7 +1,7 @@
 //! The configurations themselves: the bytes as they came, each once, in a file named by their digest.
 //!
 //! Guarantees: what is read has the digest that it is asked for by; a file is on disk before any page names it, and is
-//! removed only when no page does.
+//! removed only when the newest page does not, nor the other one as committed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -54,11 +54,14 @@ impl Contents {
         Ok(())
     }
 
-    /// Removes whatever is not in `named`. What cannot be removed stays, and is tried again the next time.
-    pub(super) fn sweep(&mut self, named: &BTreeSet<&Digest>) {
+    /// Removes whatever is not in `named`, or of that what this process wrote or read, when `only_known`. What cannot be
+    /// removed stays, and is tried again the next time.
+    pub(super) fn sweep(&mut self, named: &BTreeSet<&Digest>, only_known: bool) {
+        let known: BTreeSet<String> = self.whole.iter().map(file_name).collect();
         let keep: BTreeSet<String> = named.iter().map(|digest| file_name(digest)).collect();
         let present = self.files.list().unwrap_or_default();
         let ours = |name: &String| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
+        let ours = |name: &String| ours(name) && (!only_known || known.contains(name));
         for name in present.iter().filter(|name| ours(name) && !keep.contains(*name)) {
             if let Err(error) = self.files.remove(name) {
                 tracing::warn!(name, %error, "an old configuration cannot be removed");

@@ -7,6 +7,8 @@
 //!   one of them leaves one: the newest, except between the two writes of a commit, when it may be the one before;
 //! - a page that is damaged or missing is an alarm, and is written again from the other one;
 //! - a configuration is stored once, however often it is named, and what is not named any more goes;
+//! - four configurations are kept at most, the one that is coming included: the committed one, the one before it, and
+//!   one more by which live connections are still to be judged;
 //! - when what was committed cannot be read, because of damage or because this build does not understand it, the ledger
 //!   says so ([`State::lost`]), over restarts, until the next commit; never "empty".
 //!
@@ -68,6 +70,8 @@ const TRIED: usize = 16;
 /// Configurations by which live connections are still to be judged, a matter of a second each; older ones are forgotten,
 /// for their content takes room on the disk.
 const UNJUDGED: usize = 2;
+/// Configurations whose content is kept while none is under way; with that one it is as many as the disk has room for.
+const KEPT: usize = 3;
 
 /// What the ledger holds. Cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +127,16 @@ impl<C> State<C> {
         self.unjudged.push(seen);
         let surplus = self.unjudged.len().saturating_sub(UNJUDGED);
         self.unjudged.drain(..surplus);
+    }
+
+    /// Forgets what connections are to be judged by, the oldest first, until there is room for another configuration.
+    fn make_room(&mut self) {
+        while self.written().named().collect::<BTreeSet<_>>().len() > KEPT {
+            let written = self.written();
+            let stays = |seen: &Seen| written.lasting().any(|digest| *digest == seen.digest);
+            let Some(place) = self.unjudged.iter().position(|seen| !stays(seen)) else { return };
+            self.unjudged.remove(place);
+        }
     }
 }
 
@@ -187,10 +201,12 @@ impl<C: Clone> Ledger<C> {
         let interrupted = written.pending.as_ref().map(|seen| seen.generation);
         // it may have let connections in
         state.judge_by(written.pending);
+        state.make_room();
         let mut ledger = Self { files, contents, serial, state, other, single };
         if let Err(error) = ledger.mirror() {
             alarms.push(format!("{error}: {}", source(&error)));
         }
+        ledger.sweep();
         Opened { ledger, alarms, interrupted }
     }
 
@@ -206,6 +222,8 @@ impl<C: Clone> Ledger<C> {
 
     /// Records that `entry`, which came as `bytes`, is about to be brought into force.
     pub fn begin(&mut self, entry: Entry<C>, bytes: &[u8]) -> Result<(), LedgerError> {
+        // what could not be removed before may be in the way
+        self.sweep();
         self.contents.keep(&entry.seen.digest, bytes)?;
         let mut next = self.state.clone();
         next.tried.retain(|known| known.generation != entry.seen.generation);
@@ -257,8 +275,12 @@ impl<C: Clone> Ledger<C> {
         let mut next = self.state.clone();
         let given_up = next.pending.take().map(|entry| entry.seen);
         next.judge_by(given_up);
+        next.make_room();
         let written = self.write(next.clone());
         self.state = next;
+        if written.is_ok() {
+            self.sweep();
+        }
         written
     }
 
@@ -269,7 +291,9 @@ impl<C: Clone> Ledger<C> {
         if next.unjudged.len() == self.state.unjudged.len() {
             return Ok(());
         }
-        self.write(next)
+        self.write(next)?;
+        self.sweep();
+        Ok(())
     }
 
     fn write(&mut self, next: State<C>) -> Result<(), LedgerError> {
@@ -291,11 +315,13 @@ impl<C: Clone> Ledger<C> {
         Ok(())
     }
 
-    /// Contents that neither page names go.
+    /// Contents that nothing needs any more go: of the older page, which stands in for the newest one, no more is needed
+    /// than what was committed. While it is not known what that was, only what came since goes.
     fn sweep(&mut self) {
         let newest = self.state.written();
         let Some(other) = &self.other else { return };
-        self.contents.sweep(&newest.named().chain(other.named()).collect::<BTreeSet<_>>());
+        let named = newest.named().chain(other.lasting()).collect::<BTreeSet<_>>();
+        self.contents.sweep(&named, self.state.lost);
     }
 }
 

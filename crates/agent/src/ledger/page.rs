@@ -27,13 +27,15 @@ pub(super) struct Written {
 }
 
 impl Written {
+    /// The contents of what was committed.
+    pub(super) fn lasting(&self) -> impl Iterator<Item = &Digest> {
+        [&self.committed, &self.former].into_iter().flatten().map(|seen| &seen.digest)
+    }
+
     /// The contents that it names.
     pub(super) fn named(&self) -> impl Iterator<Item = &Digest> {
-        [&self.committed, &self.former, &self.pending]
-            .into_iter()
-            .flatten()
-            .chain(&self.unjudged)
-            .map(|seen| &seen.digest)
+        let others = self.pending.iter().chain(&self.unjudged).map(|seen| &seen.digest);
+        self.lasting().chain(others)
     }
 }
 

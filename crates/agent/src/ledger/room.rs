@@ -65,7 +65,27 @@ fn the_largest_configuration_is_committed_any_number_of_times() {
         ledger.commit().unwrap();
         ledger.mirror().unwrap();
     }
+    let try_out = |ledger: &mut Ledger<u64>, number| {
+        let bytes = largest(number);
+        ledger.begin(Entry::new(number.try_into().unwrap(), number, &bytes), &bytes).unwrap();
+    };
+    // and what is tried and given up any number of times takes no room from the next one, whether judged by or not
+    for number in 10..30 {
+        try_out(&mut ledger, number);
+        ledger.abandon().unwrap();
+        if number % 2 == 0 {
+            let all = ledger.state().unjudged.clone();
+            ledger.judged(&all).unwrap();
+        }
+    }
+    // nor does what was under way when the process ended
+    for number in 30..33 {
+        ledger = Ledger::open(Arc::clone(&disk) as Arc<dyn Files>, parse).ledger;
+        try_out(&mut ledger, number);
+    }
+    ledger.commit().unwrap();
+    ledger.mirror().unwrap();
     let opened = Ledger::open(disk as Arc<dyn Files>, parse);
     assert_eq!(opened.alarms, Vec::<String>::new());
-    assert_eq!(opened.ledger.state().committed.as_ref().map(|entry| *entry.config), Some(9));
+    assert_eq!(opened.ledger.state().committed.as_ref().map(|entry| *entry.config), Some(32));
 }

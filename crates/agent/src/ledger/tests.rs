@@ -245,6 +245,8 @@ fn a_configuration_is_stored_once_and_goes_when_nothing_names_it() {
     for number in 4..9 {
         begin(&mut ledger, number);
         ledger.abandon().unwrap();
+        // of those given up there is the last one only
+        assert_eq!(names(&disk.content()), [bytes(2), bytes(3), bytes(number)]);
     }
     begin(&mut ledger, 9);
     commit(&mut ledger);

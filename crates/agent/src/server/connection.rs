@@ -28,8 +28,6 @@ use crate::clock::Clock;
 const HANDSHAKES: usize = 128;
 /// Connections at the same time of clients that showed their certificate.
 const CONNECTIONS: usize = 32;
-/// Longest handshake.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Longest wait for a request's head, also between two requests.
 const HEAD: Duration = Duration::from_secs(15);
 /// Age at which a connection takes no further request; clients connect anew, and learn of a renewed certificate then.
@@ -64,10 +62,17 @@ pub(super) struct Door {
     peers: Arc<Peers>,
     connections: Arc<Semaphore>,
     clock: Arc<Clock>,
+    /// Longest handshake.
+    handshake: Duration,
 }
 
 impl Door {
-    pub(super) fn new(identities: Arc<Identities>, router: Router, clock: Arc<Clock>) -> Self {
+    pub(super) fn new(
+        identities: Arc<Identities>,
+        router: Router,
+        clock: Arc<Clock>,
+        handshake: Duration,
+    ) -> Self {
         Self {
             identities,
             router,
@@ -75,6 +80,7 @@ impl Door {
             peers: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
             clock,
+            handshake,
         }
     }
 
@@ -106,7 +112,7 @@ impl Door {
 
     async fn receive(&self, stream: TcpStream, turn: Turn) -> Result<(), Ended> {
         let acceptor = TlsAcceptor::from(self.identities.current());
-        let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+        let stream = timeout(self.handshake, acceptor.accept(stream)).await??;
         drop(turn);
         let _slot = self.connections.try_acquire()?;
         self.answer(stream).await

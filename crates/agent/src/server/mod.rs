@@ -20,6 +20,7 @@ mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_api::boot::Identity;
 use sluice_api::report::PowerAction;
@@ -32,6 +33,9 @@ use crate::clock::Clock;
 use crate::diagnostics::Diagnostics;
 use crate::engine::{Handle, Listen};
 use crate::logs::LogRing;
+
+/// Longest handshake of a client.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// What the server is made of.
 pub struct Parts {
@@ -51,6 +55,8 @@ pub struct Parts {
     pub logs: Arc<LogRing>,
     /// Where wishes about the power go; the receiver ends the process.
     pub power: mpsc::Sender<PowerAction>,
+    /// Longest handshake of a client; usually [`HANDSHAKE`].
+    pub handshake: Duration,
 }
 
 /// Serves until the last [`watch::Sender`] of `listen` is gone, which is as long as the engine runs.
@@ -68,7 +74,8 @@ pub async fn serve(parts: Parts) -> Result<(), IdentityError> {
         clock: Arc::clone(&clock),
     });
     let identities = Arc::clone(&app.identities);
-    let door = Arc::new(connection::Door::new(identities, routes::router(app), clock));
-    listen::follow(parts.listen, parts.on_loopback, door).await;
+    let router = routes::router(app);
+    let door = connection::Door::new(identities, router, clock, parts.handshake);
+    listen::follow(parts.listen, parts.on_loopback, Arc::new(door)).await;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What agent and service say to each other: one JSON object a line.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use sluice_api::Digest;
 use sluice_api::types::Generation;
 
 /// From the agent: this is the configuration from now on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Configure<'a> {
     /// Its number.
@@ -18,6 +19,17 @@ pub struct Configure<'a> {
     /// The service's slice of it, in the service's own form; absent when it is the one in force already.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub slice: Option<&'a RawValue>,
+}
+
+impl fmt::Debug for Configure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // the slice may hold secrets
+        let slice = self.slice.map(|slice| Digest::of_bytes(slice.get().as_bytes()));
+        f.debug_struct("Configure")
+            .field("generation", &self.generation)
+            .field("slice", &slice)
+            .finish()
+    }
 }
 
 /// From the service.
@@ -64,4 +76,17 @@ pub fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_is_given_is_not_printed() {
+        let slice = RawValue::from_string("{\"key\":\"hunter2\"}".to_owned()).unwrap();
+        let message = Configure { generation: Generation::MIN, slice: Some(&slice) };
+        let printed = format!("{message:?}");
+        assert!(printed.contains("slice") && !printed.contains("hunter2"), "{printed}");
+    }
 }

@@ -299,3 +299,52 @@ async fn a_service_that_is_killed_is_back_within_a_second_with_its_slice() {
     assert_eq!(*mortals.applied.lock().unwrap(), ["one"; 5]);
     assert_eq!(supervisor.status()[0].restarts, 4);
 }
+
+/// Starts tasks that say what their slice came to, and end with that word.
+struct Dying(fn(sluice_api::types::Generation) -> FromService);
+
+impl Launch for Dying {
+    fn launch(&self, _: ServiceName) -> io::Result<Launched> {
+        let word = self.0;
+        as_task(false, move |control| async move {
+            let (reader, mut writer) = control.into_split();
+            let line = BufReader::new(reader).lines().next_line().await?.unwrap_or_default();
+            let Configure { generation, .. } = serde_json::from_str(&line)?;
+            writer.write_all(&protocol::line(&word(generation))?).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_last_word_of_a_service_that_ends_is_heard() {
+    let refuses = |generation| FromService::Refused { generation, reason: "told so".to_owned() };
+    for _ in 0..200 {
+        let supervisor = Supervisor::new(Arc::new(Dying(refuses)));
+        let refused = give(&supervisor, 1, "one").await.unwrap_err().to_string();
+        assert!(refused.contains("told so"), "{refused}");
+        let supervisor =
+            Supervisor::new(Arc::new(Dying(|generation| FromService::InForce { generation })));
+        give(&supervisor, 1, "one").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_an_agent_sent_before_it_went_away_is_applied_to_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let applied: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let agents = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(crate::service::outlive(agents, None, Recorder(Arc::clone(&applied))));
+    for round in 0..50 {
+        let mut dying = tokio::net::UnixStream::connect(&path).await.unwrap();
+        let said =
+            ["nine", "ten"].map(|slice| format!("{{\"generation\":9,\"slice\":\"{slice}\"}}\n"));
+        dying.write_all(said.concat().as_bytes()).await.unwrap();
+        drop(dying);
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        while applied.lock().unwrap().len() < 2 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(std::mem::take(&mut *applied.lock().unwrap()), ["nine", "ten"], "{round}");
+    }
+}

@@ -213,14 +213,13 @@ impl Worker {
         if let Some((generation, slice)) = self.slice.clone()
             && let Err(error) = configure(running, generation, Some(&slice)).await
         {
-            return End::Ended(format!("cannot be reached: {error}"));
+            return self.heard_out(running, format!("cannot be reached: {error}")).await;
         }
         let mut hung = Instant::now() + SILENCE;
         // a machine that stood still wakes up with the deadline past and its services well: they get a moment
         let mut doubted = false;
         loop {
             tokio::select! {
-                exit = running.exit.clone() => return End::Ended(exit),
                 line = running.said.next_line() => match line {
                     Ok(Some(line)) => {
                         hung = Instant::now() + SILENCE;
@@ -230,6 +229,14 @@ impl Worker {
                     Ok(None) => return End::Ended(last_words(running).await),
                     Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
                 },
+                exit = running.exit.clone() => return self.heard_out(running, exit).await,
+                job = jobs.recv() => {
+                    let Some(job) = job else { return End::Dismissed };
+                    if let Err(error) = self.take(job, running).await {
+                        let reason = format!("cannot be reached: {error}");
+                        return self.heard_out(running, reason).await;
+                    }
+                }
                 () = tokio::time::sleep_until(hung), if !doubted => {
                     doubted = true;
                     hung = Instant::now() + MOMENT;
@@ -237,13 +244,21 @@ impl Worker {
                 () = tokio::time::sleep_until(hung), if doubted => {
                     return End::Ended(format!("silent for {} s", SILENCE.as_secs()));
                 }
-                job = jobs.recv() => {
-                    let Some(job) = job else { return End::Dismissed };
-                    if let Err(error) = self.take(job, running).await {
-                        return End::Ended(format!("cannot be reached: {error}"));
-                    }
-                }
             }
+        }
+    }
+
+    /// The end of a process for `reason`; what it said before that is heard: it may be what its slice came to.
+    async fn heard_out(&mut self, running: &mut Running, reason: String) -> End {
+        let rest = async {
+            while let Ok(Some(line)) = running.said.next_line().await {
+                self.hear(&line).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(FAREWELL, rest).await {
+            Ok(Err(reason)) => End::Ended(reason),
+            _ => End::Ended(reason),
         }
     }
 

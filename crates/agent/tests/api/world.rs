@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rcgen::{
@@ -240,6 +241,11 @@ pub fn at(address: IpAddr) -> Listen {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with_handshakes_of(server::HANDSHAKE).await
+    }
+
+    /// One whose clients have so long for their handshakes.
+    pub async fn with_handshakes_of(handshake: Duration) -> Self {
         let authority = Authority::new();
         let config = config(1);
         let link = config.links.iter().find(|link| link.name.as_str() == "ctl").unwrap();
@@ -277,6 +283,7 @@ impl World {
             boot_file: Some(boot_file.clone()),
             logs,
             power: wishes,
+            handshake,
         }));
         Self { authority, kernel, address, listen, power, boot_file, files, given, _dir: dir }
     }

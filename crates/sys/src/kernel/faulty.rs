@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::{Changes, Kernel, KernelError, Object};
 use crate::conntrack::TrackingCounts;
@@ -43,23 +44,55 @@ pub enum Moment {
     After,
 }
 
+/// Operations that can be held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Trials of rules.
+    Checks,
+    /// Lists of connections.
+    Flows,
+}
+
 /// Any kernel, with one fault.
 #[derive(Debug)]
 pub struct FaultyKernel<K> {
     within: K,
     fault: Fault,
     started: AtomicU64,
+    audits: AtomicU64,
+    held: watch::Sender<Option<Held>>,
 }
 
 impl<K> FaultyKernel<K> {
     /// `within`, with this fault.
     pub fn new(within: K, fault: Fault) -> Self {
-        Self { within, fault, started: AtomicU64::new(0) }
+        Self {
+            within,
+            fault,
+            started: AtomicU64::new(0),
+            audits: AtomicU64::new(0),
+            held: watch::Sender::default(),
+        }
     }
 
     /// Operations started so far.
     pub fn operations(&self) -> u64 {
         self.started.load(Ordering::SeqCst)
+    }
+
+    /// Observations started so far that trusted no memory.
+    pub fn audits(&self) -> u64 {
+        self.audits.load(Ordering::SeqCst)
+    }
+
+    /// Operations of this kind do not come back until another one, or none, is held up.
+    pub fn hold(&self, held: Option<Held>) {
+        self.held.send_replace(held);
+    }
+
+    async fn pass(&self, kind: Held) {
+        // the sender is ours, so it cannot be gone
+        let _ = self.held.subscribe().wait_for(|held| *held != Some(kind)).await;
     }
 
     /// The kernel within.
@@ -112,6 +145,7 @@ fn kill_if(now: bool) {
 impl<K: Kernel> Kernel for FaultyKernel<K> {
     async fn observe(&self, keys: &Keys) -> Result<Observed, KernelError> {
         let number = self.start("observe", Object::All("the kernel's state"))?;
+        self.audits.fetch_add(u64::from(keys.anew), Ordering::SeqCst);
         let unlisted = matches!(self.fault, Fault::Unlisted(from) if number >= from);
         if unlisted && !keys.tables.is_empty() {
             let source = std::io::Error::from_raw_os_error(libc::ENOMEM);
@@ -127,6 +161,7 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
 
     async fn check(&self, script: &Script) -> Result<(), KernelError> {
         let number = self.start("check", Object::Rules)?;
+        self.pass(Held::Checks).await;
         let answer = self.within.check(script).await;
         self.finish(number, answer, "check", Object::Rules)
     }
@@ -155,6 +190,7 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
 
     async fn flows(&self) -> Result<Vec<Flow>, KernelError> {
         let number = self.start("list", CONNECTIONS)?;
+        self.pass(Held::Flows).await;
         let answer = self.within.flows().await;
         self.finish(number, answer, "list", CONNECTIONS)
     }

@@ -11,7 +11,7 @@ mod real;
 
 pub use error::{KernelError, Object};
 pub use fake::FakeKernel;
-pub use faulty::{Fault, FaultyKernel, Moment};
+pub use faulty::{Fault, FaultyKernel, Held, Moment};
 pub use real::{Guarded, NftProgram, RealKernel};
 
 use std::collections::BTreeSet;

@@ -155,6 +155,15 @@ pub fn outlive_others() -> io::Result<()> {
     fs::write("/proc/self/oom_score_adj", AGENT_SCORE)
 }
 
+/// Makes a child of the calling process one of the first, as far as that can be: it is a matter of order only.
+pub fn let_give_way(child: Option<u32>) {
+    let Some(pid) = child else { return };
+    if let Err(error) = fs::write(format!("/proc/{pid}/oom_score_adj"), SERVICE_SCORE) {
+        // one that has ended already is none that takes memory
+        tracing::debug!(pid, %error, "a child keeps its parent's place in the order for want of memory");
+    }
+}
+
 /// Makes the calling process one of the first. Runs between fork and exec, while `/proc` can still be seen.
 pub(super) fn give_way() -> io::Result<()> {
     // SAFETY: a string constant; the descriptor is closed here and known nowhere else.

@@ -25,7 +25,9 @@ use seccompiler::BpfProgram;
 
 pub use capability::Capability;
 pub use handed::{Handed, handed_over, take_handed};
-pub use limits::{Limits, outlive_others, peaks, resident_memory, share_heap, watch_memory};
+pub use limits::{
+    Limits, let_give_way, outlive_others, peaks, resident_memory, share_heap, watch_memory,
+};
 pub use seccomp::Profile;
 pub use tie::Watched;
 pub use view::View;

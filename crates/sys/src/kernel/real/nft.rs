@@ -23,7 +23,7 @@ use super::generation::{exists, generation};
 use super::{elements, failed};
 use crate::kernel::{KernelError, Object};
 use crate::nft::{self, Counters, ObservedSet, ObservedTables, Script, TableId};
-use crate::process::watch_memory;
+use crate::process::{let_give_way, watch_memory};
 
 /// How long one run of `nft` may take; the largest script known, 100,000 elements, takes seconds under emulation.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -110,6 +110,8 @@ impl Rules {
                 memory.generation == now && wanted.is_subset(&memory.looked_at)
             });
         if !known {
+            // never two of them at once: that is what a large table has room for
+            *memory = None;
             *memory = Some(self.look(wanted.clone()).await?);
         }
         let Some(memory) = memory.as_ref() else { return Ok((now, ObservedTables::new())) };
@@ -261,6 +263,8 @@ impl Rules {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
+        // it takes hundreds of MB for a large table, and can be run again
+        let_give_way(child.id());
         let pipe = child.stdin.take();
         let feed = async {
             if let (Some(mut pipe), Some(input)) = (pipe, input) {
