@@ -146,7 +146,7 @@ impl Handle {
             ill: Vec::new(),
             said: BTreeSet::new(),
             calm: None,
-            audited: Instant::now(),
+            audited: (Instant::now(), Duration::ZERO),
             network: None,
             seen: Arc::default(),
             retry: super::revert::Retry::default(),

@@ -25,6 +25,7 @@ mod tracking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_api::Digest;
 use sluice_api::boot::BootDocument;
@@ -84,8 +85,8 @@ pub(crate) struct Engine<A: Appliance> {
     said: BTreeSet<String>,
     /// The kernel when nothing was left to do; `None` when that is not known.
     calm: Option<Pulse>,
-    /// When everything was last compared.
-    audited: Instant,
+    /// When the kernel was last read as if nothing were known, and how long that took.
+    audited: (Instant, Duration),
     /// The state wanted without its rules, and of which configuration.
     network: Option<(Option<Digest>, Desired)>,
     /// When what failed is tried again, and how long was waited before.

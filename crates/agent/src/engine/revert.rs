@@ -25,6 +25,8 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How often everything is compared although nothing is said to have changed.
 const AUDIT_EVERY: Duration = Duration::from_mins(10);
+/// And less often where that takes long, so that it never takes more than a two-hundredth of the time.
+const AUDIT_SHARE: u32 = 200;
 
 /// Attempts at going back before it is left to the next tick.
 const ATTEMPTS: usize = 2;
@@ -225,7 +227,8 @@ impl<A: Appliance> Engine<A> {
         let pulse = self.kernel.pulse(&keys).await.map_err(ApplyError::Observe)?;
         let calm = self.calm.as_ref();
         let same_rules = calm.is_some_and(|calm| calm.nft_generation == pulse.nft_generation);
-        let audit = self.audited.elapsed() >= AUDIT_EVERY;
+        let (audited, took) = self.audited;
+        let audit = audited.elapsed() >= AUDIT_EVERY.max(took * AUDIT_SHARE);
         if same_rules && !audit {
             if !woken && calm.is_some_and(|calm| *calm == pulse) {
                 return Ok(None);
@@ -235,8 +238,11 @@ impl<A: Appliance> Engine<A> {
             return Ok((!plan.is_empty()).then(|| Look { plan, ..Look::default() }));
         }
         let desired = self.desired(target);
+        let start = Instant::now();
         let look = self.look(&desired, audit).await?;
-        self.audited = Instant::now();
+        if audit {
+            self.audited = (Instant::now(), start.elapsed());
+        }
         if !look.plan.is_empty() {
             return Ok(Some(look));
         }
