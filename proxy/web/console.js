@@ -19,7 +19,7 @@ const SOON = 1000;
 const LATER = 2000;
 
 const element = (id) => document.getElementById(id);
-const state = { token: null, grant: null, pass: null, shows: false, peers: [], rfb: null, channel: null, attempts: 0, timer: null, silence: null,
+const state = { token: null, browser: seed(), grant: null, pass: null, shows: false, peers: [], rfb: null, channel: null, attempts: 0, timer: null, silence: null,
                 ping: 15, held: new Map() };
 
 function begin() {
@@ -101,7 +101,13 @@ async function ask() {
         const answer = await post({ grant: state.grant });
         if (answer.code !== "no-cookie" || !state.token) { return answer; }
     }
-    return post({ token: state.token });
+    return post({ link: { token: state.token, browser: state.browser } });
+}
+
+// By which the proxy knows this browser again when its answer, and the cookie with it, was lost.
+function seed() {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 async function post(body) {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::hmac;
+use ring::{digest, hmac};
 use sluice_api::types::{ObjectId, Secret};
 
 /// Shortest key, in bytes.
@@ -16,6 +16,16 @@ impl BrowserId {
     /// A browser that was not here before.
     pub fn new() -> Self {
         Self(rand::random())
+    }
+
+    /// By `seed`, which a page makes once and shows with the link's token at each try, so that a lost answer costs nothing:
+    /// base64 (RFC 4648 5, without padding) of 16 random bytes. None when it is anything else.
+    pub fn by(seed: &str) -> Option<Self> {
+        let seed: [u8; 16] = URL_SAFE_NO_PAD.decode(seed).ok()?.try_into().ok()?;
+        let mut hashed = digest::Context::new(&digest::SHA256);
+        hashed.update(b"sluice console browser ");
+        hashed.update(&seed);
+        hashed.finish().as_ref().first_chunk().copied().map(Self)
     }
 
     /// From its bytes; none when they are not 16.
@@ -110,6 +120,23 @@ mod tests {
         assert_eq!(find(&browsers, &one), Some(browser));
         assert_eq!(find(&browsers, &other), None, "made for another grant");
         assert_eq!(find(&Browsers::new(None).unwrap(), &one), None, "made with another key");
+    }
+
+    #[test]
+    fn a_page_that_shows_the_same_bytes_again_is_the_same_browser() {
+        let seed = |byte| URL_SAFE_NO_PAD.encode([byte; 16]);
+        assert_eq!(BrowserId::by(&seed(1)), BrowserId::by(&seed(1)));
+        assert!(
+            BrowserId::by(&seed(1)).is_some() && BrowserId::by(&seed(1)) != BrowserId::by(&seed(2))
+        );
+        assert_ne!(
+            BrowserId::by(&seed(1)),
+            BrowserId::of(vec![1; 16]),
+            "what is kept does not tell them"
+        );
+        for damaged in ["", "!", "AAAA", &seed(1)[1..], &URL_SAFE_NO_PAD.encode([1; 17])] {
+            assert_eq!(BrowserId::by(damaged), None, "{damaged}");
+        }
     }
 
     #[test]

@@ -109,8 +109,9 @@ impl Registry {
         state.tokens.get(&hash).cloned().ok_or(refusal)
     }
 
-    /// Whether `asker` may use the grant; pins it to the browser when it is the first. The browser is the one known, or the
-    /// `new` one that has just shown the token; without either it has to show it first.
+    /// Whether `asker` may use the grant and a session of it could begin now; then pins it to the browser when it is the
+    /// first. The browser is the one known, or the `new` one that has just shown the token; without either it has to show
+    /// it first.
     pub fn admit(
         &self,
         id: &ObjectId,
@@ -118,7 +119,15 @@ impl Registry {
         new: Option<BrowserId>,
     ) -> Result<(Arc<Grant>, BrowserId), Refusal> {
         let browser = asker.browser.or(new).ok_or(Refusal::NoCookie)?;
-        self.state().admit(id, asker, browser).map(|grant| (grant, browser))
+        let mut state = self.state();
+        let (grant, pin) = state.may(id, asker, browser)?;
+        // before the pin: a browser that is sent away gets no cookie to be known by when it comes back
+        if state.settings.draining {
+            return Err(Refusal::Draining);
+        }
+        self.sessions.room(&grant, &state.settings)?;
+        state.pin(&grant, pin, asker.now);
+        Ok((grant, browser))
     }
 
     /// Begins a session for a browser that was admitted.
@@ -129,19 +138,10 @@ impl Registry {
         if settings.draining {
             return Err(Refusal::Draining);
         }
-        let grant = state.admit(id, asker, browser)?;
+        let (grant, pin) = state.may(id, asker, browser)?;
+        state.pin(&grant, pin, asker.now);
         let changes = state.grants.get(id).ok_or(Refusal::Revoked)?.changes.subscribe();
         Sessions::sit(&self.sessions, grant, changes, asker.from, settings)
-    }
-
-    /// Whether a session of the grant could begin now.
-    pub fn room(&self, id: &ObjectId) -> Result<(), Refusal> {
-        let state = self.state();
-        if state.settings.draining {
-            return Err(Refusal::Draining);
-        }
-        let entry = state.grants.get(id).ok_or(Refusal::Revoked)?;
-        self.sessions.room(&entry.grant, &state.settings)
     }
 
     /// The sessions that run.
@@ -185,12 +185,13 @@ impl Registry {
 }
 
 impl State {
-    fn admit(
-        &mut self,
+    /// Whether `browser` may use the grant, and to which one it is to be pinned first, if to any.
+    fn may(
+        &self,
         id: &ObjectId,
         asker: Asker,
         browser: BrowserId,
-    ) -> Result<Arc<Grant>, Refusal> {
+    ) -> Result<(Arc<Grant>, Option<BrowserId>), Refusal> {
         let grant = Arc::clone(&self.grants.get(id).ok_or(Refusal::Revoked)?.grant);
         if grant.expires <= asker.now {
             return Err(Refusal::Expired);
@@ -198,14 +199,15 @@ impl State {
         if !covers(&grant.source, asker.from) {
             return Err(Refusal::Address);
         }
-        if grant.source == Source::FirstBrowser {
-            self.pinned(&grant, asker, browser)?;
+        if grant.source != Source::FirstBrowser {
+            return Ok((grant, None));
         }
-        Ok(grant)
+        let first = self.is_first(&grant, asker, browser)?;
+        Ok((grant, first.then_some(browser)))
     }
 
-    /// Whether `browser` is the one that the grant is pinned to, which it becomes when it is the first.
-    fn pinned(&mut self, grant: &Grant, asker: Asker, browser: BrowserId) -> Result<(), Refusal> {
+    /// Whether `browser` is the first; false when the grant is pinned to it already.
+    fn is_first(&self, grant: &Grant, asker: Asker, browser: BrowserId) -> Result<bool, Refusal> {
         // which browser is the first is known at one proxy alone
         match (&asker.browser, grant.taken, &grant.home) {
             (None, true, _) => return Err(Refusal::OtherBrowser),
@@ -213,12 +215,15 @@ impl State {
             _ => {}
         }
         match self.memory.first(&grant.token) {
-            Some(first) if first == browser => Ok(()),
+            Some(first) if first == browser => Ok(false),
             Some(_) => Err(Refusal::OtherBrowser),
-            None => {
-                self.memory.pin(grant.token, browser, grant.expires, asker.now);
-                Ok(())
-            }
+            None => Ok(true),
+        }
+    }
+
+    fn pin(&mut self, grant: &Grant, first: Option<BrowserId>, now: u64) {
+        if let Some(browser) = first {
+            self.memory.pin(grant.token, browser, grant.expires, now);
         }
     }
 }

@@ -87,6 +87,6 @@ impl Refusal {
 
     /// Whether the page should try again by itself.
     pub fn may_pass(self) -> bool {
-        matches!(self, Self::Full | Self::Draining | Self::GrantFull)
+        matches!(self, Self::Full | Self::Draining | Self::GrantFull | Self::TooManyTries)
     }
 }

@@ -14,7 +14,7 @@ use crate::session::End;
 use crate::slice::{Grant, Settings};
 
 /// Ended sessions that are remembered for reports.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 256;
 
 /// Number of a session, from 1 on since the service started.
 pub type SessionId = u64;

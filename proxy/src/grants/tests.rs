@@ -67,6 +67,25 @@ fn the_first_browser_keeps_a_grant_for_itself() {
 }
 
 #[test]
+fn a_browser_that_found_no_room_is_not_the_first() {
+    let mut slice = slice(&[with("g-1", "source", json!("first-browser"))]);
+    let registry = Registry::default();
+    let admit = |new| registry.admit(&id("g-1"), asker(None), Some(new)).map(|(_, it)| it);
+    let (one, other) = (BrowserId::new(), BrowserId::new());
+    slice.settings.sessions = 0;
+    registry.apply(&slice);
+    assert_eq!(admit(one), Err(Refusal::Full));
+    slice.settings.draining = true;
+    registry.apply(&slice);
+    assert_eq!(admit(one), Err(Refusal::Draining));
+    (slice.settings.sessions, slice.settings.draining) = (1, false);
+    registry.apply(&slice);
+    assert_eq!(admit(other), Ok(other));
+    assert_eq!(admit(other), Ok(other), "who shows the same again is the same");
+    assert_eq!(admit(one), Err(Refusal::OtherBrowser));
+}
+
+#[test]
 fn a_grant_that_is_at_home_elsewhere_takes_known_browsers_alone() {
     let mut guest = with("g-1", "source", json!("first-browser"));
     guest["home"] = json!("https://console2.example.org");
@@ -132,16 +151,20 @@ fn places_are_bounded_and_free_again() {
     registry.apply(&slice);
     let first = sit(&registry, "g-1").unwrap();
     assert_eq!(sit(&registry, "g-1").err(), Some(Refusal::GrantFull));
-    assert_eq!(registry.room(&id("g-1")), Err(Refusal::GrantFull));
+    let room = |registry: &Registry| {
+        registry.admit(&id("g-1"), asker(None), Some(BrowserId::new())).map(drop)
+    };
+    assert_eq!(room(&registry), Err(Refusal::GrantFull));
     let _second = sit(&registry, "g-2").unwrap();
     assert_eq!(sit(&registry, "g-2").err(), Some(Refusal::Full));
     drop(first);
-    assert!(registry.room(&id("g-1")).is_ok());
+    assert_eq!(room(&registry), Ok(()));
     assert_eq!(registry.running().len(), 1);
     assert_eq!(registry.closed().len(), 1);
     slice.settings.draining = true;
     registry.apply(&slice);
     assert_eq!(sit(&registry, "g-1").err(), Some(Refusal::Draining));
+    assert_eq!(room(&registry), Err(Refusal::Draining));
     assert_eq!(registry.running().len(), 1, "who is there stays");
 }
 

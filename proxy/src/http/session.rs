@@ -1,13 +1,14 @@
 //! `POST session`: a link's token, a grant's id with its cookie, or a pass from another proxy, for leave to open the
 //! WebSocket.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use sluice_api::types::ObjectId;
+use tokio::time::timeout;
 use tracing::info;
 
 use super::answers::{json, refuse, refuse_towards};
@@ -19,18 +20,36 @@ use crate::values::Origin;
 
 /// Longest request.
 const MAX_BODY: usize = 4096;
+/// Time for the whole of it: whoever sends slowly holds one of the places for connections.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the page asks.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Ask {
+    /// By a page that does not say which browser it is in.
     Token(String),
+    Link {
+        token: String,
+        /// Which browser it is: see [`BrowserId::by`].
+        browser: String,
+    },
     Grant(ObjectId),
     /// What the browser got at another proxy that has the same key.
     Pass {
         grant: ObjectId,
         value: String,
     },
+}
+
+impl Ask {
+    /// The token that it shows, if it does.
+    fn token(&self) -> Option<&str> {
+        match self {
+            Self::Token(token) | Self::Link { token, .. } => Some(token),
+            Self::Grant(_) | Self::Pass { .. } => None,
+        }
+    }
 }
 
 /// What the page is told.
@@ -60,12 +79,17 @@ pub(super) async fn answer(
         return refuse(Refusal::Origin);
     }
     let from = shared.asker(peer, &headers, None).from;
-    if shared.guesses.too_many(from, Instant::now()) {
+    let Some(ask) = read(request).await else { return refuse(Refusal::Malformed) };
+    // whoever is known by a cookie or a pass guesses nothing, though somebody behind the same address may
+    if ask.token().is_some() && shared.guesses.too_many(from, Instant::now()) {
         return refuse(Refusal::TooManyTries);
     }
-    let Some(ask) = read(request).await else { return refuse(Refusal::Malformed) };
     let admitted = match &ask {
-        Ask::Token(token) => by_token(shared, peer, &headers, token),
+        Ask::Token(token) => by_token(shared, peer, &headers, token, BrowserId::new()),
+        Ask::Link { token, browser } => match BrowserId::by(browser) {
+            Some(browser) => by_token(shared, peer, &headers, token, browser),
+            None => Err(Refusal::Malformed),
+        },
         Ask::Grant(id) => {
             let asker = shared.asker(peer, &headers, Some(id));
             shared.registry.admit(id, asker, None)
@@ -76,10 +100,7 @@ pub(super) async fn answer(
             shared.registry.admit(grant, asker, None)
         }
     };
-    let room = |(grant, browser): (std::sync::Arc<Grant>, BrowserId)| {
-        shared.registry.room(&grant.id).map(|()| (grant, browser))
-    };
-    match admitted.and_then(room) {
+    match admitted {
         Ok((grant, browser)) => {
             let secure = Names::by_tls(&headers, peer.tls);
             leave(shared, secure, &grant, browser)
@@ -96,12 +117,8 @@ pub(super) async fn answer(
 
 /// Where a link leads that was shown to the wrong proxy.
 fn home(shared: &Shared, ask: &Ask, refusal: Refusal) -> Option<Origin> {
-    match ask {
-        Ask::Token(token) if refusal == Refusal::Elsewhere => {
-            shared.registry.home(&shared.registry.named_by(token).ok()?)
-        }
-        _ => None,
-    }
+    let token = ask.token().filter(|_| refusal == Refusal::Elsewhere)?;
+    shared.registry.home(&shared.registry.named_by(token).ok()?)
 }
 
 /// Which browser asks is only known once the token says which grant's cookie counts.
@@ -110,10 +127,11 @@ fn by_token(
     peer: Peer,
     headers: &axum::http::HeaderMap,
     token: &str,
+    browser: BrowserId,
 ) -> Result<(std::sync::Arc<Grant>, BrowserId), Refusal> {
     let id = shared.registry.named_by(token)?;
     let asker = shared.asker(peer, headers, Some(&id));
-    shared.registry.admit(&id, asker, Some(BrowserId::new()))
+    shared.registry.admit(&id, asker, Some(browser))
 }
 
 async fn read(request: Request<Incoming>) -> Option<Ask> {
@@ -121,7 +139,8 @@ async fn read(request: Request<Incoming>) -> Option<Ask> {
     if kind.split(';').next().map(str::trim) != Some("application/json") {
         return None;
     }
-    let body = to_bytes(Body::new(request.into_body()), MAX_BODY).await.ok()?;
+    let body = to_bytes(Body::new(request.into_body()), MAX_BODY);
+    let body = timeout(PATIENCE, body).await.ok()?.ok()?;
     serde_json::from_slice(&body).ok()
 }
 

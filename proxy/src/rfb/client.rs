@@ -84,7 +84,7 @@ pub enum ClientError {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Input,
-    /// Changes the guest's screen for everybody, without anybody at the keyboard.
+    /// Changes the guest's screen for everybody, or is about its clipboard, without anybody at the keyboard.
     Change,
     Other,
 }
@@ -223,19 +223,36 @@ fn encodings(head: &[u8]) -> Result<Head, ClientError> {
     Ok(if whole { Head::Is { kind: Kind::Other, length } } else { Head::Needs(length) })
 }
 
-/// Text, or with a negative length a message of the extended clipboard.
+/// Actions of the extended clipboard, in its flags: what is said once of oneself, and what a person's copying leads to. A
+/// list of abilities names all actions.
+const CAPS: u32 = 1 << 24;
+const NOTIFY: u32 = 1 << 27;
+const PROVIDE: u32 = 1 << 28;
+
+/// Text, or with a negative length a message of the extended clipboard, whose flags come first. A page asks for and answers
+/// about the clipboard by itself: only what offers a text shows that somebody is there.
 fn cut_text(head: &[u8], rule: Rule) -> Result<Head, ClientError> {
     let Some([_, _, _, _, length @ ..]) = head.first_chunk::<8>() else {
         return Ok(Head::Needs(8));
     };
-    let length = i32::from_be_bytes(*length).unsigned_abs();
+    let signed = i32::from_be_bytes(*length);
+    let length = signed.unsigned_abs();
     if length > rule.clipboard_bytes {
         let most = usize::try_from(rule.clipboard_bytes).unwrap_or(usize::MAX);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         return Err(ClientError::TooLong { what: "clipboard", length, most });
     }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    Ok(Head::Is { kind: Kind::Input, length: length.saturating_add(8) })
+    let kind = match (signed, head.get(8..).and_then(|rest| rest.first_chunk())) {
+        (0.., _) => Kind::Input,
+        (-3.., _) => Kind::Change,
+        (_, None) => return Ok(Head::Needs(12)),
+        (_, Some(flags)) => match u32::from_be_bytes(*flags) {
+            flags if flags & CAPS == 0 && flags & (NOTIFY | PROVIDE) != 0 => Kind::Input,
+            _ => Kind::Change,
+        },
+    };
+    Ok(Head::Is { kind, length: length.saturating_add(8) })
 }
 
 /// A message with a byte that counts its parts: where that byte is, how long a part and the rest are.

@@ -52,12 +52,14 @@ impl End {
                 BackendError::Untrusted(_) | BackendError::Trust(_) => 4202,
                 _ => 4204,
             },
+            // a laptop that was asleep, or a network that was gone: the page may be there again
+            Self::BrowserSilent => 4107,
             Self::Revoked => 4210,
             Self::Expired => 4211,
             Self::Address => 4212,
             Self::Idle(_) => 4213,
             Self::BrowserBroke(_) => 4220,
-            Self::BrowserLeft | Self::BrowserSilent => 1000,
+            Self::BrowserLeft => 1000,
         }
     }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::pace::Pace;
 use super::{End, notes};
@@ -24,6 +24,8 @@ use crate::slice::Grant;
 
 /// Most bytes of screen carried in one WebSocket message.
 const CHUNK: usize = 64 * 1024;
+/// Fewest bytes of screen read at once, however narrow the bound.
+const LEAST: usize = 256;
 
 thread_local! {
     /// Where screens are read into, one for all sessions of a thread: an idle session holds no buffer.
@@ -104,18 +106,17 @@ async fn to_browser(
     pulse: &Pulse,
 ) -> End {
     let mut pace = None;
-    let mut wait = Duration::ZERO;
+    let mut ready: Option<tokio::time::Instant> = None;
     loop {
         let next = async {
-            if !wait.is_zero() {
-                sleep(wait).await;
+            if let Some(ready) = ready {
+                sleep_until(ready).await;
             }
-            chunk(&mut reader).await
+            chunk(&mut reader, most(bound(seat))).await
         };
         let message = tokio::select! {
             biased;
             Some(note) = notes.recv() => {
-                // what is left of a wait begins anew, which only makes it longer
                 if sink.send(note).await.is_err() { return End::BrowserLeft }
                 continue;
             }
@@ -130,8 +131,15 @@ async fn to_browser(
         }
         pulse.beat();
         seat.stats.to_browser.fetch_add(length.into(), Ordering::Relaxed);
-        wait = paced(&mut pace, bound(seat), length);
+        let wait = paced(&mut pace, bound(seat), length);
+        ready = (!wait.is_zero()).then(|| tokio::time::Instant::now() + wait);
     }
+}
+
+/// Most bytes to read at once: a quarter of a second's worth, so that the picture moves, and the screen's end is seen soon.
+fn most(bound: Option<NonZeroU32>) -> usize {
+    let bound = bound.map_or(CHUNK, |it| usize::try_from(it.get() / 4).unwrap_or(CHUNK));
+    bound.clamp(LEAST, CHUNK)
 }
 
 fn bound(seat: &Seat) -> Option<NonZeroU32> {
@@ -150,11 +158,11 @@ fn paced(pace: &mut Option<Pace>, bound: Option<NonZeroU32>, amount: u32) -> Dur
     pace.take(amount, now)
 }
 
-/// The next bytes of the screen; none at its end. Takes nothing when it is given up before it is done.
-async fn chunk(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+/// The next bytes of the screen, `most` of them; none at its end. Takes nothing when it is given up before it is done.
+async fn chunk(reader: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Bytes> {
     std::future::poll_fn(|context| {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
+            let mut buffer = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
             ready!(Pin::new(&mut *reader).poll_read(context, &mut buffer))?;
             Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
         })

@@ -130,13 +130,37 @@ async fn nobody_at_the_keyboard_ends_a_session_though_the_screen_moves() {
 }
 
 #[tokio::test]
+async fn what_a_page_asks_of_the_clipboard_by_itself_is_nobody_at_the_keyboard() {
+    let mut screen = Screen::polite().await;
+    let mut idle = grant("g-1", screen.address);
+    idle["idle_seconds"] = json!(2);
+    let world = World::new(&[idle]);
+    let mut socket = world.viewer().await;
+    let _server = screen.next().await;
+    // the extended clipboard's "request", for text
+    let request = [6, 0, 0, 0, 0xff, 0xff, 0xff, 0xfc, 2, 0, 0, 1];
+    let asking = async {
+        for _ in 0..100 {
+            socket.send(&request).await;
+            if let Ok(closed) =
+                tokio::time::timeout(Duration::from_millis(200), socket.closed()).await
+            {
+                return closed.0;
+            }
+        }
+        0
+    };
+    assert_eq!(asking.await, 4213);
+}
+
+#[tokio::test]
 async fn a_browser_that_sleeps_is_gone_after_two_pings() {
     let mut screen = Screen::polite().await;
     let mut world = World::new(&[grant("g-1", screen.address)]);
     world.slice["settings"] = json!({ "ping_seconds": 1 });
     world.apply().unwrap();
     // nothing reads it from here on, so no ping is answered, and no end is said
-    let _asleep = world.viewer().await;
+    let mut asleep = world.viewer().await;
     let mut server = screen.next().await;
     let begun = Instant::now();
     expect_end(&mut server).await;
@@ -144,6 +168,12 @@ async fn a_browser_that_sleeps_is_gone_after_two_pings() {
     assert!(took > Duration::from_secs(1) && took < Duration::from_millis(3500), "{took:?}");
     assert_eq!(world.report()["load"]["sessions"], 0, "its place is free");
     assert_eq!(world.report()["closed"][0]["reason"], "browser-silent");
+    // what it finds when it wakes up: a close frame whose code the page takes for "try again"
+    let mut said = Vec::new();
+    let all = tokio::io::AsyncReadExt::read_to_end(asleep.0.get_mut(), &mut said);
+    tokio::time::timeout(BOUND, all).await.unwrap().unwrap();
+    let reason = [&4107_u16.to_be_bytes()[..], b"browser-silent: "].concat();
+    assert!(said.windows(reason.len()).any(|part| part == reason), "{said:?}");
 }
 
 #[tokio::test]

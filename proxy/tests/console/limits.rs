@@ -120,6 +120,24 @@ async fn a_bound_on_the_picture_holds_and_may_be_lifted() {
 }
 
 #[tokio::test]
+async fn a_narrow_bound_slows_the_picture_and_hides_neither_it_nor_its_end() {
+    let mut screen = Screen::polite().await;
+    let mut slow = grant("g-1", screen.address);
+    slow["limits"] = json!({ "screen_bytes_per_second": 20_000 });
+    let mut world = World::new(&[slow]);
+    // notes come more often than a wait for 64 KiB would end
+    world.slice["settings"] = json!({ "ping_seconds": 1 });
+    world.apply().unwrap();
+    let mut socket = world.viewer().await;
+    let mut server = screen.next().await;
+    let (picture, begun) = (vec![7; 100_000], Instant::now());
+    let (_, ()) = tokio::join!(server.write_all(&picture), socket.expect(&picture));
+    assert!(begun.elapsed() > Duration::from_millis(2500), "{:?}", begun.elapsed());
+    drop(server);
+    assert_eq!(socket.closed().await.0, 4101);
+}
+
+#[tokio::test]
 async fn a_browser_that_does_not_read_stops_the_server_and_not_our_memory() {
     let mut screen = Screen::polite().await;
     let world = World::new(&[grant("g-1", screen.address)]);

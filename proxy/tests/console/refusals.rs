@@ -1,9 +1,10 @@
 //! Everything that must not lead to a VM's screen, and the code that says why.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::screen::Screen;
-use crate::world::{World, grant, now, token};
+use crate::world::{BOUND, World, grant, now, token};
 
 #[tokio::test]
 async fn no_path_reaches_a_screen_without_a_grant_in_force() {
@@ -81,6 +82,45 @@ async fn a_second_browser_is_refused_and_the_first_comes_back() {
 }
 
 #[tokio::test]
+async fn a_link_shown_in_vain_or_whose_answer_was_lost_is_good_at_the_next_try() {
+    let screen = Screen::polite().await;
+    let mut pinned = grant("g-1", screen.address);
+    pinned["source"] = json!("first-browser");
+    let mut world = World::new(&[pinned]);
+    let seed = |byte: char| String::from(byte).repeat(21) + "A";
+    let link = |byte| json!({ "link": { "token": token("g-1"), "browser": seed(byte) } });
+    world.slice["settings"] = json!({ "draining": true });
+    world.apply().unwrap();
+    let (status, answer) = world.browser().post(&link('x')).await;
+    assert_eq!((status, answer["code"].as_str()), (503, Some("draining")));
+    assert_eq!(world.browser().ask(&token("g-1")).await.0, 503);
+    world.slice["settings"] = json!({});
+    world.apply().unwrap();
+    // each browser here has no cookie: the answer before was lost
+    assert_eq!(world.browser().post(&link('b')).await.0, 200);
+    assert_eq!(world.browser().post(&link('b')).await.0, 200);
+    let (status, answer) = world.browser().post(&link('x')).await;
+    assert_eq!((status, answer["code"].as_str()), (403, Some("other-browser")));
+    let short = json!({ "link": { "token": token("g-1"), "browser": "AAAA" } });
+    assert_eq!(world.browser().post(&short).await.1["code"], "malformed");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_come_to_its_end_holds_no_place() {
+    let world = World::new(&[]);
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    let (address, kind) = (world.address, "Content-Type: application/json");
+    let head = format!(
+        "POST /session HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\n{kind}\r\nContent-Length: 10\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let whole = stream.read_to_string(&mut answer);
+    tokio::time::timeout(6 * BOUND, whole).await.expect("an end").unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
 async fn networks_are_asked_of_every_request() {
     let screen = Screen::raw().await;
     let mut near = grant("g-1", screen.address);
@@ -99,10 +139,14 @@ async fn whoever_tries_links_is_slowed_down() {
     let screen = Screen::raw().await;
     let world = World::new(&[grant("g-1", screen.address)]);
     let mut browser = world.browser();
+    let mut known = world.browser();
+    assert_eq!(known.ask(&token("g-1")).await.0, 200);
     for number in 0..20 {
         assert_eq!(browser.ask(&format!("guess {number}")).await.0, 404);
     }
-    assert_eq!(browser.ask(&token("g-1")).await.0, 429);
+    let (status, answer) = browser.ask(&token("g-1")).await;
+    assert_eq!((status, &answer["may_pass"]), (429, &json!(true)));
+    assert_eq!(known.ask_again("g-1").await.0, 200, "by its cookie, which is no guess");
     browser.from = "127.0.0.2".parse().unwrap();
     assert_eq!(browser.ask(&token("g-1")).await.0, 200);
 }
