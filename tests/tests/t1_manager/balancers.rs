@@ -233,6 +233,21 @@ async fn rules_inside_a_network_share_its_addresses() {
         ("balancer create x --port 9 --network net1 --address 10.1.1.11", 5, "is taken"),
         ("balancer create x --port 80 --network net1 --address 10.1.1.200", 3, "already balanced"),
         ("guest create x --network net1 --address 10.1.1.200", 5, "is taken"),
+        (
+            "balancer create x --port 9 --network net1 --mode udp --algorithm least-connections",
+            3,
+            "algorithm: the kernel that balances UDP counts no connections",
+        ),
+        (
+            r#"balancer create x --port 9 --network net1 --health {"check":{"http":{"status_from":400}}}"#,
+            3,
+            "health: no answer is good: status_from 400 is above status_to 399",
+        ),
+        (
+            r#"balancer update www --health {"check":{"http":{"status_to":199}}}"#,
+            3,
+            "status_from 200 is above status_to 199",
+        ),
         ("network delete net1", 5, "in use"),
     ] {
         refused(&cloud, line, code, words);

@@ -273,7 +273,7 @@ impl Kind for Balancer {
     ) -> Result<Self, Error> {
         let place = Place::of(context, &id, &spec).await?;
         let certificates = certificates::keep(context, &spec.certificates).await?;
-        Ok(Self {
+        let balancer = Self {
             id,
             name: spec.name,
             zone: place.zone,
@@ -299,7 +299,9 @@ impl Kind for Balancer {
             tls_minimum: spec.tls_minimum,
             http2: spec.http2,
             forwarded_headers: spec.forwarded_headers,
-        })
+        };
+        balancer.sound()?;
+        Ok(balancer)
     }
 
     async fn update(
@@ -313,7 +315,7 @@ impl Kind for Balancer {
         self.balance_as(&patch);
         self.take_time_as(&patch);
         self.speak_as(patch);
-        Ok(())
+        self.sound()
     }
 
     async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
@@ -325,6 +327,18 @@ impl Kind for Balancer {
 
     async fn state(&self, context: &mut Context<'_>, report: &Value) -> Result<Vec<Value>, Error> {
         state::rows(self, context, report).await
+    }
+}
+
+impl Balancer {
+    /// Whether it can do what it says.
+    fn sound(&self) -> Result<(), Error> {
+        if self.mode == Mode::Udp && self.algorithm == Algorithm::LeastConnections {
+            let reason =
+                "the kernel that balances UDP counts no connections: round-robin or source";
+            return Err(Error::Invalid { field: "algorithm", reason: reason.to_owned() });
+        }
+        self.health.sound().map_err(|reason| Error::Invalid { field: "health", reason })
     }
 }
 

@@ -122,6 +122,16 @@ pub struct HealthPatch {
 }
 
 impl HealthPolicy {
+    /// Whether any answer can be good.
+    pub(super) fn sound(&self) -> Result<(), String> {
+        let Some(Check::Http(asked) | Check::Https(asked)) = &self.check else { return Ok(()) };
+        let (from, to) = (asked.status_from.get(), asked.status_to.get());
+        if from > to {
+            return Err(format!("no answer is good: status_from {from} is above status_to {to}"));
+        }
+        Ok(())
+    }
+
     /// Makes the changes of `patch`.
     pub(super) fn change(&mut self, patch: HealthPatch) {
         if let Some(check) = patch.check {
