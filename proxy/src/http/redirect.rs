@@ -47,6 +47,6 @@ mod tests {
         assert_eq!(to(&names, "/a?b").as_deref(), Some("https://console.example.org/a?b"));
         assert_eq!((to(&names, "*"), to(&names, ".evil.example.net/")), (None, None));
         names.https_port = 8443;
-        assert_eq!(location(&names, "::1", "/").as_deref(), Some("https://[::1]:8443/"));
+        assert_eq!(location(&names, "[::1]", "/").as_deref(), Some("https://[::1]:8443/"));
     }
 }
