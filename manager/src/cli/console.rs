@@ -84,7 +84,8 @@ const LOADS: &[Column] = &[
     ("SESSIONS", "/sessions"),
     ("MOST", "/most"),
     ("BYTES/S", "/bytes_per_second"),
-    ("SEEN", "/seen"),
+    ("ANSWERS", "/answers"),
+    ("SINCE", "/seen"),
 ];
 
 /// Does what `args` say.

@@ -64,6 +64,9 @@ pub struct ConsoleGrant {
     pub clipboard_bytes: u32,
 }
 
+/// Longest name of whom a grant is for, in characters: it stands in each report of its sessions.
+const LONGEST_USER: usize = 255;
+
 /// A console grant to be. The link is the proxy's address, a `#` and the token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +80,7 @@ pub struct ConsoleGrantSpec {
     /// `POST /v1/screens/{id}/console` and `sluice console` make one themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
-    /// For whom it is made, for the log. Default: not said.
+    /// For whom it is made, for the log; 255 characters or less. Default: not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Can nothing be typed, clicked or pasted? Default false.
@@ -158,6 +161,12 @@ impl Kind for ConsoleGrant {
         let screen: Screen = context.find(None, &spec.screen).await?;
         let token = token("token", spec.token.as_ref())?;
         rule::line("user", spec.user.as_deref())?;
+        if spec.user.as_deref().is_some_and(|user| user.chars().count() > LONGEST_USER) {
+            return Err(rule::invalid(
+                "user",
+                format!("must have {LONGEST_USER} characters or less"),
+            ));
+        }
         if spec.any_browser && !spec.sources.is_empty() {
             return Err(rule::invalid("sources", "is given in place of any_browser"));
         }

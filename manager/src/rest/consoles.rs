@@ -82,9 +82,10 @@ pub(super) async fn link(
     Body(spec): Body<ConsoleLinkSpec>,
 ) -> Reply {
     let screen: Screen = dynamic::find(&mut *app.read().await?, Scope::Of(&app.owner), &id).await?;
-    let places = places(&mut *app.read().await?, &screen.zone).await?;
     let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>());
+    // what is wrong with the wish is said before what is wrong with the cloud
     let spec = grant(&screen.id, &token, spec)?;
+    let places = places(&mut *app.read().await?, &screen.zone).await?;
     // no request id: the answer would be kept to be repeated, and the token with it
     let change = Change::Create { kind: "console grant", spec };
     let outcome = execute(&app.store, &caller, None, &change).await?;

@@ -83,13 +83,27 @@ pub struct ConsoleLoad {
     pub most: u64,
     /// Bytes of screen per second since it was asked before.
     pub bytes_per_second: u64,
-    /// When it told that, RFC 3339 in UTC; since then it told nothing else.
+    /// When it told that, RFC 3339 in UTC; since then it told nothing else, or did not answer.
     pub seen: Option<String>,
+    /// Whether it answered when it was asked last.
+    #[serde(default)]
+    pub answers: bool,
+}
+
+/// Loads, and whether their proxies answer.
+macro_rules! select_loads {
+    ($which:literal) => {
+        concat!(
+            "SELECT l.*, o.reachable FROM console_loads l ",
+            "LEFT JOIN observations o ON o.appliance = l.appliance ",
+            $which
+        )
+    };
 }
 
 /// The last load of a proxy; none: it never told one.
 pub async fn load(conn: &mut Conn, appliance: &str) -> Result<Option<ConsoleLoad>, Error> {
-    let row = sqlx::query("SELECT * FROM console_loads WHERE appliance = $1")
+    let row = sqlx::query(select_loads!("WHERE l.appliance = $1"))
         .bind(appliance)
         .fetch_optional(conn)
         .await?;
@@ -98,7 +112,7 @@ pub async fn load(conn: &mut Conn, appliance: &str) -> Result<Option<ConsoleLoad
 
 /// The last load of every proxy.
 pub async fn loads(conn: &mut Conn) -> Result<Vec<ConsoleLoad>, Error> {
-    let all = "SELECT * FROM console_loads ORDER BY length(appliance), appliance";
+    let all = select_loads!("ORDER BY length(l.appliance), l.appliance");
     sqlx::query(all).fetch_all(conn).await?.iter().map(read_load).collect()
 }
 
@@ -109,6 +123,7 @@ fn read_load(row: &Row) -> Result<ConsoleLoad, Error> {
         most: number(row, "most")?,
         bytes_per_second: number(row, "bytes_per_second")?,
         seen: super::observations::rfc3339(row.try_get::<i64, _>("seen")? / 1000),
+        answers: row.try_get::<Option<i64>, _>("reachable")?.unwrap_or(0) != 0,
     })
 }
 

@@ -2,13 +2,15 @@
 //! tells whoever tries that it is seen.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Wrong links per address and window.
 const MOST: u32 = 20;
 const WINDOW: Duration = Duration::from_mins(1);
+/// Bits of an IPv6 address that whoever has one can choose.
+const CHOSEN: u32 = 64;
 /// Addresses remembered.
 const ADDRESSES: usize = 4096;
 
@@ -20,11 +22,12 @@ impl Guesses {
     /// Whether an address tried too often.
     pub(super) fn too_many(&self, from: IpAddr, now: Instant) -> bool {
         let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        book.get(&from).is_some_and(|(count, begun)| *count >= MOST && now < *begun + WINDOW)
+        book.get(&whose(from)).is_some_and(|(count, begun)| *count >= MOST && now < *begun + WINDOW)
     }
 
     /// Notes a wrong link.
     pub(super) fn wrong(&self, from: IpAddr, now: Instant) {
+        let from = whose(from);
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if book.len() >= ADDRESSES {
             book.retain(|_, (_, begun)| now < *begun + WINDOW);
@@ -37,6 +40,14 @@ impl Guesses {
             *entry = (0, now);
         }
         entry.0 += 1;
+    }
+}
+
+/// By what somebody is known: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from.
+fn whose(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> CHOSEN << CHOSEN).into(),
+        v4 => v4,
     }
 }
 
@@ -55,5 +66,17 @@ mod tests {
         }
         assert!(guesses.too_many(one, now) && !guesses.too_many(other, now));
         assert!(!guesses.too_many(one, now + WINDOW));
+    }
+
+    #[test]
+    fn another_address_of_the_same_network_is_nobody_else() {
+        let guesses = Guesses::default();
+        let now = Instant::now();
+        for number in 0..MOST {
+            guesses.wrong(format!("2001:db8:1:2::{number}").parse().unwrap(), now);
+        }
+        assert!(guesses.too_many("2001:db8:1:2:ffff::1".parse().unwrap(), now));
+        assert!(!guesses.too_many("2001:db8:1:3::1".parse().unwrap(), now));
+        assert_eq!(whose("::ffff:192.0.2.1".parse().unwrap()), whose("192.0.2.1".parse().unwrap()));
     }
 }

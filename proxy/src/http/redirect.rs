@@ -14,7 +14,7 @@ pub(super) fn answer(shared: &Shared, request: &Request<Incoming>) -> Response<B
     let mut response = match host(request.headers()) {
         Some(host) if names.answers_as(request.headers()) => {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            answers::moved(&location(&names, &host, path))
+            location(&names, &host, path).map_or_else(answers::not_found, |it| answers::moved(&it))
         }
         _ => answers::refuse_whoever(request.headers(), Refusal::Host),
     };
@@ -22,11 +22,31 @@ pub(super) fn answer(shared: &Shared, request: &Request<Incoming>) -> Response<B
     response
 }
 
-fn location(names: &Names, host: &str, path: &str) -> String {
+/// None for what is no path, such as the `*` of OPTIONS: it would become part of the host.
+fn location(names: &Names, host: &str, path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return None;
+    }
     let name = without_port(host);
     let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-    match names.https_port {
+    Some(match names.https_port {
         443 => format!("https://{name}{path}"),
         port => format!("https://{name}:{port}{path}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_leads_anywhere() {
+        let mut names = Names::default();
+        names.https_port = 443;
+        let to = |names: &Names, path| location(names, "console.example.org", path);
+        assert_eq!(to(&names, "/a?b").as_deref(), Some("https://console.example.org/a?b"));
+        assert_eq!((to(&names, "*"), to(&names, ".evil.example.net/")), (None, None));
+        names.https_port = 8443;
+        assert_eq!(location(&names, "[::1]", "/").as_deref(), Some("https://[::1]:8443/"));
     }
 }

@@ -5,6 +5,8 @@
 //! told a password only by a way that the rules allow; bytes are asked for by exact number, so nothing that follows is
 //! taken with them, and nothing said before TLS can count as said inside it.
 
+use std::fmt;
+
 use super::init::{self, ServerInit};
 use super::security::{Rules, Security, VENCRYPT, named};
 use super::{VERSION_LENGTH, vnc_auth};
@@ -15,7 +17,7 @@ const MAX_REASON: usize = 1024;
 const VENCRYPT_VERSION: [u8; 2] = [0, 2];
 
 /// What the handshake waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Want {
     /// To be given exactly so many bytes from the server.
     Read(usize),
@@ -25,6 +27,18 @@ pub enum Want {
     StartTls,
     /// Nothing: the session has begun.
     Done,
+}
+
+/// What is sent may be a password.
+impl fmt::Debug for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(count) => write!(f, "Read({count})"),
+            Self::Write(bytes) => write!(f, "Write({} bytes)", bytes.len()),
+            Self::StartTls => f.write_str("StartTls"),
+            Self::Done => f.write_str("Done"),
+        }
+    }
 }
 
 /// Why a server cannot be used.
@@ -93,7 +107,7 @@ enum Because {
 }
 
 /// A handshake under way.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handshake {
     rules: Rules,
     state: State,
@@ -101,6 +115,18 @@ pub struct Handshake {
     minor: u8,
     security: Security,
     out: Vec<u8>,
+}
+
+/// What is to be sent may be a password.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("state", &self.state)
+            .field("minor", &self.minor)
+            .field("security", &self.security)
+            .field("out", &self.out.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Handshake {

@@ -97,7 +97,7 @@ async fn too_many_messages_wait_and_none_is_lost() {
     }
     expect(&mut server, &KEY.repeat(250)).await;
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(1200) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took > Duration::from_millis(1200), "{took:?}");
 }
 
 #[tokio::test]
@@ -111,12 +111,12 @@ async fn a_bound_on_the_picture_holds_and_may_be_lifted() {
     let (picture, begun) = (vec![7; 250_000], Instant::now());
     let (_, ()) = tokio::join!(server.write_all(&picture), socket.expect(&picture));
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(800) && took < Duration::from_secs(5), "{took:?}");
+    assert!(took > Duration::from_millis(800), "{took:?}");
     world.change("limits", json!({}));
-    let begun = Instant::now();
-    // what was taken under the old bound still waits by it
+    // under the bound it would take 39 s; what was taken under it still waits by it
+    let (picture, begun) = (vec![7; 4_000_000], Instant::now());
     let (_, ()) = tokio::join!(server.write_all(&picture), socket.expect(&picture));
-    assert!(begun.elapsed() < took, "{:?}, before {took:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

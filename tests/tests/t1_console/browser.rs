@@ -102,7 +102,7 @@ fn a_person_sees_types_pastes_loses_the_network_and_goes_on() {
     network.cut(false);
     let back = Instant::now();
     tab.shows_the_screen();
-    assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
+    assert!(back.elapsed() < Duration::from_secs(30), "{:?}", back.elapsed());
     tab.type_keys(" 3");
     guest_says(&mut qemu, "chromium 1 2 3");
 
@@ -142,7 +142,7 @@ fn a_guest_that_is_power_cycled_shows_its_new_screen() {
     proxy.slice["grants"][0]["backend"]["port"] = json!(qemu.ports[0]);
     proxy.reload();
     tab.shows_the_screen();
-    assert!(up.elapsed() < Duration::from_secs(5), "{:?}", up.elapsed());
+    assert!(up.elapsed() < Duration::from_secs(30), "{:?}", up.elapsed());
     tab.type_keys("again");
     guest_says(&mut qemu, &format!("{GREETING}again"));
     // a German keyboard has z and y the other way round: the guest sees the place of a key, as a keyboard of its own would say

@@ -185,6 +185,7 @@ impl Kind for Appliance {
             Role::Proxy => Some(role::cookie_key(context, &zone.id).await?),
             Role::Router | Role::Ssvm => None,
         };
+        found_by(spec.origin.as_ref(), &spec.hosts)?;
         let mac = take_mac(context, None, nic_of(context, &appliance)).await?;
         let control = ApplianceNic {
             purpose: NicPurpose::Control,
@@ -252,6 +253,7 @@ impl Kind for Appliance {
         self.allowed_sources =
             patch.allowed_sources.unwrap_or_else(|| self.allowed_sources.clone());
         self.origin = patch.origin.unwrap_or_else(|| self.origin.take());
+        found_by(self.origin.as_ref(), &self.hosts)?;
         self.prefix = patch.prefix.unwrap_or_else(|| self.prefix.clone());
         self.draining = patch.draining.unwrap_or(self.draining);
         if patch.draining == Some(true) {
@@ -306,6 +308,21 @@ impl Appliance {
         };
         self.origin.clone().or_else(named)
     }
+}
+
+/// Refuses an origin whose host a proxy would not answer as: its links would lead to a refusal.
+fn found_by(origin: Option<&Origin>, hosts: &[HostPattern]) -> Result<(), Error> {
+    let Some(origin) = origin else { return Ok(()) };
+    let place = origin.as_str().split_once("://").map_or("", |(_, place)| place);
+    let host = match place.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => place.split(':').next(),
+    };
+    let host = host.unwrap_or_default();
+    if hosts.iter().any(|pattern| pattern.matches(host)) {
+        return Ok(());
+    }
+    Err(Error::Invalid { field: "origin", reason: format!("its host {host} is none of hosts") })
 }
 
 /// An appliance's id as the id of an object.
@@ -437,5 +454,32 @@ fn nic_link(appliance: &Appliance, (purpose, network): &Plug) -> Result<LinkName
             let up = appliance.uplinks.iter().find(own);
             up.map_or_else(|| free_link("pub", used), |up| Ok(up.link.clone()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_a_host_that_the_proxy_answers_as() {
+        let hosts = ["console.example.org", "*.example.net", "192.0.2.1", "2001:db8::1"];
+        let hosts: Vec<HostPattern> = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let found = |origin: &str| found_by(Some(&origin.parse().unwrap()), &hosts).is_ok();
+        for origin in [
+            "https://console.example.org",
+            "http://console.example.org:8080",
+            "https://a.example.net",
+            "https://192.0.2.1:8443",
+            "https://[2001:db8::1]:8443",
+        ] {
+            assert!(found(origin), "{origin}");
+        }
+        for origin in ["https://portal.example.org", "https://example.net", "https://[2001:db8::2]"]
+        {
+            assert!(!found(origin), "{origin}");
+        }
+        assert!(found_by(None, &[]).is_ok());
+        assert!(found_by(Some(&"https://console.example.org".parse().unwrap()), &[]).is_err());
     }
 }

@@ -45,7 +45,8 @@ pub struct ApplianceSpec {
     /// Reverse proxies before a proxy, whose word on who the client is counts. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Cidr>,
-    /// Where browsers find a proxy, as its links say. Default: `https://` and the first of `hosts`.
+    /// Where browsers find a proxy, as its links say. Its host is one of `hosts`. Default:
+    /// `https://` and the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
     /// Path under which a proxy has everything, such as `/console` behind a reverse proxy. Default `/`.
