@@ -21,6 +21,7 @@ fn what_nobody_could_use_is_refused(cloud: &Cloud) {
         ("--idle-seconds 0", "idle_seconds: must be 1 or more"),
         ("--sessions 0", "sessions: must be 1 or more"),
         ("--user ", "user: must not be empty"),
+        (format!("--user {}", "a".repeat(256)).as_str(), "user: must have 255 characters or less"),
     ] {
         refused(cloud, &format!("{grant} {flag}"), 3, words);
     }
@@ -87,6 +88,9 @@ async fn a_console_proxy_gets_screens_and_grants() {
     let host = routes.iter().find(|route| route["destination"] == "10.8.0.17/32").unwrap();
     assert_eq!((&host["link"], &host["via"]), (&json!("ctl"), &json!("169.254.0.1")));
     assert_eq!(proxy["listen"], json!([]), "nobody without a certificate");
+    refused(&cloud, "console vm-7 --minutes 0", 3, "minutes: must be 1 or more");
+    let elsewhere = "appliance update consoles1 --origin https://portal.example.org";
+    refused(&cloud, elsewhere, 3, "origin: its host portal.example.org is none of hosts");
     refused(&cloud, "console vm-7", 3, "certificate: proxy consoles1 serves no browser before");
 
     let pem = cloud.folder.path().join("pem");
