@@ -41,7 +41,7 @@ const HUNG: Duration = Duration::from_secs(40);
 pub(crate) fn repaired(what: &str, mut done: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     Wait::until(SOON, what, &mut done).unwrap();
-    println!("{what}: {:.1} s", start.elapsed().as_secs_f64());
+    eprintln!("{what}: {:.1} s", start.elapsed().as_secs_f64());
 }
 
 #[test]
