@@ -79,7 +79,7 @@ async fn settings_of_a_zone_and_users_of_all_its_remote_accesses() {
     // a description that was exported is about the same
     let exported = cloud.sluice(["export"]);
     assert_eq!(exported.code, 0, "{exported:?}");
-    assert!(agent.committed().is_some());
+    until("the first router's generation", || agent.committed().is_some()).await;
     cloud.stop();
 }
 
