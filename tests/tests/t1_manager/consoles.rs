@@ -39,6 +39,19 @@ fn what_nobody_could_use_is_refused(cloud: &Cloud) {
     }
 }
 
+/// By itself: who has other links keeps them.
+async fn one_link_is_taken_back(cloud: &Cloud) {
+    let before = proxy(cloud, "p-1").await["grants"].clone();
+    let token = cloud.folder.path().join("daves-token");
+    std::fs::write(&token, "a token that is dave's alone, of 43 letters").unwrap();
+    let grant = format!("console-grant create dave --screen vm-7 --token-file {}", token.display());
+    done(cloud, &grant);
+    let grants = proxy(cloud, "p-1").await["grants"].clone();
+    assert_eq!(grants.as_array().unwrap().len(), before.as_array().unwrap().len() + 1, "{grants}");
+    done(cloud, "console-grant delete dave");
+    assert_eq!(proxy(cloud, "p-1").await["grants"], before);
+}
+
 /// Never by the default route, so not before there is a gateway on the control network.
 async fn hosts_with_ipv6_have_a_way_of_their_own(cloud: &Cloud) {
     let no_way = "address: zone zone1 has no control_gateway_ipv6";
@@ -218,6 +231,7 @@ async fn several_console_proxies_share_links_which_are_told_once_and_taken_away(
 
     let again = cloud.sluice(["apply", &example("consoles.toml"), "--yes", "--prune"]);
     assert!(!again.out.contains("console grant"), "links come and go by themselves: {again:?}");
+    one_link_is_taken_back(&cloud).await;
     let revoke = |line: &str| cloud.sluice(line.split(' ')).out;
     assert_eq!(revoke("console --revoke --user nobody"), "revoked 0 links\n");
     assert_eq!(revoke("console --revoke --user bob"), "revoked 1 link\n");
