@@ -12,6 +12,8 @@ use sluice_api::types::{
 };
 use utoipa::ToSchema;
 
+use crate::kinds::patch::stated;
+
 /// The header that tells members who the client is (PROXY protocol).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -144,13 +146,6 @@ impl HealthPolicy {
         self.fall = patch.fall.unwrap_or(self.fall);
         self.port = patch.port.unwrap_or(self.port);
     }
-}
-
-/// Null is a value that was stated.
-fn stated<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// Null, as earlier versions kept it, is the default.
