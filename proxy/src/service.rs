@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use sluice_agent::service::{Service, state_folder};
+use sluice_agent::service::{Asking, Service, state_folder};
 use sluice_api::types::Generation;
+use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::appliance::CONSOLE;
@@ -19,11 +20,16 @@ use crate::http::{Door, Kind, Open, Shared, certificates};
 use crate::report::Report;
 use crate::slice::ConsoleSlice;
 
+/// Questions to the manager on their way to the agent; more wait at their sessions.
+const QUESTIONS: usize = 64;
+
 /// The console service.
 pub struct Console {
     shared: Arc<Shared>,
     door: Arc<Door>,
     open: BTreeMap<(SocketAddr, Kind), Open>,
+    /// What sessions ask the manager, for whoever carries it there.
+    questions: Option<mpsc::Receiver<Asking>>,
 }
 
 impl Console {
@@ -32,9 +38,10 @@ impl Console {
     ///
     /// Errors: the system has no random numbers.
     pub fn new(folder: Option<&Path>) -> Result<Self, String> {
-        let shared = Shared::new(folder)?;
+        let (manager, questions) = mpsc::channel(QUESTIONS);
+        let shared = Shared::new(folder, manager)?;
         let door = Door::new(Arc::clone(&shared));
-        Ok(Self { shared, door, open: BTreeMap::new() })
+        Ok(Self { shared, door, open: BTreeMap::new(), questions: Some(questions) })
     }
 
     /// Brings `slice` into force; must be called within a runtime.
@@ -72,6 +79,10 @@ impl Service for Console {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         self.report().counters()
+    }
+
+    fn questions(&mut self) -> Option<mpsc::Receiver<Asking>> {
+        self.questions.take()
     }
 
     fn report(&self) -> serde_json::Value {

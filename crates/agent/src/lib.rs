@@ -19,6 +19,7 @@ pub mod logs;
 pub mod metrics;
 pub mod pid1;
 pub mod plan;
+pub mod questions;
 mod run;
 pub mod server;
 pub mod service;

@@ -112,6 +112,7 @@ async fn serve<A: Appliance>(
     if let Some(guard) = guard {
         tokio::spawn(guard.keep());
     }
+    let questions = services.questions();
     let handle = Handle::start(Parts {
         appliance,
         boot: boot.clone(),
@@ -130,6 +131,7 @@ async fn serve<A: Appliance>(
         appliance: boot.appliance,
         boot_file: Some(options.boot.clone()),
         logs: ring,
+        questions,
         on_loopback: false,
         power,
         handshake: server::HANDSHAKE,

@@ -13,9 +13,9 @@ use sluice_api::ApplianceConfig;
 use sluice_api::boot::Identity;
 use sluice_api::config::Part;
 use sluice_api::report::{
-    Answer, ArpingRequest, CaptureRequest, Confirm, ConfirmAnswer, DiagnosticOutput, DryRun,
-    FlowsReport, FlowsRequest, Health, LogPage, PingRequest, PowerAction, PowerRequest,
-    StatusReport, TracerouteRequest, UsageReport,
+    Answer, AnswerList, AnswersTaken, ArpingRequest, CaptureRequest, Confirm, ConfirmAnswer,
+    DiagnosticOutput, DryRun, FlowsReport, FlowsRequest, Health, LogPage, PingRequest, PowerAction,
+    PowerRequest, QuestionList, StatusReport, TracerouteRequest, UsageReport,
 };
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 
@@ -26,6 +26,8 @@ use super::tls::ClientIdentity;
 const GZIP: &str = "gzip";
 /// Longest wait for a question.
 const ASK: Duration = Duration::from_secs(10);
+/// Longest wait for what services may ask within 30 s.
+const LISTEN: Duration = Duration::from_secs(40);
 /// Longest wait for a change or a diagnostic.
 const CHANGE: Duration = Duration::from_mins(2);
 
@@ -203,6 +205,16 @@ impl PushClient {
         let path = "/v1/diagnostics/capture";
         let (status, body) = self.raw(Method::POST, path, json(request)?, CHANGE).await?;
         if status == 200 { Ok(body.to_vec()) } else { Err(self.unexpected(status, &body)) }
+    }
+
+    /// `GET /v1/questions`: what services ask, as soon as they do.
+    pub async fn questions(&self) -> Result<QuestionList, PushError> {
+        self.typed(Method::GET, "/v1/questions?wait=30", Vec::new(), LISTEN).await
+    }
+
+    /// `POST /v1/questions`.
+    pub async fn answer(&self, answers: &AnswerList) -> Result<AnswersTaken, PushError> {
+        self.post("/v1/questions", answers, ASK).await
     }
 
     /// `POST /v1/power`.

@@ -12,6 +12,7 @@ mod exchange;
 mod identity;
 mod machine;
 mod needs;
+mod questions;
 mod retry;
 mod task;
 mod tls;

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::consoles::Noted;
 use super::decide::{Next, Wanted, decide};
+use super::questions::Listening;
 use super::retry::{Backoff, jittered};
 use super::watch::Watch;
 use super::{Look, PushError, chain, trouble};
@@ -99,6 +100,8 @@ pub(super) struct Task {
     pub(super) sent_blobs: BTreeSet<BlobDigest>,
     /// What was last written of a proxy's consoles.
     pub(super) consoles: Noted,
+    /// Who waits for its questions.
+    pub(super) listening: Listening,
 }
 
 impl Task {
@@ -117,6 +120,7 @@ impl Task {
             started: None,
             sent_blobs: BTreeSet::new(),
             consoles: Noted::default(),
+            listening: Listening::new(),
         }
     }
 
@@ -156,6 +160,7 @@ impl Task {
         let client = self.watch.client(&ready.appliance)?;
         let look = self.look(&ready, &client).await?;
         if let Some(reason) = self.stranger(&ready, &look.status).await? {
+            self.listen_no_more();
             self.note_answer(LastAnswer::Fenced, Some(reason)).await?;
             return Ok(Rest::Poll);
         }
@@ -172,7 +177,12 @@ impl Task {
             self.send_blob(*digest, &client).await?;
         }
         let known = self.known(&ready, &status).await?;
-        match decide(&ready.wanted, &status, |reported| known.contains(&reported.generation)) {
+        let next = decide(&ready.wanted, &status, |reported| known.contains(&reported.generation));
+        match next {
+            Next::Diverged(_) => self.listen_no_more(),
+            _ => self.listen(&ready.appliance, &status, &client),
+        }
+        match next {
             Next::Rest => self.settled(&ready, &status).await,
             Next::Wait => Ok(Rest::Soon),
             Next::Push => self.push_unless_undone(&ready, &status, &client).await,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use sluice_agent::{Appliance, Blobs, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::boot::Role;
-use sluice_api::config::ProxyDocument;
+use sluice_api::config::{CONSOLE_QUESTIONS, ProxyDocument};
 use sluice_sys::model::Desired;
 use sluice_sys::process::{Capability, Limits};
 
@@ -52,6 +52,6 @@ impl Appliance for Proxy {
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        vec!["console-vnc"]
+        vec![CONSOLE_QUESTIONS, "console-vnc"]
     }
 }

@@ -62,6 +62,12 @@ pub enum BackendError {
     /// The configured authorities cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The manager says that this VM's screen is elsewhere, or nowhere.
+    #[error("this is not the VM's screen any more: {0}")]
+    Elsewhere(String),
+    /// No manager said whether this is still the VM's screen. A later attempt may do.
+    #[error("no manager said whether this is still the VM's screen")]
+    Unasked,
     /// Another VM's screen is on this port.
     #[error("another screen is on this port: it calls itself {found:?}, not {expected:?}")]
     WrongScreen {
@@ -75,8 +81,11 @@ pub enum BackendError {
 impl BackendError {
     /// Whether trying again can help without any change to the grant.
     pub fn may_pass(&self) -> bool {
-        use BackendError::{Handshake, Lost, Unreachable};
-        matches!(self, Unreachable(_) | Lost(_) | Handshake(HandshakeError::Refused { .. }))
+        use BackendError::{Handshake, Lost, Unasked, Unreachable};
+        matches!(
+            self,
+            Unreachable(_) | Lost(_) | Unasked | Handshake(HandshakeError::Refused { .. })
+        )
     }
 }
 

@@ -22,6 +22,8 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, header};
 use hyper::body::Incoming;
+use sluice_agent::service::Asking;
+use tokio::sync::mpsc;
 
 use crate::grants::{Asker, BrowserId, Browsers, Refusal, Registry, unix_now};
 use crate::slice::ConsoleSlice;
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     names: ArcSwap<Names>,
     browsers: ArcSwap<Browsers>,
     guesses: Guesses,
+    /// The way to the manager.
+    pub(crate) manager: mpsc::Sender<Asking>,
 }
 
 /// Whom a connection is with.
@@ -50,12 +54,16 @@ pub(crate) struct Peer {
 
 impl Shared {
     /// Before any slice: answers nobody. What outlives the process is in `folder`.
-    pub(crate) fn new(folder: Option<&Path>) -> Result<Arc<Self>, String> {
+    pub(crate) fn new(
+        folder: Option<&Path>,
+        manager: mpsc::Sender<Asking>,
+    ) -> Result<Arc<Self>, String> {
         Ok(Arc::new(Self {
             registry: Registry::new(folder),
             names: ArcSwap::from_pointee(Names::default()),
             browsers: ArcSwap::from_pointee(Browsers::new(None)?),
             guesses: Guesses::default(),
+            manager,
         }))
     }
 

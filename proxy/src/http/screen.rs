@@ -34,13 +34,14 @@ pub(super) async fn answer(
     let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
         return refuse(Refusal::Malformed);
     };
+    let manager = shared.manager.clone();
     match shared.registry.sit(&grant, asker) {
         Ok(seat) => upgrade
             .max_message_size(MAX_MESSAGE)
             .max_frame_size(MAX_MESSAGE)
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
-            .on_upgrade(move |socket| session::run(socket, seat)),
+            .on_upgrade(move |socket| session::run(socket, seat, manager)),
         Err(refusal) => {
             info!(from = %asker.from, %grant, code = refusal.code(), "console refused");
             refuse(refusal)

@@ -46,7 +46,7 @@ impl End {
             Self::Moved => 4104,
             Self::Away(_) => 4105,
             // a VM that moved leaves its port to another before its new place is known here
-            Self::NoScreen(BackendError::WrongScreen { .. }) => 4106,
+            Self::NoScreen(BackendError::WrongScreen { .. } | BackendError::Elsewhere(_)) => 4106,
             Self::NoScreen(error) => match error {
                 BackendError::Handshake(HandshakeError::Denied { .. }) => 4201,
                 BackendError::Untrusted(_) | BackendError::Trust(_) => 4202,
@@ -81,7 +81,8 @@ impl End {
                 ) => "screen-security",
                 BackendError::Handshake(_) => "screen-protocol",
                 BackendError::Untrusted(_) | BackendError::Trust(_) => "screen-untrusted",
-                BackendError::WrongScreen { .. } => "screen-wrong",
+                BackendError::WrongScreen { .. } | BackendError::Elsewhere(_) => "screen-wrong",
+                BackendError::Unasked => "screen-unasked",
             },
             Self::Moved => "screen-moved",
             Self::Away(_) => "screen-away",
@@ -147,6 +148,8 @@ fn no_screen(error: &BackendError) -> &'static str {
         BackendError::Untrusted(_) | BackendError::Trust(_) => {
             "The VM host's certificate is not the expected one."
         }
+        BackendError::Elsewhere(_) => "The VM's screen is not there any more.",
+        BackendError::Unasked => "Nobody said whether this is still the VM's screen.",
         BackendError::WrongScreen { .. } => "Another VM's screen is at this VM's place.",
     }
 }

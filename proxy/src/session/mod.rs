@@ -4,6 +4,7 @@
 //! grant counts at once; nothing is collected without bound (whoever is slow slows the other side down); a browser that
 //! answers no ping for two intervals is gone and its place free.
 
+mod asked;
 mod end;
 mod notes;
 mod pace;
@@ -16,11 +17,12 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{SinkExt as _, StreamExt as _};
+use sluice_agent::service::Asking;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::backend;
+use crate::backend::{self, BackendError, Screen};
 use crate::grants::{Seat, Stats};
 use crate::rfb::{BrowserHandshake, ServerInit};
 use crate::slice::Grant;
@@ -35,9 +37,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const NOTES: usize = 8;
 
 /// Runs the session of `seat` on `socket` to its end.
-pub(crate) async fn run(mut socket: WebSocket, seat: Seat) {
+pub(crate) async fn run(mut socket: WebSocket, seat: Seat, manager: mpsc::Sender<Asking>) {
     let (stats, grant) = (Arc::clone(&seat.stats), Arc::clone(&seat.grant));
-    let end = until_end(&mut socket, &seat).await;
+    let end = until_end(&mut socket, &seat, &manager).await;
     // the place is free before the browser has said goodbye
     let news = seat.leave(&end);
     if stats.security.get().is_some() {
@@ -75,11 +77,11 @@ fn log_not_shown(stats: &Stats, grant: &Grant, end: &End) {
     }
 }
 
-async fn until_end(socket: &mut WebSocket, seat: &Seat) -> End {
+async fn until_end(socket: &mut WebSocket, seat: &Seat, manager: &mpsc::Sender<Asking>) -> End {
     let (sender, notes) = mpsc::channel(NOTES);
     tokio::select! {
         end = watch::over(seat, &sender) => end,
-        end = show(socket, seat, &sender, notes) => end,
+        end = show(socket, seat, manager, &sender, notes) => end,
     }
 }
 
@@ -87,6 +89,7 @@ async fn until_end(socket: &mut WebSocket, seat: &Seat) -> End {
 async fn show(
     socket: &mut WebSocket,
     seat: &Seat,
+    manager: &mpsc::Sender<Asking>,
     sender: &mpsc::Sender<Message>,
     notes: mpsc::Receiver<Message>,
 ) -> End {
@@ -94,7 +97,7 @@ async fn show(
         return End::Away(seat.grant.state);
     }
     let screen = tokio::select! {
-        screen = backend::open(&seat.grant.backend, &seat.settings) => screen,
+        screen = open(seat, manager) => screen,
         end = left(socket) => return end,
     };
     let screen = match screen {
@@ -110,6 +113,14 @@ async fn show(
         Ok(Err(end)) => end,
         Err(_) => End::BrowserSilent,
     }
+}
+
+/// Asks whether the VM's screen is still there, and connects to it.
+async fn open(seat: &Seat, manager: &mpsc::Sender<Asking>) -> Result<Screen, BackendError> {
+    if seat.settings.ask_manager {
+        asked::still_there(&seat.grant, manager).await?;
+    }
+    backend::open(&seat.grant.backend, &seat.settings).await
 }
 
 /// Resolves when the browser goes; it has nothing to say before the screen is there.

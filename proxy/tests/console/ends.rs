@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sluice_agent::service::{Asking, Service as _};
+use sluice_api::report::Verdict;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
 
 use crate::screen::{Screen, expect, expect_end, init};
 use crate::world::{BOUND, World, grant, now, token};
@@ -141,9 +145,7 @@ async fn what_a_page_asks_of_the_clipboard_by_itself_is_nobody_at_the_keyboard()
     let asking = async {
         for _ in 0..100 {
             socket.send(&request).await;
-            if let Ok(closed) =
-                tokio::time::timeout(Duration::from_millis(200), socket.closed()).await
-            {
+            if let Ok(closed) = timeout(Duration::from_millis(200), socket.closed()).await {
                 return closed.0;
             }
         }
@@ -170,7 +172,7 @@ async fn a_browser_that_sleeps_is_gone_after_two_pings() {
     // what it finds when it wakes up: a close frame whose code the page takes for "try again"
     let mut said = Vec::new();
     let all = tokio::io::AsyncReadExt::read_to_end(asleep.0.get_mut(), &mut said);
-    tokio::time::timeout(BOUND, all).await.unwrap().unwrap();
+    timeout(BOUND, all).await.unwrap().unwrap();
     let reason = [&4107_u16.to_be_bytes()[..], b"browser-silent: "].concat();
     assert!(said.windows(reason.len()).any(|part| part == reason), "{said:?}");
 }
@@ -240,7 +242,7 @@ async fn a_screen_that_is_away_is_said_so_and_found_again() {
         socket
     };
     let both = async { tokio::join!(serve, view) };
-    tokio::time::timeout(BOUND, both).await.unwrap();
+    timeout(BOUND, both).await.unwrap();
 }
 
 #[tokio::test]
@@ -312,4 +314,43 @@ async fn a_port_that_is_another_vms_now_shows_nothing() {
     world.slice["grants"][0]["backend"]["desktop_name"] = json!("vm");
     world.apply().unwrap();
     world.viewer().await;
+}
+
+/// The manager, which says this to the next question; what it was asked.
+async fn says(questions: &mut Receiver<Asking>, verdict: Option<Verdict>) -> Value {
+    let Asking { question, reply } = timeout(BOUND, questions.recv()).await.unwrap().unwrap();
+    match verdict {
+        Some(verdict) => reply.send(verdict).unwrap(),
+        None => drop(reply),
+    }
+    question
+}
+
+#[tokio::test]
+async fn the_manager_is_asked_before_each_connection_whether_the_screen_is_still_the_vms() {
+    let mut screen = Screen::polite().await;
+    let mut world = World::new(&[grant("g-1", screen.address)]);
+    world.slice["settings"] = json!({ "ask_manager": true });
+    world.apply().unwrap();
+    let mut questions = world.console.questions().unwrap();
+    let mut browser = world.browser();
+    browser.ask(&token("g-1")).await;
+    let asked = json!({ "vm": "vm-g-1", "address": "127.0.0.1", "port": screen.address.port() });
+    for (verdict, code, words) in [
+        (Some(Verdict::no("gone")), 4106, "screen-wrong: The VM's screen is not there any more."),
+        (None, 4102, "screen-unasked: Nobody said whether this is still the VM's screen."),
+    ] {
+        let mut socket = browser.open("g-1").await.unwrap();
+        let (question, end) = tokio::join!(says(&mut questions, verdict), socket.closed());
+        assert_eq!((question, end), (asked.clone(), (code, words.to_owned())));
+    }
+    assert_eq!(screen.count(), 0, "it was connected to before, or without, the answer");
+    let viewed = async {
+        let mut socket = browser.open("g-1").await.unwrap();
+        socket.greet().await;
+        socket
+    };
+    let (question, _socket) = tokio::join!(says(&mut questions, Some(Verdict::yes())), viewed);
+    assert_eq!(question, asked);
+    screen.next().await;
 }

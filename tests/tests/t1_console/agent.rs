@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice_api::AGENT_PORT;
 use sluice_api::config::ProxyDocument;
-use sluice_api::report::{Answer, ConfirmAnswer, StatusReport};
+use sluice_api::report::{
+    Answer, AnswerList, ConfirmAnswer, QuestionAnswer, StatusReport, Verdict,
+};
 use sluice_api::types::LinkName;
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
@@ -145,15 +147,32 @@ impl World {
 
     /// Shows the link of `grant`: the session's note, or how it was refused.
     fn look(&self, grant: &str) -> Result<Value, (u16, Value)> {
-        let (console, authority) = (CONSOLE.parse().unwrap(), &self.cloud.authority.pem);
-        let looked = self.outside.enter_async(|| look_securely(console, authority, grant));
-        match looked.unwrap()?.0 {
+        match self.outcome(grant)? {
             Outcome::Shown(note, init) => {
                 assert_eq!(&init[..4], [2, 208, 1, 144], "720 x 400: text mode");
                 Ok(note)
             }
             Outcome::Closed(code, reason) => panic!("{code} {reason}\n{}", self.agent.output()),
         }
+    }
+
+    /// The same, and how it was not shown.
+    fn outcome(&self, grant: &str) -> Result<Outcome, (u16, Value)> {
+        let (console, authority) = (CONSOLE.parse().unwrap(), &self.cloud.authority.pem);
+        let looked = self.outside.enter_async(|| look_securely(console, authority, grant));
+        Ok(looked.unwrap()?.0)
+    }
+
+    /// Comes for the next question and answers it: what was asked.
+    fn answer(&self, verdict: Verdict) -> Value {
+        let answered = self.call(|client| async move {
+            let mut asked = client.questions().await?.questions;
+            let first = asked.remove(0);
+            let answers = vec![QuestionAnswer { id: first.id, verdict }];
+            assert_eq!(client.answer(&AnswerList { answers }).await?.taken, 1);
+            Ok(first.question)
+        });
+        answered.unwrap()
     }
 
     fn curl(&self, url: &str) -> String {
@@ -286,4 +305,34 @@ fn a_host_that_dies_without_a_word_is_noticed() {
         session.join().unwrap().unwrap()
     });
     assert_eq!(code, 4101, "{reason}");
+}
+
+#[test]
+fn before_each_connection_the_manager_is_asked_whether_the_screen_is_still_the_vms() {
+    let world = World::new();
+    let secrets = &world.cloud;
+    world.call(|client| async move { secrets.send_blobs(&client).await }).unwrap();
+    let mut config = world.config(1, &["g-1"]);
+    config.role.settings.ask_manager = true;
+    let vm = config.role.screens[0].vm.clone();
+    world.push(&config);
+    let looks = |verdict: Option<Verdict>| {
+        std::thread::scope(|scope| {
+            let answering = verdict.map(|verdict| scope.spawn(|| world.answer(verdict)));
+            let outcome = world.outcome("g-1").unwrap();
+            if let Some(asked) = answering.map(|it| it.join().unwrap()) {
+                assert_eq!(asked, json!({ "vm": vm, "address": HOST, "port": world.port }));
+            }
+            outcome
+        })
+    };
+    let closed = |outcome: Outcome, code: u16, name: &str| match outcome {
+        Outcome::Closed(is, reason) => assert!(is == code && reason.starts_with(name), "{reason}"),
+        Outcome::Shown(note, _) => panic!("shown all the same: {note}"),
+    };
+    closed(looks(Some(Verdict::no("it moved"))), 4106, "screen-wrong");
+    assert!(matches!(looks(Some(Verdict::yes())), Outcome::Shown(..)));
+    closed(looks(None), 4102, "screen-unasked");
+    let log = world.agent.output();
+    assert!(log.contains("it moved"), "the operator reads why: {log}");
 }

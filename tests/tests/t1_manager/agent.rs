@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -15,10 +16,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use sluice_agent::ServiceName;
+use sluice_agent::questions::Questions;
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{
-    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, ServiceState,
-    ServiceStatus, StatusReport, Timing,
+    Answer, AnswerList, AnswersTaken, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary,
+    QuestionAnswer, QuestionList, Reported, ServiceState, ServiceStatus, StatusReport, Timing,
+    Verdict,
 };
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 use sluice_api::{ApiCode, Digest, RouterDocument};
@@ -61,6 +65,7 @@ pub(crate) struct Agent {
     kept: Arc<Mutex<Kept>>,
     identity: Arc<Mutex<Identity>>,
     incarnation: Arc<AtomicU64>,
+    questions: Arc<Questions>,
 }
 
 impl Agent {
@@ -76,6 +81,7 @@ impl Agent {
             kept: Arc::default(),
             identity: Arc::new(Mutex::new(document.identity)),
             incarnation: Arc::new(AtomicU64::new(document.incarnation)),
+            questions: Arc::default(),
         };
         tokio::spawn(serve(agent.clone(), listener));
         agent
@@ -168,6 +174,11 @@ impl Agent {
         self.kept().capabilities = words.iter().map(ToString::to_string).collect();
     }
 
+    /// A service of it asks its manager.
+    pub(crate) async fn asks(&self, service: &'static str, question: Value) -> Option<Verdict> {
+        Arc::clone(&self.questions).ask(ServiceName(service), question).await
+    }
+
     /// What a service of it reports from now on.
     pub(crate) fn set_report(&self, service: &str, report: Value) {
         self.kept().reports.insert(service.to_owned(), report);
@@ -246,6 +257,7 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .route("/v1/blobs/{digest}", put(blob))
         .route("/v1/identity", post(renew))
         .route("/v1/logs", get(logs))
+        .route("/v1/questions", get(questions).post(answers))
         .route("/v1/diagnostics/{what}", post(diagnose))
         .layer(Extension(connection))
         .with_state(agent)
@@ -394,6 +406,15 @@ async fn renew(State(agent): State<Agent>, Json(identity): Json<Identity>) -> St
     }
     agent.set_identity(identity);
     StatusCode::NO_CONTENT
+}
+
+async fn questions(State(agent): State<Agent>) -> Json<QuestionList> {
+    Json(QuestionList { questions: agent.questions.coming(Duration::from_secs(30)).await })
+}
+
+async fn answers(State(agent): State<Agent>, Json(list): Json<AnswerList>) -> Json<AnswersTaken> {
+    let first = |it: &&QuestionAnswer| agent.questions.answer(it.id, it.verdict.clone());
+    Json(AnswersTaken { taken: list.answers.iter().filter(first).count() })
 }
 
 async fn logs(Query(query): Query<Value>) -> Json<Value> {

@@ -14,6 +14,7 @@ mod identity;
 mod listen;
 pub mod openapi;
 mod peers;
+mod questions;
 mod reply;
 mod routes;
 mod trust;
@@ -33,6 +34,7 @@ use crate::clock::Clock;
 use crate::diagnostics::Diagnostics;
 use crate::engine::{Handle, Listen};
 use crate::logs::LogRing;
+use crate::questions::Questions;
 
 /// Longest handshake of a client.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -53,6 +55,8 @@ pub struct Parts {
     pub boot_file: Option<PathBuf>,
     /// The logs to show.
     pub logs: Arc<LogRing>,
+    /// What services ask; usually of the supervisor.
+    pub questions: Arc<Questions>,
     /// Where wishes about the power go; the receiver ends the process.
     pub power: mpsc::Sender<PowerAction>,
     /// Longest handshake of a client; usually [`HANDSHAKE`].
@@ -70,6 +74,7 @@ pub async fn serve(parts: Parts) -> Result<(), IdentityError> {
         handle: parts.handle,
         identities: Arc::new(identities),
         logs: parts.logs,
+        questions: parts.questions,
         power: parts.power,
         clock: Arc::clone(&clock),
     });

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{blobs, diagnostics, flows, routes};
+use super::{blobs, diagnostics, flows, questions, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,8 +28,10 @@ use super::{blobs, diagnostics, flows, routes};
         diagnostics::arping,
         diagnostics::capture,
         flows::flows,
+        questions::questions,
+        questions::answers,
     ),
-    components(schemas(sluice_api::report::DryRun))
+    components(schemas(sluice_api::report::DryRun, sluice_api::report::ScreenQuestion))
 )]
 struct Document;
 

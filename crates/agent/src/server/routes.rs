@@ -24,13 +24,14 @@ use super::body::{Json, Query, Raw, refuse};
 use super::connection::{Caller, Connected};
 use super::identity::{Identities, IdentityError};
 use super::reply::rejected;
-use super::{blobs, diagnostics, flows, reply};
+use super::{blobs, diagnostics, flows, questions, reply};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::diagnostics::Diagnostics;
 use crate::engine::Handle;
 use crate::logs::LogRing;
 use crate::metrics;
+use crate::questions::Questions;
 
 /// Confirm time when none is asked for, in seconds.
 const CONFIRM: u32 = 30;
@@ -44,6 +45,7 @@ pub(super) struct App {
     pub(super) handle: Handle,
     pub(super) identities: Arc<Identities>,
     pub(super) logs: Arc<LogRing>,
+    pub(super) questions: Arc<Questions>,
     pub(super) power: mpsc::Sender<PowerAction>,
     pub(super) diagnostics: Diagnostics,
     pub(super) clock: Arc<Clock>,
@@ -65,6 +67,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics_text))
         .merge(diagnostics::router())
         .merge(flows::router())
+        .merge(questions::router())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         .with_state(app)

@@ -6,6 +6,7 @@
 //! The way to it is a Unix socket on standard input, so that no unsafe code is needed to find it. Mostly it listens; when
 //! it is one connection, as on a desk, the process ends with that.
 
+mod asks;
 mod held;
 mod journal;
 pub(crate) mod keeper;
@@ -26,11 +27,14 @@ use sluice_sys::process::take_handed;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
+use asks::Asks;
 use held::Held;
 use lines::Lines;
-use protocol::{Configure, FromService, MAX_LINE};
+use protocol::{Answered, Configure, FromService, MAX_LINE};
 
+pub use asks::Asking;
 pub use journal::Journal;
 pub use keeper::kept;
 pub use spec::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
@@ -66,6 +70,11 @@ pub trait Service {
     /// service with [`ServiceSpec::hands_over`]. Default: none.
     fn listening(&self) -> Vec<OwnedFd> {
         Vec::new()
+    }
+
+    /// Questions that only the manager can answer, as they come up; taken once, at the start. Default: none.
+    fn questions(&mut self) -> Option<mpsc::Receiver<Asking>> {
+        None
     }
 
     /// Comes true when it has nothing to do any more, such as after its last connection when another process has taken
@@ -125,23 +134,26 @@ pub async fn outlive<S: Service>(
     mut service: S,
 ) -> io::Result<()> {
     let mut held = Held::default();
+    let mut asks = Asks::of(service.questions());
     loop {
         // one after the other: the former is dead when the next one comes, and its last word may still be at work
         let (control, _) = agents.accept().await?;
         let (reader, mut writer) = control.into_split();
         // one that died since may have said something before
         let _ = send(&mut writer, &held.said()).await;
-        match talk(reader, writer, keeper.as_ref(), &mut service, &mut held).await {
+        match talk(reader, writer, keeper.as_ref(), &mut service, &mut held, &mut asks).await {
             Ok(()) => tracing::warn!("the agent is gone; serving on"),
             Err(error) => tracing::warn!(%error, "the agent is gone; serving on"),
         }
+        asks.forget();
     }
 }
 
 /// Takes slices from `control` and tells what became of them, until it is closed.
 pub async fn serve<S: Service>(control: UnixStream, mut service: S) -> io::Result<()> {
     let (reader, writer) = control.into_split();
-    talk(reader, writer, None, &mut service, &mut Held::default()).await
+    let mut asks = Asks::of(service.questions());
+    talk(reader, writer, None, &mut service, &mut Held::default(), &mut asks).await
 }
 
 async fn talk<S: Service>(
@@ -150,6 +162,7 @@ async fn talk<S: Service>(
     keeper: Option<&UnixListener>,
     service: &mut S,
     held: &mut Held,
+    asks: &mut Asks,
 ) -> io::Result<()> {
     let mut tick = tokio::time::interval(COUNTERS_EVERY);
     let mut lines = Lines::new(reader);
@@ -157,11 +170,18 @@ async fn talk<S: Service>(
         tokio::select! {
             line = lines.next() => {
                 let Some(line) = line? else { return Ok(()) };
+                if let Ok(answered) = serde_json::from_slice::<Answered>(&line) {
+                    asks.answered(answered);
+                    continue;
+                }
                 answer(&line, service, held, &mut writer).await?;
             }
             _ = tick.tick() => {
                 // whether there is an agent is seen by reading, after its last word
                 let _ = writer.write_all(&said(service)?).await;
+            }
+            question = asks.next() => {
+                let _ = send(&mut writer, &question).await;
             }
             asked = next(keeper) => {
                 let given = asked.and_then(|agent| keeper::give(agent, &service.listening()));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_api::Digest;
+use sluice_api::report::Verdict;
 use sluice_api::types::Generation;
 
 /// From the agent: this is the configuration from now on.
@@ -30,6 +31,17 @@ impl fmt::Debug for Configure<'_> {
             .field("slice", &slice)
             .finish()
     }
+}
+
+/// From the agent: what became of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answered {
+    /// The question's number, as the service said it.
+    pub answered: u64,
+    /// What a manager says; absent when none answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
 }
 
 /// From the service.
@@ -64,6 +76,13 @@ pub enum FromService {
         /// Whatever else is to be shown of it, in a form of its own.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         report: Value,
+    },
+    /// A question for the manager.
+    Asks {
+        /// Its number, by which the answer comes.
+        id: u64,
+        /// What is asked.
+        question: Value,
     },
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
+use serde::Serialize;
 use sluice_api::Digest;
 use sluice_api::types::Generation;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -143,6 +144,11 @@ impl Running {
     pub(super) async fn send(&mut self, message: &Configure<'_>) -> io::Result<()> {
         // from now on it is known by what it answers
         self.serving = None;
+        self.tell(message).await
+    }
+
+    /// Says what changes nothing that is in force.
+    pub(super) async fn tell(&mut self, message: &impl Serialize) -> io::Result<()> {
         let line = protocol::line(message)?;
         tokio::time::timeout(SEND_PATIENCE, self.writer.write_all(&line)).await?
     }

@@ -31,6 +31,7 @@ pub use sandbox::SandboxLaunch;
 
 use crate::appliance::{ServiceName, ServiceSlice};
 use crate::engine::{ServiceError, Services};
+use crate::questions::Questions;
 use worker::{Job, Worker};
 
 /// How long a service may take to bring a slice into force; ten thousand guests take milliseconds.
@@ -39,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// All services of an appliance, each in its process.
 pub struct Supervisor {
     launch: Arc<dyn Launch>,
+    questions: Arc<Questions>,
     workers: Mutex<BTreeMap<ServiceName, Handle>>,
 }
 
@@ -51,14 +53,19 @@ struct Handle {
 impl Supervisor {
     /// A supervisor that starts services by `launch`. Nothing runs until a service gets its first slice.
     pub fn new(launch: Arc<dyn Launch>) -> Self {
-        Self { launch, workers: Mutex::new(BTreeMap::new()) }
+        Self { launch, questions: Arc::default(), workers: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// What its services ask their manager.
+    pub fn questions(&self) -> Arc<Questions> {
+        Arc::clone(&self.questions)
     }
 
     fn jobs(&self, name: ServiceName) -> mpsc::Sender<Job> {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = workers.entry(name).or_insert_with(|| {
             let (jobs, queue) = mpsc::channel(4);
-            let worker = Worker::new(name, Arc::clone(&self.launch));
+            let worker = Worker::new(name, Arc::clone(&self.launch), self.questions());
             let status = worker.status();
             let task = tokio::spawn(worker.run(queue));
             Handle { jobs, status, task }

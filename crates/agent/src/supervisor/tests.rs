@@ -2,15 +2,18 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sluice_api::report::Verdict;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Launch, Launched, Supervisor};
 use crate::appliance::{ServiceName, ServiceSlice};
 use crate::engine::{ServiceError, Services};
+use crate::service::Asking;
 use crate::service::protocol::{self, Configure, FromService};
 
 const NAME: ServiceName = ServiceName("echo");
@@ -82,6 +85,67 @@ async fn what_a_service_reports_is_in_its_status_and_too_much_is_left_out() {
     }
 }
 
+/// Takes any slice, and asks what it is told to.
+struct Curious(Option<mpsc::Receiver<Asking>>);
+
+impl crate::service::Service for Curious {
+    type Slice = String;
+    async fn apply(&mut self, _: sluice_api::types::Generation, _: String) -> Result<(), String> {
+        Ok(())
+    }
+    fn counters(&self) -> std::collections::BTreeMap<String, u64> {
+        std::collections::BTreeMap::new()
+    }
+    fn questions(&mut self) -> Option<mpsc::Receiver<Asking>> {
+        self.0.take()
+    }
+}
+
+/// Starts it once.
+struct Once(Mutex<Option<Curious>>);
+
+impl Launch for Once {
+    fn launch(&self, _: ServiceName) -> io::Result<Launched> {
+        let curious = self.0.lock().unwrap().take().ok_or(io::ErrorKind::NotFound)?;
+        as_task(false, move |control| crate::service::serve(control, curious))
+    }
+}
+
+#[tokio::test]
+async fn what_a_service_asks_reaches_managers_and_the_answer_the_asker() {
+    let (asker, queue) = mpsc::channel(8);
+    let supervisor = Supervisor::new(Arc::new(Once(Mutex::new(Some(Curious(Some(queue)))))));
+    give(&supervisor, 1, "good").await.unwrap();
+    let questions = supervisor.questions();
+    let mut answers = Vec::new();
+    for number in 0..3 {
+        let (reply, answer) = oneshot::channel();
+        asker.send(Asking { question: number.into(), reply }).await.unwrap();
+        answers.push(answer);
+    }
+    let waiting = async {
+        loop {
+            let waiting = questions.coming(Duration::from_secs(10)).await;
+            if waiting.len() == 3 {
+                return waiting;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let waiting = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    for question in waiting.iter().filter(|question| question.question != 1) {
+        assert!(questions.answer(question.id, Verdict::no(question.question.to_string())));
+    }
+    let mut said = Vec::new();
+    for answer in answers {
+        said.push(answer.await.ok().and_then(|verdict| verdict.reason));
+    }
+    assert_eq!(said, [Some("0".to_owned()), None, Some("2".to_owned())], "nobody answered one");
+    // slices and answers go the same way
+    give(&supervisor, 2, "good").await.unwrap();
+    supervisor.stop(NAME).await;
+}
+
 async fn serve(control: tokio::net::UnixStream) -> io::Result<()> {
     let (reader, mut writer) = control.into_split();
     let mut lines = BufReader::new(reader).lines();
@@ -134,10 +198,10 @@ struct Left {
     path: std::path::PathBuf,
     started: AtomicUsize,
     /// What of it was applied.
-    applied: Arc<std::sync::Mutex<Vec<String>>>,
+    applied: Arc<Mutex<Vec<String>>>,
 }
 
-struct Recorder(Arc<std::sync::Mutex<Vec<String>>>);
+struct Recorder(Arc<Mutex<Vec<String>>>);
 
 impl crate::service::Service for Recorder {
     type Slice = String;
@@ -243,10 +307,10 @@ async fn a_machine_that_stood_still_goes_on_with_its_services() {
 /// Starts tasks that serve until they are ended, and notes when each was started.
 #[derive(Default)]
 struct Mortals {
-    started: std::sync::Mutex<Vec<tokio::time::Instant>>,
+    started: Mutex<Vec<tokio::time::Instant>>,
     end: Arc<tokio::sync::Notify>,
     /// What was brought into force.
-    applied: Arc<std::sync::Mutex<Vec<String>>>,
+    applied: Arc<Mutex<Vec<String>>>,
 }
 
 impl Launch for Mortals {
@@ -332,7 +396,7 @@ async fn the_last_word_of_a_service_that_ends_is_heard() {
 async fn what_an_agent_sent_before_it_went_away_is_applied_to_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let applied: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let applied: Arc<Mutex<Vec<String>>> = Arc::default();
     let agents = tokio::net::UnixListener::bind(&path).unwrap();
     tokio::spawn(crate::service::outlive(agents, None, Recorder(Arc::clone(&applied))));
     for round in 0..50 {

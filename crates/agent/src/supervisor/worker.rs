@@ -7,13 +7,15 @@ use std::time::Duration;
 use sluice_api::report::{ServiceState, ServiceStatus};
 use sluice_api::types::Generation;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::child::{Launch, Running, understood};
 use crate::appliance::{ServiceName, ServiceSlice};
+use crate::questions::Questions;
 use crate::service::Readiness;
-use crate::service::protocol::{Configure, FromService};
+use crate::service::protocol::{Answered, Configure, FromService};
 
 /// A slice to bring into force, and whom to tell.
 pub(super) struct Job {
@@ -38,6 +40,9 @@ const TRUSTED_AFTER: Duration = Duration::from_secs(30);
 pub(super) struct Worker {
     name: ServiceName,
     launch: Arc<dyn Launch>,
+    questions: Arc<Questions>,
+    /// What its process asked, until the answers are there.
+    asked: JoinSet<Answered>,
     status: Arc<Mutex<ServiceStatus>>,
     /// The slice in force, or being brought into force: what a restarted process gets.
     slice: Option<(Generation, ServiceSlice)>,
@@ -56,7 +61,11 @@ pub(super) enum End {
 }
 
 impl Worker {
-    pub(super) fn new(name: ServiceName, launch: Arc<dyn Launch>) -> Self {
+    pub(super) fn new(
+        name: ServiceName,
+        launch: Arc<dyn Launch>,
+        questions: Arc<Questions>,
+    ) -> Self {
         let status = ServiceStatus {
             name: name.to_string(),
             state: ServiceState::Starting,
@@ -68,7 +77,17 @@ impl Worker {
             report: None,
         };
         let status = Arc::new(Mutex::new(status));
-        Self { name, launch, status, slice: None, former: None, waiting: None, wait: FIRST_WAIT }
+        Self {
+            name,
+            launch,
+            questions,
+            asked: JoinSet::new(),
+            status,
+            slice: None,
+            former: None,
+            waiting: None,
+            wait: FIRST_WAIT,
+        }
     }
 
     pub(super) fn status(&self) -> Arc<Mutex<ServiceStatus>> {
@@ -93,6 +112,8 @@ impl Worker {
                 Ok(mut running) => {
                     let end = self.stay(&mut running, &mut jobs).await;
                     running.end().await;
+                    // dropping them ends them
+                    self.asked = JoinSet::new();
                     end
                 }
                 Err(error) => End::Ended(format!("cannot be started: {error}")),
@@ -229,6 +250,14 @@ impl Worker {
                     Ok(None) => return End::Ended(last_words(running).await),
                     Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
                 },
+                Some(answered) = self.asked.join_next() => {
+                    if let Ok(answered) = answered
+                        && let Err(error) = running.tell(&answered).await
+                    {
+                        let reason = format!("cannot be reached: {error}");
+                        return self.heard_out(running, reason).await;
+                    }
+                }
                 exit = running.exit.clone() => return self.heard_out(running, exit).await,
                 job = jobs.recv() => {
                     let Some(job) = job else { return End::Dismissed };
@@ -298,6 +327,10 @@ impl Worker {
                 let mut status = self.shown();
                 status.counters = counters;
                 status.report = Some(report).filter(|report| !report.is_null());
+            }
+            FromService::Asks { id, question } => {
+                let asked = Arc::clone(&self.questions).ask(self.name, question);
+                self.asked.spawn(async move { Answered { answered: id, verdict: asked.await } });
             }
         }
         Ok(())

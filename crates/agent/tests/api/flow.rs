@@ -1,7 +1,10 @@
 //! What works: push, confirm, ask, and the document that describes it.
 
+use std::sync::Arc;
+
 use serde_json::json;
-use sluice_api::report::PowerAction;
+use sluice_agent::ServiceName;
+use sluice_api::report::{PowerAction, Verdict};
 use tokio::time::timeout;
 
 use crate::client::{BOUND, exchange};
@@ -97,4 +100,30 @@ async fn every_path_of_the_document_is_served() {
         }
     }
     assert!(seen >= 9, "only {seen} operations in the document");
+}
+
+#[tokio::test]
+async fn a_manager_comes_for_questions_and_the_first_answer_counts() {
+    let world = World::new().await;
+    let manager = world.manager();
+    assert_eq!(manager.get("/v1/questions").await.json(), json!({ "questions": [] }));
+    let question = json!({ "vm": "vm-7", "address": "10.8.0.17", "port": 5907 });
+    let asked = Arc::clone(&world.questions).ask(ServiceName("console"), question.clone());
+    let answered = async {
+        let waiting = manager.get("/v1/questions?wait=30").await.json();
+        let first = &waiting["questions"][0];
+        assert_eq!((&first["service"], &first["question"]), (&json!("console"), &question));
+        let verdict = json!({ "stands": false, "reason": "elsewhere" });
+        let answers = json!({ "answers": [{ "id": first["id"], "verdict": verdict }] });
+        let taken = async || manager.post("/v1/questions", &answers).await.json()["taken"].clone();
+        assert_eq!((taken().await, taken().await), (json!(1), json!(0)));
+    };
+    let (verdict, ()) = tokio::join!(asked, answered);
+    assert_eq!(verdict, Some(Verdict::no("elsewhere")));
+    manager.get("/v1/questions?wait=31").await.refuses(422, "query");
+    manager.get("/v1/questions?wait=x").await.refuses(422, "query");
+    manager
+        .post("/v1/questions", &json!({ "answers": [{ "id": 1 }] }))
+        .await
+        .refuses(422, "missing-field");
 }

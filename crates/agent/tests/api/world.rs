@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sluice_agent::engine::{Handle, Listen, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
 use sluice_agent::logs::LogRing;
+use sluice_agent::questions::Questions;
 use sluice_agent::{
     Appliance, Blobs, Configuration, ServiceName, ServiceSlice, ServiceSpec, server,
 };
@@ -225,6 +226,7 @@ pub struct World {
     pub boot_file: PathBuf,
     pub files: Arc<InMemory>,
     pub given: Arc<Given>,
+    pub questions: Arc<Questions>,
     _dir: tempfile::TempDir,
 }
 
@@ -273,6 +275,7 @@ impl World {
         let (listen, listening) = watch::channel(at(address));
         let (wishes, power) = mpsc::channel(1);
         let logs = Arc::new(LogRing::default());
+        let questions = Arc::new(Questions::default());
         logs.push(sluice_api::report::LogLevel::Info, "test", "the first entry");
         tokio::spawn(server::serve(server::Parts {
             handle,
@@ -282,10 +285,22 @@ impl World {
             appliance: boot.appliance,
             boot_file: Some(boot_file.clone()),
             logs,
+            questions: Arc::clone(&questions),
             power: wishes,
             handshake,
         }));
-        Self { authority, kernel, address, listen, power, boot_file, files, given, _dir: dir }
+        Self {
+            authority,
+            kernel,
+            address,
+            listen,
+            power,
+            boot_file,
+            files,
+            given,
+            questions,
+            _dir: dir,
+        }
     }
 
     /// The manager.

@@ -4,6 +4,7 @@ mod answer;
 pub mod balancing;
 mod diagnostics;
 mod explain;
+mod questions;
 mod status;
 pub mod uplinks;
 mod usage;
@@ -16,6 +17,9 @@ pub use diagnostics::{
 pub use explain::{
     Balanced, Decider, ExplainQuestion, Explanation, FlowsReport, FlowsRequest, MetRule, Moved,
     Outcome, RuleOwner, TUNNEL, TUNNEL_CLIENTS, TrackedFlow, Tunnel,
+};
+pub use questions::{
+    AnswerList, AnswersTaken, Question, QuestionAnswer, QuestionList, ScreenQuestion, Verdict,
 };
 pub use status::{
     DriftRepair, Health, HealthCheck, Phase, Reported, ServiceState, ServiceStatus, StatusReport,

@@ -33,8 +33,8 @@ pub use firewall::{EgressRule, FirewallRule, Ipv6FirewallRule};
 pub use link::{Attachment, Link, LinkRole};
 pub use metadata::{GuestMetadata, GuestPassword, TokenPolicy};
 pub use needs::{
-    DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS, LINK_LOCAL_GATEWAYS, NETWORK_RANGES,
-    UPLINK_PROBES, UPLINK_PROBES_IPV6,
+    CONSOLE_QUESTIONS, DNS_TLS_BY_NETWORK, DNS_WILDCARDS, HELPERS, IPV6_UPLINKS,
+    LINK_LOCAL_GATEWAYS, NETWORK_RANGES, UPLINK_PROBES, UPLINK_PROBES_IPV6,
 };
 pub use network::{
     ClasslessRoute, DhcpConfig, EgressPolicy, Guest, GuestNetwork, NetworkIpv6, SourceNat,

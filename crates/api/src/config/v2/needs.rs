@@ -18,6 +18,8 @@ pub const HELPERS: &str = "helpers";
 pub const IPV6_UPLINKS: &str = "ipv6-uplinks";
 /// Next hops with link-local addresses.
 pub const LINK_LOCAL_GATEWAYS: &str = "link-local-gateways";
+/// Asking the manager, before each connection, whether a screen is still its VM's.
+pub const CONSOLE_QUESTIONS: &str = "console-questions";
 /// Networks of several ranges.
 pub const NETWORK_RANGES: &str = "network-ranges";
 /// Uplinks that are watched.
@@ -30,7 +32,10 @@ impl ApplianceConfig<AnyPart> {
     pub fn needs(&self) -> BTreeSet<&'static str> {
         match &self.role {
             AnyPart::Router(router) => of_router(router, &self.links, &self.routes),
-            AnyPart::Proxy(_) => BTreeSet::new(),
+            AnyPart::Proxy(proxy) => {
+                let asks = proxy.settings.ask_manager;
+                asks.then_some(CONSOLE_QUESTIONS).into_iter().collect()
+            }
             AnyPart::Ssvm(ssvm) => ssvm.needs(),
         }
     }

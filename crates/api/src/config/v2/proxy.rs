@@ -253,6 +253,10 @@ pub struct ConsoleSettings {
     pub handshake_seconds: NonZeroU16,
     /// Takes no new sessions; those that run go on. Default false.
     pub draining: bool,
+    /// Asks the manager, before each connection to a VM's screen, whether that is still the VM's: without an answer nobody is
+    /// connected. Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ask_manager: bool,
 }
 
 impl Default for ConsoleSettings {
@@ -263,6 +267,7 @@ impl Default for ConsoleSettings {
             connect_seconds: CONNECT_SECONDS,
             handshake_seconds: HANDSHAKE_SECONDS,
             draining: false,
+            ask_manager: false,
         }
     }
 }
