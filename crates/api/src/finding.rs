@@ -80,7 +80,12 @@ pub const CODES: &[(&str, &str)] = &[
         "balancer-address",
         "a load balancing rule listens on an address that is not the router's to balance",
     ),
+    (
+        "balancer-algorithm",
+        "a load balancing rule's algorithm is not what its mode can do (warning)",
+    ),
     ("balancer-certificates", "TLS is asked for without a certificate"),
+    ("balancer-check", "members are checked such that no answer is good (warning)"),
     ("balancer-mode", "a load balancing rule asks for what its mode cannot do"),
     ("code-without-type", "an ICMP code is given without a type"),
     ("connected-route", "a route would stand in the place of the kernel's own to a link's network"),

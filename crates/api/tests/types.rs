@@ -4,7 +4,8 @@
 
 use proptest::prelude::*;
 use sluice_api::types::{
-    Cidr, DomainName, HostName, InterfaceAddress, LinkName, MacAddr, ObjectId, Secret, VlanId,
+    Cidr, CookieDomain, DomainName, HostName, InterfaceAddress, LinkName, MacAddr, ObjectId,
+    Secret, VlanId,
 };
 use sluice_api::{RouterDocument, boot::BootDocument};
 
@@ -50,6 +51,7 @@ proptest! {
         }
         same::<MacAddr>(&text);
         same::<HostName>(&text);
+        same::<CookieDomain>(&text);
         same::<DomainName>(&text);
         same::<ObjectId>(&text);
         same::<LinkName>(&text);

@@ -7,6 +7,7 @@ use sluice_api::{ApplianceConfig, Finding};
 use utoipa::ToSchema;
 
 use super::explain;
+use super::named::named;
 use crate::error::Error;
 use crate::kinds::KINDS;
 use crate::store::Conn;
@@ -30,6 +31,7 @@ pub async fn lint(conn: &mut Conn, document: &str) -> Result<Linted, Error> {
         .map_err(|error| Error::Corrupt { what: "configuration", reason: error.to_string() })?;
     let findings = config.check();
     let owners = owners(conn, &findings).await?;
+    let findings = named(conn, &config, findings).await?;
     let ApplianceConfig { appliance, generation, .. } = config;
     Ok(Linted { appliance, generation, findings, owners })
 }

@@ -11,6 +11,7 @@ mod export;
 mod images;
 pub mod lint;
 mod machine;
+mod named;
 mod news;
 mod operate;
 mod promised;

@@ -6,6 +6,7 @@ use sluice_api::types::{ApplianceId, Generation};
 use sluice_api::{ApplianceConfig, Digest, Finding};
 
 use super::Effect;
+use super::named::named;
 use crate::access::Caller;
 use crate::compile;
 use crate::error::Error;
@@ -131,9 +132,10 @@ async fn recompile(
     } else {
         let findings = config.check();
         if Finding::any_error(&findings) {
-            return Err(Error::Rejected(findings));
+            return Err(Error::Rejected(named(conn, &config, findings).await?));
         }
         let findings = new_remarks(conn, id, findings).await?;
+        let findings = named(conn, &config, findings).await?;
         (findings, number_and_write(conn, &state, config, digest, cause).await?)
     };
     let_go(conn, &appliance.id, &state, generation).await?;
@@ -203,7 +205,7 @@ pub(super) async fn renew(
         serde_json::from_str(renewed.document).map_err(|error| corrupt(error.to_string()))?;
     let findings = config.check();
     if Finding::any_error(&findings) {
-        return Err(Error::Rejected(findings));
+        return Err(Error::Rejected(named(conn, &config, findings).await?));
     }
     config.generation = Generation::MIN;
     let digest = digest(&config)?;

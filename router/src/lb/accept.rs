@@ -1,8 +1,9 @@
 //! Listening sockets, and what becomes of each connection that comes in.
 //!
 //! Guarantees: a socket lives as long as any rule has its address and port, whatever else changes, so no change refuses a
-//! connection; a rule at its limit leaves connections in the kernel's queue and harms no other rule; an address that the
-//! router does not have yet can be listened on (IP_FREEBIND).
+//! connection; a rule at its limit leaves connections in the kernel's queue and harms no other rule; what was accepted is
+//! served by the process that has it, also after another one accepts in its place; an address that the router does not
+//! have yet can be listened on (IP_FREEBIND).
 
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -21,7 +22,7 @@ use super::connect::Ends;
 use super::counters::add;
 use super::http;
 use super::live::{Policy, Rule};
-use super::session::{Phase, Session, Sessions};
+use super::session::{Phase, Session, Sessions, Waiting};
 use super::tcp;
 use super::tls::ServerTls;
 
@@ -95,7 +96,10 @@ impl Listening {
         };
         loop {
             match listener.accept().await {
-                Ok((stream, client)) => self.begin(stream, client, &sessions).await,
+                Ok((stream, client)) => {
+                    let arrival = Arrival { stream, client, sessions: Arc::clone(&sessions) };
+                    self.begin(arrival).await;
+                }
                 Err(error) if is_of_one_connection(&error) => debug!(%error, "connection lost"),
                 Err(error) => {
                     warn!(%error, "cannot accept now");
@@ -105,51 +109,94 @@ impl Listening {
         }
     }
 
-    /// Begins to serve `stream` when its rule has room; until then no further one is accepted on this thread.
-    async fn begin(&self, stream: TcpStream, client: SocketAddr, sessions: &Sessions) {
-        let Some((rule, policy)) = self.admit(client.ip()).await else {
-            return tcp::reset(&stream);
-        };
+    /// Begins to serve `arrival` when its rule has room; until then no further one is accepted on this thread.
+    async fn begin(self: &Arc<Self>, arrival: Arrival) {
+        let Err((arrival, rule)) = self.admit(arrival) else { return };
+        // in a task of its own: who accepts is stopped when another process takes over, and who came in is not left out
+        let waiting = Waiting::new(&arrival.sessions);
+        let wait = Arc::clone(self).admit_late(arrival, rule, waiting);
+        if let Err(error) = tokio::spawn(wait).await {
+            warn!(%error, "a connection that waited for room is lost");
+        }
+    }
+
+    /// Serves `arrival` once there is room for it at `rule`, or whatever rule has the socket by then.
+    async fn admit_late(
+        self: Arc<Self>,
+        mut arrival: Arrival,
+        mut rule: Arc<Rule>,
+        _waiting: Waiting,
+    ) {
+        loop {
+            self.room_at(&rule).await;
+            match self.admit(arrival) {
+                Ok(()) => return,
+                Err(again) => (arrival, rule) = again,
+            }
+        }
+    }
+
+    /// Ends when `rule` may have room again, or another limit, or is not the one to ask any more.
+    async fn room_at(&self, rule: &Arc<Rule>) {
+        let change = rule.room.notified();
+        tokio::pin!(change);
+        change.as_mut().enable();
+        // it may have come between the question and the wait
+        if Arc::ptr_eq(&self.rule.load(), rule) && is_full(rule) {
+            change.await;
+        }
+    }
+
+    /// Serves `arrival`, or sends it away; gives it back when its rule is full.
+    fn admit(&self, arrival: Arrival) -> Result<(), (Arrival, Arc<Rule>)> {
+        let rule = self.rule.load_full();
+        let policy = rule.policy();
+        if !policy.admits(arrival.client.ip()) {
+            add(&rule.counters.denied, 1);
+            tcp::reset(&arrival.stream);
+            return Ok(());
+        }
+        if rule.counters.current.enter_below(policy.spec.max_connections.get()) {
+            arrival.serve(rule, &policy);
+        } else if rule.removed().is_some() {
+            // nobody waits for a rule that is gone
+            tcp::reset(&arrival.stream);
+        } else {
+            return Err((arrival, rule));
+        }
+        Ok(())
+    }
+}
+
+/// A connection that was just accepted.
+struct Arrival {
+    stream: TcpStream,
+    client: SocketAddr,
+    /// The connections of the thread.
+    sessions: Arc<Sessions>,
+}
+
+impl Arrival {
+    /// Begins to serve it, for which room was taken at `rule`.
+    fn serve(self, rule: Arc<Rule>, policy: &Policy) {
         let session = Arc::new(Session::new(rule, policy.spec.mode, Phase::Opening));
-        sessions.add(&session);
+        self.sessions.add(&session);
         let server = SocketAddr::new(policy.spec.address, policy.spec.port.get());
-        let ends = Ends { client, server };
+        let ends = Ends { client: self.client, server };
         let tls = policy.tls.clone();
-        drop(policy);
+        let stream = self.stream;
         tokio::spawn(async move {
             if let Some(io) = decrypted(stream, tls, &session).await {
                 serve(io, ends, session).await;
             }
         });
     }
-
-    /// The rule of a new connection and its configuration, with room taken for it; `None` when it may not come in.
-    async fn admit(&self, client: IpAddr) -> Option<(Arc<Rule>, Arc<Policy>)> {
-        loop {
-            let rule = self.rule.load_full();
-            let policy = rule.policy();
-            if !policy.admits(client) {
-                add(&rule.counters.denied, 1);
-                return None;
-            }
-            let limit = policy.spec.max_connections.get();
-            if rule.counters.current.enter_below(limit) {
-                return Some((rule, policy));
-            }
-            wait_for_room(&rule, limit).await;
-        }
-    }
 }
 
-/// Ends when the rule may have room again, or another limit.
-async fn wait_for_room(rule: &Rule, limit: u32) {
-    let change = rule.room.notified();
-    tokio::pin!(change);
-    change.as_mut().enable();
-    // it may have come between the caller's question and the wait
-    if rule.counters.current.now() >= limit {
-        change.await;
-    }
+/// Whether one more has to wait at `rule`; nobody waits for one that is gone.
+fn is_full(rule: &Rule) -> bool {
+    let limit = rule.peek().spec.max_connections.get();
+    rule.removed().is_none() && rule.counters.current.now() >= limit
 }
 
 /// An error of accept(2) that says nothing of the next connection.

@@ -62,21 +62,28 @@ pub(crate) async fn connect(
     mut bound: Option<Arc<LiveMember>>,
 ) -> Option<(TcpStream, Seat)> {
     let mut tried = Tried::default();
-    let was_bound = bound.is_some();
+    let former = bound.clone();
     while tried.may_go_on() {
         let chosen = || rule.choose(policy, ends.client.ip(), tried.serials());
         let member = bound.take().or_else(chosen)?;
         let seat = Seat::take(&member, clock::now());
         if let Ok(stream) = open(rule, policy, &member, ends).await {
-            if was_bound && !tried.serials().is_empty() {
-                add(&rule.counters.redispatches, 1);
-                add(&member.state.counters.redispatches, 1);
+            if let Some(former) = &former {
+                redispatched(rule, former, &member);
             }
             return Some((stream, seat));
         }
         tried.failed(rule, &member);
     }
     None
+}
+
+/// `member` serves a client who was bound to `former`: counted where the client is taken away, as HAProxy's `wredis`.
+pub(crate) fn redispatched(rule: &Rule, former: &LiveMember, member: &LiveMember) {
+    if former.state.serial != member.state.serial {
+        add(&rule.counters.redispatches, 1);
+        add(&former.state.counters.redispatches, 1);
+    }
 }
 
 /// A connection to `member`, with the header that announces the client if the rule asks for it.

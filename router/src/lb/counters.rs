@@ -90,7 +90,7 @@ counters! {
     response_errors,
     /// Tries beyond the first.
     retries,
-    /// Of these, with another member than the client was bound to.
+    /// Clients served by another member than they were bound to (a rule's), or taken away so (a member's).
     redispatches,
     /// Connections and requests that clients gave up.
     client_aborts,

@@ -1,5 +1,6 @@
 //! Which clients of a rule are bound to which member, by whatever the rule's stickiness looks at.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -103,12 +104,19 @@ impl Memory {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::None => 0,
-            Self::Sources(table) => locked(table).len(),
-            Self::Cookies(table) => locked(table).len(),
+            Self::Sources(table) => held(table),
+            Self::Cookies(table) => held(table),
         }
     }
 }
 
 fn locked<K>(table: &Mutex<Table<K>>) -> std::sync::MutexGuard<'_, Table<K>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Clients of `table` whose time is not over.
+fn held<K: Hash + Eq + Clone>(table: &Mutex<Table<K>>) -> usize {
+    let mut table = locked(table);
+    table.expire(clock::now());
+    table.len()
 }

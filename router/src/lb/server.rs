@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
+use sluice_api::Finding;
 use sluice_api::check::balancer::alone;
 use sluice_api::config::balancer::Balancer;
 use sluice_api::report::balancing::Report;
@@ -116,7 +117,7 @@ impl Server {
     /// missing or unusable, an address cannot be listened on.
     pub async fn apply(&mut self, slice: &LbSlice) -> Result<(), String> {
         let findings = alone(&slice.balancers);
-        if !findings.is_empty() {
+        if Finding::any_error(&findings) {
             let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
             return Err(lines.join("; "));
         }

@@ -4,8 +4,11 @@
 //! change of a rule's times reaches the connections that are open. A connection only notes that something happened, and
 //! the next sweep, when: nobody looks at a clock for each piece of data. So times are kept to half a second.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -238,24 +241,51 @@ impl Drop for Session {
 
 /// The connections of one thread.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<Vec<Weak<Session>>>);
+pub(super) struct Sessions {
+    all: Mutex<Vec<Weak<Session>>>,
+    /// Connections that were accepted and wait for room.
+    waiting: AtomicUsize,
+}
+
+/// A connection that waits for room at its rule, until it is dropped.
+pub(super) struct Waiting(Arc<Sessions>);
+
+impl Waiting {
+    /// One of `sessions`.
+    pub(super) fn new(sessions: &Arc<Sessions>) -> Self {
+        sessions.waiting.fetch_add(1, Relaxed);
+        Self(Arc::clone(sessions))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Release);
+    }
+}
 
 impl Sessions {
     /// Takes a connection under the clockwork.
     pub(super) fn add(&self, session: &Arc<Session>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(session));
+        self.locked().push(Arc::downgrade(session));
     }
 
-    /// How many are open.
+    /// How many are open, those that wait for room among them.
     pub(super) fn open(&self) -> usize {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.iter().filter(|session| session.strong_count() > 0).count()
+        // first: one that gets its room in between counts twice, and not at all otherwise
+        let waiting = self.waiting.load(Acquire);
+        let sessions = self.locked();
+        waiting + sessions.iter().filter(|session| session.strong_count() > 0).count()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Weak<Session>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends what is due, and forgets what has ended.
     pub(super) fn sweep(&self) {
         let now = clock::now();
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.locked();
         sessions.retain(|session| {
             let Some(session) = session.upgrade() else { return false };
             session.sweep(now);

@@ -84,7 +84,8 @@ impl<K: Hash + Eq + Clone> Table<K> {
         self.entries.is_empty()
     }
 
-    fn expire(&mut self, now: u64) {
+    /// Forgets who was not seen for long enough.
+    pub fn expire(&mut self, now: u64) {
         while let Some((_, key)) = self.uses.first_key_value() {
             if self.entries.get(key).is_some_and(|entry| entry.expires > now) {
                 return;

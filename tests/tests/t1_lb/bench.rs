@@ -1,7 +1,7 @@
 //! What the scenarios share: a balancer in this process, and a client that sees every byte.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_router::lb::{LbSlice, Report, Server};
@@ -61,6 +61,14 @@ pub(crate) async fn until(condition: impl Fn() -> bool, what: &str) {
         }
     };
     timeout(BOUND, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+/// `began` was so many seconds ago: never more than half a second less, and later by what a busy machine may take. With
+/// `SLUICE_FULL=1` by a second at most.
+pub(crate) fn about(began: Instant, seconds: f32) {
+    let late = if std::env::var_os("SLUICE_FULL").is_some() { 1.0 } else { BOUND.as_secs_f32() };
+    let took = began.elapsed().as_secs_f32();
+    assert!((seconds - 0.5..=seconds + late).contains(&took), "{seconds} s, took {took} s");
 }
 
 /// A rule at `at` of `mode` with `members` called m1, m2, ...; checks are quick.

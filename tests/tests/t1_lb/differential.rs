@@ -197,7 +197,7 @@ async fn an_indirect_cookie_is_hidden_from_members() {
 #[tokio::test]
 async fn nocache_postonly_and_domains() {
     let nocache = Pair::http(
-        lb_cookie(json!({ "nocache": true, "domains": ["a.example", "b.example"] })),
+        lb_cookie(json!({ "nocache": true, "domains": [".a.example", "b.example"] })),
         " cookie SRV insert nocache domain a.example domain b.example",
         COOKIE,
     )

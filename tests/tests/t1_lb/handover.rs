@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
-use crate::bench::{BOUND, Client, free, get, rule};
+use crate::bench::{BOUND, Client, free, get, rule, until};
 use crate::live::{Tally, long, requests, short};
 use crate::origin::Origin;
 use crate::service::Agent;
@@ -85,8 +85,9 @@ async fn sockets_counts_and_bindings_go_on_in_the_next_process() {
     let webs_at = [webs[0].at, webs[1].at];
     let mut slice = json!({ "balancers": [
         rule(tcp, "tcp", &[echo.at]), rule(http, "http", &webs_at), rule(bound, "http", &webs_at),
+        rule(free(), "tcp", &[echo.at]),
     ] });
-    for (number, id) in ["echo", "web", "bound"].into_iter().enumerate() {
+    for (number, id) in ["echo", "web", "bound", "fresh"].into_iter().enumerate() {
         slice["balancers"][number]["id"] = json!(id);
     }
     slice["balancers"][2]["stickiness"] = json!({ "source-based": {} });
@@ -94,6 +95,7 @@ async fn sockets_counts_and_bindings_go_on_in_the_next_process() {
     for at in [tcp, http, bound] {
         listened(at).await;
     }
+    current.report().await.expect("it serves");
     assert_eq!(get(bound, "/").await.by(), "m1");
     // a process that knows of no binding would begin with the other one
     slice["balancers"][2]["members"].as_array_mut().unwrap().reverse();
@@ -109,21 +111,18 @@ async fn sockets_counts_and_bindings_go_on_in_the_next_process() {
     }
     let mut former = Vec::new();
     for _ in 0..3 {
+        // where nobody listened before the next one does
+        let fresh = free();
+        slice["balancers"][3] = rule(fresh, "tcp", &[echo.at]);
+        slice["balancers"][3]["id"] = json!("fresh");
         let next = Desk::start(&slice);
         former.push(std::mem::replace(&mut current, next));
-        // the next one can be asked only once it serves
+        listened(fresh).await;
+        // it answers once it lets the one after it take over
+        current.report().await.expect("it serves");
         let served = tally.served.load(Ordering::Relaxed);
-        let sure = async {
-            while tally.served.load(Ordering::Relaxed) < served + 200 {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        timeout(BOUND, sure).await.expect("clients are served");
-        let wait = async {
-            // signals before it listens for them would end it
-            while get(http, "/").await.status != 200 {}
-        };
-        timeout(BOUND, wait).await.unwrap();
+        let go_on = || tally.served.load(Ordering::Relaxed) >= served + 200;
+        until(go_on, "clients are served").await;
         while let Some(ended) = crowd.try_join_next() {
             ended.expect("a client was harmed");
         }
@@ -176,6 +175,48 @@ async fn a_service_takes_over_within_its_sandbox() {
     assert!(status.unwrap().success());
     let both = |said: &Value| said["counters"]["sessions"].as_u64() >= Some(2);
     agent.says(both).await;
+    drop((agent, its_agent));
+    timeout(BOUND, second.wait()).await.expect("it ends with the channel").unwrap();
+}
+
+/// Until the process that listens at `at` has accepted the connection of `client`: before, its socket has no inode.
+async fn accepted(at: SocketAddr, client: &Client) {
+    let peer = client.stream.local_addr().unwrap();
+    let port = |field: &str| u16::from_str_radix(field.split(':').nth(1).unwrap(), 16).unwrap();
+    let is_accepted = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().skip(1).any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            [port(fields[1]), port(fields[2])] == [at.port(), peer.port()] && fields[9] != "0"
+        })
+    };
+    until(is_accepted, "the connection is accepted").await;
+}
+
+#[tokio::test]
+async fn who_waits_for_room_is_served_by_the_process_that_accepted_them() {
+    let echo = Origin::echo("e").await;
+    let at = free();
+    let mut full = rule(at, "tcp", &[echo.at]);
+    full["max_connections"] = json!(1);
+    let slice = json!({ "balancers": [full] });
+    let (mut first, mut its_agent) = Agent::of(64_056);
+    assert_eq!(its_agent.configure(7, &slice).await["say"], "in-force");
+    let mut inside = Client::to(at).await;
+    inside.send("1").await;
+    accepted(at, &inside).await;
+    let mut waiting = Client::to(at).await;
+    waiting.send("2").await;
+    accepted(at, &waiting).await;
+    let (mut second, mut agent) = Agent::of(64_056);
+    assert_eq!(agent.configure(7, &slice).await["say"], "in-force");
+    // the first accepts no more, and still there is no room in it
+    inside.stream.shutdown().await.unwrap();
+    assert_eq!(inside.rest().await, b"e1");
+    waiting.stream.shutdown().await.unwrap();
+    assert_eq!(waiting.rest().await, b"e2", "it has come in, and is served");
+    let status = timeout(BOUND, first.wait()).await.expect("it ends with its last connection");
+    assert!(status.unwrap().success());
     drop((agent, its_agent));
     timeout(BOUND, second.wait()).await.expect("it ends with the channel").unwrap();
 }

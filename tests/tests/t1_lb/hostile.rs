@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::bench::{BOUND, Bench, Client, free, get, rule, until};
+use crate::bench::{BOUND, Bench, Client, about, free, get, rule, until};
 use crate::origin::Origin;
 
 async fn web() -> (Origin, SocketAddr, Bench) {
@@ -77,10 +77,14 @@ async fn nothing_is_smuggled_behind_a_request() {
 #[tokio::test]
 async fn what_is_too_long_is_told_so() {
     let (_origin, at, _bench) = web().await;
-    let line = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000));
-    assert_eq!(statuses(at, line.as_bytes()).await, [414]);
-    let header = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(100_000));
-    assert_eq!(statuses(at, header.as_bytes()).await, [431]);
+    // the whole head may come at once, or not
+    for length in [20_000, 100_000] {
+        let long = "a".repeat(length);
+        let line = format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(statuses(at, line.as_bytes()).await, [414], "{length}");
+        let header = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n");
+        assert_eq!(statuses(at, header.as_bytes()).await, [431], "{length}");
+    }
     let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: a\r\n".repeat(500));
     assert_eq!(statuses(at, many.as_bytes()).await, [431]);
     let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -102,7 +106,7 @@ async fn dripping_heads_end_in_time_however_they_drip() {
             let mut client = Client::to(at).await;
             client.send("GET / HTTP/1.1\r\nHost: x\r\n").await;
             // a byte at a time keeps nothing alive
-            while client.stream.write_all(b"X").await.is_ok() {
+            while began.elapsed() < BOUND && client.stream.write_all(b"X").await.is_ok() {
                 if tokio::time::timeout(Duration::from_millis(50), client.stream.readable())
                     .await
                     .is_ok()
@@ -111,7 +115,7 @@ async fn dripping_heads_end_in_time_however_they_drip() {
                 }
             }
             assert_eq!(client.answer().await.unwrap().status, 408);
-            assert!(began.elapsed() < Duration::from_secs(3));
+            about(began, 1.0);
         });
     }
     assert_eq!(get(at, "/").await.status, 200, "others are served meanwhile");

@@ -15,6 +15,7 @@ mod handover;
 mod haproxy;
 mod hostile;
 mod http;
+mod http2;
 mod idle;
 mod live;
 mod origin;

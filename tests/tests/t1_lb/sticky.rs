@@ -1,18 +1,18 @@
 //! Parameters of stickiness that HAProxy has no more, or that take time: what the guide says of each.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::bench::{Answer, Bench, ask, free, get, rule};
+use crate::bench::{Answer, Bench, ask, free, get, rule, until};
 use crate::origin::Origin;
 
 /// Three members in turns, m1 first, and the application's cookie.
 struct Sticky {
     at: SocketAddr,
     bench: Bench,
-    _origins: [Origin; 3],
+    origins: Vec<Origin>,
 }
 
 impl Sticky {
@@ -25,7 +25,7 @@ impl Sticky {
         cookie.as_object_mut().unwrap().extend(parameters.as_object().unwrap().clone());
         rule["stickiness"] = json!({ "app-cookie": cookie });
         rule["health"] = json!({ "check": "none" });
-        Self { at, bench: Bench::with(rule).await, _origins: origins }
+        Self { at, bench: Bench::with(rule).await, origins: origins.into() }
     }
 
     async fn with_cookie(&self, cookie: &str) -> Answer {
@@ -97,10 +97,47 @@ async fn a_value_that_only_requests_have_is_learned_if_the_policy_says_so() {
 #[tokio::test]
 async fn a_value_is_forgotten_when_it_was_not_used_for_as_long_as_it_is_held() {
     let sticky = Sticky::by(json!({ "hold_seconds": 1 })).await;
+    let began = Instant::now();
     sticky.set("SESSION=v1").await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    until(|| sticky.bench.report().rules[0].bindings == 0, "it is forgotten").await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(sticky.with_cookie("SESSION=v1").await.by(), "m2");
     assert_eq!(sticky.bench.report().rules[0].bindings, 0);
+}
+
+#[tokio::test]
+async fn a_value_whose_member_is_down_is_bound_to_who_serves_instead() {
+    let mut sticky = Sticky::by(json!({})).await;
+    sticky.set("SESSION=v1").await;
+    sticky.origins.remove(0);
+    sticky.bench.rule()["health"] = json!({ "interval_milliseconds": 100, "fall": 1, "rise": 1 });
+    sticky.bench.apply().await.unwrap();
+    sticky.bench.healthy(2).await;
+    let instead = sticky.with_cookie("SESSION=v1").await.by().to_owned();
+    assert!(["m2", "m3"].contains(&instead.as_str()), "{instead}");
+    for _ in 0..3 {
+        assert_eq!(sticky.with_cookie("SESSION=v1").await.by(), instead, "turns would change");
+    }
+    // the same when it is no member any more
+    let members = sticky.bench.rule()["members"].as_array_mut().unwrap();
+    members.retain(|member| member["id"] != instead.as_str());
+    sticky.bench.apply().await.unwrap();
+    let last = sticky.with_cookie("SESSION=v1").await.by().to_owned();
+    assert!(last != instead && last != "nobody", "{last}");
+    assert_eq!(sticky.bench.report().rules[0].bindings, 1);
+}
+
+#[tokio::test]
+async fn who_is_taken_away_from_a_dead_member_is_counted_once() {
+    let mut sticky = Sticky::by(json!({})).await;
+    sticky.set("SESSION=v1").await;
+    // it is thought to be well
+    sticky.origins.remove(0);
+    assert_eq!(sticky.with_cookie("SESSION=v1").await.by(), "m2");
+    let report = sticky.bench.report();
+    let members = report.rules[0].members.iter().map(|member| member.counts.redispatches);
+    assert_eq!(report.rules[0].counts.redispatches, 1);
+    assert_eq!(members.collect::<Vec<_>>(), [1, 0, 0], "of whom it was taken away from");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::bench::{BOUND, Bench, Client, ask, free, get, rule, until};
+use crate::bench::{BOUND, Bench, Client, about, ask, free, get, rule, until};
 use crate::origin::Origin;
 
 /// Bytes that tell where they stand.
@@ -68,7 +68,7 @@ async fn each_rule_has_its_own_idle_time_and_a_change_reaches_open_connections()
     let mut rules = [rule(first, "tcp", &[origin.at]), rule(second, "tcp", &[origin.at])];
     rules[1]["id"] = json!("other");
     rules[0]["timeouts"] = json!({ "idle_seconds": 600 });
-    rules[1]["timeouts"] = json!({ "idle_seconds": 2 });
+    rules[1]["timeouts"] = json!({ "idle_seconds": 6 });
     let mut bench = Bench::of(json!(rules)).await;
     let (mut one, mut other) = (Client::to(first).await, Client::to(second).await);
     one.send("x").await;
@@ -79,13 +79,12 @@ async fn each_rule_has_its_own_idle_time_and_a_change_reaches_open_connections()
     let (_, _) = tokio::join!(
         async {
             one.rest().await;
-            let took = began.elapsed().as_secs_f32();
-            assert!((0.5..2.0).contains(&took), "idle time 1 s, ended after {took} s");
+            about(began, 1.0);
+            assert_eq!(bench.report().rules[0].counts.timeouts, 0, "the other has more time");
         },
         async {
             other.rest().await;
-            let took = began.elapsed().as_secs_f32();
-            assert!((1.5..3.0).contains(&took), "idle time 2 s, ended after {took} s");
+            about(began, 6.0);
         }
     );
     assert_eq!(bench.report().rules.iter().map(|rule| rule.counts.timeouts).sum::<u64>(), 2);
@@ -132,11 +131,10 @@ async fn a_member_that_does_not_answer_costs_its_rules_connect_time() {
     rule["timeouts"] = json!({ "connect_seconds": 1 });
     let bench = Bench::with(rule).await;
     for _ in 0..2 {
-        let began = Instant::now();
         let mut client = Client::to(at).await;
         client.stream.shutdown().await.unwrap();
+        // the system itself would try for longer than this waits
         assert_eq!(client.rest().await, b"alive");
-        assert!(began.elapsed() < Duration::from_secs(4), "one connect time at most");
     }
     let counts = &bench.report().rules[0].counts;
     assert!(counts.connect_errors == 1 && counts.retries == 1, "{counts:?}");
@@ -174,16 +172,18 @@ async fn a_member_that_drains_keeps_whom_it_has_and_gets_nobody_new() {
 #[tokio::test]
 async fn a_rule_without_a_healthy_member_refuses_at_once() {
     let at = free();
-    let bench = Bench::with(rule(at, "tcp", &[free()])).await;
+    let mut rule = rule(at, "tcp", &[free()]);
+    rule["timeouts"] = json!({ "connect_seconds": 300 });
+    let bench = Bench::with(rule).await;
     bench.healthy(0).await;
-    let began = Instant::now();
     let mut heard = Vec::new();
     // the reset may come before the client knows that it is connected
     if let Ok(mut stream) = TcpStream::connect(at).await {
-        let _end = AsyncReadExt::read_to_end(&mut stream, &mut heard).await;
+        let end = AsyncReadExt::read_to_end(&mut stream, &mut heard);
+        // a reset or not, but at once
+        let _end = tokio::time::timeout(BOUND, end).await.expect("it does not hang");
     }
     assert_eq!(heard, b"");
-    assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(bench.report().rules[0].counts.no_member, 1);
 }
 

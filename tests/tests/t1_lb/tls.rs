@@ -31,14 +31,14 @@ pub(crate) fn certificate(names: &[&str], key: &str) -> String {
 
 pub(crate) const EC: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
 
-struct Secure {
-    bench: Bench,
-    at: SocketAddr,
+pub(crate) struct Secure {
+    pub(crate) bench: Bench,
+    pub(crate) at: SocketAddr,
     _origin: Origin,
 }
 
 impl Secure {
-    async fn with(mode: &str, pems: &[&str]) -> Self {
+    pub(crate) async fn with(mode: &str, pems: &[&str]) -> Self {
         let origin = Origin::http("m1").await;
         let at = free();
         let mut secure = Self { bench: Bench::of(json!([])).await, at, _origin: origin };
@@ -57,7 +57,7 @@ impl Secure {
         self.bench.apply().await
     }
 
-    async fn curl(&self, name: &str, options: &[&str]) -> Output {
+    pub(crate) async fn curl(&self, name: &str, options: &[&str]) -> Output {
         let url = format!("https://{name}:{}/", self.at.port());
         let resolve = format!("{name}:{}:{}", self.at.port(), self.at.ip());
         tokio::process::Command::from(sluice_programs::command("curl").unwrap())

@@ -74,7 +74,7 @@ async fn what_is_left_out_of_a_change_stays() {
         &cloud,
         "balancer update www --stickiness {\"lb-cookie\":{\"name\":\"SRV\"}}",
         3,
-        "cookies are seen in HTTP only",
+        "balancer www: cookies are seen in HTTP only",
     );
     assert_eq!(balancer(&cloud, 0).await, www, "a refusal changes nothing");
     cloud.stop();
@@ -101,8 +101,16 @@ async fn policies_of_stickiness_have_the_guides_defaults_and_bounds() {
         let kind = said.as_object().unwrap().keys().next().unwrap();
         assert_eq!(balancer(&cloud, 0).await["stickiness"][kind], meant, "{said}");
     }
+    // RFC 6265 5.2.3: a dot before the domain says nothing
+    done(
+        &cloud,
+        r#"balancer update www --stickiness {"lb-cookie":{"name":"SRV","domains":[".shop.example"]}}"#,
+    );
+    let cookie = balancer(&cloud, 0).await["stickiness"]["lb-cookie"].clone();
+    assert_eq!(cookie["domains"], json!(["shop.example"]));
     let before = balancer(&cloud, 0).await;
     for (said, words) in [
+        (json!({ "lb-cookie": { "name": "S", "domains": ["..a"] } }), "a label must have"),
         (json!({ "lb-cookie": {} }), "name"),
         (json!({ "lb-cookie": { "name": "a b" } }), "must be a token"),
         (
@@ -231,7 +239,11 @@ async fn rules_inside_a_network_share_its_addresses() {
         ("balancer create x --port 9 --network net1 --address 10.1.1.1", 3, "gateway"),
         ("balancer create x --port 9 --network net1 --address 10.1.2.1", 3, "no host address"),
         ("balancer create x --port 9 --network net1 --address 10.1.1.11", 5, "is taken"),
-        ("balancer create x --port 80 --network net1 --address 10.1.1.200", 3, "already balanced"),
+        (
+            "balancer create x --port 80 --network net1 --address 10.1.1.200",
+            3,
+            "balancer x: port 80 of 10.1.1.200 is already balanced by lb-3",
+        ),
         ("guest create x --network net1 --address 10.1.1.200", 5, "is taken"),
         (
             "balancer create x --port 9 --network net1 --mode udp --algorithm least-connections",

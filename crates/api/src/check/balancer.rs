@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Scope;
 use crate::Finding;
 use crate::config::balancer::{
-    Balancer, Check, CookieMode, LbCookie, Member, Mode, Stickiness, Tls,
+    Algorithm, Balancer, Check, CookieMode, LbCookie, Member, Mode, Stickiness, Tls,
 };
 use crate::config::{ForwardProtocol, GuestNetwork, LinkRole, PortForward, RouterConfig};
 use crate::types::{Cidr, ObjectId, Port};
@@ -56,6 +56,10 @@ impl At<'_> {
     fn error(&mut self, field: &str, code: &str, reason: impl Into<String>) {
         self.findings.push(Finding::error(format!("{}.{field}", self.path), code, reason));
     }
+
+    fn warning(&mut self, field: &str, code: &str, reason: impl Into<String>) {
+        self.findings.push(Finding::warning(format!("{}.{field}", self.path), code, reason));
+    }
 }
 
 fn unique(balancers: &[Balancer], findings: &mut Vec<Finding>) {
@@ -68,8 +72,8 @@ fn unique(balancers: &[Balancer], findings: &mut Vec<Finding>) {
         }
         let (address, port) = (balancer.address, balancer.port);
         if let Some(first) = places.insert((address, port, balancer.is_in_kernel()), number) {
-            let reason =
-                format!("port {port} of {address} is already balanced by balancers[{first}]");
+            let first = balancers.get(first).map_or("another", |rule| rule.id.as_str());
+            let reason = format!("port {port} of {address} is already balanced by {first}");
             findings.push(Finding::error(format!("{at}.port"), "port-in-use", reason));
         }
     }
@@ -94,8 +98,29 @@ fn one(balancer: &Balancer, at: &mut At<'_>) {
     if let Some(stickiness) = &balancer.stickiness {
         check_stickiness(balancer.mode, stickiness, at);
     }
+    remarks(balancer, at);
     families(balancer, at);
     members(balancer, at);
+}
+
+/// What routers took before it was looked at: one that has it keeps it, and the manager refuses it of those who ask for it.
+fn remarks(balancer: &Balancer, at: &mut At<'_>) {
+    let id = &balancer.id;
+    if balancer.mode == Mode::Udp && balancer.algorithm == Algorithm::LeastConnections {
+        let reason =
+            format!("{id} balances UDP, of which the kernel counts nothing: members take turns");
+        at.warning("algorithm", "balancer-algorithm", reason);
+    }
+    let (word, asked) = match &balancer.health.check {
+        Some(Check::Http(asked)) => ("http", asked),
+        Some(Check::Https(asked)) => ("https", asked),
+        _ => return,
+    };
+    let (from, to) = (asked.status_from.get(), asked.status_to.get());
+    if from > to {
+        let reason = format!("no answer is good for {id}: {from} is above status_to {to}");
+        at.warning(&format!("health.check.{word}.status_from"), "balancer-check", reason);
+    }
 }
 
 /// Neither unspecified, nor a group, nor everyone.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::name::DomainName;
 use super::number::ranged;
-use super::text::text_value;
+use super::text::{InvalidValue, text_value};
 
 ranged!(
     /// Seconds for a member to accept a connection.
@@ -99,6 +100,29 @@ impl CookieName {
 impl fmt::Display for CookieName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The domain of a cookie: a domain name; a dot before it says nothing and is dropped (RFC 6265 5.2.3).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CookieDomain(DomainName);
+
+text_value!(
+    CookieDomain,
+    "domain of a cookie",
+    "^\\.?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+    "shop.example.net"
+);
+
+impl CookieDomain {
+    fn check(text: &str) -> Result<DomainName, &'static str> {
+        text.strip_prefix('.').unwrap_or(text).parse().map_err(|error: InvalidValue| error.rule)
+    }
+}
+
+impl fmt::Display for CookieDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -26,9 +26,9 @@ mod vpn;
 mod web;
 
 pub use balancing::{
-    CheckPath, ConnectSeconds, ConnectionLimit, CookieLength, CookieName, DrainSeconds,
-    HoldSeconds, IdleSeconds, IntervalMilliseconds, KeepAliveSeconds, RequestSeconds, StatusNumber,
-    TableSize, Times, Weight,
+    CheckPath, ConnectSeconds, ConnectionLimit, CookieDomain, CookieLength, CookieName,
+    DrainSeconds, HoldSeconds, IdleSeconds, IntervalMilliseconds, KeepAliveSeconds, RequestSeconds,
+    StatusNumber, TableSize, Times, Weight,
 };
 pub use blob::{BlobDigest, MAX_BLOB, SecretBytes};
 pub use bucket::{BucketName, StoreUser};

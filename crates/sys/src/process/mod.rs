@@ -204,6 +204,19 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
+/// The same beyond what this process was given, up to the kernel's own limit (`fs.nr_open`), where it has the right to
+/// (`CAP_SYS_RESOURCE`); for loads that a service does not make, and what they start.
+pub fn raise_open_files_further() -> io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let most = std::fs::read_to_string("/proc/sys/fs/nr_open")?;
+    let most = most.trim().parse::<u64>().map_err(io::Error::other)?;
+    let further = Rlimit { current: Some(most), maximum: Some(most) };
+    match setrlimit(Resource::Nofile, further) {
+        Ok(()) => Ok(most),
+        Err(_) => raise_open_files(),
+    }
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -21,7 +21,7 @@ use super::pool::{self, Key};
 use super::upstream::{Failed, Upstream};
 use super::{Client, answers, headers, sticky, upgrade};
 use crate::lb::clock;
-use crate::lb::connect::{Tried, open};
+use crate::lb::connect::{Tried, open, redispatched};
 use crate::lb::counters::add;
 use crate::lb::live::{LiveMember, Policy, Rule, Seat};
 
@@ -99,9 +99,6 @@ impl<'a> Exchange<'a> {
     fn next_member(&self) -> Option<Arc<LiveMember>> {
         let first = self.tried.serials().is_empty();
         let bound = self.bond.member.clone().filter(|_| first);
-        if !first && self.bond.member.is_some() {
-            add(&self.rule.counters.redispatches, 1);
-        }
         bound.or_else(|| {
             self.rule.choose(&self.policy, self.client.ends.client.ip(), self.tried.serials())
         })
@@ -201,6 +198,9 @@ impl<'a> Exchange<'a> {
         seat: Seat,
     ) -> Response<ToClient> {
         member.state.counters.answer(answer.status().as_u16());
+        if let Some(former) = &self.bond.member {
+            redispatched(self.rule, former, member);
+        }
         let source = self.client.ends.client.ip();
         sticky::write(&self.policy, &self.bond, member, source, answer.headers_mut());
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {

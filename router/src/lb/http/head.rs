@@ -32,8 +32,8 @@ struct Said {
 
 /// Judges a whole head, with the empty line at its end.
 pub(crate) fn judge(head: &[u8]) -> Result<Body, Refusal> {
-    if too_long(head).is_some() {
-        return Err(Refusal::HeadTooLong);
+    if let Some(refusal) = too_long(head) {
+        return Err(refusal);
     }
     let lines = head.strip_suffix(b"\r\n\r\n").ok_or(Refusal::Malformed)?;
     let mut lines = Lines(Some(lines));
@@ -54,7 +54,7 @@ pub(crate) fn judge(head: &[u8]) -> Result<Body, Refusal> {
     said.body(line.method, old)
 }
 
-/// A refusal when an unfinished head is already longer than a head may be.
+/// A refusal when a head, whole or not, is longer than a head may be.
 pub(crate) fn too_long(head: &[u8]) -> Option<Refusal> {
     if head.len() <= MAX_HEAD {
         return None;

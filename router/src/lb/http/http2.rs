@@ -10,13 +10,14 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
 use super::body::ToClient;
+use super::frames::Frames;
 use super::{Client, forward};
 use crate::lb::client_io::ClientIo;
 use crate::lb::counters::add;
@@ -41,7 +42,7 @@ pub(crate) async fn serve(io: ClientIo, client: Client) {
             Ok::<_, Infallible>(answer.map(|body| Tracked { body, _under_way: under_way }))
         }
     });
-    let io = SessionIo { io: TokioIo::new(io), session: Arc::clone(&session) };
+    let io = TokioIo::new(SessionIo::new(io, Arc::clone(&session)));
     let connection = Builder::new(TokioExecutor::new())
         .auto_date_header(false)
         .max_concurrent_streams(MAX_STREAMS)
@@ -115,39 +116,59 @@ impl Body for Tracked {
     }
 }
 
-/// The connection, whose bytes count and keep it alive.
+/// The connection: all bytes count, and those of requests and answers keep it alive. PING does not, so that a client that
+/// only pings has no more time for an answer that it does not take than any other.
 struct SessionIo {
-    io: TokioIo<ClientIo>,
+    io: ClientIo,
     session: Arc<Session>,
+    inward: Frames,
+    outward: Frames,
 }
 
-impl Read for SessionIo {
+impl SessionIo {
+    fn new(io: ClientIo, session: Arc<Session>) -> Self {
+        Self { io, session, inward: Frames::of_client(), outward: Frames::of_server() }
+    }
+
+    /// The first `taken` bytes of `slices` are sent.
+    fn sent(&mut self, slices: &[io::IoSlice<'_>], taken: usize) {
+        add(&self.session.rule.counters.bytes_out, u64::try_from(taken).unwrap_or(0));
+        let mut left = taken;
+        for slice in slices {
+            let here = slice.get(..left).unwrap_or(slice);
+            left -= here.len();
+            if self.outward.follow(here) {
+                self.session.touch();
+            }
+        }
+    }
+}
+
+impl AsyncRead for SessionIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        cursor: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_read(cx, cursor))?;
-        self.session.touch();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        add(&self.session.rule.counters.bytes_in, u64::try_from(bytes.len()).unwrap_or(0));
+        if self.inward.follow(bytes) {
+            self.session.touch();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
-impl SessionIo {
-    fn sent(&self, taken: usize) {
-        add(&self.session.rule.counters.bytes_out, u64::try_from(taken).unwrap_or(0));
-        self.session.touch();
-    }
-}
-
-impl Write for SessionIo {
+impl AsyncWrite for SessionIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let taken = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-        self.sent(taken);
+        self.sent(&[io::IoSlice::new(bytes)], taken);
         Poll::Ready(Ok(taken))
     }
 
@@ -157,7 +178,7 @@ impl Write for SessionIo {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let taken = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
-        self.sent(taken);
+        self.sent(slices, taken);
         Poll::Ready(Ok(taken))
     }
 

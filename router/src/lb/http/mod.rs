@@ -7,6 +7,7 @@ mod answers;
 mod body;
 pub mod cookie;
 mod forward;
+mod frames;
 pub mod framing;
 mod guard;
 mod head;

@@ -25,6 +25,8 @@ pub(crate) struct Bond {
     pub(super) member: Option<Arc<LiveMember>>,
     /// The application's cookie as it came.
     app_value: Option<Vec<u8>>,
+    /// That cookie is bound to a member, which may be down, or none of the rule's any more.
+    known: bool,
     post: bool,
 }
 
@@ -40,13 +42,13 @@ pub(crate) fn read(policy: &Policy, parts: &mut Parts, source: IpAddr) -> Bond {
         Some(Stickiness::LbCookie(config)) => {
             let member = named_by_cookie(policy, config, &parts.headers);
             hide(config, &mut parts.headers);
-            Bond { member, post: parts.method == Method::POST, app_value: None }
+            Bond { member, post: parts.method == Method::POST, ..Bond::default() }
         }
         Some(Stickiness::AppCookie(config)) => {
             let app_value = value_in(config, parts);
             let serial = app_value.as_deref().and_then(|value| policy.memory.of_cookie(value));
             let member = serial.and_then(|serial| policy.bound(serial, &[]));
-            Bond { member, app_value, post: false }
+            Bond { member, app_value, known: serial.is_some(), post: false }
         }
     }
 }
@@ -72,10 +74,8 @@ pub(crate) fn write(
                 let (name, value, _) = cookie::parts_of_set(field.as_bytes());
                 app_value(config, name, value)
             });
-            let learned = set.or_else(|| {
-                let known = bond.member.is_some();
-                bond.app_value.clone().filter(|_| known || config.request_learn)
-            });
+            let learned = set
+                .or_else(|| bond.app_value.clone().filter(|_| bond.known || config.request_learn));
             if let Some(value) = learned {
                 policy.memory.bind_cookie(value, serial);
             }

@@ -24,7 +24,8 @@ const OTHER_FILES: u64 = 500;
 /// As many connections as a process can have, at most `wanted`: two descriptors for each, and HAProxy reserves half a one
 /// more for pipes.
 pub(super) fn connections(wanted: u64) -> Result<u64> {
-    let files = sluice_sys::process::raise_open_files().context("cannot have more open files")?;
+    let files = sluice_sys::process::raise_open_files_further();
+    let files = files.context("cannot have more open files")?;
     Ok(wanted.min(files.saturating_sub(OTHER_FILES) / 5 * 2))
 }
 

@@ -1,4 +1,4 @@
-//! The clients: as much as they can for a time, or many that do nothing. On a core of their own.
+//! The clients: as much as they can for a time, on a core of their own.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,10 +24,6 @@ const CLIENTS: usize = 32;
 /// Streams of bulk data at once.
 const STREAMS: usize = 4;
 const REQUEST: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: www.example.test\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
-/// Connections before the idle ones, which bring with them what is not theirs alone.
-pub(super) const FIRST: u64 = 100;
-/// Until idle connections have settled in the balancer.
-const SETTLE: Duration = Duration::from_secs(2);
 
 /// A thread on the core of clients and servers.
 pub(super) fn on_load_core(run: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -48,7 +44,6 @@ pub(super) struct Load {
 impl Load {
     /// Clients that take any certificate and resume no session.
     pub(super) fn new() -> Result<Self> {
-        sluice_sys::process::raise_open_files().context("cannot have more open files")?;
         let mut config = sluice_router::lb::tls::unjudging_client().map_err(anyhow::Error::msg)?;
         config.resumption = Resumption::disabled();
         Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
@@ -115,30 +110,6 @@ impl Load {
             }
         })
     }
-
-    /// Bytes of memory that each of `number` idle connections costs the balancer, after one exchange each.
-    pub(super) fn idle_bytes(&self, balancer: &Balancer, number: usize, http: bool) -> Result<f64> {
-        let at = if http { balancer.places.http } else { balancer.places.tcp };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut held = Vec::with_capacity(number);
-        runtime.block_on(open(at, usize::try_from(FIRST)?, &mut held))?;
-        std::thread::sleep(SETTLE);
-        let before = balancer.memory()?;
-        runtime.block_on(open(at, number, &mut held))?;
-        std::thread::sleep(SETTLE);
-        let added = balancer.memory()? - before;
-        #[allow(clippy::cast_precision_loss)] // some ten thousand
-        Ok(added / number as f64)
-    }
-}
-
-async fn open(at: SocketAddr, number: usize, held: &mut Vec<TcpStream>) -> Result<()> {
-    for _ in 0..number {
-        let mut stream = TcpStream::connect(at).await?;
-        exchange(&mut stream).await?;
-        held.push(stream);
-    }
-    Ok(())
 }
 
 #[allow(clippy::needless_pass_by_value)] // fits `map`

@@ -3,17 +3,21 @@
 //! The load generator is the limit, so the budget is judged per second of the balancer's own processor time. Rounds
 //! alternate between the two, and the best round of each counts, as whatever else the machine does only ever makes a round
 //! worse. Memory is what idle connections add to a process. Where a process may have too few open files for as many
-//! connections as the budget is for, fewer are measured, which the row says, and nothing is judged.
+//! connections as the budget is for, and this program may not raise that limit, several processes of each balancer hold them
+//! together, which the row says; nothing is judged where eight are too few.
 
 mod balancers;
+mod idle;
 mod load;
 mod origin;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use self::balancers::{Balancer, Kind};
+use self::idle::Idle;
 use self::load::Load;
 use self::origin::Origin;
 use super::Row;
@@ -24,6 +28,8 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1500);
 /// Connections that do nothing.
 const IDLE: u64 = 20_000;
+/// Environment variable: so many instead, and nothing else is measured.
+const IDLE_ALONE: &str = "SLUICE_LB_IDLE";
 
 /// One measured thing.
 struct Case {
@@ -72,9 +78,13 @@ const CASES: [Case; 5] = [
     },
 ];
 
-/// Measures; needs haproxy, openssl and taskset, and no rights.
+/// Measures; needs haproxy, openssl, python3 and taskset, and no rights.
 pub fn run() -> Result<Vec<Row>> {
     let folder = tempfile::tempdir().context("cannot make a folder for the balancers' files")?;
+    if let Some(number) = std::env::var_os(IDLE_ALONE) {
+        let number = number.to_str().and_then(|number| number.parse().ok());
+        return idle(folder.path(), number.with_context(|| format!("{IDLE_ALONE} is a number"))?);
+    }
     let origin = Origin::start()?;
     let load = Load::new()?;
     let ours = Balancer::start(Kind::Sluice, folder.path(), &origin)?;
@@ -84,18 +94,20 @@ pub fn run() -> Result<Vec<Row>> {
         rows.push(measure(case, &load, &ours, &rival)?);
     }
     drop((ours, rival));
-    let number = balancers::connections(load::FIRST + IDLE)?.saturating_sub(load::FIRST);
-    for (name, idle) in [("tcp", false), ("http", true)] {
-        let of = |kind| -> Result<f64> {
-            // a process of its own, so that nothing that was allocated before counts
-            let balancer = Balancer::start(kind, folder.path(), &origin)?;
-            load.idle_bytes(&balancer, usize::try_from(number)?, idle)
-        };
+    rows.extend(idle(folder.path(), IDLE)?);
+    Ok(rows)
+}
+
+/// Memory of connections that do nothing.
+fn idle(folder: &Path, wanted: u64) -> Result<Vec<Row>> {
+    let idle = Idle::of(wanted)?;
+    let mut rows = Vec::new();
+    for (mode, http) in [("tcp", false), ("http", true)] {
+        let of = |kind| idle.bytes(kind, folder, http);
         let (ours, rival) = (of(Kind::Sluice)?, of(Kind::Haproxy)?);
-        let case = format!("memory of an idle {name} connection of {number}");
-        let mut row = row(&case, "bytes", ours, rival);
+        let mut row = row(&idle.case(mode), "bytes", ours, rival);
         row.ratio = (ours > 0.0).then(|| rival / ours);
-        row.within = (number == IDLE).then_some(ours <= rival);
+        row.within = (idle.number == IDLE).then_some(ours <= rival);
         row.budget = Some(format!("<= HAProxy with {IDLE}"));
         rows.push(row);
     }

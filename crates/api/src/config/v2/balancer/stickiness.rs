@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::types::{CookieLength, CookieName, DomainName, HoldSeconds, TableSize};
+use crate::types::{CookieDomain, CookieLength, CookieName, HoldSeconds, TableSize};
 
 /// What binds a client to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -42,9 +42,10 @@ pub struct LbCookie {
     /// Only answers to POST set the cookie. Default false; insert mode only.
     #[serde(default)]
     pub postonly: bool,
-    /// Domains that the cookie is set for; one `Set-Cookie` names each. Default: the host asked.
+    /// Domains that the cookie is set for, with a leading dot or without; one `Set-Cookie` names all. Default: the host
+    /// asked; insert mode only.
     #[serde(default)]
-    pub domains: Vec<DomainName>,
+    pub domains: Vec<CookieDomain>,
 }
 
 /// How the member's name gets into the cookie.
