@@ -316,6 +316,10 @@ const MEANINGS: &[(&str, &str)] = &[
          address outside for this guest",
     ),
     ("forward/invalid", "it fits no connection"),
+    (
+        "forward/no-address",
+        "its network has no source NAT, and no address outside stands for this guest",
+    ),
     ("forward/not-let-in", "no firewall rule of the public address lets it in"),
     ("forward/not-let-in-v6", "no IPv6 firewall rule of the network lets it in"),
     ("input/balanced-not-let-in", "no firewall rule of the balanced address lets it in"),

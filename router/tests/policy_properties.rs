@@ -25,6 +25,8 @@ const TIERS: usize = 3;
 const OUTSIDE: [&str; 2] = ["192.0.2.4", "198.18.0.9"];
 /// The public address whose port 80 leads to the first tier.
 const PUBLIC: &str = "198.51.100.11";
+/// Who may use that port.
+const SOURCES: [&str; 2] = ["192.0.2.0/24", "10.1.1.0/24"];
 const NETWORKS: [&str; 7] = [
     "10.1.0.0/24",
     "10.1.1.0/24",
@@ -119,7 +121,7 @@ fn config(lists: &Lists) -> RouterDocument {
             "hostname": "r-1", "networks": tiers, "dns": { "upstreams": ["192.0.2.53"] },
             "public_addresses": [{ "id": "ip-1", "address": PUBLIC, "link": "pub0" }],
             "port_forwards": [{ "id": "pf-1", "public": PUBLIC, "protocol": "tcp", "ports": "80",
-                "network": "net-0", "guest": guest(0), "guest_port": 8080 }],
+                "network": "net-0", "guest": guest(0), "guest_port": 8080, "sources": SOURCES }],
             "vpc": { "id": "vpc-1", "cidr": "10.1.0.0/16", "acls": acls },
         } },
     });
@@ -201,11 +203,12 @@ fn says(list: &List, egress: bool, other: &str, flow: &Flow, port: u16) -> Optio
 }
 
 /// The guide: out of a tier everything may go until an egress rule is there; into it comes what an ingress rule allows. A
-/// list speaks of inside addresses and ports, whatever way the connection came.
+/// list speaks of inside addresses and ports, whatever way the connection came. A forward is for its own sources alone.
 fn guide(lists: &Lists, flow: &Flow) -> bool {
     let forwarded = flow.to == PUBLIC && !flow.udp && flow.port == 80;
     let (to, port) = if forwarded { (guest(0), 8080) } else { (flow.to.clone(), flow.port) };
-    if to == PUBLIC {
+    let among = |net: &&str| net.parse::<Cidr>().unwrap().contains(flow.from.parse().unwrap());
+    if to == PUBLIC || forwarded && !SOURCES.iter().any(|net| among(&net)) {
         return false;
     }
     let (from, into) = (tier_of(&flow.from), tier_of(&to));

@@ -107,3 +107,31 @@ fn one_rule_more_than_the_most_is_refused_by_its_list() {
     let wanted = "error: role.router.vpc.acls: 65537 rules are more than 65536 [too-many]";
     assert!(told.contains(&wanted.to_owned()), "{told:?}");
 }
+
+#[test]
+fn forwards_of_ranges_that_move_have_a_bound_together() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/router.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(example).unwrap()).unwrap();
+    let forward = |number: usize, protocol: &str, last: u16, first: u16| {
+        serde_json::json!({ "id": format!("pf-{number}"), "public": format!("198.51.100.{}", 10 + number / 2),
+            "protocol": protocol, "ports": format!("1-{last}"), "network": "net-1", "guest": "10.1.1.23",
+            "guest_port": first })
+    };
+    let mut told = |forwards: Vec<Value>| {
+        config["role"]["router"]["port_forwards"] = forwards.into();
+        let found = RouterDocument::decode(&serde_json::to_vec(&config).unwrap()).unwrap_err();
+        let found = found.iter().filter(|finding| finding.code == "too-many");
+        found.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let two = || vec![forward(0, "tcp", 65_534, 2), forward(1, "udp", 65_534, 2)];
+    let few = [two(), vec![forward(2, "tcp", 4, 9), forward(3, "udp", 65_535, 1)]].concat();
+    // 131,072 in all, and the last one keeps its ports; the addresses are no public ones of the example
+    assert_eq!(
+        told(few),
+        [
+            "error: role.router.port_forwards: 131073 ports that become others are more than 131072 [too-many]"
+        ]
+    );
+    let fewer = [two(), vec![forward(2, "tcp", 3, 9), forward(3, "udp", 65_535, 1)]].concat();
+    assert_eq!(told(fewer), Vec::<String>::new());
+}

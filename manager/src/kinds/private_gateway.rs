@@ -10,6 +10,7 @@ use super::acl_list::AclList;
 use super::appliance::{free_link, replug};
 use super::patch::stated;
 use super::physical_network::PhysicalNetwork;
+use super::static_route::StaticRoute;
 use super::vpc::Vpc;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, named, of_router, rule};
@@ -221,6 +222,12 @@ impl PrivateGateway {
                 let reason = format!("VLAN {} is that of {}", self.vlan, other.name);
                 return conflict("vlan", reason);
             }
+        }
+        let network = self.address.network();
+        let routes = context.all::<StaticRoute>(&[("vpc", self.vpc.as_str())]).await?;
+        if let Some(route) = routes.iter().find(|route| route.cidr.overlaps(&network)) {
+            let reason = format!("{network} overlaps {} of route {}", route.cidr, route.name);
+            return conflict("address", reason);
         }
         let own = others.iter().filter(|other| other.vpc == self.vpc);
         match own.into_iter().find(|o| o.address.network().overlaps(&self.address.network())) {

@@ -116,7 +116,7 @@ fn egress(config: &RouterDocument) -> impl Iterator<Item = (Element, Entry)> {
 }
 
 /// Without source NAT nobody leaves with an address that is not one of the Internet (RFC 1918).
-fn is_hidden(network: &GuestNetwork) -> bool {
+pub(super) fn is_hidden(network: &GuestNetwork) -> bool {
     let private = |address| matches!(address, IpAddr::V4(address) if address.is_private());
     network.source_nat.is_none() && private(network.cidr.network())
 }

@@ -5,8 +5,8 @@
 //! answers are looked up in its table, whoever gives them: a guest or this machine. A connection of a guest whose source NAT
 //! or static NAT address is of an uplink bears that one's mark for as long as it lives, whatever other connections of the
 //! guest do later. Each table has every other route of the main one too, so that tiers, private networks and tunnels are
-//! reached from everywhere. Where uplinks are watched, what this machine sends with an address of an uplink is looked
-//! up in its table. A router without a list of uplinks has none of this.
+//! reached from everywhere, but not the networks of other uplinks. Where uplinks are watched, what this machine sends with an
+//! address of an uplink is looked up in its table. A router without a list of uplinks has none of this.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -144,7 +144,8 @@ fn own_addresses(config: &RouterDocument, up: &Numbered<'_>) -> impl Iterator<It
     })
 }
 
-/// The uplink's own way out by `gateway`, and whatever else the main table leads to in that version of IP.
+/// The uplink's own way out by `gateway`, and whatever else the main table leads to in that version of IP, but for the networks
+/// of other uplinks: their neighbours, too, are answered by the uplink that they came in by, and asked with its address.
 fn routes(config: &RouterDocument, up: &Numbered<'_>, gateway: IpAddr) -> BTreeSet<RouteEntry> {
     let everything = Cidr::everything(gateway);
     let whole = if gateway.is_ipv4() { 32 } else { 128 };
@@ -157,7 +158,11 @@ fn routes(config: &RouterDocument, up: &Numbered<'_>, gateway: IpAddr) -> BTreeS
         source: None,
     };
     let own = entry(everything, metric(everything), &up.uplink.link, Some(gateway));
+    let is_other = |link: &LinkName| {
+        *link != up.uplink.link && config.role.uplinks.iter().any(|other| other.link == *link)
+    };
     let connected = config.links.iter().filter(|link| link.role != LinkRole::Control);
+    let connected = connected.filter(|link| !is_other(&link.name));
     let connected = connected.flat_map(|link| {
         let networks = link.addresses.iter();
         let networks = networks.filter(|it| it.ip().is_ipv4() == gateway.is_ipv4());

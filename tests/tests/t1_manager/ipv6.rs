@@ -74,6 +74,18 @@ async fn a_range_with_ipv6_leads_networks_and_tiers_out() {
     assert!(text.contains("is dropped by"), "{text}");
     let text = ask("2001:db8:77::1", "2001:db8:2::1:11", 80);
     assert!(text.contains("[acl rule http]"), "{text}");
+    let text = ask("2001:db8:2::1:11", "2001:db8:80::1", 443);
+    assert!(
+        text.contains("passes by forward/egress-v6") && text.contains("leaves by pub0"),
+        "{text}"
+    );
+    done(&cloud, "network update net1 --egress allow");
+    let text = ask("2001:db8:1::1:11", "2001:db8:81::1", 80);
+    assert!(
+        text.contains("passes by forward/egress-v6") && text.contains("leaves by pub0"),
+        "{text}"
+    );
+    done(&cloud, "network update net1 --egress deny");
 
     // a new prefix: everybody keeps his place
     done(

@@ -231,6 +231,11 @@ async fn what_a_vpc_cannot_have_is_refused_and_it_goes_whole() {
             "that of private gateway office",
         ),
         (
+            "private-gateway create over --vpc vpc1 --vlan 902 --address 172.20.9.2/24 --gateway 172.20.9.1".into(),
+            5,
+            "overlaps 172.20.0.0/16 of route branches",
+        ),
+        (
             format!("public-range create public9 {PUBLIC} --vlan 900"),
             5,
             "VLAN 900 is that of private gateway office",

@@ -87,6 +87,21 @@ async fn two_owners_call_theirs_alike_and_do_not_find_each_others() {
     assert_eq!(other.get("/v1/appliances/r-1/config").await.0, 404);
     assert_eq!(other.get("/v1/networks?zone=zone1").await.0, 404);
     other.network().await;
+    // nor is a rule made on what is the other's
+    let ours = cloud.get("/v1/public-ips").await[0]["id"].clone();
+    let before = cloud.get("/v1/appliances/r-1/config").await;
+    for (path, mut rule) in [
+        ("/v1/firewall-rules", json!({ "protocol": "all" })),
+        ("/v1/port-forwards", json!({ "protocol": "tcp", "ports": "80", "guest": "vm1" })),
+        ("/v1/static-nats", json!({ "guest": "vm1" })),
+    ] {
+        (rule["name"], rule["public_ip"]) = (json!("x"), ours.clone());
+        let (status, problem) = other.call(Method::POST, path, &rule).await;
+        let words = format!("no public ip {}", ours.as_str().unwrap());
+        assert_eq!((status, &problem["code"]), (404, &json!("not-found")), "{path}: {problem}");
+        assert!(problem["message"].as_str().unwrap().contains(&words), "{path}: {problem}");
+    }
+    assert_eq!(cloud.get("/v1/appliances/r-1/config").await, before);
     // each name is one object to each of them
     let told = cloud.sluice(["--json", "network", "show", "net1"]);
     let shown: Value = serde_json::from_str(&told.out).unwrap();

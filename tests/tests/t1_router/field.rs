@@ -184,13 +184,31 @@ fn without_source_nat_those_leave_that_have_an_address_of_their_own() {
     assert_eq!(asked(world.guest("vm2"), "", "192.0.2.80:8080"), seen("198.51.100.12"));
     // the test's Internet has a way back to the guests, so an answer would come
     assert_eq!(asked(world.guest("vm1"), "", "192.0.2.80:8080"), None);
-    let question = |from: &str| {
+    let question = |config: &RouterDocument, from: &str| {
         let question = json!({ "from": from, "to": "192.0.2.80", "protocol": "tcp", "port": 8080 });
         let question = serde_json::from_value(question).unwrap();
-        sluice_router::explain::explain(&config, &question).unwrap().to_string()
+        sluice_router::explain::explain(config, &question).unwrap().to_string()
     };
-    assert!(question("10.1.1.23").contains("one without source NAT"), "{}", question("10.1.1.23"));
-    assert!(question("10.1.1.24").contains("198.51.100.12"), "{}", question("10.1.1.24"));
+    let told = question(&config, "10.1.1.23");
+    assert!(told.contains("one without source NAT"), "{told}");
+    let told = question(&config, "10.1.1.24");
+    assert!(told.contains("198.51.100.12"), "{told}");
+
+    // where the policy is to deny, an exception to it gives nobody an address
+    let mut config = json!(config);
+    config["generation"] = json!(11);
+    let router = &mut config["role"]["router"];
+    router["networks"][0]["egress"] = json!("deny");
+    router["egress_rules"] =
+        json!([{ "id": "e-1", "network": "net-1", "traffic": { "tcp": { "ports": "8080" } } }]);
+    let config = RouterDocument::decode(config.to_string().as_bytes()).unwrap().0;
+    world.push_and_confirm(&config);
+    assert_eq!(asked(world.guest("vm2"), "", "192.0.2.80:8080"), seen("198.51.100.12"));
+    assert_eq!(asked(world.guest("vm1"), "", "192.0.2.80:8080"), None);
+    let told = question(&config, "10.1.1.23");
+    assert!(told.contains("forward/no-address") && told.contains("no address outside"), "{told}");
+    let told = question(&config, "10.1.1.24");
+    assert!(told.contains("egress/e-1") && told.contains("198.51.100.12"), "{told}");
 }
 
 /// From 200 addresses and one port each asks the same server at once, over UDP and over TCP.
@@ -251,6 +269,15 @@ while True:
     udp.sendto(asked, who)
 ";
 
+/// Two senders at once.
+const CLASH: &str = "\
+import socket
+for host in ('10.1.1.30', '10.1.1.31'):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((host, 6000))
+    s.sendto(b'x', ('192.0.2.80', 9998))
+";
+
 /// N7: each gets a port of its own, and none is lost for want of one.
 #[test]
 fn two_hundred_guests_with_one_port_get_two_hundred() {
@@ -273,6 +300,16 @@ fn two_hundred_guests_with_one_port_get_two_hundred() {
     let used: BTreeSet<_> =
         usage.source_ports.iter().filter(|pool| pool.used >= 200).map(|pool| pool.port).collect();
     assert_eq!(used, BTreeSet::from([4430, 5300]), "{:?}", usage.source_ports);
+    // two that may have but one port between them: what is lost is counted
+    let one_port = "nft 'add table ip clash; \
+        add chain ip clash c { type nat hook postrouting priority 90; }; \
+        add rule ip clash c udp dport 9998 snat to 198.51.100.10:7777'";
+    world.router.sh(one_port).check().unwrap();
+    let script = world.dir.path().join("clash.py");
+    std::fs::write(&script, CLASH).unwrap();
+    vm1.sh(&format!("python3 {}", script.display())).check().unwrap();
+    let usage = world.call(|client| async move { client.usage().await }).unwrap();
+    assert!(usage.tracking.is_some_and(|it| it.insert_failed > 0), "{:?}", usage.tracking);
 }
 
 /// V5: of three routers on one gateway VLAN another one leads to a network: both guests and hosts of the VLAN come by us to it.

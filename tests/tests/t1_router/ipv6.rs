@@ -237,6 +237,18 @@ fn an_isolated_network_reaches_the_internet_and_lets_in_what_a_rule_names() {
     // now the policy denies, and the rule is an exception to that
     assert_eq!(asked(vm1, VM1, PROVIDER), None);
     assert_eq!(asked(vm1, VM1, FAR).as_deref(), Some(VM1), "{}", state());
+
+    // one uplink needs no list of them; a network that spends no address on source NAT has its guests' own ones all the same
+    let mut without = json!(to_the_internet(12, "allow", &rules));
+    for (generation, part, field) in
+        [(12, "/role/router", "uplinks"), (13, "/role/router/networks/0", "source_nat")]
+    {
+        without["generation"] = json!(generation);
+        without.pointer_mut(part).unwrap().as_object_mut().unwrap().remove(field);
+        world.push_and_confirm(&RouterDocument::decode(without.to_string().as_bytes()).unwrap().0);
+        let seen = asked(vm1, VM1, PROVIDER);
+        assert_eq!(seen.as_deref(), Some(VM1), "without {field}\n{}", state());
+    }
 }
 
 #[test]

@@ -246,6 +246,8 @@ fn vpc(generation: u64, rules: &Value) -> RouterDocument {
         router["port_forwards"] = json!([
             { "id": "pf-1", "public": "198.51.100.11", "protocol": "tcp", "ports": "80",
               "network": "net-2", "guest": "10.1.2.23", "guest_port": 8080 },
+            { "id": "pf-2", "public": "198.51.100.11", "protocol": "tcp", "ports": "81",
+              "network": "net-2", "guest": "10.1.2.23", "guest_port": 8080, "sources": ["192.0.2.80/32"] },
         ]);
     })
 }
@@ -291,7 +293,8 @@ fn a_vpc_judges_by_the_lists_of_its_tiers_on_inside_addresses() {
     assert_eq!(asked(vm2, "", "10.1.1.23:8080"), seen("10.1.1.24"), "within a tier");
     assert_eq!(asked(inet, "", "198.51.100.11"), None, "a forward obeys the list too");
 
-    rules.push(rule("a-3", 30, "ingress", "allow", &["198.51.100.0/24"], web_port()));
+    let outside = ["198.51.100.0/24", "192.0.2.0/24"];
+    rules.push(rule("a-3", 30, "ingress", "allow", &outside, web_port()));
     rules.push(rule("a-4", 1, "egress", "allow", &[], json!({ "icmp": {} })));
     world.push_and_confirm(&vpc(11, &json!(rules)));
     assert_eq!(
@@ -299,6 +302,9 @@ fn a_vpc_judges_by_the_lists_of_its_tiers_on_inside_addresses() {
         seen("198.51.100.1"),
         "a forward that the list lets in"
     );
+    let far = "--interface 192.0.2.80";
+    assert_eq!(asked(inet, far, "198.51.100.11:81"), seen("192.0.2.80"), "a forward's own sources");
+    assert_eq!(asked(inet, "", "198.51.100.11:81"), None, "who is none of them, list or no list");
     assert_eq!(asked(vm3, "", "192.0.2.80:8080"), None, "one egress rule: only what is listed");
     assert!(vm3.sh("ping -c1 -W2 192.0.2.80").run().unwrap().ok(), "what the egress rule lists");
     assert_eq!(asked(vm1, "", "10.1.2.23:8080"), seen("10.1.1.23"), "what did not change");

@@ -79,6 +79,18 @@ fn bad_configurations_are_refused_by_the_name_of_the_field_and_have_no_effect() 
         });
         refused_at(&world, &bad, code, path);
     }
+    let many = next(|document| {
+        let rules = |list: u32, count: u32| {
+            let rule = |number| {
+                json!({ "id": format!("r{number}"), "number": number, "direction": "ingress",
+                "action": "deny", "traffic": { "all": {} } })
+            };
+            json!({ "id": format!("list-{list}"), "rules": (1..=count).map(rule).collect::<Vec<_>>() })
+        };
+        document["role"]["router"]["vpc"] = json!({ "id": "vpc-1", "cidr": "10.1.0.0/16",
+            "acls": [rules(1, 65_535), rules(2, 2)] });
+    });
+    refused_at(&world, &many, "too-many", "role.router.vpc.acls");
     // none of them has used the number up
     let good = next(|document| document["role"]["router"]["networks"][0]["egress"] = json!("deny"));
     let (status, text) = world.put_config(good.to_string().into_bytes());

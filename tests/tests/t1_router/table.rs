@@ -15,7 +15,7 @@ use crate::SOON;
 use crate::policy::{changed, guests_with_addresses};
 use crate::world::World;
 use rows::Sender::{self, Branch, Inet, Inet2, Vm1, Vm2, Vm3, Vm3Own};
-use rows::{TABLE, translating};
+use rows::{HIDDEN, Row, TABLE, translating};
 
 /// Lists whose every rule does `action`; tier A's has no egress rule, so everything may leave it.
 fn lists(action: &str) -> Value {
@@ -34,7 +34,8 @@ fn lists(action: &str) -> Value {
     ])
 }
 
-fn config(generation: u64, action: &str) -> RouterDocument {
+/// With source NAT of the private gateway, if `hidden`.
+fn config(generation: u64, action: &str, hidden: bool) -> RouterDocument {
     changed(generation, |document| {
         let links = document["links"].as_array_mut().unwrap();
         let guest0 = links.iter_mut().find(|link| link["name"] == "guest0").unwrap();
@@ -65,7 +66,8 @@ fn config(generation: u64, action: &str) -> RouterDocument {
             "source_nat": { "link": "pub1", "address": "203.0.113.10" },
         }));
         router["vpc"] = json!({ "id": "vpc-1", "cidr": "10.1.0.0/16", "acls": lists(action),
-            "private_gateways": [{ "id": "pg-1", "link": "priv0", "acl": "acl-p" }] });
+            "private_gateways": [{ "id": "pg-1", "link": "priv0", "acl": "acl-p",
+                "source_nat": hidden.then_some("172.16.0.2") }] });
         router["uplinks"] = json!([
             { "link": "pub0", "gateway": "198.51.100.1", "gateway_ipv6": "2001:db8:ffff::1" },
             { "link": "pub1", "gateway": "203.0.113.1", "gateway_ipv6": "2001:db8:fffe::1" },
@@ -240,12 +242,12 @@ impl<'a> Places<'a> {
 #[test]
 fn every_pair_of_places_is_as_the_guide_says() {
     let world = World::new();
-    world.push_and_confirm(&config(10, "allow"));
+    world.push_and_confirm(&config(10, "allow", false));
     guests_with_addresses(&world);
     let places = Places::new(&world);
     let mut wrong = Vec::new();
-    let mut look = |allowed: bool| {
-        for (what, from, to, seen, allows, denies) in TABLE {
+    let mut look = |table: &[Row], allowed: bool| {
+        for (what, from, to, seen, allows, denies) in table {
             let rule = if allowed { allows } else { denies };
             // what no list is asked about passes whatever they say
             let wanted = seen.filter(|_| allowed || rule.is_none());
@@ -264,7 +266,7 @@ fn every_pair_of_places_is_as_the_guide_says() {
             }
         }
     };
-    look(true);
+    look(TABLE, true);
     // errors come back to whoever sent, about what he sent, whatever was translated on the way
     assert_eq!(places.closed(Inet, "198.51.100.11", 81), "refused", "by a forward");
     assert_eq!(places.closed(Inet2, "203.0.113.12", 82), "refused", "by static NAT");
@@ -277,9 +279,14 @@ fn every_pair_of_places_is_as_the_guide_says() {
     assert_eq!(places.closed(Vm3, "192.0.2.90", 82), "refused", "by the second uplink");
     assert_eq!(places.closed(Vm1, "2001:db8:80::80", 82), "refused", "over IPv6");
     assert_eq!(places.closed(Inet2, "2001:db8:2::23", 82), "refused", "over IPv6 inwards");
-    world.push_and_confirm(&config(11, "deny"));
-    look(false);
+    world.push_and_confirm(&config(11, "deny", false));
+    look(TABLE, false);
     assert_eq!(places.closed(Inet, "198.51.100.11", 81), "nothing", "what is dropped is silent");
+    world.push_and_confirm(&config(12, "allow", true));
+    look(HIDDEN, true);
+    assert_eq!(places.closed(Vm1, "172.20.0.1", 82), "refused", "from the private network, hidden");
+    world.push_and_confirm(&config(13, "deny", true));
+    look(HIDDEN, false);
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), {
         world.router.sh("ip rule; ip route show table all; nft list ruleset").check().unwrap()
     });

@@ -68,6 +68,9 @@ fn each_connection_keeps_to_its_uplink() {
     let _servers = [web(&world, vm1), web(&world, vm2), web(&world, two)];
     // a host that both providers lead to asks by each of them: only the right way back is an answer to it
     let far = "--interface 192.0.2.90";
+    // who has an address of one provider's network is reached by the other one as everybody else is
+    one.ip(["addr", "add", "203.0.113.77/32", "dev", "lo"]).unwrap();
+    let neighbour = "--interface 203.0.113.77";
     let table = [
         ("a forward on the first", one, "", "198.51.100.11", seen("198.51.100.1")),
         ("a forward on the second", two, "", "203.0.113.11", seen("203.0.113.1")),
@@ -79,6 +82,14 @@ fn each_connection_keeps_to_its_uplink() {
         ("what the first does not lead to", vm1, "", "192.0.2.90:8080", None),
         ("from within, to an address of the second", vm2, "", "203.0.113.11", seen("10.1.1.1")),
         ("from a network of the second", vm3, "", "198.51.100.11", seen("10.1.2.23")),
+        (
+            "the second's neighbour, by the first",
+            one,
+            neighbour,
+            "198.51.100.11",
+            seen("203.0.113.77"),
+        ),
+        ("to that neighbour", vm1, "", "203.0.113.77:8080", seen("198.51.100.10")),
     ];
     for (what, from, options, server, wanted) in table {
         let got = asked(from, options, server);

@@ -12,6 +12,8 @@ use crate::types::{Cidr, ObjectId, PortRange};
 
 /// Most rules of one kind in one configuration; as JSON they are close to the largest body.
 const MAX_RULES: usize = 131_072;
+/// Most ports that forwards make others of, together: each takes the memory of a rule.
+const MAX_PLACES: u64 = 131_072;
 
 pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     if too_many(scope, router) {
@@ -286,10 +288,21 @@ fn forwards(scope: &mut Scope<'_>, known: &Known<'_>, rules: &[PortForward]) {
             scope.error(format!("{at}.guest_port"), "invalid-value", reason);
         }
     }
+    let moved: u64 = rules.iter().map(|rule| u64::from(places(rule))).sum();
+    if moved > MAX_PLACES {
+        let reason = format!("{moved} ports that become others are more than {MAX_PLACES}");
+        scope.error("port_forwards", "too-many", reason);
+    }
     for (later, first) in overlapping(rules) {
         let reason = format!("ports {} are taken by port forward {first}", later.1.ports);
         scope.error(format!("port_forwards[{}].ports", later.0), "overlap", reason);
     }
+}
+
+/// The ports of a range each have a place of their own in the kernel where they become others.
+fn places(rule: &PortForward) -> u32 {
+    let moves = rule.guest_port.is_some_and(|first| first != rule.ports.first());
+    if moves { rule.ports.len().into() } else { 1 }
 }
 
 /// Forwards whose ports one before has, sorted by address, protocol and first port: one can only overlap one that began

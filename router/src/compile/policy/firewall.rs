@@ -2,23 +2,22 @@
 //! exceptions to their egress policy.
 //!
 //! Guarantees: what no rule names is dropped; each rule is at a place of its own in the chain of its address, so a change of one
-//! touches that chain alone; a forward's own list of sources is asked as well.
+//! touches that chain alone; where a network spends no address on source NAT, no exception lets a guest leave with an inside one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
-use sluice_api::config::{
-    EgressPolicy, EgressRule, FirewallRule, GuestNetwork, LinkRole, PortForward,
-};
+use sluice_api::config::{EgressPolicy, EgressRule, FirewallRule, GuestNetwork, LinkRole};
 use sluice_sys::nft::{
-    CtStatus, Element, ElementValue, Expr, Ident, IpVersion, Key, LinkSelector, Net, Rule, RuleId,
-    Set, SetType, Verdict,
+    CtStatus, Element, ElementValue, Expr, Ident, IpVersion, Key, LinkSelector, Rule, RuleId, Set,
+    SetType, Verdict,
 };
 
 use super::traffic::{self, View};
-use super::words::new;
+use super::words::{discard, new};
+use crate::compile::networks::is_hidden;
 use crate::compile::skeleton::Slot;
 
 pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
@@ -36,7 +35,6 @@ fn by_link() -> Ident {
 
 /// Connections from outside: to a guest behind a public address, or to the address itself.
 fn public(policy: &mut Fragment<Slot>, config: &RouterDocument) {
-    restricted(policy, &config.role.port_forwards);
     let mut rules: BTreeMap<Ipv4Addr, Vec<Rule>> = BTreeMap::new();
     for rule in &config.role.firewall {
         rules.entry(rule.public).or_default().extend(firewall_rules(rule));
@@ -94,35 +92,9 @@ pub(super) fn combine(
     .collect()
 }
 
-/// Forwards with a list of sources: who is not on it is dropped before the firewall is asked.
-fn restricted(policy: &mut Fragment<Slot>, forwards: &[PortForward]) {
-    for forward in forwards.iter().filter(|forward| !forward.sources.is_empty()) {
-        let Some(name) = sources_set(forward) else { continue };
-        let spans = forward.sources.iter().filter_map(super::span_v4);
-        let elements =
-            sluice_sys::nft::merged(spans).into_iter().map(|span| Element::from([span.into()]));
-        policy.set(name.clone(), Set::of([SetType::Ipv4]).interval().with(elements));
-        let matches = [
-            new(),
-            Expr::OriginalDestination(Net::Host(forward.public.into())),
-            Expr::OriginalDestinationPort(
-                traffic::l4(forward.protocol),
-                traffic::ports(forward.ports),
-            ),
-            Expr::Source(Net::NotSet(IpVersion::V4, name)),
-        ];
-        let id = RuleId::of("forward-sources", &forward.id);
-        policy.rules(Slot::ForwardPolicy, [Rule::verdict(id, matches, Verdict::Drop)]);
-    }
-}
-
-fn sources_set(forward: &PortForward) -> Option<Ident> {
-    super::short("from", forward.id.as_str())
-}
-
 /// Connections of guests: the exceptions of their network, then its policy.
 fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
-    let mut elements = Vec::new();
+    let (mut elements, mut addressed) = (Vec::new(), Vec::new());
     for network in &config.role.networks {
         // where the policy lets all leave, a rule with a helper is no exception to it
         let lets =
@@ -136,8 +108,14 @@ fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
         let name = Ident::of_link("egress", &network.link);
         let verdict = ElementValue::Verdict(Verdict::Jump(name.clone()));
         elements.push((Element::from([network.link.clone().into()]), Element::from([verdict])));
-        policy.chain(name, rules);
+        // whatever a rule allows, an address outside is needed to leave with
+        let first = (network.egress == EgressPolicy::Deny && is_hidden(network)).then(|| {
+            addressed.push(network);
+            asks_address()
+        });
+        policy.chain(name, first.into_iter().chain(rules).collect());
     }
+    own_addresses(policy, config, &addressed);
     policy.set(by_link(), Set::map([SetType::Link], [SetType::Verdict]).mapping(elements));
     let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
     let links = links.map(|link| [link.name.clone().into()].into());
@@ -146,6 +124,33 @@ fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     let asked = vec![new(), outward, Expr::Vmap(vec![Key::Iif], by_link())];
     let rule = Rule { id: RuleId::fixed("forward/egress-rules"), exprs: asked };
     policy.rules(Slot::ForwardPolicy, [rule]);
+}
+
+fn asks_address() -> Rule {
+    let asked = [Expr::Version(IpVersion::V4), Expr::Verdict(Verdict::Jump(own_address()))];
+    Rule { id: RuleId::fixed("forward/own-address"), exprs: asked.into() }
+}
+
+fn own_address() -> Ident {
+    Ident::fixed("own-address")
+}
+
+/// Of these networks the guests with static NAT are asked about the rules, all others are lost.
+fn own_addresses(policy: &mut Fragment<Slot>, config: &RouterDocument, networks: &[&GuestNetwork]) {
+    if networks.is_empty() {
+        return;
+    }
+    let has = config.role.static_nat.iter().filter_map(|rule| {
+        let network = networks.iter().find(|network| network.id == rule.network)?;
+        let public = config.role.public_addresses.iter().find(|it| it.address == rule.public)?;
+        let ends = [network.link.clone().into(), rule.guest.into(), public.link.clone().into()];
+        Some(Element::from(ends))
+    });
+    let guests = Ident::fixed("own-addresses");
+    policy.set(guests.clone(), Set::of([SetType::Link, SetType::Ipv4, SetType::Link]).with(has));
+    let known = Expr::In(vec![Key::Iif, Key::SourceV4, Key::Oif], guests);
+    let goes_on = Rule::verdict(RuleId::fixed("forward/has-address"), [known], Verdict::Return);
+    policy.chain(own_address(), vec![goes_on, discard("forward/no-address", [])]);
 }
 
 pub(super) fn public_links() -> Ident {

@@ -5,12 +5,12 @@
 //! list. Errors about connections that stand pass by their state, whatever rules say (RFC 4890 4.3.1). A router without
 //! IPv6 in any network has none of this, and forwards no IPv6.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
-use sluice_api::config::{EgressPolicy, GuestNetwork, Ipv6FirewallRule, Traffic};
-use sluice_api::types::ObjectId;
+use sluice_api::config::{EgressPolicy, GuestNetwork, Ipv6FirewallRule, LinkRole, Traffic};
+use sluice_api::types::{LinkName, ObjectId};
 use sluice_sys::nft::{
     Element, ElementValue, Entry, Expr, Ident, IpVersion, Key, LinkSelector, Net, Rule, RuleId,
     Set, SetType, Verdict,
@@ -65,18 +65,15 @@ fn jump(network: &GuestNetwork, chain: Ident) -> (Element, Element) {
     ([network.link.clone().into()].into(), [verdict].into())
 }
 
-/// IPv6 needs no address of the uplink that it leaves by, so any that it is routed to will do.
+/// IPv6 needs no address of the uplink that it leaves by, so any that it is routed to will do, also without source NAT.
 fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
-    let uplinks = config.role.uplinks.iter().filter(|up| up.gateway_ipv6.is_some());
-    let allowed = config.role.networks.iter().filter(|network| {
-        network.ipv6.is_some()
-            && network.source_nat.is_some()
-            && network.egress == EgressPolicy::Allow
-    });
-    let pairs = allowed.flat_map(|network| {
+    let links = leading_out(config);
+    let allowed =
+        |network: &&GuestNetwork| network.ipv6.is_some() && network.egress == EgressPolicy::Allow;
+    let pairs = config.role.networks.iter().filter(allowed).flat_map(|network| {
         let id = RuleId::of("egress-policy", &network.id);
-        uplinks.clone().map(move |up| {
-            let key = Element::from([network.link.clone().into(), up.link.clone().into()]);
+        links.iter().map(move |link| {
+            let key = Element::from([network.link.clone().into(), (*link).clone().into()]);
             (key, Entry { value: Element::default(), id: Some(id.clone()) })
         })
     });
@@ -87,6 +84,17 @@ fn egress(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     policy.set(ways_out(), Set::of([SetType::Link, SetType::Link]).filled(pairs));
     let pair = Expr::In(vec![Key::Iif, Key::Oif], ways_out());
     policy.rules(Slot::ForwardEgress, [accept("forward/egress-v6", [version(), pair, new()])]);
+}
+
+/// The public links by which IPv6 leaves: uplinks that have it, and where there is no choice of uplinks, those of the routes.
+fn leading_out(config: &RouterDocument) -> BTreeSet<&LinkName> {
+    let uplinks = config.role.uplinks.iter().filter(|up| up.gateway_ipv6.is_some());
+    let routed = config.routes.iter().filter(|route| !route.destination.is_ipv4());
+    let is_public = |name: &&LinkName| {
+        config.links.iter().any(|link| link.name == **name && link.role == LinkRole::Public)
+    };
+    let routed = routed.map(|route| &route.link).filter(is_public);
+    uplinks.map(|up| &up.link).chain(routed).collect()
 }
 
 fn ways_out() -> Ident {

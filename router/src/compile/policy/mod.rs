@@ -9,6 +9,7 @@ mod firewall;
 mod helpers;
 mod ipv6;
 mod nat;
+mod sources;
 mod traffic;
 
 use sluice_agent::fragment::Fragment;
@@ -24,6 +25,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     nat::add(&mut policy, config);
     // before the firewall and the lists, since a rule's own list of sources comes first
     balance::add(&mut policy, config);
+    sources::add(&mut policy, config);
     match &config.role.vpc {
         Some(vpc) => acl::add(&mut policy, config, vpc),
         None => firewall::add(&mut policy, config),

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use sluice_agent::Appliance as _;
 use sluice_agent::plan::plan;
 use sluice_api::RouterDocument;
 use sluice_api::report::{ExplainQuestion, Explanation, Outcome};
-use sluice_api::types::AskedProtocol;
+use sluice_api::types::{AskedProtocol, Cidr};
 use sluice_lab::netns::{Namespace, Topology, VethEnd};
 use sluice_router::Router;
 use sluice_router::compile;
@@ -290,6 +291,27 @@ async fn hear(socket: &FrameSocket, number: usize) -> Vec<String> {
     heard
 }
 
+/// What no configuration may lead to, whatever its rules say.
+fn fault(router: &Value, told: &Explanation, from: IpAddr) -> Option<&'static str> {
+    let public = told.leaves_by.as_ref().is_some_and(|link| link.as_str().starts_with("pub"));
+    if let (true, Some(IpAddr::V4(address))) = (public, told.egress_address)
+        && address.is_private()
+    {
+        return Some("an inside address is seen outside");
+    }
+    let forwards = router["port_forwards"].as_array()?;
+    let by = told.destination.as_ref().map_or(&[][..], |moved| &moved.by.elements);
+    let forward = forwards.iter().find(|forward| {
+        let id = format!("forward/{}", forward["id"].as_str().unwrap());
+        by.iter().any(|element| *element == id)
+    })?;
+    let sources = forward["sources"].as_array().unwrap();
+    let among = |net: &Value| net.as_str().unwrap().parse::<Cidr>().unwrap().contains(from);
+    let passes = told.verdict == Outcome::Passes;
+    (passes && !sources.is_empty() && !sources.iter().any(among))
+        .then_some("a forward is used by who is none of its sources")
+}
+
 /// One configuration, and its connections. What came of them, by verdict.
 fn try_one(wires: &Wires, seed: u64, first: u16, taken: &mut Taken) -> BTreeMap<String, usize> {
     let mut random = Random(seed);
@@ -299,6 +321,11 @@ fn try_one(wires: &Wires, seed: u64, first: u16, taken: &mut Taken) -> BTreeMap<
     let ports = first..first + FLOWS;
     let all: Vec<Asked> =
         ports.filter_map(|port| asked(&mut random, &config, port, taken)).collect();
+    for asked in &all {
+        let told = &asked.told;
+        let fault = fault(&document["role"]["router"], told, asked.question.from);
+        assert!(fault.is_none(), "seed {seed}: {}\n{told}\n{document:#}", fault.unwrap());
+    }
     let mut heard = sent(wires, &all, first);
     let mut foreseen: Vec<_> = all.iter().filter_map(Asked::foreseen).collect();
     heard.sort();

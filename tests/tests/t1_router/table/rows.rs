@@ -203,6 +203,24 @@ pub(super) const TABLE: &[Row] = &[
     ),
 ];
 
+/// With source NAT of the private gateway (11.19.5) everybody of the VPC is seen there with the gateway's address, and who comes
+/// from there as himself.
+pub(super) const HIDDEN: &[Row] = &[
+    ("tier behind the gateway", Vm1, "172.20.0.1:8080", Some("172.16.0.2"), P_IN, P_IN),
+    ("static NAT behind the gateway", Vm2, "172.20.0.1:8080", Some("172.16.0.2"), P_IN, P_IN),
+    ("other tier behind the gateway", Vm3, "172.20.0.1:8080", Some("172.16.0.2"), P_IN, B_OUT),
+    ("private network to tier", Branch, "10.1.1.23:8080", Some("172.20.0.1"), A_IN, P_OUT),
+    ("not for the Internet", Vm1, "192.0.2.80:8080", Some("198.51.100.10"), None, None),
+    (
+        "forward from the private network",
+        Branch,
+        "198.51.100.11:81",
+        Some("172.20.0.1"),
+        A_IN,
+        P_OUT,
+    ),
+];
+
 /// The rules that translate a connection to `to` that is seen as `seen`: it is counted by each of them once.
 pub(super) fn translating(to: &str, seen: &str) -> Vec<&'static str> {
     let towards = match to.rsplit_once(':') {
@@ -211,7 +229,7 @@ pub(super) fn translating(to: &str, seen: &str) -> Vec<&'static str> {
         _ => None,
     };
     let from = match seen {
-        "198.51.100.10" | "203.0.113.10" => Some("nat/source"),
+        "198.51.100.10" | "203.0.113.10" | "172.16.0.2" => Some("nat/source"),
         "198.51.100.12" | "203.0.113.12" => Some("nat/static-out"),
         "10.1.1.1" | "10.1.2.1" => Some("nat/hairpin"),
         _ => None,
