@@ -16,8 +16,8 @@ use crate::store::Conn;
 use crate::store::objects::ALL;
 
 use super::{
-    ApplianceModel, Carrier, ConsoleModel, NetworkModel, OtherProxy, PrivateModel, PublicIpModel,
-    UplinkModel,
+    ApplianceModel, Carrier, ConsoleModel, ImportsModel, NetworkModel, OtherProxy, PrivateModel,
+    PublicIpModel, UplinkModel,
 };
 
 /// All that the configuration of `appliance` is made of.
@@ -65,8 +65,20 @@ pub(super) async fn load(conn: &mut Conn, appliance: &Appliance) -> Result<Appli
             .collect(),
         certificate: appliance.certificate,
         console: console(conn, appliance).await?,
-        allowed_sources: appliance.allowed_sources.clone(),
+        imports: imports(appliance),
     })
+}
+
+fn imports(appliance: &Appliance) -> ImportsModel {
+    ImportsModel {
+        allowed: appliance.allowed_sources.clone(),
+        proxy: appliance.source_proxy,
+        authorities: appliance.source_authorities,
+        ports: appliance.source_ports.clone(),
+        disk_bytes: appliance.most_disk_bytes,
+        unpack_bytes: appliance.unpack_bytes,
+        jobs: appliance.image_jobs,
+    }
 }
 
 async fn console(conn: &mut Conn, appliance: &Appliance) -> Result<ConsoleModel, Error> {

@@ -26,7 +26,7 @@ use sluice_api::config::{
 };
 use sluice_api::types::{
     ApplianceId, BlobDigest, Cidr, DomainName, FormatVersion, Generation, HostName, HostPattern,
-    InterfaceAddress, LinkName, MacAddr, Mtu, ObjectId, Origin, PathPrefix, VlanId,
+    InterfaceAddress, LinkName, MacAddr, Mtu, ObjectId, Origin, PathPrefix, Port, VlanId,
 };
 
 use crate::error::Error;
@@ -71,8 +71,27 @@ pub struct ApplianceModel {
     pub certificate: Option<BlobDigest>,
     /// What browsers see of a console proxy.
     pub console: ConsoleModel,
-    /// Private networks that images may come from.
-    pub allowed_sources: Vec<Cidr>,
+    /// How images are brought in.
+    pub imports: ImportsModel,
+}
+
+/// How a secondary storage VM brings images in; none: as the contract has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportsModel {
+    /// Private networks that they may come from.
+    pub allowed: Vec<Cidr>,
+    /// Blob of the address of a proxy.
+    pub proxy: Option<BlobDigest>,
+    /// Blob of further authorities.
+    pub authorities: Option<BlobDigest>,
+    /// TCP ports of sources.
+    pub ports: Vec<Port>,
+    /// Largest disk that a guest sees, in bytes.
+    pub disk_bytes: Option<u64>,
+    /// Most memory of one decompression, in bytes.
+    pub unpack_bytes: Option<u64>,
+    /// Jobs at work at the same time.
+    pub jobs: Option<u8>,
 }
 
 /// What browsers see of a console proxy.

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use sluice_api::config::SsvmDocument;
 use sluice_api::config::ssvm::{Grant, ImageStore, Listener, PeerListener, Permission};
+use sluice_api::config::{SsvmConfig, SsvmDocument};
 
-use super::ApplianceModel;
+use super::{ApplianceModel, ImportsModel};
 use crate::error::Error;
 use crate::kinds::image_grant::{ImageGrant, ImagePermission};
 use crate::kinds::{dynamic, image, image_store};
@@ -24,7 +24,7 @@ pub(super) async fn add(
     // nothing is fetched from where the cloud's own machines talk to each other
     role.fetch.refused = vec![model.control.network()];
     role.fetch.refused.extend(model.storage_address.map(|address| address.network()));
-    role.fetch.allowed.clone_from(&model.allowed_sources);
+    imports(&model.imports, role);
     for store in dynamic::load::<image_store::ImageStore>(conn, &own, ALL).await? {
         let kind = store.kind();
         let image_store::ImageStore { id, read_only, full_percent, .. } = store;
@@ -44,6 +44,19 @@ pub(super) async fn add(
     }
     role.listeners = model.certificate.iter().flat_map(|tls| listeners(model, *tls)).collect();
     Ok(())
+}
+
+/// How images are brought in: what is not said is as the contract has it.
+fn imports(model: &ImportsModel, role: &mut SsvmConfig) {
+    let (fetch, limits) = (&mut role.fetch, &mut role.limits);
+    fetch.allowed.clone_from(&model.allowed);
+    (fetch.proxy, fetch.authorities) = (model.proxy, model.authorities);
+    if !model.ports.is_empty() {
+        fetch.ports = model.ports.iter().map(|port| port.get()).collect();
+    }
+    limits.virtual_bytes = model.disk_bytes.unwrap_or(limits.virtual_bytes);
+    limits.unpack_bytes = model.unpack_bytes.unwrap_or(limits.unpack_bytes);
+    limits.jobs = model.jobs.unwrap_or(limits.jobs);
 }
 
 /// What another appliance is to have, at the address that it was told.

@@ -107,7 +107,7 @@ fn model(networks: Vec<NetworkModel>) -> ApplianceModel {
         private: Vec::new(),
         certificate: None,
         console: ConsoleModel::default(),
-        allowed_sources: Vec::new(),
+        imports: ImportsModel::default(),
     }
 }
 

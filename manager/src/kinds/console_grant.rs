@@ -11,7 +11,7 @@ use sluice_api::config::{ConsoleLimits, ConsoleSource};
 use sluice_api::types::{ApplianceId, Cidr, ObjectId, Secret, TokenHash};
 use utoipa::ToSchema;
 
-use super::image_grant::{a_day_from_now, token};
+use super::image_grant::{a_day_from_now, ahead, token};
 use super::patch::stated;
 use super::screen::Screen;
 use super::{Column, Context, Key, Kind, Names, console_home, named, role, rule};
@@ -254,17 +254,6 @@ fn some(field: &'static str, value: Option<u32>) -> Result<Option<NonZeroU32>, E
         Some(bound) => Ok(bound),
         None => Ok(None),
     }
-}
-
-/// An end that lies ahead.
-fn ahead(expires: u64) -> Result<u64, Error> {
-    if u64::try_from(now()).is_ok_and(|now| expires <= now) {
-        return Err(rule::invalid(
-            "expires",
-            "is over; it is a time in seconds since 1970-01-01 UTC",
-        ));
-    }
-    Ok(expires)
 }
 
 fn limits(spec: &ConsoleGrantSpec) -> Result<ConsoleLimits, Error> {

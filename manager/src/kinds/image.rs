@@ -4,7 +4,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sluice_api::config::ssvm::{ImageLayout, Job, Place, Source, What};
 use sluice_api::types::{
     ApplianceId, BlobDigest, Checksum, ImageFormat, ObjectId, Secret, SourceUrl,
@@ -15,9 +15,12 @@ use super::fields::Fields;
 use super::image_copy::{self, Copied};
 use super::image_link::{self, DownloadLinkSpec, UploadLinkSpec};
 use super::image_quota;
-use super::image_state::ImageState;
+use super::image_state::{ERASED, ImageState};
 use super::image_store::{self, ImageStore};
-use super::{Action, Column, Context, Key, Kind, Names, NoPatch, named, rule};
+use super::{
+    Action, Column, Context, Key, Kind, Names, NoPatch, dynamic, image_number, image_users, named,
+    rule,
+};
 use crate::error::Error;
 use crate::store::reports::{self, Reports};
 
@@ -44,6 +47,9 @@ pub struct Image {
     pub url: Option<SourceUrl>,
     /// Digest of an address that is a secret.
     pub secret_url: Option<BlobDigest>,
+    /// The address without what is secret in it.
+    #[serde(default)]
+    pub from: Option<String>,
     /// What it must be by its bytes.
     pub format: Option<ImageFormat>,
     /// What its bytes must hash to.
@@ -121,10 +127,12 @@ pub struct ImageSpec {
     /// Number of the account that owns it. Default 1, the system's own.
     #[serde(default = "system")]
     pub account: u64,
-    /// Its own number, which its folder on the store is called by. Default: one that no other image of Sluice has.
+    /// Its own number, which its folder on the store is called by: no two templates of an account share one there, nor two
+    /// volumes. Of a snapshot that of its volume. Default: a free one; of a snapshot that of its parent or original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
-    /// Address that it comes from, http or https. Default: whoever has an upload grant sends it.
+    /// Address that it comes from, http or https. One with a password, query or fragment is kept as `secret_url`. Default:
+    /// whoever has an upload grant sends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<SourceUrl>,
     /// The same for an address with a secret in it, such as a signature.
@@ -159,9 +167,6 @@ pub struct ImageSpec {
 const fn system() -> u64 {
     1
 }
-
-/// Numbers below these are whoever's who used the store before.
-const FIRST_NUMBER: u64 = 1_000_000;
 
 impl Kind for Image {
     const NAMES: Names = Names {
@@ -227,22 +232,29 @@ impl Kind for Image {
             let reason = format!("image store {} is read-only", store.name);
             return Err(rule::invalid("image_store", reason));
         }
-        let source = spec.source()?;
-        let secret_url = match &spec.secret_url {
-            Some(url) => {
-                let address: Result<SourceUrl, _> = url.reveal().parse();
-                address.map_err(|error| rule::invalid("secret_url", error.rule))?;
-                Some(context.keep(url.reveal().as_bytes()).await?)
-            }
+        let original = match spec.source()? {
+            Some(name) => Some(image_copy::original(context, &store.zone, &name).await?),
             None => None,
         };
+        let parent: Option<Self> = match &spec.parent {
+            Some(name) => Some(context.find(Some(&store.zone), name).await?),
+            None => None,
+        };
+        let (mut secret_url, mut from) = (None, spec.url.as_ref().map(ToString::to_string));
+        if let Some(url) = &spec.secret_url {
+            let address: Result<SourceUrl, _> = url.reveal().parse();
+            let address = address.map_err(|error| rule::invalid("secret_url", error.rule))?;
+            secret_url = Some(context.keep(url.reveal().as_bytes()).await?);
+            from = Some(address.to_string());
+        }
         if spec.in_place && store.endpoint.is_some() {
             let reason = format!("image store {} has no files", store.name);
             return Err(rule::invalid("in_place", reason));
         }
         let most_bytes = image_quota::allowance(context, &store, &spec).await?;
+        let relatives = [parent.as_ref(), original.as_ref()];
         let mut image = Self {
-            number: spec.number.unwrap_or(FIRST_NUMBER + own_number(&id)),
+            number: image_number::choose(context, &store, (&id, &spec), relatives).await?,
             id,
             name: spec.name,
             zone: store.zone,
@@ -252,6 +264,7 @@ impl Kind for Image {
             account: spec.account,
             url: spec.url,
             secret_url,
+            from,
             format: spec.format,
             checksum: spec.checksum,
             copy_of: None,
@@ -267,28 +280,48 @@ impl Kind for Image {
             settled: None,
             observed: None,
         };
-        if let Some(name) = source {
-            image_copy::copies(context, &mut image, &name).await?;
+        if let Some(original) = &original {
+            image_copy::copies(context, &mut image, original).await?;
         }
-        if let Some(name) = &spec.parent {
-            let parent: Self = context.find(Some(&image.zone), name).await?;
-            image.descends(&parent)?;
+        if let Some(parent) = &parent {
+            image.descends(parent)?;
         }
         Ok(image)
     }
 
     async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        image_users::let_go(context, self).await?;
         image_link::remove(context, ("image", self.id.as_str()), |_| true).await
     }
 
     fn observe(&mut self, reports: &Reports) {
-        if self.settled.is_some() {
-            self.observed.clone_from(&self.settled);
-            return;
-        }
         let job = self.job_id();
-        let said = reports.entry(self.router.as_str(), "storage", "jobs", job.as_str());
-        self.observed = said.map(ImageState::of);
+        let said = || reports.entry(self.router.as_str(), "storage", "jobs", job.as_str());
+        self.observed = self.settled.clone().or_else(|| said().map(ImageState::of));
+        if let Some(state) = self.observed.as_mut().filter(|_| self.erased) {
+            state.of_a_removal();
+        }
+    }
+
+    /// What is secret in an address is kept apart and shown nowhere.
+    fn canonical(mut spec: ImageSpec) -> Result<ImageSpec, Error> {
+        if spec.secret_url.is_none()
+            && let Some(url) = spec.url.take_if(|url| url.has_secrets())
+        {
+            spec.secret_url = Some(Secret::new(url.reveal()));
+        }
+        Ok(spec)
+    }
+
+    fn as_spec(&self) -> Result<Map<String, Value>, Error> {
+        let mut spec = dynamic::common_fields(self)?;
+        // builds before kept such an address as it was given
+        if let Some(url) = self.url.as_ref().filter(|url| url.has_secrets()) {
+            let digest = BlobDigest::of(url.reveal().as_bytes()).to_string();
+            spec.remove("url");
+            spec.insert("secret_url".to_owned(), digest.into());
+        }
+        Ok(spec)
     }
 
     async fn act(
@@ -302,6 +335,7 @@ impl Kind for Image {
             "upload-link" => image_link::upload(context, self, &asked(&body)?).await,
             "retry" => self.retry(context).await,
             "erase" => {
+                image_users::nobody_reads(context, self).await?;
                 image_link::remove(context, ("image", self.id.as_str()), |_| true).await?;
                 self.erased = true;
                 if let Some(peer) = self.let_go() {
@@ -345,10 +379,6 @@ fn shown(image: &Image) -> Result<Value, Error> {
         .map_err(|error| Error::Corrupt { what: "image", reason: error.to_string() })
 }
 
-fn own_number(id: &ObjectId) -> u64 {
-    id.as_str().rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
-}
-
 impl Image {
     /// Where it stands on its store.
     pub(crate) fn place(&self) -> Place {
@@ -363,7 +393,7 @@ impl Image {
     /// Bytes that it counts with in its account's bound.
     pub(super) fn counts(&self) -> u64 {
         match &self.observed {
-            Some(state) if self.erased && state.state == "done" => 0,
+            Some(state) if state.state == ERASED => 0,
             Some(state) if state.state == "failed" => 0,
             Some(ImageState { size: Some(size), .. }) => *size,
             _ => self.most_bytes,
@@ -392,6 +422,10 @@ impl Image {
             let reason = format!("is {state}; only what failed is tried again");
             return Err(Error::Conflict { field: "state", reason });
         }
+        if self.settled.is_some() {
+            let reason = "what it was to be a copy of is gone; make another image".to_owned();
+            return Err(Error::Conflict { field: "copy_of", reason });
+        }
         self.retries += 1;
         image_copy::again(context, self).await?;
         shown(self)
@@ -413,9 +447,10 @@ impl Image {
     pub(crate) fn settle(&mut self, reports: &Reports) -> bool {
         if self.settled.is_none() {
             self.observe(reports);
-            // what was said before it was to be erased is of another job: a removal makes nothing
+            let end = if self.erased { ERASED } else { "done" };
+            // a removal makes nothing
             let ended =
-                |state: &ImageState| state.state == "done" && state.size.is_some() != self.erased;
+                |state: &ImageState| state.state == end && state.size.is_some() != self.erased;
             self.settled = self.observed.take().filter(ended);
             return self.settled.is_some();
         }

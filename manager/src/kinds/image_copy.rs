@@ -49,26 +49,35 @@ pub struct PeerCopy {
     pub expires: u64,
 }
 
-/// Makes `image` a copy of the image called `name`.
-pub(super) async fn copies(
+/// The image called `name` that one in `zone` is to be a copy of.
+pub(super) async fn original(
     context: &mut Context<'_>,
-    image: &mut Image,
+    zone: &ObjectId,
     name: &ObjectId,
-) -> Result<(), Error> {
+) -> Result<Image, Error> {
     // an image of the same zone is meant before one of another
-    let original: Image = match context.find(Some(&image.zone), name).await {
+    let original: Image = match context.find(Some(zone), name).await {
         Err(Error::NotFound { .. }) => context.find(None, name).await?,
         found => found?,
     };
     if original.erased {
         return Err(rule::invalid("copy_of", format!("{} was erased", original.name)));
     }
+    Ok(original)
+}
+
+/// Makes `image` a copy of `original`.
+pub(super) async fn copies(
+    context: &mut Context<'_>,
+    image: &mut Image,
+    original: &Image,
+) -> Result<(), Error> {
     let (image_store, place) = (original.image_store.clone(), original.place());
     image.copy_of = Some(original.id.clone());
     image.copied = Some(Copied { image_store, place, peer: None });
     if original.router != image.router {
-        let checksum = compared(context, image, &original).await?;
-        let address = address(context, image, &original).await?;
+        let checksum = compared(context, image, original).await?;
+        let address = address(context, image, original).await?;
         image.peer = Some(original.router.clone());
         introduce(context, image, (address, checksum)).await?;
     }

@@ -72,7 +72,7 @@ pub struct ImageGrantSpec {
     /// The token, 16 characters or more; only its hash is kept. Required when the grant is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
-    /// When it ends, in seconds since 1970-01-01 UTC. Default: a day from now.
+    /// When it ends, in seconds since 1970-01-01 UTC; it lies ahead when the grant is made. Default: a day from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// Most bytes sent. Default 50 GiB.
@@ -135,6 +135,7 @@ impl Kind for ImageGrant {
             let store: ImageStore = context.get(&image.image_store).await?;
             store.hands_out_addresses()?;
         }
+        let expires = spec.expires.map_or_else(|| Ok(a_day_from_now()), ahead)?;
         let token = token("token", spec.token.as_ref())?;
         Ok(Self {
             id,
@@ -144,7 +145,7 @@ impl Kind for ImageGrant {
             image: image.id,
             permission: spec.permission,
             token,
-            expires: spec.expires.unwrap_or_else(a_day_from_now),
+            expires,
             most_bytes: spec.most_bytes,
             most_downloads: spec.most_downloads,
             bytes_per_second: spec.bytes_per_second,
@@ -168,8 +169,21 @@ pub(super) fn token(field: &'static str, token: Option<&Secret>) -> Result<Token
     Ok(TokenHash::of(token))
 }
 
+/// An end that lies ahead.
+pub(super) fn ahead(expires: u64) -> Result<u64, Error> {
+    if expires <= now() {
+        let reason = "is over; it is a time in seconds since 1970-01-01 UTC";
+        return Err(rule::invalid("expires", reason));
+    }
+    Ok(expires)
+}
+
+/// Unix seconds.
+pub(super) fn now() -> u64 {
+    u64::try_from(crate::store::observations::now()).unwrap_or(0)
+}
+
 /// Unix seconds, a day from now.
 pub(super) fn a_day_from_now() -> u64 {
-    let now = crate::store::observations::now();
-    u64::try_from(now).unwrap_or(0).saturating_add(DAY)
+    now().saturating_add(DAY)
 }

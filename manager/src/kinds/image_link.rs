@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::appliance::{Appliance, object_id};
 use super::image::Image;
-use super::image_grant::{ImageGrant, ImageGrantSpec, ImagePermission};
+use super::image_grant::{ImageGrant, ImageGrantSpec, ImagePermission, now};
 use super::public_ip::{PublicIp, Purpose};
 use super::{Context, rule};
 use crate::error::Error;
@@ -27,7 +27,7 @@ const FOUR_HOURS: u64 = 14_400;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DownloadLinkSpec {
-    /// Seconds for which it is good. Default 14400, four hours.
+    /// Seconds for which it is good, 1 or more. Default 14400, four hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// Most downloads begun. Default: any number.
@@ -46,7 +46,7 @@ pub struct DownloadLinkSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UploadLinkSpec {
-    /// Seconds for which it is good. Default 14400, four hours.
+    /// Seconds for which it is good, 1 or more. Default 14400, four hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
 }
@@ -57,7 +57,7 @@ pub(super) async fn download(
     image: &Image,
     asked: DownloadLinkSpec,
 ) -> Result<Value, Error> {
-    let mut spec = spec(image, ImagePermission::Download, asked.seconds);
+    let mut spec = spec(image, ImagePermission::Download, asked.seconds)?;
     spec.most_downloads = asked.most_downloads;
     spec.bytes_per_second = asked.bytes_per_second;
     spec.redirect_seconds = asked.redirect_seconds;
@@ -72,7 +72,7 @@ pub(super) async fn upload(
     image: &Image,
     asked: &UploadLinkSpec,
 ) -> Result<Value, Error> {
-    let spec = spec(image, ImagePermission::Upload, asked.seconds);
+    let spec = spec(image, ImagePermission::Upload, asked.seconds)?;
     let (host, token, grant) = grant(context, image, spec).await?;
     let url = format!("https://{host}/upload");
     // the token stands behind the `#`, which browsers send to nobody
@@ -81,20 +81,28 @@ pub(super) async fn upload(
         "expires": grant.expires }))
 }
 
-fn spec(image: &Image, permission: ImagePermission, seconds: Option<u64>) -> ImageGrantSpec {
-    ImageGrantSpec {
+fn spec(
+    image: &Image,
+    permission: ImagePermission,
+    seconds: Option<u64>,
+) -> Result<ImageGrantSpec, Error> {
+    let seconds = seconds.unwrap_or(FOUR_HOURS);
+    if seconds == 0 {
+        return Err(rule::invalid("seconds", "must be 1 or more"));
+    }
+    Ok(ImageGrantSpec {
         image: image.id.clone(),
         // replaced by one that follows from the token
         name: image.id.clone(),
         permission,
         token: None,
-        expires: Some(now().saturating_add(seconds.unwrap_or(FOUR_HOURS))),
+        expires: Some(now().saturating_add(seconds)),
         most_bytes: image.most_bytes,
         most_downloads: None,
         bytes_per_second: None,
         redirect_seconds: None,
         link: true,
-    }
+    })
 }
 
 /// Makes the grant; returns the host that serves it and the token as well.
@@ -124,11 +132,6 @@ pub(super) async fn remove(
         }
     }
     Ok(())
-}
-
-/// Unix seconds.
-fn now() -> u64 {
-    u64::try_from(crate::store::observations::now()).unwrap_or(0)
 }
 
 /// A name that no other link has.

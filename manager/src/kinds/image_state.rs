@@ -5,10 +5,13 @@ use serde_json::Value;
 use sluice_api::types::ImageFormat;
 use utoipa::ToSchema;
 
+/// State of an image that was removed from its store.
+pub(super) const ERASED: &str = "erased";
+
 /// How far an image is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImageState {
-    /// `waiting`, `uploading`, `fetching`, `retrying`, `placing`, `deleting`, `done` or `failed`.
+    /// `waiting`, `uploading`, `fetching`, `retrying`, `placing`, `deleting`, `done`, `erased` or `failed`.
     pub state: String,
     /// Bytes of its source that went through.
     #[serde(default)]
@@ -40,6 +43,14 @@ pub struct ImageState {
 }
 
 impl ImageState {
+    /// A removal makes nothing: one that is done has erased the image. What has a size was said of the job before it.
+    pub(super) fn of_a_removal(&mut self) {
+        if self.state == "done" {
+            let state = if self.size.is_some() { "waiting" } else { ERASED };
+            *self = Self { state: state.to_owned(), ..Self::default() };
+        }
+    }
+
     /// From a job's report.
     pub(super) fn of(job: &Value) -> Self {
         let number = |pointer: &str| job.pointer(pointer).and_then(Value::as_u64);
@@ -116,5 +127,12 @@ mod tests {
             "object": { "size": 5, "sha256": "ab", "image": { "format": "qcow2", "virtual_size": 9 } } }));
         assert_eq!((done.percent, done.size, done.virtual_size), (Some(100), Some(5), Some(9)));
         assert_eq!(done.format, Some(ImageFormat::Qcow2));
+        let removed = |mut state: ImageState| {
+            state.of_a_removal();
+            state.state
+        };
+        assert_eq!(removed(done), "waiting", "that it was there is of the job before");
+        assert_eq!(removed(ImageState::of(&json!({ "state": "done" }))), ERASED);
+        assert_eq!(removed(ImageState::of(&json!({ "state": "failed" }))), "failed");
     }
 }

@@ -12,6 +12,7 @@ use sluice_api::types::{
 use utoipa::ToSchema;
 
 use super::image_state::ImageStoreState;
+use super::patch::stated;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, dynamic, named, of_router, role, rule};
 use crate::error::Error;
@@ -172,9 +173,10 @@ pub struct ImageStorePatch {
     /// New bound of one image; those that are there keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_bytes: Option<u64>,
-    /// New bound of an account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account_bytes: Option<u64>,
+    /// New bound of an account; null: none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub account_bytes: Option<Option<u64>>,
 }
 
 const fn cache_bytes() -> u64 {
@@ -280,7 +282,7 @@ impl Kind for ImageStore {
         self.full_percent = patch.full_percent.unwrap_or(self.full_percent);
         self.cache_bytes = patch.cache_bytes.unwrap_or(self.cache_bytes);
         self.most_bytes = patch.most_bytes.unwrap_or(self.most_bytes);
-        self.account_bytes = patch.account_bytes.or(self.account_bytes);
+        self.account_bytes = patch.account_bytes.unwrap_or(self.account_bytes);
         Ok(())
     }
 
@@ -307,6 +309,10 @@ impl ImageStoreSpec {
                 Some((field, _)) => Err(rule::invalid(field, "is of an object store alone")),
                 None => Ok(()),
             };
+        }
+        if self.endpoint.as_ref().is_some_and(SourceUrl::has_secrets) {
+            let reason = "must have no user, password or query; user and secret are given apart";
+            return Err(rule::invalid("endpoint", reason));
         }
         if self.server.is_some() {
             return Err(rule::invalid("server", "a store is on a file server or an object store"));

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use sluice_agent::{Appliance, Blobs, ServiceName, ServiceSlice, ServiceSpec};
 use sluice_api::boot::Role;
 use sluice_api::config::SsvmDocument;
-use sluice_api::config::ssvm::{IMAGE_LAYOUTS, IMAGE_PEERS, StoreKind};
+use sluice_api::config::ssvm::{IMAGE_LAYOUTS, IMAGE_PEERS, IMAGE_PROXY, StoreKind};
 use sluice_api::types::ObjectId;
 use sluice_sys::model::Desired;
 use sluice_sys::process::{Capability, Profile};
@@ -126,7 +126,7 @@ impl Appliance for Ssvm {
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        vec![IMAGE_LAYOUTS, IMAGE_PEERS]
+        vec![IMAGE_LAYOUTS, IMAGE_PEERS, IMAGE_PROXY]
     }
 
     fn service(&self, _: ServiceName) -> ServiceSpec {

@@ -36,7 +36,8 @@ pub fn slice(config: &SsvmDocument, blobs: &Blobs, folders: &Folders) -> Storage
         limits: role.limits.clone(),
         fetch: role.fetch.clone(),
         resolvers: role.resolvers.clone(),
-        proxy: role.fetch.proxy.and_then(|digest| secret(blobs, &digest)),
+        // by hand it may stand without the line before it
+        proxy: role.fetch.proxy.and_then(|one| key(blobs, &one).or_else(|| secret(blobs, &one))),
         authorities: role
             .fetch
             .authorities
@@ -177,6 +178,18 @@ mod tests {
         assert_eq!(*source, Source::Url(text.parse().unwrap()));
         assert!(!format!("{slice:?}").contains("hush"));
         assert_eq!(of(&config, &Blobs::none()).jobs.len(), config.role.jobs.len() - 1);
+    }
+
+    #[test]
+    fn a_proxy_comes_out_of_its_blob_and_stays_hidden() {
+        let address = "http://bob:hush@192.0.2.20:3128";
+        for text in [format!("random\n{address}"), address.to_owned()] {
+            let mut config = example();
+            config.role.fetch.proxy = Some(BlobDigest::of(text.as_bytes()));
+            let slice = of(&config, &Blobs::of([text.into_bytes()]));
+            assert_eq!(slice.proxy.as_ref().map(Secret::reveal), Some(address));
+            assert!(!format!("{slice:?}").contains("hush"));
+        }
     }
 
     #[test]

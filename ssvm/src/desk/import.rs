@@ -2,7 +2,7 @@
 //! interrupted.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -29,6 +29,9 @@ pub struct ImportArgs {
     /// The store: a directory
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
+    /// Begin a store in a directory that is missing or empty
+    #[arg(long)]
+    create: bool,
     /// Where it is to stand, such as template/tmpl/2/201/NAME
     #[arg(long)]
     place: Place,
@@ -53,6 +56,9 @@ impl ImportArgs {
     }
 
     async fn import(&self) -> Result<()> {
+        if !self.create {
+            stands(&self.store)?;
+        }
         let slice = self.slice()?;
         let mut storage = Storage::default();
         storage.set(&slice).await.map_err(anyhow::Error::msg)?;
@@ -118,6 +124,18 @@ impl ImportArgs {
     }
 }
 
+/// Whether there is something at `store`: the place of a mount that vanished is missing or empty, and no store.
+fn stands(store: &Path) -> Result<()> {
+    let path = store.display();
+    let mut there = std::fs::read_dir(store).with_context(|| {
+        format!("there is no store at {path}; is it mounted? --create begins one there")
+    })?;
+    match there.next() {
+        Some(entry) => entry.map(drop).with_context(|| format!("{path} cannot be read")),
+        None => bail!("{path} is empty; is the store mounted? --create begins one there"),
+    }
+}
+
 /// One line that is written over, for people alone.
 fn show(report: &JobReport) {
     let mut stderr = std::io::stderr();
@@ -130,4 +148,20 @@ fn show(report: &JobReport) {
     let _ = write!(stderr, "\r\x1b[K{}: {taken} of {total} MiB, image {image} MiB", report.state);
     let ended = matches!(report.state, "done" | "failed");
     let _ = if ended { writeln!(stderr) } else { stderr.flush() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_or_empty_is_no_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| format!("{:#}", stands(path).unwrap_err());
+        let missing = refused(&folder.path().join("vanished"));
+        assert!(missing.contains("is it mounted? --create"), "{missing}");
+        assert!(refused(folder.path()).contains("is empty"));
+        std::fs::create_dir(folder.path().join("template")).unwrap();
+        stands(folder.path()).unwrap();
+    }
 }

@@ -158,7 +158,7 @@ impl Worker {
                 Err(StoreError::Exists { store: store.id().clone(), place: place.clone() })
             }
             (Err(StoreError::NotFound { .. }), Some(parent)) => store.find(parent).map(|_| None),
-            (Err(StoreError::NotFound { .. }), None) => Ok(None),
+            (Err(StoreError::NotFound { .. }), None) => store.vacant(&place).map(|()| None),
             (Err(other), _) => Err(other),
         })
         .await

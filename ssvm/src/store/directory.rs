@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sluice_api::types::ObjectId;
 use uuid::Uuid;
 
+use super::beside::Beside;
 use super::bucket::note::SUFFIX;
 use super::error::StoreError;
 use super::manifest::{self, Manifest, is_record};
@@ -245,6 +246,22 @@ impl DirectoryStore {
         })
     }
 
+    /// What is in the folder of `place`.
+    fn beside(&self, place: &Place) -> Result<Beside, StoreError> {
+        let there = self.disk.list(&self.folder(place)).map_err(self.failed("listing a folder"))?;
+        Ok(Beside::of(place, &there))
+    }
+
+    fn not_occupied(&self, place: &Place) -> Result<(), StoreError> {
+        match self.beside(place)?.occupant() {
+            Some(found) => {
+                let (store, place) = (self.slice.id.clone(), place.clone());
+                Err(StoreError::Occupied { store, place, found })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether the object of `manifest` is at its place already, from before a crash.
     fn there_already(&self, manifest: &Manifest) -> Result<bool, StoreError> {
         if self.files(&manifest.place)?.is_empty() {
@@ -300,6 +317,7 @@ impl Store for DirectoryStore {
         if let Some(parent) = manifest.parent_place() {
             self.find(&parent)?;
         }
+        self.not_occupied(&manifest.place)?;
         let folder = self.folder(&manifest.place);
         self.disk.make_directory(&folder).map_err(self.failed("making a folder"))?;
         if !self.there_already(manifest)? {
@@ -371,6 +389,11 @@ impl Store for DirectoryStore {
         Ok(manifest)
     }
 
+    fn vacant(&self, place: &Place) -> Result<(), StoreError> {
+        self.attached()?;
+        self.not_occupied(place)
+    }
+
     fn find(&self, place: &Place) -> Result<Manifest, StoreError> {
         self.attached()?;
         let there = self.files(place)?;
@@ -394,11 +417,7 @@ impl Store for DirectoryStore {
             return Err(StoreError::HasChild { store, place, child });
         }
         let folder = self.folder(place);
-        let properties = match place {
-            Place::Template { .. } => vec!["template.properties".to_owned()],
-            Place::Volume { .. } => vec!["volume.properties".to_owned()],
-            Place::Snapshot { .. } => Vec::new(),
-        };
+        let properties = self.beside(place)?.own_properties();
         // the record that makes it known goes first, our own last: whatever is left says what it belongs to
         let names = properties.into_iter().chain(self.files(place)?).chain([place.manifest()]);
         for name in names {

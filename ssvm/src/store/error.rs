@@ -71,6 +71,16 @@ pub enum StoreError {
         /// Where.
         place: Place,
     },
+    /// The folder of the place is another image's: `CloudStack`'s record in it can be of one image alone.
+    #[error("the folder of {place} on store {store} is another image's: it has {found}")]
+    Occupied {
+        /// Its id.
+        store: ObjectId,
+        /// Where.
+        place: Place,
+        /// A file in it that is not of this place.
+        found: String,
+    },
     /// Another object is the difference to it.
     #[error("{child} is the difference to {place} on store {store}; delete that one first")]
     HasChild {
@@ -141,6 +151,7 @@ impl StoreError {
             | Self::ReadOnly { .. }
             | Self::NotFound { .. }
             | Self::Exists { .. }
+            | Self::Occupied { .. }
             | Self::HasChild { .. }
             | Self::NoAddress { .. }
             | Self::NoFiles { .. }
@@ -158,6 +169,7 @@ impl StoreError {
             Self::Full { .. } => "store-full",
             Self::NotFound { .. } => "object-not-found",
             Self::Exists { .. } => "object-exists",
+            Self::Occupied { .. } => "folder-occupied",
             Self::HasChild { .. } => "object-has-child",
             Self::NoAddress { .. } => "store-no-address",
             Self::NoFiles { .. } => "store-no-files",

@@ -6,6 +6,7 @@
 //!
 //! All of it may block for as long as a file server takes; the callers keep it off the threads that answer others.
 
+mod beside;
 mod bucket;
 mod directory;
 mod error;
@@ -119,6 +120,13 @@ pub trait Store: Send + Sync {
     ///
     /// Errors: another object is there; the store is not there or failed.
     fn publish(&self, part: &str, manifest: &Manifest) -> Result<(), StoreError>;
+
+    /// Makes sure that no other image is where an object at `place` would stand.
+    ///
+    /// Errors: there is one; the store is not there.
+    fn vacant(&self, _place: &Place) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// What is known of the object at `place`.
     fn find(&self, place: &Place) -> Result<Manifest, StoreError>;

@@ -6,13 +6,21 @@ use std::fmt::Write as _;
 use super::manifest::Manifest;
 use crate::slice::Place;
 
+/// Name of the record, of which a folder has one; none for kinds that have none.
+pub(super) const fn name(place: &Place) -> Option<&'static str> {
+    match place {
+        Place::Template { .. } => Some("template.properties"),
+        Place::Volume { .. } => Some("volume.properties"),
+        Place::Snapshot { .. } => None,
+    }
+}
+
 /// Name and content of the record; none for kinds that have none.
 pub(super) fn of(manifest: &Manifest) -> Option<(&'static str, String)> {
-    let (name, id, account) = match &manifest.place {
-        Place::Template { id, account, .. } => ("template.properties", id, account),
-        Place::Volume { id, account, .. } => ("volume.properties", id, account),
-        Place::Snapshot { .. } => return None,
-    };
+    let name = name(&manifest.place)?;
+    let (Place::Template { id, account, .. }
+    | Place::Volume { id, account, .. }
+    | Place::Snapshot { volume: id, account, .. }) = &manifest.place;
     let (format, file, size) = (manifest.format(), manifest.file(), manifest.size);
     let virtual_size = manifest.image.virtual_size;
     let unique = format!("{id}-{account}-{}", manifest.place.name());

@@ -160,6 +160,40 @@ fn another_object_is_never_replaced() {
     assert!(matches!(over, Err(StoreError::Exists { .. })), "{over:?}");
 }
 
+/// `template.properties` of a folder can be of one image alone.
+#[test]
+fn the_folder_of_another_image_is_not_taken() {
+    let world = World::new();
+    let store = world.store();
+    world.part(&store, b"one");
+    store.publish("part", &manifest("j-1")).unwrap();
+    let properties = world.path().join("template/tmpl/2/201/template.properties");
+    let before = std::fs::read(&properties).unwrap();
+    let other: Place = "template/tmpl/2/201/other".parse().unwrap();
+    world.part(&store, b"two");
+    for refused in [
+        store.vacant(&other),
+        store.publish("part", &Manifest { place: other.clone(), ..manifest("j-2") }),
+    ] {
+        match refused {
+            Err(StoreError::Occupied { found, .. }) => assert_eq!(found, ".web.sluice.json"),
+            other => panic!("{other:?}"),
+        }
+    }
+    store.delete(&other).unwrap();
+    assert_eq!(std::fs::read(&properties).unwrap(), before);
+    store.vacant(&place()).unwrap();
+    let clouds: Place = "template/tmpl/1/3/new".parse().unwrap();
+    let folder = world.path().join(clouds.folder());
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["9d0c.qcow2", "template.properties"] {
+        std::fs::write(folder.join(name), "CloudStack's").unwrap();
+    }
+    assert!(matches!(store.vacant(&clouds), Err(StoreError::Occupied { .. })));
+    store.delete(&clouds).unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing of it went");
+}
+
 /// An unmounted store looks like an empty directory, or like another store.
 #[test]
 fn what_is_not_the_store_is_not_taken_for_it() {

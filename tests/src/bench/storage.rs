@@ -120,7 +120,7 @@ impl Field {
         let place = "template/tmpl/1/1/image";
         let url = format!("http://{WEB}:{port}/image.zst");
         let line = format!(
-            "{} import {url} --store {} --place {place} --port 81 --format qcow2",
+            "{} import {url} --store {} --create --place {place} --port 81 --format qcow2",
             program.display(),
             store.display()
         );

@@ -10,7 +10,7 @@ use super::kinds::{applied, config, done, refused};
 use super::process::Cloud;
 
 /// The example, with a certificate so that somebody is served.
-async fn cloud() -> Cloud {
+pub(crate) async fn cloud() -> Cloud {
     let cloud = Cloud::start().await;
     applied(&cloud, "storage.toml", "s-1").await;
     let pem = cloud.folder.path().join("pem");
@@ -19,17 +19,17 @@ async fn cloud() -> Cloud {
     cloud
 }
 
-async fn ssvm(cloud: &Cloud) -> Value {
+pub(crate) async fn ssvm(cloud: &Cloud) -> Value {
     config(cloud, "s-1").await["role"]["ssvm"].clone()
 }
 
-fn secret(cloud: &Cloud, text: &str) -> String {
+pub(crate) fn secret(cloud: &Cloud, text: &str) -> String {
     let file = cloud.folder.path().join("secret");
     std::fs::write(&file, text).unwrap();
     file.to_str().unwrap().to_owned()
 }
 
-fn asked(cloud: &Cloud, line: &str) -> Value {
+pub(crate) fn asked(cloud: &Cloud, line: &str) -> Value {
     let told = cloud.sluice(["--json"].into_iter().chain(line.split(' ')));
     assert_eq!(told.code, 0, "{line}: {told:?}");
     serde_json::from_str(&told.out).unwrap()
@@ -180,7 +180,7 @@ async fn an_account_has_no_more_than_its_bound() {
 }
 
 /// What the storage service of `appliance` said of its jobs, as a look at it would have written it.
-async fn reported(cloud: &Cloud, appliance: &str, jobs: Value) {
+pub(crate) async fn reported(cloud: &Cloud, appliance: &str, jobs: Value) {
     reported_all(cloud, appliance, json!({ "jobs": jobs, "stores": [] })).await;
 }
 

@@ -23,6 +23,7 @@ mod diagnostics;
 mod explaining;
 mod first_shape;
 mod guests;
+mod image_rules;
 mod images;
 mod ipv6;
 mod kinds;

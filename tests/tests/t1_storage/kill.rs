@@ -215,7 +215,16 @@ fn the_desk_command_goes_on_where_it_was_interrupted() {
         "--format",
         "raw",
     ];
-    let mut first = bench.ns.spawn(words).unwrap();
+    // a vanished mount is no empty store: nothing is begun there, nor is the directory made
+    let vanished = bench.path("vanished");
+    let gone = words.map(|word| if word == store_text { vanished.to_str().unwrap() } else { word });
+    for (words, reason) in [(gone, "is it mounted?"), (words, "is empty")] {
+        let refused = bench.ns.command(words).run().unwrap();
+        assert!(!refused.ok() && refused.stderr.contains(reason), "{refused:?}");
+    }
+    assert!(!vanished.exists() && std::fs::read_dir(&store).unwrap().next().is_none());
+    let creating = words.into_iter().chain(["--create"]);
+    let mut first = bench.ns.spawn(creating).unwrap();
     let part = store.join(".sluice/parts/desk/desk.source");
     let begun = || std::fs::metadata(&part).is_ok_and(|part| part.len() > 1 << 20);
     sluice_lab::Wait::until(BOUND, "a part", begun).unwrap();

@@ -218,7 +218,10 @@ async fn one_is_copied_and_erased(world: &World, disk: &server::Disk) {
     world.ask(&["image", "erase", "copy"]);
     world.in_sync().await;
     world
-        .image_until("copy", "its end", |seen| seen["state"] == "done" && seen["size"].is_null())
+        .image_until("copy", "its end", |seen| {
+            assert_ne!(seen["state"], "done", "it was removed");
+            seen["state"] == "erased"
+        })
         .await;
     world.done("! ls /export/old/template/tmpl/1/*/copy.raw && ls /export/secondary/volumes/2/*/own.raw").await;
     world.ask(&["image", "delete", "copy"]);

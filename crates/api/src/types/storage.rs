@@ -249,6 +249,11 @@ impl SourceUrl {
         &self.0
     }
 
+    /// Whether it has anything that is not printed.
+    pub fn has_secrets(&self) -> bool {
+        self.to_string() != self.0
+    }
+
     /// Longest address in characters.
     const MOST: usize = 8192;
 
@@ -375,6 +380,8 @@ mod tests {
         ] {
             let url: SourceUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), shown);
+            assert!(url.has_secrets());
+            assert!(!shown.parse::<SourceUrl>().unwrap().has_secrets());
             assert_eq!(format!("{url:?}"), shown);
             assert_eq!(serde_json::to_string(&url).unwrap(), format!("{text:?}"));
         }

@@ -3,6 +3,8 @@
 //!
 //! Guarantees: a NIC and its link keep their names for as long as they are needed, whatever comes and goes beside them.
 
+mod browsed;
+mod imports;
 mod spec;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sluice_api::boot::Role;
 use sluice_api::types::{
     ApplianceId, BlobDigest, Cidr, HostPattern, InterfaceAddress, LinkName, MacAddr, ObjectId,
-    Origin, PathPrefix,
+    Origin, PathPrefix, Port,
 };
 use utoipa::ToSchema;
 
@@ -28,6 +30,7 @@ use crate::alloc::{Pool, PoolClass, PoolName, mac_number};
 use crate::error::Error;
 use crate::store::{Taken, allocations, wanted};
 
+use self::browsed::found_by;
 pub use self::spec::{AppliancePatch, ApplianceSpec};
 
 /// Control addresses that appliances never get: managers, gateways and the lab's own services sit there.
@@ -96,6 +99,24 @@ pub struct Appliance {
     /// Private networks that an ssvm may bring images in from.
     #[serde(default)]
     pub allowed_sources: Vec<Cidr>,
+    /// Digest of the address of the proxy that an ssvm fetches by.
+    #[serde(default)]
+    pub source_proxy: Option<BlobDigest>,
+    /// Digest of further authorities that an ssvm's sources and object stores may have certificates of.
+    #[serde(default)]
+    pub source_authorities: Option<BlobDigest>,
+    /// TCP ports that an ssvm fetches from; empty: 80 and 443.
+    #[serde(default)]
+    pub source_ports: Vec<Port>,
+    /// Largest disk of an image, in bytes as a guest sees it; none: 2 TiB.
+    #[serde(default)]
+    pub most_disk_bytes: Option<u64>,
+    /// Most memory that unpacking one image may take, in bytes; none: 160 MiB.
+    #[serde(default)]
+    pub unpack_bytes: Option<u64>,
+    /// Images that an ssvm works at at the same time; none: 4.
+    #[serde(default)]
+    pub image_jobs: Option<u8>,
     /// The public range that was asked for, until it has an address.
     #[serde(skip)]
     asked_range: Option<ObjectId>,
@@ -193,7 +214,7 @@ impl Kind for Appliance {
             link: link("ctl", None)?,
             mac,
         };
-        Ok(Self {
+        let new = Self {
             control: take_control(context, &zone, &appliance).await?,
             id: appliance,
             name: spec.name.unwrap_or(id),
@@ -209,6 +230,13 @@ impl Kind for Appliance {
             certificate_chain: certificate.map(|it| it.chain),
             certificate_key: certificate.map(|it| it.key),
             allowed_sources: spec.allowed_sources,
+            source_proxy: imports::proxy(context, spec.source_proxy.as_ref()).await?,
+            source_authorities: imports::authorities(context, spec.source_authorities.as_ref())
+                .await?,
+            source_ports: spec.source_ports,
+            most_disk_bytes: spec.most_disk_bytes,
+            unpack_bytes: spec.unpack_bytes,
+            image_jobs: spec.image_jobs,
             hosts: spec.hosts,
             frame_ancestors: spec.frame_ancestors,
             trusted_proxies: spec.trusted_proxies,
@@ -217,7 +245,9 @@ impl Kind for Appliance {
             draining: spec.draining,
             cookie_key,
             asked_range: spec.public_range,
-        })
+        };
+        new.imports_are_sound()?;
+        Ok(new)
     }
 
     async fn created(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
@@ -241,6 +271,7 @@ impl Kind for Appliance {
         context: &mut Context<'_>,
         patch: AppliancePatch,
     ) -> Result<(), Error> {
+        self.change_imports(context, &patch).await?;
         if let Some(new) = role::certificate(context, patch.certificate.as_ref()).await? {
             self.certificate = Some(new.whole);
             (self.certificate_chain, self.certificate_key) = (Some(new.chain), Some(new.key));
@@ -250,8 +281,6 @@ impl Kind for Appliance {
             patch.frame_ancestors.unwrap_or_else(|| self.frame_ancestors.clone());
         self.trusted_proxies =
             patch.trusted_proxies.unwrap_or_else(|| self.trusted_proxies.clone());
-        self.allowed_sources =
-            patch.allowed_sources.unwrap_or_else(|| self.allowed_sources.clone());
         self.origin = patch.origin.unwrap_or_else(|| self.origin.take());
         found_by(self.origin.as_ref(), &self.hosts)?;
         self.prefix = patch.prefix.unwrap_or_else(|| self.prefix.clone());
@@ -294,35 +323,6 @@ impl Kind for Appliance {
         }
         Ok(touched)
     }
-}
-
-impl Appliance {
-    /// Where browsers find a proxy; none: it has no name that a link could have.
-    pub fn browsed_at(&self) -> Option<Origin> {
-        let named = || {
-            // a pattern is no name
-            let host =
-                self.hosts.first().map(ToString::to_string).filter(|it| !it.contains('*'))?;
-            let host = if host.contains(':') { format!("[{host}]") } else { host };
-            format!("https://{host}").parse().ok()
-        };
-        self.origin.clone().or_else(named)
-    }
-}
-
-/// Refuses an origin whose host a proxy would not answer as: its links would lead to a refusal.
-fn found_by(origin: Option<&Origin>, hosts: &[HostPattern]) -> Result<(), Error> {
-    let Some(origin) = origin else { return Ok(()) };
-    let place = origin.as_str().split_once("://").map_or("", |(_, place)| place);
-    let host = match place.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => place.split(':').next(),
-    };
-    let host = host.unwrap_or_default();
-    if hosts.iter().any(|pattern| pattern.matches(host)) {
-        return Ok(());
-    }
-    Err(Error::Invalid { field: "origin", reason: format!("its host {host} is none of hosts") })
 }
 
 /// An appliance's id as the id of an object.
@@ -454,32 +454,5 @@ fn nic_link(appliance: &Appliance, (purpose, network): &Plug) -> Result<LinkName
             let up = appliance.uplinks.iter().find(own);
             up.map_or_else(|| free_link("pub", used), |up| Ok(up.link.clone()))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_has_a_host_that_the_proxy_answers_as() {
-        let hosts = ["console.example.org", "*.example.net", "192.0.2.1", "2001:db8::1"];
-        let hosts: Vec<HostPattern> = hosts.iter().map(|host| host.parse().unwrap()).collect();
-        let found = |origin: &str| found_by(Some(&origin.parse().unwrap()), &hosts).is_ok();
-        for origin in [
-            "https://console.example.org",
-            "http://console.example.org:8080",
-            "https://a.example.net",
-            "https://192.0.2.1:8443",
-            "https://[2001:db8::1]:8443",
-        ] {
-            assert!(found(origin), "{origin}");
-        }
-        for origin in ["https://portal.example.org", "https://example.net", "https://[2001:db8::2]"]
-        {
-            assert!(!found(origin), "{origin}");
-        }
-        assert!(found_by(None, &[]).is_ok());
-        assert!(found_by(Some(&"https://console.example.org".parse().unwrap()), &[]).is_err());
     }
 }

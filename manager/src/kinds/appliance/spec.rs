@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sluice_api::boot::Role;
 use sluice_api::types::{
-    Cidr, HostPattern, InterfaceAddress, ObjectId, Origin, PathPrefix, Secret,
+    Cidr, HostPattern, InterfaceAddress, ObjectId, Origin, PathPrefix, Port, Secret,
 };
 use utoipa::ToSchema;
 
@@ -36,6 +36,26 @@ pub struct ApplianceSpec {
     /// Private networks that an ssvm may bring images in from. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_sources: Vec<Cidr>,
+    /// Proxy that an ssvm fetches all images by, `http://[USER:PASSWORD@]HOST:PORT` (secstorage.proxy). It looks names up
+    /// itself, so what may be fetched from is then up to it. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_proxy: Option<Secret>,
+    /// Further authorities, PEM, that an ssvm's sources and object stores may have certificates of. Default: those of Debian
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_authorities: Option<Secret>,
+    /// TCP ports that an ssvm fetches images from, at most 32. Default: 80 and 443.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_ports: Vec<Port>,
+    /// Largest disk of an image that an ssvm lets in, in bytes as a guest sees it, 1 MiB to 64 TiB. Default: 2 TiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_disk_bytes: Option<u64>,
+    /// Most memory that unpacking one image may take on an ssvm, in bytes, 1 MiB to 4 GiB. Default: 160 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpack_bytes: Option<u64>,
+    /// Images that an ssvm works at at the same time, 1 to 64; the others wait. Default: 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_jobs: Option<u8>,
     /// Names that browsers call a proxy by. Default: none, and nobody is served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostPattern>,
@@ -70,6 +90,29 @@ pub struct AppliancePatch {
     /// New networks that images may come from; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_sources: Option<Vec<Cidr>>,
+    /// Another proxy that images are fetched by; null: none.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Secret>)]
+    pub source_proxy: Option<Option<Secret>>,
+    /// Other authorities, PEM; null: those of Debian alone.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Secret>)]
+    pub source_authorities: Option<Option<Secret>>,
+    /// New ports that images are fetched from; they replace all. None: 80 and 443.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_ports: Option<Vec<Port>>,
+    /// New largest disk of an image; null: 2 TiB.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub most_disk_bytes: Option<Option<u64>>,
+    /// New most memory of unpacking; null: 160 MiB.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub unpack_bytes: Option<Option<u64>>,
+    /// New number of images that are worked at; null: 4.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u8>)]
+    pub image_jobs: Option<Option<u8>>,
     /// New names of a proxy; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Vec<HostPattern>>,
@@ -103,6 +146,12 @@ impl ApplianceSpec {
             storage_address: None,
             certificate: None,
             allowed_sources: Vec::new(),
+            source_proxy: None,
+            source_authorities: None,
+            source_ports: Vec::new(),
+            most_disk_bytes: None,
+            unpack_bytes: None,
+            image_jobs: None,
             hosts: Vec::new(),
             frame_ancestors: Vec::new(),
             trusted_proxies: Vec::new(),

@@ -16,8 +16,8 @@ pub struct FetchPolicy {
     pub refused: Vec<Cidr>,
     /// TCP ports of sources. Default 80 and 443; empty: any.
     pub ports: Vec<u16>,
-    /// A blob with the address of an HTTP proxy for all sources, `http://[USER:PASSWORD@]HOST:PORT`. It looks names up itself,
-    /// so the address policy above is then its own. Default: none.
+    /// A blob with the address of an HTTP proxy for all sources, `http://[USER:PASSWORD@]HOST:PORT`, behind a line of random
+    /// text if it has two. It looks names up itself, so the address policy above is then its own. Default: none.
     pub proxy: Option<BlobDigest>,
     /// A blob of further authorities that servers' certificates may be of, PEM. Default: those of the machine alone.
     pub authorities: Option<BlobDigest>,

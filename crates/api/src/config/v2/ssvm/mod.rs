@@ -23,7 +23,7 @@ pub use grant::{Grant, Permission};
 pub use job::{ImageLayout, Job, Source, What};
 pub use limits::Limits;
 pub use listen::Listener;
-pub use needs::{IMAGE_LAYOUTS, IMAGE_PEERS};
+pub use needs::{IMAGE_LAYOUTS, IMAGE_PEERS, IMAGE_PROXY};
 pub use peer::{Gift, PeerListener, PeerSource};
 pub use place::{Place, PlaceError};
 pub use store::{ImageStore, NfsVersion, Staging, StoreKind};

@@ -8,6 +8,8 @@ use super::{Source, SsvmConfig, What};
 pub const IMAGE_PEERS: &str = "image-peers";
 /// Copies in a layout that is asked for.
 pub const IMAGE_LAYOUTS: &str = "image-layouts";
+/// A proxy for sources, whose blob begins with a line of random text.
+pub const IMAGE_PROXY: &str = "image-proxy";
 
 impl SsvmConfig {
     /// The features that it needs, by the names that a status has them under.
@@ -20,7 +22,11 @@ impl SsvmConfig {
         };
         let takes = imports().any(|(source, _)| matches!(source, Source::Peer(_)));
         let lays_out = imports().any(|(_, layout)| layout.is_some());
-        let features = [(IMAGE_PEERS, takes || !self.peers.is_empty()), (IMAGE_LAYOUTS, lays_out)];
+        let features = [
+            (IMAGE_PEERS, takes || !self.peers.is_empty()),
+            (IMAGE_LAYOUTS, lays_out),
+            (IMAGE_PROXY, self.fetch.proxy.is_some()),
+        ];
         features.into_iter().filter(|(_, used)| *used).map(|(name, _)| name).collect()
     }
 }
@@ -44,6 +50,7 @@ mod tests {
     #[test]
     fn only_what_is_used_is_needed() {
         let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(needs(json!({ "fetch": { "proxy": digest } })), [IMAGE_PROXY]);
         let peer = json!({ "gift": "im-9", "address": "10.4.0.20:8443", "identity": digest });
         assert_eq!(needs(json!({})), Vec::<&str>::new());
         assert_eq!(needs(import(&json!("upload"), None)), Vec::<&str>::new());
