@@ -33,6 +33,7 @@ mod owners;
 mod postgres;
 mod process;
 mod real;
+mod recorded;
 mod refusing;
 mod release;
 mod requests;
