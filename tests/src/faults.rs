@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use sluice_agent::engine::{Handle, Parts, ServiceError, Services};
 use sluice_agent::ledger::Files;
-use sluice_agent::{ServiceName, ServiceSlice};
+use sluice_agent::{Appliance, ServiceName, ServiceSlice};
 use sluice_api::RouterDocument;
 use sluice_api::boot::BootDocument;
-use sluice_api::config::Attachment;
+use sluice_api::config::{Attachment, Link};
 use sluice_api::report::{ServiceState, ServiceStatus};
 use sluice_api::types::Generation;
 use sluice_router::Router;
@@ -83,8 +83,8 @@ impl World {
         Self { dir: dir.to_owned() }
     }
 
-    fn kernel(&self) -> FakeKernel {
-        let macs = example().links.into_iter().filter_map(|link| match link.attach {
+    fn kernel(&self, links: &[Link]) -> FakeKernel {
+        let macs = links.iter().filter_map(|link| match link.attach {
             Attachment::Nic { mac } => Some(mac),
             Attachment::Vlan { .. } => None,
         });
@@ -98,12 +98,26 @@ impl World {
     /// # Panics
     /// When the world's files cannot be read or written.
     pub async fn start(&self, kernel: Fault, files: FileFault) -> Running {
-        let kernel = Arc::new(FaultyKernel::new(self.kernel(), kernel));
+        self.start_as(Router, boot(), &example().links, (kernel, files)).await
+    }
+
+    /// Starts any appliance in this world, on a machine with the NICs of `links`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_as(
+        &self,
+        appliance: impl Appliance,
+        boot: BootDocument,
+        links: &[Link],
+        (kernel, files): (Fault, FileFault),
+    ) -> Running {
+        let kernel = Arc::new(FaultyKernel::new(self.kernel(links), kernel));
         let files = Arc::new(FaultyFiles::new(self.dir.clone(), files));
         let services = Arc::new(FakeServices::default());
         let handle = Handle::start(Parts {
-            appliance: Arc::new(Router),
-            boot: boot(),
+            appliance: Arc::new(appliance),
+            boot,
             kernel: Arc::clone(&kernel) as _,
             services: Arc::clone(&services) as _,
             files: Arc::clone(&files) as _,

@@ -116,9 +116,12 @@ pub const NAMESPACES: &[Package] = &[
 pub const CONSOLE: &[Package] =
     &[package("chromium", "the browser in front of a console", &["chromium"]), QEMU, QEMU_IMG];
 
-/// To show a console on a desk; nothing needs it elsewhere, so nothing installs it.
-pub const DESK: &[Package] =
-    &[package("xdg-utils", "opens a console's link in the browser of a desk", &["xdg-open"])];
+/// What a desk has that shows a console or builds the tree; nothing needs it elsewhere, so nothing installs it.
+pub const DESK: &[Package] = &[
+    package("xdg-utils", "opens a console's link in the browser of a desk", &["xdg-open"]),
+    package("git", "says which files were written anew", &["git"]),
+    package("sudo", "runs as root what an ordinary user may not", &["sudo"]),
+];
 
 /// To run benchmarks.
 pub const BENCH: &[Package] = &[
@@ -176,6 +179,7 @@ pub const ESSENTIAL: &[Package] = &[
     package("hostname", "names this host", &["hostname"]),
     package("libc-bin", "looks names up", &["getent"]),
     package("dpkg", "knows packages", &["dpkg-deb", "dpkg-query"]),
+    package("apt", "installs packages", &["apt-get", "apt-cache"]),
     package("tar", "packs files", &["tar"]),
     package("gzip", "packs files", &["gzip"]),
     package("grep", "finds lines", &["grep"]),

@@ -3,6 +3,7 @@
 //! Guarantees: one table says for each type its name, how a value is written and how it is read. An element is known by
 //! its key; its value and its id are what it has.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -211,7 +212,12 @@ impl Set {
     /// The same with these keys, values and ids.
     #[must_use]
     pub fn filled(mut self, elements: impl IntoIterator<Item = (Element, Entry)>) -> Self {
-        self.elements.extend(elements);
+        if self.elements.is_empty() {
+            // sorted and put together at once, which is much less than one by one; most come sorted already
+            self.elements = elements.into_iter().collect();
+        } else {
+            self.elements.extend(elements);
+        }
         self
     }
 
@@ -229,8 +235,27 @@ impl Set {
 
 /// An element, key or value: one part, or several concatenated. Cheap to clone: what is wanted, what a script adds and what
 /// is there then share it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, Serialize, Deserialize)]
 pub struct Element(pub Arc<[ElementValue]>);
+
+/// What is shared need not be looked at.
+impl PartialEq for Element {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl PartialOrd for Element {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Element {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
 
 impl<const N: usize> From<[ElementValue; N]> for Element {
     fn from(parts: [ElementValue; N]) -> Self {

@@ -11,6 +11,9 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of answers that may wait.
 const WAITING: usize = 4 << 20;
+/// Bytes that one datagram may have. The kernel fills as much as there is room for, to 32 KiB, and walks a set from its beginning
+/// for each: where it sees no more room than its first answer took, a set of 100,000 takes it nine times as long.
+const DATAGRAM: usize = 64 << 10;
 
 /// `struct nlmsghdr`.
 pub(crate) const HEADER: usize = 16;
@@ -40,9 +43,11 @@ pub(crate) async fn ask(question: &[u8], mut each: impl FnMut(&[u8])) -> io::Res
         return Err(io::ErrorKind::WriteZero.into());
     }
     let mut whole = true;
+    let mut bytes = Vec::with_capacity(DATAGRAM);
     loop {
-        let received = tokio::time::timeout(PATIENCE, socket.recv_from_full());
-        let (bytes, _) = received.await.map_err(|_| io::ErrorKind::TimedOut)??;
+        bytes.clear();
+        let received = tokio::time::timeout(PATIENCE, socket.recv(&mut bytes));
+        received.await.map_err(|_| io::ErrorKind::TimedOut)??;
         for part in parts(&bytes) {
             match part? {
                 Part::Answer { bytes, interrupted } => {

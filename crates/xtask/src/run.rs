@@ -32,9 +32,11 @@ pub(crate) fn release(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
 
-/// `program` with `arguments`, to be started at the top of the tree.
+/// `program` with `arguments`, to be started at the top of the tree: one of the table of packages, or a path of ours.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
+    // what is not there fails at its start, and names itself
+    let found = sluice_programs::find(program).unwrap_or_else(|_| program.into());
+    let mut command = Command::new(found);
     command.args(arguments).current_dir(root());
     command
 }
@@ -42,7 +44,8 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
 /// Cargo itself, the one that runs this program.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = command(&cargo, arguments);
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(root());
     // what `cargo run` told this program about itself: build scripts that look at such words, as that of ring does, would
     // run again, and with them everything that is built upon theirs, whenever cargo is called with and without them
     for (name, _) in std::env::vars_os() {

@@ -5,6 +5,7 @@
 
 mod base;
 mod control;
+mod forwards;
 mod links;
 mod networks;
 mod policy;
@@ -28,6 +29,7 @@ pub fn desired(config: &RouterDocument) -> Desired {
 
 /// The same, with what subsystems contradict each other in, which is nothing: a test asks.
 pub fn merged(config: &RouterDocument) -> Merged {
+    let forwards = forwards::elements(&config.role.port_forwards);
     let fragments = [
         links::fragment(config),
         routes::fragment(config),
@@ -37,11 +39,11 @@ pub fn merged(config: &RouterDocument) -> Merged {
         base::fragment(),
         control::fragment(config),
         uplinks::fragment(config),
-        policy::fragment(config),
+        policy::fragment(config, &forwards),
         networks::fragment(config),
     ];
     let mut merged = merge(table_id(), fragments);
-    merged.desired.tables.insert(usage::table_id(), usage::table(config));
+    merged.desired.tables.insert(usage::table_id(), usage::table(config, &forwards));
     merged
 }
 

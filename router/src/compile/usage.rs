@@ -8,11 +8,13 @@
 use std::net::IpAddr;
 
 use sluice_api::RouterDocument;
-use sluice_api::config::{ForwardProtocol, LinkRole, PortForward};
+use sluice_api::config::LinkRole;
 use sluice_sys::nft::{
     Chain, ChainKind, Element, ElementValue, Entry, Expr, Hook, HookPoint, Ident, Key, L4, Policy,
-    Rule, RuleId, Set, SetType, Span, Table, TableId,
+    Rule, RuleId, Set, SetType, Table, TableId,
 };
+
+use super::forwards::{Entries, Four};
 
 /// Before destination NAT, whose priority is -100.
 const BEFORE_TRANSLATION: i32 = -110;
@@ -24,8 +26,8 @@ pub fn table_id() -> TableId {
     TableId::inet(sluice_sys::model::USAGE_TABLE)
 }
 
-/// Its content.
-pub(super) fn table(config: &RouterDocument) -> Table {
+/// Its content, with the elements that its `forwards` are.
+pub(super) fn table(config: &RouterDocument, forwards: &Four<Entries>) -> Table {
     let mut table = Table::default();
     let own = addresses_v6(config);
     let mut came = vec![
@@ -59,16 +61,15 @@ pub(super) fn table(config: &RouterDocument) -> Table {
     let always = [
         ("address", &[SetType::Link, SetType::Ipv4][..], addresses(config)),
         ("network", &[SetType::Link][..], networks(config)),
-        ("forward", &PORT_KEY[..], forwards(config, false)),
-        ("forwards", &PORT_KEY[..], forwards(config, true)),
+        ("forward", &PORT_KEY[..], forwards.counted.clone()),
+        ("forwards", &PORT_KEY[..], forwards.counted_ranges.clone()),
     ];
     for (name, key, elements) in always.into_iter().chain(six) {
+        let mut set = Set { elements, ..on_links(key) };
+        set.interval = name == "forwards";
         for way in ["received", "sent"] {
-            let mut set = on_links(key);
-            set.interval = name == "forwards";
-            set.elements.extend(elements.iter().cloned());
             if let Ok(name) = Ident::try_from(format!("{name}-{way}")) {
-                table.sets.insert(name, set);
+                table.sets.insert(name, set.clone());
             }
         }
     }
@@ -99,7 +100,7 @@ fn counted(key: Element, id: Option<RuleId>) -> Counted {
     (key, Entry { value: Element::default(), id })
 }
 
-fn addresses(config: &RouterDocument) -> Vec<Counted> {
+fn addresses(config: &RouterDocument) -> Entries {
     own(config, |address| match address {
         IpAddr::V4(address) => Some(address.into()),
         IpAddr::V6(_) => None,
@@ -107,7 +108,7 @@ fn addresses(config: &RouterDocument) -> Vec<Counted> {
 }
 
 /// IPv6 is not translated: these are the router's own, which carry its own connections and those of tunnels.
-fn addresses_v6(config: &RouterDocument) -> Vec<Counted> {
+fn addresses_v6(config: &RouterDocument) -> Entries {
     own(config, |address| match address {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(address.into()),
@@ -115,7 +116,7 @@ fn addresses_v6(config: &RouterDocument) -> Vec<Counted> {
 }
 
 /// The addresses of public links that `value` makes something of.
-fn own(config: &RouterDocument, value: fn(IpAddr) -> Option<ElementValue>) -> Vec<Counted> {
+fn own(config: &RouterDocument, value: fn(IpAddr) -> Option<ElementValue>) -> Entries {
     let links = config.links.iter().filter(|link| link.role == LinkRole::Public);
     let each = links.flat_map(|link| link.addresses.iter().map(move |of| (&link.name, of.ip())));
     each.filter_map(|(link, of)| {
@@ -125,7 +126,7 @@ fn own(config: &RouterDocument, value: fn(IpAddr) -> Option<ElementValue>) -> Ve
     .collect()
 }
 
-fn networks(config: &RouterDocument) -> Vec<Counted> {
+fn networks(config: &RouterDocument) -> Entries {
     let networks = config.role.networks.iter();
     networks
         .map(|network| {
@@ -133,19 +134,4 @@ fn networks(config: &RouterDocument) -> Vec<Counted> {
             counted([network.link.clone().into()].into(), id)
         })
         .collect()
-}
-
-fn forwards(config: &RouterDocument, ranges: bool) -> Vec<Counted> {
-    let some = config.role.port_forwards.iter();
-    some.filter(|forward| (forward.ports.len() > 1) == ranges).map(forward).collect()
-}
-
-fn forward(forward: &PortForward) -> Counted {
-    let l4 = match forward.protocol {
-        ForwardProtocol::Tcp => L4::Tcp,
-        ForwardProtocol::Udp => L4::Udp,
-    };
-    let ports = Span::new(forward.ports.first().get(), forward.ports.last().get());
-    let key = [forward.public.into(), l4.into(), ElementValue::Port(ports)];
-    counted(key.into(), RuleId::try_from(forward.id.to_string()).ok())
 }

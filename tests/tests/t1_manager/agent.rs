@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
@@ -28,6 +30,7 @@ use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 use sluice_api::{ApiCode, Digest, RouterDocument};
 use tokio::net::TcpListener;
 
+use super::recorded;
 use super::tls::acceptor;
 
 /// One request as it came in.
@@ -44,6 +47,7 @@ struct Kept {
     pending: Option<RouterDocument>,
     pushed: Vec<u64>,
     script: VecDeque<Answer>,
+    confirmations: VecDeque<ConfirmAnswer>,
     exchanges: Vec<Exchange>,
     deaf: bool,
     cuts: bool,
@@ -66,6 +70,8 @@ pub(crate) struct Agent {
     identity: Arc<Mutex<Identity>>,
     incarnation: Arc<AtomicU64>,
     questions: Arc<Questions>,
+    /// What the build that it is of said is in this folder; without one it is of today.
+    pub(super) recorded: Option<PathBuf>,
 }
 
 impl Agent {
@@ -74,6 +80,15 @@ impl Agent {
     }
 
     pub(crate) async fn start_at(document: BootDocument, address: SocketAddr) -> Self {
+        Self::start_as(document, address, None).await
+    }
+
+    /// One that says what the build said whose documents are in the folder `recorded`.
+    pub(crate) async fn start_as(
+        document: BootDocument,
+        address: SocketAddr,
+        recorded: Option<PathBuf>,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let agent = Self {
             id: document.appliance,
@@ -82,6 +97,7 @@ impl Agent {
             identity: Arc::new(Mutex::new(document.identity)),
             incarnation: Arc::new(AtomicU64::new(document.incarnation)),
             questions: Arc::default(),
+            recorded,
         };
         tokio::spawn(serve(agent.clone(), listener));
         agent
@@ -94,6 +110,11 @@ impl Agent {
     /// The next pushes are answered with these, without being carried out.
     pub(crate) fn script(&self, answers: impl IntoIterator<Item = Answer>) {
         self.kept().script.extend(answers);
+    }
+
+    /// The next confirmations are answered with these; what waits for them is undone, unless it is committed.
+    pub(crate) fn script_confirmations(&self, answers: impl IntoIterator<Item = ConfirmAnswer>) {
+        self.kept().confirmations.extend(answers);
     }
 
     /// Drops connections unheard, or hears again.
@@ -260,6 +281,7 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .route("/v1/questions", get(questions).post(answers))
         .route("/v1/diagnostics/{what}", post(diagnose))
         .layer(Extension(connection))
+        .layer(from_fn_with_state(agent.clone(), recorded::as_recorded))
         .with_state(agent)
 }
 
@@ -387,6 +409,10 @@ async fn confirm(
     agent.note(connection, "POST /v1/config/confirm");
     let generation = confirm.generation;
     let mut kept = agent.kept();
+    if let Some(scripted) = kept.confirmations.pop_front() {
+        kept.pending = None;
+        return (StatusCode::CONFLICT, Json(scripted));
+    }
     let pending = kept.pending.take_if(|pending| pending.generation == generation);
     if let Some(pending) = pending {
         kept.committed.insert(generation.get(), pending.clone());

@@ -34,6 +34,7 @@ mod owners;
 mod postgres;
 mod process;
 mod real;
+mod recorded;
 mod refusing;
 mod release;
 mod requests;

@@ -144,11 +144,17 @@ impl Cloud {
 
     /// A simulated machine for `appliance`, reached by endpoint.
     pub(crate) async fn boot(&self, appliance: &str) -> Agent {
+        self.boot_as(appliance, None).await
+    }
+
+    /// Boots an appliance of the build whose documents are in the folder `recorded`.
+    pub(crate) async fn boot_as(&self, appliance: &str, recorded: Option<PathBuf>) -> Agent {
         let path = format!("/v1/appliances/{appliance}/boot-document");
         let (status, document) = self.post(&path, json!({})).await;
         assert_eq!(status, 200, "{document}");
         let document = BootDocument::decode(document.to_string().as_bytes()).unwrap();
-        let agent = Agent::start(document).await;
+        let address = "127.0.0.1:0".parse().unwrap();
+        let agent = Agent::start_as(document, address, recorded).await;
         let endpoint =
             self.sluice(["appliance", "endpoint", appliance, &agent.address.to_string()]);
         assert_eq!(endpoint.code, 0, "{endpoint:?}");

@@ -290,7 +290,8 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 /// Runs a program outside of any namespace.
 pub(crate) fn run(program: &str, words: &[&str], input: &Path) -> Vec<u8> {
     let input = std::fs::File::open(input).unwrap();
-    let output = std::process::Command::new(program).args(words).stdin(input).output().unwrap();
+    let mut command = sluice_programs::command(program).unwrap();
+    let output = command.args(words).stdin(input).output().unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

@@ -37,6 +37,43 @@ async fn every_ten_minutes_what_is_remembered_is_compared_with_what_is_there() {
     expect(&running.state(), &[&before.old], "looked at");
 }
 
+/// With 100,000 rules an audit takes seconds, which no change waits for.
+#[tokio::test(start_paused = true)]
+async fn an_audit_gives_way_to_a_push_and_goes_on_later() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    running.kernel.hold(Some(Held::Audits));
+    tokio::time::sleep(Duration::from_mins(10) + Duration::from_secs(20)).await;
+    assert_eq!(running.kernel.audits(), 1, "one is under way");
+    let next = changed();
+    let answer = tokio::time::timeout(Duration::from_secs(5), push(&running, &next, None));
+    assert!(matches!(answer.await, Ok(Answer::Applied { .. })), "the push waits for the audit");
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(running.kernel.audits(), 2, "it is begun again");
+    running.kernel.hold(None);
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert_eq!(running.kernel.audits(), 2, "it came to its end");
+    expect(&running.state(), &[&before.new], "pushed");
+}
+
+/// Reading what 100,000 rules counted takes seconds too.
+#[tokio::test(start_paused = true)]
+async fn a_push_does_not_wait_until_counters_are_read() {
+    let before = before().await;
+    let running = World::in_dir(before.dir.path()).start(Fault::None, FileFault::None).await;
+    running.kernel.hold(Some(Held::Counters));
+    let handle = running.handle.clone();
+    let mut report = tokio::spawn(async move { handle.usage().await });
+    let soon = tokio::time::timeout(Duration::from_secs(1), &mut report).await;
+    assert!(soon.is_err(), "counters are being read");
+    let next = changed();
+    let answer = tokio::time::timeout(Duration::from_secs(5), push(&running, &next, None));
+    assert!(matches!(answer.await, Ok(Answer::Applied { .. })), "the push waits for counters");
+    running.kernel.hold(None);
+    report.await.unwrap();
+    expect(&running.state(), &[&before.new], "pushed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_push_passes_the_dry_runs_that_wait() {
     let before = before().await;

@@ -121,12 +121,7 @@ impl<A: Appliance> Engine<A> {
 
     /// Compares the kernel with `desired`, as far as that is remembered from change to change.
     pub(super) async fn compare(&self, desired: &Desired) -> Result<Look, ApplyError> {
-        self.look(desired, false).await
-    }
-
-    /// Compares the kernel with `desired`; `anew`: with what is there, whatever is remembered.
-    pub(super) async fn look(&self, desired: &Desired, anew: bool) -> Result<Look, ApplyError> {
-        let keys = Keys { anew, ..desired.keys(owned_tables()) };
+        let keys = desired.keys(owned_tables());
         let observed = self.kernel.observe(&keys).await.map_err(ApplyError::Observe)?;
         let plan = plan::plan(desired, &observed);
         let generation = observed.nft_generation;
@@ -195,6 +190,9 @@ impl<A: Appliance> Engine<A> {
             self.note_ill(&desired).await;
         }
         self.subsystems = tally.reports(&reached.plan);
+        // what is looked at between two changes: of what services see now
+        let digest = target.as_ref().map(|entry| entry.digest().clone());
+        self.network = Some((digest, Desired { tables: BTreeMap::new(), ..desired }));
         outcome.map(|()| reached)
     }
 
@@ -420,7 +418,7 @@ pub(super) fn main_table() -> TableId {
 }
 
 /// Tables that are ours and may have to go: the early one once there is a configuration, the others when there is none.
-fn owned_tables() -> [TableId; 3] {
+pub(super) fn owned_tables() -> [TableId; 3] {
     let usage = TableId::inet(sluice_sys::model::USAGE_TABLE);
     [sluice_sys::nft::early::table_id(), main_table(), usage]
 }

@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     start: Instant,
     services: Arc<dyn Services>,
     kernel: Arc<dyn Kernel>,
+    /// Requests that were put into the engine's queues: what may wait gives way to them.
+    asked: watch::Sender<u64>,
     /// True while connections are still to be judged by what is committed.
     pub(super) judging: AtomicBool,
     pub(super) usage: Arc<Usage>,
@@ -68,6 +70,19 @@ impl Shared {
 
     pub(super) fn totals(&self) -> MutexGuard<'_, Totals> {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a request into its queue; when the engine is gone, the answer's channel says so.
+    async fn ask<T>(&self, queue: &mpsc::Sender<T>, request: T) {
+        if queue.send(request).await.is_ok() {
+            self.asked.send_modify(|asked| *asked += 1);
+        }
+    }
+
+    /// Waits until a request waits, of which `served` were taken. Cancel safe.
+    pub(super) async fn somebody_asks(&self, served: u64) {
+        // the sender is ours, so it cannot be gone
+        let _ = self.asked.subscribe().wait_for(|asked| *asked > served).await;
     }
 }
 
@@ -125,6 +140,7 @@ impl Handle {
             start: Instant::now(),
             services: Arc::clone(&parts.services),
             kernel: Arc::clone(&parts.kernel),
+            asked: watch::Sender::new(0),
             judging: AtomicBool::new(false),
             usage: Arc::new(Usage::new(Arc::clone(&parts.kernel), Arc::clone(&parts.files))),
         });
@@ -146,7 +162,8 @@ impl Handle {
             ill: Vec::new(),
             said: BTreeSet::new(),
             calm: None,
-            audited: (Instant::now(), Duration::ZERO),
+            audit_due: Instant::now() + super::revert::AUDIT_EVERY,
+            served: 0,
             network: None,
             seen: Arc::default(),
             retry: super::revert::Retry::default(),
@@ -180,7 +197,7 @@ impl Handle {
     pub async fn push(&self, body: Bytes, confirm: Option<Duration>) -> Answer {
         let Ok(_turn) = self.pushing.try_lock() else { return self.busy() };
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::Push { body, confirm, reply }).await;
+        self.shared.ask(&self.requests, Request::Push { body, confirm, reply }).await;
         answer.await.unwrap_or_else(|_| stopped())
     }
 
@@ -195,7 +212,7 @@ impl Handle {
     /// What would happen.
     pub async fn dry_run(&self, body: Bytes) -> DryRun {
         let (reply, answer) = oneshot::channel();
-        let _ = self.previews.send(Preview { body, reply }).await;
+        self.shared.ask(&self.previews, Preview { body, reply }).await;
         answer.await.unwrap_or_else(|_| DryRun {
             plan: sluice_api::report::PlanSummary::default(),
             findings: vec![ApiCode::Stopped.of_request("the engine has stopped")],
@@ -212,7 +229,8 @@ impl Handle {
     pub async fn confirm_over(&self, generation: Generation, connected: Instant) -> ConfirmAnswer {
         let (reply, answer) = oneshot::channel();
         let asked = Instant::now();
-        let _ = self.confirmations.send(Confirmation { generation, connected, asked, reply }).await;
+        let confirmation = Confirmation { generation, connected, asked, reply };
+        self.shared.ask(&self.confirmations, confirmation).await;
         answer.await.unwrap_or(ConfirmAnswer::NotPending { current: None })
     }
 
@@ -231,7 +249,7 @@ impl Handle {
     /// The configuration that is meant to be in force, as it came.
     pub async fn config(&self) -> Option<Vec<u8>> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::Config { reply }).await;
+        self.shared.ask(&self.requests, Request::Config { reply }).await;
         answer.await.ok().flatten()
     }
 
@@ -280,7 +298,7 @@ impl Handle {
     /// Not by whoever asks: two readers at once on the one netlink socket make each other fail.
     pub(crate) async fn links(&self) -> Option<Result<Observed, KernelError>> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request::Links { reply }).await;
+        self.shared.ask(&self.requests, Request::Links { reply }).await;
         answer.await.ok()
     }
 
@@ -317,6 +335,7 @@ impl<A: Appliance> Engine<A> {
                 // a confirmation that came in time does not lose against the deadline, nor a push against a dry run
                 biased;
                 Some(confirmation) = queues.confirmations.recv() => {
+                    self.served += 1;
                     let answer = self.confirm(&confirmation);
                     let _ = confirmation.reply.send(answer);
                     self.keep_both_pages();
@@ -324,7 +343,10 @@ impl<A: Appliance> Engine<A> {
                 () = until(deadline) => self.expire().await,
                 judged = self.flows.answer() => self.note_judged(&judged),
                 request = queues.requests.recv() => match request {
-                    Some(request) => self.serve_request(request).await,
+                    Some(request) => {
+                        self.served += 1;
+                        self.serve_request(request).await;
+                    }
                     None => return,
                 },
                 () = tokio::time::sleep_until(look) => {
@@ -340,6 +362,7 @@ impl<A: Appliance> Engine<A> {
                     look = look.min(Instant::now() + CALM);
                 }
                 Some(Preview { body, reply }) = queues.previews.recv() => {
+                    self.served += 1;
                     let _ = reply.send(self.preview(&body).await);
                 }
             }
@@ -374,7 +397,8 @@ fn understood<A: Appliance>(bytes: &[u8]) -> Result<A::Config, String> {
     parsed.map_err(|findings| findings.first().map(ToString::to_string).unwrap_or_default())
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Waits for a moment, for ever without one. Cancel safe.
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

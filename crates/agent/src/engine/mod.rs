@@ -25,7 +25,6 @@ mod tracking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sluice_api::Digest;
 use sluice_api::boot::BootDocument;
@@ -85,8 +84,10 @@ pub(crate) struct Engine<A: Appliance> {
     said: BTreeSet<String>,
     /// The kernel when nothing was left to do; `None` when that is not known.
     calm: Option<Pulse>,
-    /// When the kernel was last read as if nothing were known, and how long that took.
-    audited: (Instant, Duration),
+    /// When the kernel is read again as if nothing were known.
+    audit_due: Instant,
+    /// Requests that were taken off their queues.
+    served: u64,
     /// The state wanted without its rules, and of which configuration.
     network: Option<(Option<Digest>, Desired)>,
     /// When what failed is tried again, and how long was waited before.

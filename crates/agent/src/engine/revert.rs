@@ -1,12 +1,13 @@
 //! Back to the last good configuration, start-up, and repair of what others changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sluice_api::report::DriftRepair;
 use sluice_api::types::Generation;
 use sluice_sys::model::{Desired, Keys};
+use sluice_sys::nft::{ObservedTable, ObservedTables, TableId};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -24,9 +25,11 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How often everything is compared although nothing is said to have changed.
-const AUDIT_EVERY: Duration = Duration::from_mins(10);
+pub(super) const AUDIT_EVERY: Duration = Duration::from_mins(10);
 /// And less often where that takes long, so that it never takes more than a two-hundredth of the time.
 const AUDIT_SHARE: u32 = 200;
+/// When one goes on that gave way to a request.
+const AUDIT_AGAIN: Duration = Duration::from_mins(1);
 
 /// Attempts at going back before it is left to the next tick.
 const ATTEMPTS: usize = 2;
@@ -227,10 +230,9 @@ impl<A: Appliance> Engine<A> {
         let pulse = self.kernel.pulse(&keys).await.map_err(ApplyError::Observe)?;
         let calm = self.calm.as_ref();
         let same_rules = calm.is_some_and(|calm| calm.nft_generation == pulse.nft_generation);
-        let (audited, took) = self.audited;
-        let audit = audited.elapsed() >= AUDIT_EVERY.max(took * AUDIT_SHARE);
-        if same_rules && !audit {
-            if !woken && calm.is_some_and(|calm| *calm == pulse) {
+        let same = same_rules && calm.is_some_and(|calm| *calm == pulse);
+        if same_rules && (Instant::now() < self.audit_due || self.audit(&network).await?) {
+            if !woken && same {
                 return Ok(None);
             }
             let observed = self.kernel.observe(&network.keys([])).await;
@@ -238,16 +240,39 @@ impl<A: Appliance> Engine<A> {
             return Ok((!plan.is_empty()).then(|| Look { plan, ..Look::default() }));
         }
         let desired = self.desired(target);
-        let start = Instant::now();
-        let look = self.look(&desired, audit).await?;
-        if audit {
-            self.audited = (Instant::now(), start.elapsed());
-        }
+        let look = self.compare(&desired).await?;
         if !look.plan.is_empty() {
             return Ok(Some(look));
         }
         self.calm = Some(super::apply::calm(look.generation, &desired));
         Ok(None)
+    }
+
+    /// Reads all rules as if nothing were known; false when they are not what is remembered, which they are afterwards. Gives
+    /// way to whatever is asked of the engine, and goes on a minute later.
+    async fn audit(&mut self, network: &Desired) -> Result<bool, ApplyError> {
+        let start = Instant::now();
+        let keys = network.keys(super::apply::owned_tables());
+        // looked at for what it is, not held on to: there is never room for two of them
+        let of = |tables: ObservedTables| -> BTreeMap<TableId, Weak<ObservedTable>> {
+            tables.iter().map(|(id, table)| (id.clone(), Arc::downgrade(table))).collect()
+        };
+        let remembered = of(self.kernel.observe(&keys).await.map_err(ApplyError::Observe)?.tables);
+        let keys = Keys { anew: true, ..keys };
+        let observed = tokio::select! {
+            biased;
+            () = self.shared.somebody_asks(self.served) => None,
+            () = super::handle::until(self.deadline) => None,
+            observed = self.kernel.observe(&keys) => Some(observed),
+        };
+        let Some(observed) = observed else {
+            self.audit_due = Instant::now() + AUDIT_AGAIN;
+            return Ok(true);
+        };
+        self.audit_due = Instant::now() + AUDIT_EVERY.max(start.elapsed() * AUDIT_SHARE);
+        let read = of(observed.map_err(ApplyError::Observe)?.tables);
+        let same = |(id, table)| read.get(id).is_some_and(|other| Weak::ptr_eq(table, other));
+        Ok(remembered.len() == read.len() && remembered.iter().all(same))
     }
 
     /// The state that `target` wants, without its rules: worked out once for each configuration.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sluice_api::report::{RuleUse, UsageReport, Used, Volume};
 use sluice_sys::nft::{Count, Counters};
 
+use super::gone::Gone;
+
 /// Most numbers that are kept of what is not there any more.
 const RETIRED: usize = 10_000;
 
@@ -97,11 +99,33 @@ pub(super) struct Meter {
     /// Those of `readings` that were there at the last look.
     #[serde(skip)]
     present: BTreeSet<String>,
+    /// Rules and readings that a change took away since everything was written.
+    #[serde(skip)]
+    left: (BTreeSet<String>, BTreeSet<String>),
 }
 
 impl Meter {
-    /// What was kept, for the run `boot` of the machine.
-    pub(super) fn read(kept: &[u8], boot: &str) -> Self {
+    /// What was kept, for the run `boot` of the machine: everything, and what changes took away since, or before.
+    pub(super) fn read(kept: &[u8], left: &[u8], boot: &str) -> Self {
+        let mut meter = Self::read_one(kept, boot);
+        let left = Self::read_one(left, boot);
+        // numbers only rise, so the larger one was written later
+        for (name, reading) in left.readings {
+            let known = meter.readings.entry(name).or_default();
+            if is_more(reading.total, known.total) {
+                *known = reading;
+            }
+        }
+        for (rule, judged) in left.rules {
+            let known = meter.rules.entry(rule).or_default();
+            if is_more(judged.total(), known.total()) {
+                *known = judged;
+            }
+        }
+        meter
+    }
+
+    fn read_one(kept: &[u8], boot: &str) -> Self {
         let mut meter: Self = serde_json::from_slice(kept).unwrap_or_default();
         if meter.boot != boot {
             boot.clone_into(&mut meter.boot);
@@ -132,9 +156,39 @@ impl Meter {
     }
 
     /// As it is kept.
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(super) fn write(&mut self) -> Vec<u8> {
+        self.left = Default::default();
         // writing maps of numbers to memory cannot fail
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Of it what changes took away since everything was written: costs what they did.
+    pub(super) fn write_left(&self) -> Vec<u8> {
+        let (rules, readings) = &self.left;
+        let rules = rules.iter().filter_map(|rule| self.rules.get_key_value(rule));
+        let readings = readings.iter().filter_map(|name| self.readings.get_key_value(name));
+        let left = Self {
+            boot: self.boot.clone(),
+            rules: rules.map(|(rule, judged)| (rule.clone(), judged.clone())).collect(),
+            readings: readings.map(|(name, reading)| (name.clone(), *reading)).collect(),
+            ..Self::default()
+        };
+        serde_json::to_vec(&left).unwrap_or_default()
+    }
+
+    /// Takes what the kernel said while `gone` went: of that what was read last counts, since nobody knows whether the kernel
+    /// was read before or after it went.
+    pub(super) fn take_but(&mut self, mut rules: Counters, mut usage: Counters, gone: &Gone) {
+        for (rule, number) in &gone.rules {
+            let judged = self.rules.get(rule).and_then(|judged| judged.there.get(number));
+            let last = judged.map(|reading| reading.last).unwrap_or_default();
+            rules.each.insert((rule.clone(), *number), last);
+        }
+        for (set, id) in &gone.elements {
+            let last = self.readings.get(&format!("{set}/{id}")).map(|reading| reading.last);
+            usage.elements.insert((set.clone(), id.clone()), last.unwrap_or_default());
+        }
+        self.take(&rules, &usage);
     }
 
     /// Takes what the kernel says now: of the rules, and of the table of usage.
@@ -160,9 +214,12 @@ impl Meter {
         for ((rule, number), count) in &rules.each {
             let judged = self.rules.entry(rule.clone()).or_default();
             judged.there.entry(*number).or_default().take(*count);
+            self.left.0.insert(rule.clone());
         }
         for ((set, id), count) in &usage.elements {
-            self.readings.entry(format!("{set}/{id}")).or_default().take(*count);
+            let name = format!("{set}/{id}");
+            self.readings.entry(name.clone()).or_default().take(*count);
+            self.left.1.insert(name);
         }
     }
 
@@ -220,6 +277,10 @@ impl Meter {
     }
 }
 
+fn is_more(one: Count, other: Count) -> bool {
+    (one.packets, one.bytes) > (other.packets, other.bytes)
+}
+
 fn volume(count: Count) -> Volume {
     Volume { packets: count.packets, bytes: count.bytes }
 }
@@ -256,7 +317,7 @@ mod tests {
 
     #[test]
     fn counters_that_begin_anew_go_on() {
-        let mut meter = Meter::read(b"", "one");
+        let mut meter = Meter::read(b"", b"", "one");
         let of = |meter: &Meter| meter.report().rules[0].judged.packets;
         meter.take(&rules(&[(1, "firewall/fw-1", 5), (2, "firewall/fw-1", 2)]), &usage(&[]));
         assert_eq!(of(&meter), 7);
@@ -269,17 +330,17 @@ mod tests {
         meter.take(&rules(&[(1, "firewall/fw-1", 4)]), &usage(&[]));
         assert_eq!(of(&meter), 14);
         // another agent of the same run, then after a start of the machine
-        let mut meter = Meter::read(&meter.write(), "one");
+        let mut meter = Meter::read(&meter.write(), b"", "one");
         meter.take(&rules(&[(1, "firewall/fw-1", 6)]), &usage(&[]));
         assert_eq!(of(&meter), 16);
-        let mut meter = Meter::read(&meter.write(), "two");
+        let mut meter = Meter::read(&meter.write(), b"", "two");
         meter.take(&rules(&[(1, "firewall/fw-1", 6)]), &usage(&[]));
         assert_eq!(of(&meter), 22);
     }
 
     #[test]
     fn what_the_kernel_has_several_times_is_counted_each_by_itself() {
-        let mut meter = Meter::read(b"", "one");
+        let mut meter = Meter::read(b"", b"", "one");
         let of = |meter: &Meter| meter.report().rules[0].judged.packets;
         meter.take(&rules(&[(1, "acl/l/r", 5), (2, "acl/l/r", 2)]), &usage(&[]));
         assert_eq!(of(&meter), 7);
@@ -296,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_goes_is_taken_before_it_does_and_what_stays_is_not_touched() {
-        let mut meter = Meter::read(b"", "one");
+        let mut meter = Meter::read(b"", b"", "one");
         let of = |meter: &Meter, place: usize| meter.report().rules[place].judged.packets;
         meter.take(
             &rules(&[(1, "acl/l/r", 5), (2, "acl/l/r", 2), (3, "acl/l/s", 1)]),
@@ -307,7 +368,7 @@ mod tests {
             &rules(&[(1, "acl/l/r", 7), (4, "acl/l/t", 9)]),
             &usage(&[("forward-sent", "pf-1", 4)]),
         );
-        let mut meter = Meter::read(&meter.write(), "one");
+        let mut meter = Meter::read(&meter.write(), b"", "one");
         meter.take(
             &rules(&[(5, "acl/l/r", 1), (2, "acl/l/r", 2), (3, "acl/l/s", 1), (6, "acl/l/t", 1)]),
             &usage(&[("forward-sent", "pf-1", 1)]),
@@ -317,29 +378,81 @@ mod tests {
     }
 
     #[test]
+    fn what_left_since_everything_was_written_is_kept_beside_it() {
+        let mut meter = Meter::read(b"", b"", "one");
+        let of = |meter: &Meter, rule: &str| meter.rules[rule].total().packets;
+        let all = [(1, "acl/l/r", 5), (2, "acl/l/s", 2)];
+        meter.take(
+            &rules(&all),
+            &usage(&[("forward-sent", "pf-1", 3), ("forward-sent", "pf-2", 3)]),
+        );
+        let early = meter.write_left();
+        let kept = meter.write();
+        meter.take_leaving(&rules(&[(1, "acl/l/r", 7)]), &usage(&[("forward-sent", "pf-1", 4)]));
+        let left = meter.write_left();
+        assert!(!String::from_utf8_lossy(&left).contains("pf-2"), "no more than what left");
+        let again = Meter::read(&kept, &left, "one");
+        assert_eq!((of(&again, "acl/l/r"), of(&again, "acl/l/s")), (7, 2));
+        assert_eq!(again.readings["forward-sent/pf-1"].total, count(4));
+        assert_eq!(again.readings["forward-sent/pf-2"].total, count(3));
+        // everything was written after it: what is older takes nothing back
+        meter.take(&rules(&[(2, "acl/l/s", 9)]), &usage(&[("forward-sent", "pf-1", 1)]));
+        let kept = meter.write();
+        for left in [left, early] {
+            let again = Meter::read(&kept, &left, "one");
+            assert_eq!((of(&again, "acl/l/r"), of(&again, "acl/l/s")), (7, 9));
+            assert_eq!(again.readings["forward-sent/pf-1"].total, count(5));
+        }
+    }
+
+    #[test]
+    fn what_goes_while_the_kernel_is_read_is_not_counted_twice() {
+        let of = |meter: &Meter| {
+            let report = meter.report();
+            [report.rules[0].judged.packets, report.forwards[0].sent.packets]
+        };
+        let element = |packets| usage(&[("forward-sent", "pf-1", packets)]);
+        // read before it went or after, gone for good, back with a count of its own, or never gone since the change failed
+        for (read, after) in [(5, None), (0, None), (6, Some(2)), (0, Some(2)), (5, Some(8))] {
+            let mut meter = Meter::read(b"", b"", "one");
+            meter.take(&rules(&[(1, "acl/l/r", 4)]), &element(4));
+            let mut gone = Gone::default();
+            let (rule, one) = (rules(&[(1, "acl/l/r", 7)]), element(7));
+            meter.take_leaving(&rule, &one);
+            gone.note(&rule, &one);
+            meter.take_but(rules(&[(1, "acl/l/r", read)]), element(read), &gone);
+            assert_eq!(of(&meter), [7, 7], "{read}");
+            let Some(after) = after else { continue };
+            meter.take(&rules(&[(1, "acl/l/r", after)]), &element(after));
+            let whole = if after < 7 { 7 + after } else { after };
+            assert_eq!(of(&meter), [whole, whole], "{read}, {after}");
+        }
+    }
+
+    #[test]
     fn what_an_earlier_build_kept_goes_on() {
         // 9 in all, of which the counters that are there had 7
         let kept = br#"{"boot":"one","readings":{"rule/firewall/fw-1":
             {"total":{"packets":9,"bytes":900},"last":{"packets":7,"bytes":700}}}}"#;
         let now = rules(&[(1, "firewall/fw-1", 6), (2, "firewall/fw-1", 2)]);
-        let mut meter = Meter::read(kept, "one");
+        let mut meter = Meter::read(kept, b"", "one");
         assert_eq!(meter.report().rules, []);
         meter.take(&now, &usage(&[]));
         assert_eq!(meter.report().rules[0].judged.packets, 10);
-        let mut meter = Meter::read(kept, "two");
+        let mut meter = Meter::read(kept, b"", "two");
         meter.take(&now, &usage(&[]));
         assert_eq!(meter.report().rules[0].judged.packets, 17);
         // those after them kept each chain by itself
         let kept = br#"{"boot":"one","readings":{},"rules":{"firewall/fw-1":{"before":{"packets":2,"bytes":200},
             "chains":{"fw-a":{"total":{"packets":9,"bytes":900},"last":{"packets":7,"bytes":700}}}}}}"#;
-        let mut meter = Meter::read(kept, "one");
+        let mut meter = Meter::read(kept, b"", "one");
         meter.take(&now, &usage(&[]));
         assert_eq!(meter.report().rules[0].judged.packets, 12);
     }
 
     #[test]
     fn both_ways_of_a_thing_are_told_together() {
-        let mut meter = Meter::read(b"", "one");
+        let mut meter = Meter::read(b"", b"", "one");
         let all = [
             ("address-received", "198.51.100.10", 1),
             ("address-sent", "198.51.100.10", 2),
@@ -359,12 +472,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_number_ever_falls(readings in prop::collection::vec(prop::option::of(0_u64..50), 1..40)) {
-            let mut meter = Meter::read(b"", "one");
+            let mut meter = Meter::read(b"", b"", "one");
             let mut before = 0;
             for reading in readings {
                 let all: Vec<_> = reading.iter().map(|it| (1, "acl/l/r", *it)).collect();
                 meter.take(&rules(&all), &usage(&[]));
-                meter = Meter { present: meter.present.clone(), ..Meter::read(&meter.write(), "one") };
+                meter = Meter { present: meter.present.clone(), ..Meter::read(&meter.write(), b"", "one") };
                 if reading.is_some() {
                     let now = meter.report().rules[0].judged.packets;
                     prop_assert!(now >= before);

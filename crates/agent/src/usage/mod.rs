@@ -4,8 +4,9 @@
 //! agent and the machine: what was reported is on the disk before it is. What a rule or an element of the usage table
 //! counted is read just before the transaction that takes it away, which asks for no more than goes; what it counts between
 //! that and the transaction, some milliseconds, is lost, and what an agent had not written yet that was killed within
-//! [`SOON`] of the change. Not here: what is counted, which the appliance's rules say.
+//! [`SOON`] of the change, or during the look beside which the change was made. No change waits for a look. Not here: what is counted, which the appliance's rules say.
 
+mod gone;
 mod meter;
 mod pools;
 
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::gone::Gone;
 use self::meter::Meter;
 use crate::causes::chain;
 use crate::ledger::Files;
@@ -34,8 +36,9 @@ const REST: u32 = 10;
 /// Time from a change of rules until what it took away is written.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The file that the numbers are kept in.
+/// The file that the numbers are kept in, and the one for what changes took away since that was written.
 const FILE: &str = "usage";
+const LEFT: &str = "usage-left";
 
 /// Reads and keeps what was counted.
 pub(crate) struct Usage {
@@ -45,6 +48,8 @@ pub(crate) struct Usage {
     meter: Mutex<Option<Meter>>,
     /// One look at a time: two would count the same twice. What the last one took, and when it ended.
     looking: tokio::sync::Mutex<Option<(Duration, Instant)>>,
+    /// What went since the look began that is under way, if one is. Held for moments: no change waits for a look.
+    gone: tokio::sync::Mutex<Option<Gone>>,
     /// A change took something away.
     changed: Arc<Notify>,
 }
@@ -52,20 +57,20 @@ pub(crate) struct Usage {
 impl Usage {
     /// Will go on from what is kept in `files`.
     pub(crate) fn new(kernel: Arc<dyn Kernel>, files: Arc<dyn Files>) -> Self {
-        let looking = tokio::sync::Mutex::default();
-        Self { kernel, files, meter: Mutex::default(), looking, changed: Arc::default() }
+        let (looking, gone) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        Self { kernel, files, meter: Mutex::default(), looking, gone, changed: Arc::default() }
     }
 
     /// What was kept; what cannot be read counts as nothing, and the log says so.
     fn open(&self) -> Meter {
-        let kept = match self.files.read(FILE) {
+        let read = |file| match self.files.read(file) {
             Ok(kept) => kept.unwrap_or_default(),
             Err(error) => {
-                warn!(%error, "what was counted before cannot be read");
+                warn!(%error, file, "what was counted before cannot be read");
                 Vec::new()
             }
         };
-        Meter::read(&kept, &boot_id())
+        Meter::read(&read(FILE), &read(LEFT), &boot_id())
     }
 
     /// Looks again and again, and keeps what it finds, for as long as anybody holds on to `self`.
@@ -84,10 +89,10 @@ impl Usage {
             let start = Instant::now();
             if looks {
                 usage.look().await;
-            }
-            usage.save();
-            if looks {
+                usage.save();
                 next = Instant::now() + OFTEN.max(start.elapsed() * SHARE);
+            } else {
+                usage.keep_file(LEFT, &usage.with(|meter| meter.write_left()));
             }
         }
     }
@@ -114,21 +119,26 @@ impl Usage {
 
     /// Reads what the rules and elements counted that `script` takes away.
     pub(crate) async fn before_change(&self, script: &Script) {
-        let _turn = self.looking.lock().await;
+        let mut gone = self.gone.lock().await;
         let leaving = async |table| self.kernel.leaving(script, &TableId::inet(table)).await;
         let rules = leaving(sluice_sys::model::TABLE_NAME).await;
         let usage = leaving(sluice_sys::model::USAGE_TABLE).await;
         match rules.and_then(|rules| Ok((rules, usage?))) {
             Ok((rules, usage)) if rules.each.is_empty() && usage.elements.is_empty() => {}
-            Ok((rules, usage)) => {
+            Ok((mut rules, usage)) => {
+                // a rule without an id is nobody's
+                rules.each.retain(|(id, _), _| !id.is_empty());
                 self.with(|meter| meter.take_leaving(&rules, &usage));
+                if let Some(gone) = gone.as_mut() {
+                    gone.note(&rules, &usage);
+                }
                 self.changed.notify_one();
             }
             Err(error) => warn!(error = %chain(&error), "what was counted cannot be read"),
         }
     }
 
-    /// Whether whoever asks often would have the router do little else, and keep changes of rules waiting.
+    /// Whether whoever asks often would have the router do little else.
     async fn is_recent(&self) -> bool {
         let looked = *self.looking.lock().await;
         looked.is_some_and(|(took, ended)| took > LONG && ended.elapsed() < took * REST)
@@ -138,8 +148,13 @@ impl Usage {
     async fn look(&self) {
         let mut looked = self.looking.lock().await;
         let start = Instant::now();
-        match self.read().await {
-            Ok((rules, usage)) => self.with(|meter| meter.take(&rules, &usage)),
+        *self.gone.lock().await = Some(Gone::default());
+        let read = self.read().await;
+        // until what was read is taken nothing goes
+        let mut gone = self.gone.lock().await;
+        let went = gone.take().unwrap_or_default();
+        match read {
+            Ok((rules, usage)) => self.with(|meter| meter.take_but(rules, usage, &went)),
             Err(error) => warn!(error = %chain(&error), "what was counted cannot be read"),
         }
         *looked = Some((start.elapsed(), Instant::now()));
@@ -154,9 +169,12 @@ impl Usage {
     }
 
     fn save(&self) {
-        let bytes = self.with(|meter| meter.write());
-        if let Err(error) = self.files.replace(FILE, &bytes) {
-            warn!(error = %chain(&error), "what was counted cannot be kept");
+        self.keep_file(FILE, &self.with(Meter::write));
+    }
+
+    fn keep_file(&self, file: &str, bytes: &[u8]) {
+        if let Err(error) = self.files.replace(file, bytes) {
+            warn!(error = %chain(&error), file, "what was counted cannot be kept");
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod apply;
 mod chain;
+mod parts;
 mod render;
 
 use std::cmp::Ordering;

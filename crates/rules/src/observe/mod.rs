@@ -43,6 +43,17 @@ impl ObservedTable {
         let rules = self.chains.values().map(|chain| chain.rules.len());
         rules.chain(self.sets.values().map(|set| set.elements.len())).sum()
     }
+
+    /// True when it is the same as `other`, whatever elements the sets of both have.
+    pub fn is_but_for_elements(&self, other: &Self) -> bool {
+        let forms = |table: &Self| -> Vec<(String, ObservedSet)> {
+            table.sets.iter().map(|(name, set)| (name.clone(), set.form())).collect()
+        };
+        self.chains == other.chains
+            && self.objects == other.objects
+            && self.foreign == other.foreign
+            && forms(self) == forms(other)
+    }
 }
 
 /// A chain as it is.
@@ -252,6 +263,17 @@ impl ObservedSet {
             types: (type_names(&set.key), type_names(&set.value)),
             interval: set.interval,
             counter: set.counter,
+            ..Self::default()
+        }
+    }
+
+    /// The same without elements.
+    pub fn form(&self) -> Self {
+        Self {
+            types: self.types.clone(),
+            interval: self.interval,
+            counter: self.counter,
+            foreign_form: self.foreign_form,
             ..Self::default()
         }
     }

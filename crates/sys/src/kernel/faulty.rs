@@ -51,6 +51,10 @@ pub enum Held {
     Checks,
     /// Lists of connections.
     Flows,
+    /// Observations that trust no memory.
+    Audits,
+    /// Readings of what rules counted.
+    Counters,
 }
 
 /// Any kernel, with one fault.
@@ -151,6 +155,9 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
             let source = std::io::Error::from_raw_os_error(libc::ENOMEM);
             return Err(KernelError::Refused { action: "list", object: Object::Rules, source });
         }
+        if keys.anew {
+            self.pass(Held::Audits).await;
+        }
         let answer = self.within.observe(keys).await;
         self.finish(number, answer, "observe", Object::All("the kernel's state"))
     }
@@ -181,6 +188,7 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     }
 
     async fn rule_counters(&self, table: &TableId) -> Result<Counters, KernelError> {
+        self.pass(Held::Counters).await;
         self.within.rule_counters(table).await
     }
 

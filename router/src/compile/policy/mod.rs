@@ -17,12 +17,16 @@ use sluice_api::types::Cidr;
 use sluice_api::{Digest, RouterDocument};
 use sluice_sys::nft::{Ident, RuleId, Span};
 
+pub(super) use traffic::l4;
+
+use super::forwards::{Entries, Four};
 use super::skeleton::Slot;
 use super::words;
 
-pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
+/// With the elements that its `forwards` are.
+pub(super) fn fragment(config: &RouterDocument, forwards: &Four<Entries>) -> Fragment<Slot> {
     let mut policy = Fragment::new("policy");
-    nat::add(&mut policy, config);
+    nat::add(&mut policy, config, forwards);
     // before the firewall and the lists, since a rule's own list of sources comes first
     balance::add(&mut policy, config);
     sources::add(&mut policy, config);

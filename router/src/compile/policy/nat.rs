@@ -7,25 +7,29 @@ use std::net::Ipv4Addr;
 
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
-use sluice_api::config::{PortForward, StaticNat};
-use sluice_api::types::{LinkName, Port, PortRange};
+use sluice_api::config::StaticNat;
+use sluice_api::types::LinkName;
 use sluice_sys::nft::{
-    CtStatus, Element, ElementValue, Entry, Expr, Ident, IpVersion, Key, L4, Rule, RuleId, Set,
-    SetType, Span,
+    CtStatus, Element, Entry, Expr, Ident, IpVersion, Key, L4, Rule, RuleId, Set, SetType,
 };
 
-use super::traffic::l4;
+use crate::compile::forwards::{Entries, Four};
 use crate::compile::skeleton::Slot;
 
-/// Ports of a forward that moves to other ports each become an element of their own.
-type Forwarded = (Element, Entry);
+type Translated = (Element, Entry);
 
-pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
+pub(super) fn add(
+    policy: &mut Fragment<Slot>,
+    config: &RouterDocument,
+    forwards: &Four<Entries>,
+) {
     destinations(policy);
     sources(policy);
+    let moved = Set::map(PORT_KEY, [SetType::Ipv4, SetType::Port]);
+    let kept = Set::map(PORT_KEY, [SetType::Ipv4]).interval();
     policy.table.sets.extend([
-        (exact(), Set::map(PORT_KEY, [SetType::Ipv4, SetType::Port]).filled(moved(config))),
-        (ranges(), Set::map(PORT_KEY, [SetType::Ipv4]).interval().filled(kept(config))),
+        (exact(), Set { elements: forwards.moved.clone(), ..moved }),
+        (ranges(), Set { elements: forwards.kept.clone(), ..kept }),
         (inward(), Set::map([SetType::Ipv4], [SetType::Ipv4]).filled(static_in(config))),
         (outward(), Set::map(OUT_KEY, [SetType::Ipv4]).filled(static_out(config))),
         (
@@ -99,42 +103,7 @@ fn rule(id: &'static str, matches: impl IntoIterator<Item = Expr>, action: Expr)
     Rule::action(RuleId::fixed(id), matches, action)
 }
 
-fn key(rule: &PortForward, ports: Span<u16>) -> Element {
-    [rule.public.into(), l4(rule.protocol).into(), ElementValue::Port(ports)].into()
-}
-
-/// A range that keeps its ports is one element; a port, or a range that moves, one per port.
-fn is_kept(rule: &PortForward) -> bool {
-    rule.ports.len() > 1 && rule.guest_port.is_none_or(|first| first == rule.ports.first())
-}
-
-fn kept(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
-    config.role.port_forwards.iter().filter(|rule| is_kept(rule)).map(|rule| {
-        let ports = Span::new(rule.ports.first().get(), rule.ports.last().get());
-        (key(rule, ports), Entry::of([rule.guest.into()], RuleId::of("forward", &rule.id)))
-    })
-}
-
-fn moved(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
-    config.role.port_forwards.iter().filter(|rule| !is_kept(rule)).flat_map(|rule| {
-        pairs(rule.ports, rule.guest_port).map(|(public, guest)| {
-            let value = [rule.guest.into(), guest.into()];
-            (key(rule, Span::from(public.get())), Entry::of(value, RuleId::of("forward", &rule.id)))
-        })
-    })
-}
-
-/// Public ports with the guest's, in order.
-fn pairs(ports: PortRange, guest: Option<Port>) -> impl Iterator<Item = (Port, Port)> {
-    let start = guest.unwrap_or(ports.first()).get();
-    (0..ports.len()).filter_map(move |offset| {
-        let port = |first: u16| Port::try_from(u64::from(first) + u64::from(offset)).ok();
-        // the check refuses ranges that go beyond the last port
-        Some((port(ports.first().get())?, port(start)?))
-    })
-}
-
-fn static_in(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
+fn static_in(config: &RouterDocument) -> impl Iterator<Item = Translated> {
     config.role.static_nat.iter().map(|rule| {
         (
             [rule.public.into()].into(),
@@ -144,7 +113,7 @@ fn static_in(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
 }
 
 /// A guest's connections keep their public address whichever public link they leave by, if that link has it.
-fn static_out(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
+fn static_out(config: &RouterDocument) -> impl Iterator<Item = Translated> {
     config.role.static_nat.iter().filter_map(|rule| {
         let key = [
             guest_link(config, rule)?.clone().into(),
@@ -166,7 +135,7 @@ fn public_link(config: &RouterDocument, address: Ipv4Addr) -> Option<&LinkName> 
 }
 
 /// What was turned round on one link goes back through the router, so it has the router's address as source.
-fn turns(config: &RouterDocument) -> impl Iterator<Item = Forwarded> {
+fn turns(config: &RouterDocument) -> impl Iterator<Item = Translated> {
     config.role.networks.iter().map(|network| {
         let key = [network.link.clone().into(), network.link.clone().into()].into();
         (key, Entry::of([network.gateway.into()], RuleId::of("hairpin", &network.id)))

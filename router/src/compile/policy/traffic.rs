@@ -58,7 +58,7 @@ pub(super) fn ports(range: PortRange) -> Ports {
     Ports::Range(range.first(), range.last())
 }
 
-pub(super) fn l4(protocol: ForwardProtocol) -> L4 {
+pub(in crate::compile) fn l4(protocol: ForwardProtocol) -> L4 {
     match protocol {
         ForwardProtocol::Tcp => L4::Tcp,
         ForwardProtocol::Udp => L4::Udp,

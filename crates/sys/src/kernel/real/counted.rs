@@ -24,6 +24,8 @@ const USERDATA: u16 = 7;
 
 /// Of more rules or elements than this all that are beside them are listed: a question each would take longer.
 const MANY: usize = 64;
+/// Times that a listing is begun, while rules change under it.
+const LOOKS: usize = 5;
 
 /// What a change takes away.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +78,9 @@ pub(super) async fn add(
         Change::FillChain { name, .. } | Change::DeleteChain { name } => {
             rules(counters, table, Some(name.as_str()), None).await?;
         }
-        Change::DeleteTable => rules(counters, table, None, None).await?,
+        Change::DeleteTable => {
+            rules(counters, table, None, None).await?;
+        }
         Change::RemoveElements { name, keys } => {
             let counts = match keys.first() {
                 Some(one) if keys.len() > MANY => elements::all(table, name.as_str(), one).await?,
@@ -91,22 +95,26 @@ pub(super) async fn add(
     Ok(())
 }
 
-/// What all rules of a table counted, each by itself.
+/// What all rules of a table counted, each by itself: all of them, or it fails, since what is missing is taken for gone.
 pub(super) async fn of_rules(table: &TableId) -> io::Result<Counters> {
-    let mut counters = Counters::default();
-    rules(&mut counters, table, None, None).await?;
-    // a rule without an id is nobody's
-    counters.each.retain(|(id, _), _| !id.is_empty());
-    Ok(counters)
+    for _ in 0..LOOKS {
+        let mut counters = Counters::default();
+        if rules(&mut counters, table, None, None).await? {
+            // a rule without an id is nobody's
+            counters.each.retain(|(id, _), _| !id.is_empty());
+            return Ok(counters);
+        }
+    }
+    Err(io::Error::other("they change faster than they can be read"))
 }
 
-/// The rule of that number, or all of a chain, or all.
+/// The rule of that number, or all of a chain, or all; false when they changed meanwhile.
 async fn rules(
     counters: &mut Counters,
     table: &TableId,
     chain: Option<&str>,
     handle: Option<u64>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut which = attribute(TABLE, table.name.as_str());
     which.extend(chain.into_iter().flat_map(|chain| attribute(CHAIN, chain)));
     if let Some(handle) = handle {
@@ -119,7 +127,7 @@ async fn rules(
             counters.each.entry((id, handle)).or_default().add(count);
         }
     });
-    present(asked.await).map(drop)
+    present(asked.await)
 }
 
 /// Id, number and count of a rule; `None` for one that does not count.

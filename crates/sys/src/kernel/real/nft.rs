@@ -3,7 +3,7 @@
 //! Guarantees: a script is one kernel transaction, and the memory says what the kernel has. After a script of ours that is
 //! what nft echoed, which is compared with the script: verifying costs what changed. Where there is no echo, where it is
 //! not as the script said, and whenever the generation number does not prove that nobody else changed anything, the
-//! tables are listed anew. No call waits for ever. Why a program: libnftables would bring its memory peak (170 MB at
+//! tables are listed anew. An audit compares a set at a time, and one that is given up has lost nothing. No call waits for ever. Why a program: libnftables would bring its memory peak (170 MB at
 //! 100,000 elements) into our process, and gains nothing (rust-stack Q1).
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ use tracing::warn;
 use super::generation::{exists, generation};
 use super::{elements, failed};
 use crate::kernel::{KernelError, Object};
-use crate::nft::{self, Counters, ObservedSet, ObservedTables, Script, TableId};
+use crate::nft::{self, Counters, ObservedSet, ObservedTable, ObservedTables, Script, TableId};
 use crate::process::{let_give_way, watch_memory};
 
 /// How long one run of `nft` may take; the largest script known, 100,000 elements, takes seconds under emulation.
@@ -61,6 +61,8 @@ struct Memory {
     generation: u32,
     looked_at: BTreeSet<TableId>,
     tables: ObservedTables,
+    /// Sets that an audit found to be what is remembered, until it is through: one that is given up goes on from there.
+    proven: BTreeSet<(TableId, String)>,
 }
 
 impl Memory {
@@ -105,10 +107,13 @@ impl Rules {
     ) -> Result<(u32, ObservedTables), KernelError> {
         let mut memory = self.memory.lock().await;
         let now = now()?;
-        let known = !anew
-            && memory.as_ref().is_some_and(|memory| {
-                memory.generation == now && wanted.is_subset(&memory.looked_at)
-            });
+        let followed = memory
+            .as_mut()
+            .filter(|memory| memory.generation == now && wanted.is_subset(&memory.looked_at));
+        let known = match followed {
+            Some(memory) if anew => self.is_what_is_there(memory).await?,
+            followed => followed.is_some(),
+        };
         if !known {
             // never two of them at once: that is what a large table has room for
             *memory = None;
@@ -126,10 +131,58 @@ impl Rules {
             let before = now()?;
             let tables = self.list(&wanted).await?.0;
             if now()? == before {
-                return Ok(Memory { generation: before, looked_at: wanted, tables });
+                let proven = BTreeSet::new();
+                return Ok(Memory { generation: before, looked_at: wanted, tables, proven });
             }
         }
         Err(failed("list", Object::Rules, busy()))
+    }
+
+    /// Whether the kernel has what is remembered: never more than one set is read at a time.
+    async fn is_what_is_there(&self, memory: &mut Memory) -> Result<bool, KernelError> {
+        // before, nft read the elements even where it was not to list them
+        if !self.is_recent().await? {
+            return Ok(false);
+        }
+        let Memory { generation, looked_at, tables, proven } = memory;
+        for id in looked_at.iter() {
+            let Some(table) = tables.get(id) else {
+                if is_there(id)? {
+                    return Ok(false);
+                }
+                continue;
+            };
+            if !is_there(id)? || !self.is_table(id, table, proven).await? {
+                return Ok(false);
+            }
+        }
+        proven.clear();
+        Ok(now()? == *generation)
+    }
+
+    async fn is_table(
+        &self,
+        id: &TableId,
+        table: &ObservedTable,
+        proven: &mut BTreeSet<(TableId, String)>,
+    ) -> Result<bool, KernelError> {
+        let (listed, _) = self.list_without_elements(id, &BTreeSet::from([id.clone()])).await?;
+        if !listed.get(id).is_some_and(|listed| listed.is_but_for_elements(table)) {
+            return Ok(false);
+        }
+        for (name, set) in &table.sets {
+            let which = (id.clone(), name.clone());
+            if proven.contains(&which) {
+                continue;
+            }
+            let mut read = set.form();
+            self.fill(id, name, &mut read, &mut Counters::default()).await?;
+            if read != *set {
+                return Ok(false);
+            }
+            proven.insert(which);
+        }
+        Ok(true)
     }
 
     async fn list(
@@ -138,7 +191,7 @@ impl Rules {
     ) -> Result<(ObservedTables, Counters), KernelError> {
         let (mut tables, mut counters) = (ObservedTables::new(), Counters::default());
         for id in wanted {
-            if !exists(id).map_err(|source| failed("look for a table of", Object::Rules, source))? {
+            if !is_there(id)? {
                 continue;
             }
             let (more, counts) = self.list_table(id, wanted).await?;
@@ -160,13 +213,22 @@ impl Rules {
             let listed = self.run(&["-j", "-p", "list", "table", family, name], None).await?;
             return parse(&listed, wanted);
         }
-        let listed = self.run(&["-j", "-p", "-t", "list", "table", family, name], None).await?;
-        let (mut tables, mut counters) = parse(&listed, wanted)?;
+        let (mut tables, mut counters) = self.list_without_elements(id, wanted).await?;
         let Some(table) = tables.get_mut(id) else { return Ok((tables, counters)) };
         for (name, set) in &mut Arc::make_mut(table).sets {
             self.fill(id, name, set, &mut counters).await?;
         }
         Ok((tables, counters))
+    }
+
+    async fn list_without_elements(
+        &self,
+        id: &TableId,
+        wanted: &BTreeSet<TableId>,
+    ) -> Result<(ObservedTables, Counters), KernelError> {
+        let (family, name) = (id.family.as_str(), id.name.as_str());
+        let listed = self.run(&["-j", "-p", "-t", "list", "table", family, name], None).await?;
+        parse(&listed, wanted)
     }
 
     /// Reads the elements of a set.
@@ -288,6 +350,10 @@ fn busy() -> io::Error {
 pub(super) fn now() -> Result<u32, KernelError> {
     generation()
         .map_err(|source: io::Error| failed("read the generation of", Object::Rules, source))
+}
+
+fn is_there(table: &TableId) -> Result<bool, KernelError> {
+    exists(table).map_err(|source| failed("look for a table of", Object::Rules, source))
 }
 
 fn parse(
