@@ -13,6 +13,7 @@ pub mod lint;
 mod machine;
 mod news;
 mod operate;
+mod owned;
 mod promised;
 mod settle;
 pub mod usage;

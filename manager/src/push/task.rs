@@ -97,6 +97,8 @@ pub(super) struct Task {
     pub(super) started: Option<i64>,
     /// Digests of blobs that the appliance has from this watch.
     pub(super) sent_blobs: BTreeSet<BlobDigest>,
+    /// What this watch sent last, as long as there was no answer in time.
+    pub(super) unanswered: Option<Generation>,
     /// What was last written of a proxy's consoles.
     pub(super) consoles: Noted,
 }
@@ -116,6 +118,7 @@ impl Task {
             begun: Instant::now(),
             started: None,
             sent_blobs: BTreeSet::new(),
+            unanswered: None,
             consoles: Noted::default(),
         }
     }

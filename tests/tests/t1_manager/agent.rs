@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -17,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{
-    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, ServiceState,
+    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, Reverted, ServiceState,
     ServiceStatus, StatusReport, Timing,
 };
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
@@ -44,6 +45,8 @@ struct Kept {
     deaf: bool,
     cuts: bool,
     mute: bool,
+    swallows: bool,
+    reverted: Option<Reverted>,
     looks: usize,
     fixed: bool,
     alarms: Vec<String>,
@@ -105,17 +108,29 @@ impl Agent {
         self.kept().mute = true;
     }
 
-    /// What was not confirmed is undone, and the manager is heard again.
+    /// The answers that are waited for come now, too late, or never, since the connection breaks.
+    pub(crate) fn end_mute(&self, answers: bool) {
+        let mut kept = self.kept();
+        (kept.mute, kept.swallows) = (false, !answers);
+    }
+
+    /// What was not confirmed is undone and told of, and the manager is heard again.
     pub(crate) fn undo(&self) {
         let mut kept = self.kept();
+        if let Some(Reported { generation, digest }) = kept.pending.as_ref().map(reported) {
+            let before = kept.reverted.take().filter(|before| before.is(generation, &digest));
+            let times = before.map_or(0, |before| before.times) + 1;
+            kept.reverted = Some(Reverted { generation, digest, times });
+        }
         (kept.pending, kept.deaf) = (None, false);
     }
 
     /// Starts anew, with what was committed.
     pub(crate) fn restart(&self) {
         self.undo();
+        self.end_mute(true);
         let mut kept = self.kept();
-        (kept.mute, kept.uptime) = (false, Some(0));
+        (kept.reverted, kept.uptime) = (None, Some(0));
     }
 
     /// How often it was asked for its status.
@@ -275,6 +290,7 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         phase,
         current: kept.current.as_ref().map(reported),
         pending: kept.pending.as_ref().map(reported),
+        reverted: kept.reverted.clone(),
         subsystems: Vec::new(),
         services: [("dhcp".to_owned(), json!({ "leases": 2 }))]
             .into_iter()
@@ -309,18 +325,21 @@ async fn push(
     Extension(connection): Extension<u64>,
     Query(query): Query<Value>,
     body: Bytes,
-) -> (StatusCode, Json<Value>) {
+) -> Response {
     if query["dry_run"] == "true" {
-        return (StatusCode::OK, Json(json!(DryRun { plan: plan(), findings: Vec::new() })));
+        return Json(json!(DryRun { plan: plan(), findings: Vec::new() })).into_response();
     }
     agent.note(connection, "PUT /v1/config");
     let answer = match RouterDocument::decode(&body) {
         Ok((config, _)) => accept(&agent, config),
         Err(findings) => Answer::Rejected { findings },
     };
-    let mute = agent.kept().mute;
-    if mute {
-        std::future::pending::<()>().await;
+    while agent.kept().mute {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if std::mem::take(&mut agent.kept().swallows) {
+        let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::fmt::Error) });
+        return axum::body::Body::from_stream(broken).into_response();
     }
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => 200,
@@ -329,7 +348,7 @@ async fn push(
         Answer::Rejected { .. } => 422,
         Answer::Failed { .. } | Answer::Unknown => 500,
     };
-    (StatusCode::from_u16(status).unwrap(), Json(json!(answer)))
+    (StatusCode::from_u16(status).unwrap(), Json(json!(answer))).into_response()
 }
 
 fn accept(agent: &Agent, config: RouterDocument) -> Answer {

@@ -144,11 +144,17 @@ impl Cloud {
 
     /// A simulated machine for `appliance`, reached by endpoint.
     pub(crate) async fn boot(&self, appliance: &str) -> Agent {
+        self.boot_with(appliance, |_| ()).await
+    }
+
+    /// The same, which `prepare` has told something before it is reached.
+    pub(crate) async fn boot_with(&self, appliance: &str, prepare: impl FnOnce(&Agent)) -> Agent {
         let path = format!("/v1/appliances/{appliance}/boot-document");
         let (status, document) = self.post(&path, json!({})).await;
         assert_eq!(status, 200, "{document}");
         let document = BootDocument::decode(document.to_string().as_bytes()).unwrap();
         let agent = Agent::start(document).await;
+        prepare(&agent);
         let endpoint =
             self.sluice(["appliance", "endpoint", appliance, &agent.address.to_string()]);
         assert_eq!(endpoint.code, 0, "{endpoint:?}");

@@ -18,7 +18,7 @@ pub use explain::{
     Outcome, RuleOwner, TUNNEL, TUNNEL_CLIENTS, TrackedFlow, Tunnel,
 };
 pub use status::{
-    DriftRepair, Health, HealthCheck, Phase, Reported, ServiceState, ServiceStatus, StatusReport,
-    Subsystem, SubsystemReport,
+    DriftRepair, Health, HealthCheck, Phase, Reported, Reverted, ServiceState, ServiceStatus,
+    StatusReport, Subsystem, SubsystemReport,
 };
 pub use usage::{PortUse, RuleUse, TrackingUse, UsageReport, Used, Volume};
