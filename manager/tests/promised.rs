@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)] // tests
 
 use serde_json::json;
+use sluice_api::types::Generation;
 use sluice_manager::access::Caller;
-use sluice_manager::ops::{Change, execute, keep_promises};
-use sluice_manager::store::{Store, promises, wanted};
+use sluice_manager::ops::{Change, Decision, Found, execute, keep_promises, overwrite, rollback};
+use sluice_manager::store::{Store, outcomes, promises, wanted};
 
 /// More than are compiled within a change.
 const APPLIANCES: usize = 40;
@@ -89,4 +90,39 @@ async fn what_a_worker_leased_is_nobody_elses_until_its_lease_is_over() {
     turn.commit().await.unwrap();
     assert_eq!(keep_promises(&store).await.unwrap().len(), BATCH);
     assert_eq!((open(&store).await, saying(&store, "192.0.2.61").await), (0, APPLIANCES));
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_compiled_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = promised(folder.path()).await;
+    let mut turn = store.begin().await.unwrap();
+    let spoil = "UPDATE appliances SET body = '{}' WHERE id = 'r-1'";
+    sqlx::query(spoil).execute(&mut *turn).await.unwrap();
+    turn.commit().await.unwrap();
+    while !keep_promises(&store).await.unwrap().is_empty() {}
+    assert_eq!((open(&store).await, saying(&store, "192.0.2.61").await), (1, APPLIANCES - 1));
+}
+
+/// What an operator decides while something is promised takes nothing of it away, and whoever waits for it has an answer.
+#[tokio::test]
+async fn what_was_promised_is_in_what_is_sent_over_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = promised(folder.path()).await;
+    let (caller, appliance) = (Caller::manager(), "r-1".parse().unwrap());
+    let decision = Decision { caller: &caller, request: None, appliance: &appliance };
+    let document = "{}".to_owned();
+    let found = Found { generation: 40.try_into().unwrap(), document };
+    let effect = overwrite(&store, decision, &found).await.unwrap();
+    assert_eq!(effect.generation.get(), 41);
+    assert_eq!(saying(&store, "192.0.2.61").await, 1);
+    let other = "r-2".parse().unwrap();
+    let decision = Decision { appliance: &other, ..decision };
+    rollback(&store, decision, 1.try_into().unwrap()).await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    for (id, wanted) in [("r-1", 2), ("r-2", 2)] {
+        let promised = Generation::try_from(wanted).unwrap();
+        let status = outcomes::of_change(&mut conn, id, promised).await.unwrap();
+        assert_eq!(status.map(|status| status.generation), Some(promised), "{id}");
+    }
 }

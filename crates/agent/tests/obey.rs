@@ -189,6 +189,9 @@ async fn a_connection_ends_with_the_commit_that_forbids_it_and_not_before() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(handle.status().phase, Phase::InForce);
     assert_eq!(left(&kernel, 2).await, [always.clone(), egress], "it reverted");
+    let reverted = handle.status().reverted.unwrap();
+    assert_eq!((reverted.generation, reverted.times), (2.try_into().unwrap(), 1), "it says so");
+    assert_ne!(Some(reverted.digest), handle.status().current.map(|current| current.digest));
 
     push(&handle, &config(3, EgressPolicy::Deny), Some(Duration::from_secs(5))).await;
     let confirmed = handle.confirm(3.try_into().unwrap()).await;
@@ -206,4 +209,20 @@ async fn what_a_configuration_let_in_ends_when_it_reverts() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(handle.status().phase, Phase::InForce);
     assert_eq!(left(&kernel, 1).await, [always]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_confirms_is_counted_until_something_else_is_undone() {
+    let (handle, _) = started().await;
+    push(&handle, &config(1, EgressPolicy::Allow), None).await;
+    assert_eq!(handle.status().reverted, None);
+    let mut seen = Vec::new();
+    for generation in [2, 2, 3, 2] {
+        let within = Some(Duration::from_secs(5));
+        push(&handle, &config(generation, EgressPolicy::Deny), within).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let reverted = handle.status().reverted.unwrap();
+        seen.push((reverted.generation.get(), reverted.times));
+    }
+    assert_eq!(seen, [(2, 1), (2, 2), (3, 1), (2, 1)]);
 }

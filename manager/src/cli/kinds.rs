@@ -86,7 +86,12 @@ fn verbs(kind: &dyn AnyKind, command: Command) -> Command {
     let changeable = kind.patch_fields();
     if !changeable.0.is_empty() {
         let update = Command::new("update").about("Change one").arg(object());
-        command = command.subcommand(unset(fields(update, &changeable, false), &changeable));
+        let update = unset(fields(update, &changeable, false), &changeable);
+        // who names a field that stays what it is hears from the kind what to do
+        let fixed = kind.fixed_fields();
+        let update =
+            fixed.0.iter().fold(update, |update, it| update.arg(arg(it, false).hide(true)));
+        command = command.subcommand(update);
     }
     if let Some(state) = kind.state() {
         let object = Arg::new("object").help("Its name or id; default: all");
@@ -307,7 +312,8 @@ fn parsed(kind: &'static dyn AnyKind, matches: &ArgMatches) -> Parsed<KindComman
         "show" => Verb::Show(object()),
         "update" => {
             let fields = kind.patch_fields();
-            let patch = without(&fields, body(&fields, matches)?, matches)?;
+            let all = Fields([fields.0.clone(), kind.fixed_fields().0].concat());
+            let patch = without(&fields, body(&all, matches)?, matches)?;
             if patch.as_object().is_none_or(Map::is_empty) {
                 return Err(wrong("say what is to change".to_owned()));
             }

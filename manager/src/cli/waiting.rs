@@ -36,15 +36,23 @@ pub(super) async fn changed(
     }
     let until = Instant::now() + patience;
     let mut settled = Vec::with_capacity(effects.len());
+    let mut failure = None;
     for effect in &effects {
-        settled.push(wait(client, effect, until).await?);
+        match wait(client, effect, until).await {
+            Ok(status) => settled.push(status),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
     }
+    // the change is made whatever the waiting came to, and its answer may be told only once
     if json {
         object::show(true, &serde_json::json!({ "answer": answer, "settled": settled }));
     } else {
         settled.iter().for_each(tell);
     }
-    Ok(verdict(&settled))
+    failure.map_or_else(|| Ok(verdict(&settled)), Err)
 }
 
 /// Waits until `effect` is settled, or what it is at `until`.

@@ -54,7 +54,7 @@ fn shown<T: Serialize>(object: &T) -> Result<Value, Error> {
 /// The objects with what their appliances last said of them.
 async fn observed<K: Kind>(conn: &mut Conn, mut objects: Vec<K>) -> Result<Vec<K>, Error> {
     if K::OBSERVED {
-        let reports = reports::all(conn).await?;
+        let reports = reports::of_storage(conn).await?;
         for object in &mut objects {
             object.observe(&reports);
         }
@@ -92,6 +92,8 @@ pub trait AnyKind: Send + Sync {
     fn spec_fields(&self) -> Fields;
     /// Fields of its patch; none: it cannot be changed.
     fn patch_fields(&self) -> Fields;
+    /// Fields of its spec that stay what they are.
+    fn fixed_fields(&self) -> Fields;
     /// Its schemas.
     fn schemas(&self) -> Schemas;
     /// A spec as it is understood, or all that is wrong with it.
@@ -223,6 +225,10 @@ impl<K: Kind> AnyKind for Of<K> {
         patch::fields::<K::Patch>()
     }
 
+    fn fixed_fields(&self) -> Fields {
+        patch::fixed::<K::Spec, K::Patch>()
+    }
+
     fn schemas(&self) -> Schemas {
         let mut all = Vec::new();
         let object = schemas_of::<K>(&mut all);
@@ -239,7 +245,8 @@ impl<K: Kind> AnyKind for Of<K> {
     }
 
     fn read_patch(&self, patch: &Value) -> Result<Value, Vec<Finding>> {
-        patch::read::<K::Patch>(patch)
+        let read = patch::read::<K::Patch>(patch);
+        read.map_err(|found| patch::with_the_way(found, K::NAMES.word, &self.fixed_fields()))
     }
 
     fn stated(&self, spec: &Map<String, Value>) -> Result<Map<String, Value>, Error> {

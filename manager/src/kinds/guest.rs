@@ -150,9 +150,10 @@ pub struct GuestPatch {
     #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<UserData>)]
     pub user_data: Option<Option<UserData>>,
-    /// New password, which the guest fetches once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<Secret>,
+    /// New password, which the guest fetches once; null: what waits to be fetched is taken back.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Secret>)]
+    pub password: Option<Option<Secret>>,
     /// How long a password waits to be fetched from now on, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_seconds: Option<PasswordSeconds>,
@@ -257,7 +258,11 @@ impl Kind for Guest {
         if let Some(data) = &patch.user_data {
             self.keep_user_data(context, data.as_ref()).await?;
         }
-        self.keep_password(context, patch.password.as_ref()).await
+        match patch.password {
+            Some(None) => self.password = None,
+            new => self.keep_password(context, new.flatten().as_ref()).await?,
+        }
+        Ok(())
     }
 
     async fn yields(

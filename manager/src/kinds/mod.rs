@@ -239,7 +239,7 @@ pub trait Kind:
     const COLUMNS: &'static [Column];
     /// What else can be done with it.
     const ACTIONS: &'static [Action] = &[];
-    /// Whether [`Kind::observe`] adds anything.
+    /// Whether [`Kind::observe`] adds anything, of what secondary storage VMs said.
     const OBSERVED: bool = false;
     /// What its appliance says of it; none: nothing of its own.
     const STATE: Option<State> = None;

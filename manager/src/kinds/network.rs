@@ -231,9 +231,10 @@ pub struct NetworkPatch {
     /// New further DHCP options; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dhcp_options: Option<Vec<DhcpOption>>,
-    /// Where guests boot from that boot from the network, from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot: Option<DhcpBoot>,
+    /// Where guests boot from that boot from the network, from now on; null: nowhere.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DhcpBoot>)]
+    pub boot: Option<Option<DhcpBoot>>,
     /// New addresses that are lent; they replace all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pools: Option<Vec<AddressRange>>,
@@ -241,9 +242,10 @@ pub struct NetworkPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub upstreams: Option<Vec<IpAddr>>,
-    /// Ask `upstreams` over TLS from now on, until there are none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream_tls: Option<UpstreamTls>,
+    /// Ask `upstreams` over TLS from now on, until there are none; null: in the clear.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<UpstreamTls>)]
+    pub upstream_tls: Option<Option<UpstreamTls>>,
     /// New further ranges of addresses; they replace all. One with addresses in use stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranges: Option<Vec<NetworkRange>>,
@@ -400,7 +402,7 @@ impl Kind for Network {
         self.domain = patch.domain.unwrap_or_else(|| self.domain.clone());
         self.egress = patch.egress.unwrap_or(self.egress);
         self.lease_seconds = patch.lease_seconds.unwrap_or(self.lease_seconds);
-        self.boot = patch.boot.or_else(|| self.boot.take());
+        self.boot = patch.boot.unwrap_or_else(|| self.boot.take());
         replace(&mut self.resolvers, patch.resolvers);
         replace(&mut self.routes, patch.routes);
         replace(&mut self.dhcp_options, patch.dhcp_options);
@@ -409,7 +411,7 @@ impl Kind for Network {
         resolvers("upstreams", &self.upstreams)?;
         // terms are for resolvers: without any they go, and what is given with none is refused
         let kept = self.upstream_tls.take().filter(|_| !self.upstreams.is_empty());
-        self.upstream_tls = patch.upstream_tls.or(kept);
+        self.upstream_tls = patch.upstream_tls.unwrap_or(kept);
         if let Some(ranges) = patch.ranges {
             self.set_ranges(context, ranges).await?;
         }

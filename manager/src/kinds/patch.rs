@@ -33,6 +33,28 @@ pub(super) fn fields<T: DeserializeOwned + Serialize + utoipa::ToSchema>() -> Fi
     fields
 }
 
+/// The fields that a spec has and its patch has not.
+pub(super) fn fixed<S: utoipa::ToSchema, P: utoipa::ToSchema>() -> Fields {
+    let (mut fields, changeable) = (Fields::of::<S>(), Fields::of::<P>());
+    fields.0.retain(|field| !changeable.has(&field.name));
+    for field in &mut fields.0 {
+        field.required = false;
+    }
+    fields
+}
+
+/// Findings about a change of a `word`, in which a field that stays what it is says so, and the shortest way.
+pub(super) fn with_the_way(findings: Vec<Finding>, word: &str, fixed: &Fields) -> Vec<Finding> {
+    let told = |finding: Finding| {
+        if finding.code != "unknown-field" || !fixed.has(&finding.path) {
+            return finding;
+        }
+        let reason = format!("cannot be changed in place; delete the {word} and create it again");
+        refused(&finding.path, &reason)
+    };
+    findings.into_iter().map(told).collect()
+}
+
 /// A patch of the type `T` as it is understood, or all that is wrong with it.
 pub(super) fn read<T: DeserializeOwned + Serialize + utoipa::ToSchema>(
     patch: &Value,
@@ -178,6 +200,15 @@ mod tests {
         assert!(told.iter().any(|(_, reason)| reason.contains("nothing")), "{told:?}");
         let told = refusals("balancer", &json!({ "health": { "rise": null, "check": null } }));
         assert_eq!(told, [("health.rise".to_owned(), STAYS.to_owned())]);
+    }
+
+    #[test]
+    fn what_stays_as_it_is_says_the_way() {
+        let told = refusals("network", &json!({ "cidr": "10.9.0.0/24", "colour": "red" }));
+        let way = "cannot be changed in place; delete the network and create it again".to_owned();
+        assert!(told.contains(&("cidr".to_owned(), way)), "{told:?}");
+        let unknown = told.iter().find(|(path, _)| path == "colour").unwrap();
+        assert!(!unknown.1.contains("in place"), "{told:?}");
     }
 
     #[test]

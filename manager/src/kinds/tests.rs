@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use sqlx::{AssertSqlSafe, Row as _};
+
 use super::*;
+use crate::store::Store;
 
 #[test]
 fn every_name_and_prefix_is_used_once() {
@@ -34,5 +37,32 @@ fn a_key_is_a_field_of_the_object() {
             let has = object.1["properties"].get(key.field).is_some();
             assert!(has, "{}: {}", kind.names().word, key.field);
         }
+    }
+}
+
+/// Deleting one of many objects must not read all of another kind.
+#[tokio::test]
+async fn every_reference_has_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db").into()).await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    let mut searched = Vec::new();
+    for kind in KINDS {
+        let table = kind.table().name;
+        let refers = |key: &&Key| key.refers.is_some() && key.column.is_some();
+        let keys = kind.keys().iter().filter(refers).map(|key| key.field.to_owned());
+        let ask = format!("SELECT \"from\" AS field FROM pragma_foreign_key_list('{table}')");
+        let rows = sqlx::query(AssertSqlSafe(ask)).fetch_all(&mut *conn).await.unwrap();
+        let foreign = rows.iter().map(|row| row.get::<String, _>("field"));
+        for field in keys.chain(foreign).collect::<BTreeSet<_>>() {
+            searched.push((table.clone(), field));
+        }
+    }
+    assert!(searched.len() > KINDS.len(), "{searched:?}");
+    for (table, field) in searched {
+        let ask = format!("EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {field} = 'x'");
+        let rows = sqlx::query(AssertSqlSafe(ask)).fetch_all(&mut *conn).await.unwrap();
+        let plan: String = rows[0].get("detail");
+        assert!(plan.starts_with("SEARCH"), "{table}.{field}: {plan}");
     }
 }

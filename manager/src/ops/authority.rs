@@ -16,7 +16,7 @@ use crate::access::Caller;
 use crate::ca::Authority;
 use crate::error::Error;
 use crate::store::facts::{self, Fact};
-use crate::store::{Store, StoredAnswer, audit, observations, requests};
+use crate::store::{Conn, Store, StoredAnswer, audit, observations, requests};
 
 /// Makes sure that the authority in the file at `path` is the store's; a new store gets a new one. `replace` gives up a
 /// lost one.
@@ -46,11 +46,32 @@ pub async fn begin_life(
             path.display()
         );
     }
-    if let Some(current) = there.first() {
-        facts::set(&mut transaction, Fact::Authority, current).await?;
-    }
+    take_up(&mut transaction, &authority).await?;
     transaction.commit().await?;
     Ok(authority)
+}
+
+/// Has the store know the authority of the file: a change of it may have broken off in between.
+async fn take_up(conn: &mut Conn, authority: &Authority) -> Result<(), Error> {
+    let known = facts::get(conn, Fact::Authority).await?;
+    let Some(current) = authority.fingerprints().into_iter().next() else { return Ok(()) };
+    if known.as_ref() == Some(&current) {
+        return Ok(());
+    }
+    facts::set(conn, Fact::Authority, &current).await?;
+    observations::renew_all(conn).await
+}
+
+/// Reads the file again and makes sure that it is not older than what the store knows: another manager may have changed the
+/// authority, and this one's file be a copy of before.
+async fn newest(conn: &mut Conn, authority: &Authority) -> Result<(), Error> {
+    authority.reload()?;
+    let known = facts::get(conn, Fact::Authority).await?;
+    if known.is_some_and(|known| !authority.fingerprints().contains(&known)) {
+        let reason = "the file of this manager is not that of the store; copy it from the manager that changed it";
+        return Err(Error::Invalid { field: "authority", reason: reason.to_owned() });
+    }
+    take_up(conn, authority).await
 }
 
 /// The authorities, and what stands in the way of giving the older ones up.
@@ -93,7 +114,7 @@ pub async fn rotate(
     if super::repeated(&mut transaction, caller, request, &digest).await?.is_some() {
         return Ok(());
     }
-    authority.reload()?;
+    newest(&mut transaction, authority).await?;
     authority.rotate()?;
     if let Some(current) = authority.fingerprints().first() {
         facts::set(&mut transaction, Fact::Authority, current).await?;
@@ -116,6 +137,7 @@ pub async fn retire(
     force: bool,
 ) -> Result<(), Error> {
     let mut transaction = store.begin().await?;
+    newest(&mut transaction, authority).await?;
     let waiting = observations::on_old_authority(&mut transaction).await?;
     if !force && !waiting.is_empty() && authority.fingerprints().len() > 1 {
         let by = format!("{}, which were not seen with a newer certificate", waiting.join(", "));

@@ -14,6 +14,7 @@ mod machine;
 mod named;
 mod news;
 mod operate;
+mod owned;
 mod promised;
 mod settle;
 pub mod usage;

@@ -10,16 +10,18 @@ use sluice_api::types::{ApplianceId, Generation, ObjectId};
 use sqlx::{Any, Transaction};
 
 use super::Effect;
+use super::owned;
 use super::settle::{self, Renewed};
 use crate::access::Caller;
+use crate::compile;
 use crate::error::Error;
-use crate::kinds::appliance::Appliance;
+use crate::kinds::appliance::{Appliance, object_id};
 use crate::kinds::dynamic;
 use crate::push::{PushClient, PushError};
 use crate::store::facts::{self, Fact};
 use crate::store::wanted::{self, Cause};
 use crate::store::{
-    Conn, Scope, Store, StoredAnswer, audit, from_json, outcomes, requests, to_json,
+    Conn, Scope, Store, StoredAnswer, audit, from_json, outcomes, promises, requests, to_json,
 };
 
 /// What an appliance has that this store never gave.
@@ -106,12 +108,21 @@ pub async fn overwrite(
         return Ok(effect);
     }
     let id = keep(&mut transaction, &decision, found).await?;
-    let wanted = wanted::wanted(&mut transaction, id.as_str()).await?;
-    let document = wanted.map(|wanted| wanted.config).unwrap_or_default();
+    let document = wanted_now(&mut transaction, &id).await?;
     let (above, cause) = (found.generation, decision.cause(&reason));
     let renewed = Renewed { document: &document, above, pinned: false, cause };
     let effect = settle::renew(&mut transaction, &id, &renewed).await?;
     decision.commit(transaction, &reason, effect).await
+}
+
+/// What is wanted, with what was promised and is yet to be compiled.
+async fn wanted_now(conn: &mut Conn, id: &ApplianceId) -> Result<String, Error> {
+    if promises::of(conn, id.as_str()).await?.dirty.is_some() {
+        let appliance: Appliance = dynamic::by_id(conn, &object_id(id)).await?;
+        return to_json(&compile::configuration(conn, &appliance).await?, "configuration");
+    }
+    let wanted = wanted::wanted(conn, id.as_str()).await?;
+    Ok(wanted.map(|wanted| wanted.config).unwrap_or_default())
 }
 
 /// What was found is what is wanted, until a change of the model says otherwise.
@@ -153,6 +164,7 @@ pub async fn rollback(
     }
     let id = decision.id(&mut transaction).await?;
     let document = document(&mut transaction, &id, to).await?;
+    owned::refuse_lost(&mut transaction, &id, &document).await?;
     let (above, cause) = (Generation::MIN, decision.cause(&reason));
     let renewed = Renewed { document: &document, above, pinned: true, cause };
     let effect = settle::renew(&mut transaction, &id, &renewed).await?;
@@ -174,7 +186,7 @@ pub async fn document(
 pub async fn push_again(store: &Store, decision: Decision<'_>) -> Result<ApplianceId, Error> {
     let mut transaction = store.begin().await?;
     let id = decision.id(&mut transaction).await?;
-    wanted::forget_outcome(&mut transaction, id.as_str()).await?;
+    outcomes::ask_again(&mut transaction, id.as_str()).await?;
     let what = format!("appliance {id}: sent again");
     audit::note(&mut transaction, decision.caller, &what, &[], decision.request).await?;
     transaction.commit().await?;

@@ -2,16 +2,18 @@
 //!
 //! Guarantees: changes are not held up while something is compiled; a worker leases what it compiles, so several managers
 //! share the work, and what a worker that died had leased is taken up by another; what was compiled before something else
-//! was promised, or written, is thrown away and compiled again.
+//! was promised, or written, is thrown away and compiled again; one that cannot be compiled holds up no other.
 
 use sluice_api::ApplianceConfig;
 use sluice_api::types::ApplianceId;
+use tracing::error;
 
 use super::settle::{digest, let_go, number_and_write, state};
 use crate::compile;
 use crate::error::Error;
 use crate::kinds::appliance::{Appliance, object_id};
 use crate::kinds::dynamic;
+use crate::push::chain;
 use crate::store::objects::ALL;
 use crate::store::wanted::{Cause, State};
 use crate::store::{Conn, Store, promises};
@@ -36,17 +38,25 @@ pub async fn keep_promises(store: &Store) -> Result<Vec<ApplianceId>, Error> {
     let mut turn = store.begin().await?;
     let leased = promises::lease(&mut turn, BATCH).await?;
     turn.commit().await?;
-    let mut compiled = Vec::new();
-    for id in &leased {
-        compiled.extend(compile_outside(store, id).await?);
+    let (mut compiled, mut done) = (Vec::new(), Vec::new());
+    for id in leased {
+        match compile_outside(store, &id).await {
+            Ok(found) => {
+                compiled.extend(found);
+                done.push(id);
+            }
+            Err(error @ Error::Store(_)) => return Err(error),
+            // it is tried again when its lease is over
+            Err(error) => error!(appliance = %id, error = chain(&error), "it cannot be compiled"),
+        }
     }
     let mut turn = store.begin().await?;
     for one in compiled {
         keep(&mut turn, one).await?;
     }
-    promises::end_leases(&mut turn, &leased).await?;
+    promises::end_leases(&mut turn, &done).await?;
     turn.commit().await?;
-    Ok(leased)
+    Ok(done)
 }
 
 /// Compiles an appliance as of one moment; none when it is gone.

@@ -209,10 +209,14 @@ pub(super) async fn renew(
     }
     config.generation = Generation::MIN;
     let digest = digest(&config)?;
-    let promised = promises::of(conn, id.as_str()).await?.promised;
+    let promise = promises::of(conn, id.as_str()).await?;
     let highest = wanted::highest(conn, id.as_str()).await?.max(renewed.above.get());
-    config.generation = after(highest.max(promised))?;
+    config.generation = after(highest.max(promise.promised))?;
     write(conn, id.as_str(), &config, digest, renewed.cause).await?;
+    if promise.dirty.is_some() {
+        // whoever waits for what was promised is told of this one
+        promises::cover(conn, id.as_str(), config.generation).await?;
+    }
     if renewed.pinned {
         wanted::pin(conn, id.as_str(), renewed.cause.reason).await?;
     }

@@ -9,8 +9,9 @@ use sluice_api::report::{Answer, ConfirmAnswer, Reported, StatusReport};
 use sluice_api::types::{BlobDigest, Generation};
 use tracing::{error, info, warn};
 
+use super::decide::{Again, Before, again};
 use super::task::{Ready, Rest, RoundError, Task};
-use super::{PushClient, blobs, chain, needs};
+use super::{PushClient, PushError, blobs, chain, needs};
 use crate::error::Error;
 use crate::store::facts::{self, Fact};
 use crate::store::observations::now;
@@ -34,14 +35,17 @@ impl Task {
             return self.noted(LastAnswer::Rejected, Some(reason), Rest::Backoff).await;
         }
         let (outcome, since) = self.outcome(generation).await?;
-        // a machine that was rebuilt or restarted since has not undone anything
+        // an agent that was started again since has not undone anything
         let up_since = now().saturating_sub(i64::try_from(status.uptime_seconds).unwrap_or(0));
         let same_run = status.current.is_some() && since.is_some_and(|since| since >= up_since);
-        match outcome {
-            Outcome::Reverted if status.current.is_some() => {
+        let asked = outcome == Outcome::Pending && since.is_some();
+        let unanswered = self.unanswered == Some(generation);
+        match again(&ready.wanted, status, Before { outcome, asked, same_run, unanswered }) {
+            Again::Send => self.push(ready, client, asked).await,
+            Again::Never => {
                 self.noted(LastAnswer::Reverted, self.seen.detail.clone(), Rest::Poll).await
             }
-            Outcome::CutOff if same_run => {
+            Again::Undone => {
                 let reason = format!(
                     "generation {generation} cut the manager off and was undone; change what it \
                      comes from, or send it again with `sluice appliance push {}`",
@@ -51,7 +55,6 @@ impl Task {
                 self.note_outcome(generation, Outcome::Reverted, Some(&reason), &[]).await?;
                 self.noted(LastAnswer::Reverted, Some(reason), Rest::Poll).await
             }
-            _ => self.push(ready, client).await,
         }
     }
 
@@ -59,16 +62,42 @@ impl Task {
         facts::get(&mut *self.watch.store().read().await?, Fact::Hold).await
     }
 
-    /// Sends the wanted configuration, unless something newer is wanted by now.
-    async fn push(&mut self, ready: &Ready, client: &PushClient) -> Result<Rest, RoundError> {
+    /// Sends the wanted configuration, unless something newer is wanted by now; `asked`: somebody asked for it.
+    async fn push(
+        &mut self,
+        ready: &Ready,
+        client: &PushClient,
+        asked: bool,
+    ) -> Result<Rest, RoundError> {
         let generation = ready.wanted.generation;
         self.send_blobs(&ready.document, client).await?;
         if !self.note_sent(generation).await? {
             return Ok(Rest::Soon);
         }
-        let answer = client.push_bytes(ready.document.clone().into_bytes()).await?;
+        self.unanswered = None;
+        let answer = match client.push_bytes(ready.document.clone().into_bytes()).await {
+            Ok(answer) => answer,
+            Err(error) => return self.without_answer(generation, asked, error).await,
+        };
         info!(appliance = %self.id, %generation, answer = ?word(&answer), "pushed");
         self.answered(ready, client, answer).await
+    }
+
+    /// It may have been applied all the same: the next look says whether it was undone.
+    async fn without_answer(
+        &mut self,
+        generation: Generation,
+        asked: bool,
+        error: PushError,
+    ) -> Result<Rest, RoundError> {
+        if error.may_have_arrived() {
+            self.unanswered = Some(generation);
+            if asked {
+                let (outcome, why) = (Outcome::CutOff, chain(&error));
+                self.note_outcome(generation, outcome, Some(&why), &[]).await?;
+            }
+        }
+        Err(error.into())
     }
 
     /// Sends the blobs that the configuration names and that the appliance did not get from this watch yet.
@@ -189,6 +218,7 @@ impl Task {
             }
             ConfirmAnswer::NotPending { current } => {
                 warn!(appliance = %self.id, %generation, ?current, "came too late to confirm");
+                self.unanswered = Some(generation);
                 Ok(Rest::Soon)
             }
             ConfirmAnswer::Failed { reason } => {

@@ -1,11 +1,14 @@
 //! What to do about an appliance, given what it should have and what it says: pure.
 //!
 //! Guarantees: a configuration is pushed only over one that this store gave, never over a stranger's and never over a
-//! higher number; a pending configuration that is the wanted one is confirmed rather than pushed again.
+//! higher number; a pending configuration that is the wanted one is confirmed rather than pushed again; what was undone is
+//! not sent again and again.
 
 use sluice_api::Digest;
 use sluice_api::report::{Phase, Reported, StatusReport};
 use sluice_api::types::Generation;
+
+use crate::store::Outcome;
 
 /// What an appliance should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +64,46 @@ pub fn decide(wanted: &Wanted, status: &StatusReport, known: impl Fn(&Reported) 
     }
 }
 
+/// What is known of a wanted configuration that the appliance does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Somebody asked for it to be sent, and it was not since.
+    pub asked: bool,
+    /// The appliance's agent has not been started again since.
+    pub same_run: bool,
+    /// This manager sent it and got no answer, or one that came too late.
+    pub unanswered: bool,
+}
+
+/// Whether a configuration is sent that may have been sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Send it.
+    Send,
+    /// It was undone, which is news.
+    Undone,
+    /// It was undone, and that is known.
+    Never,
+}
+
+/// Whether `wanted` is sent to an appliance that reports `status`. The appliance names what it undid; one that cannot yet
+/// is believed to have undone what was applied and could not be confirmed.
+pub(super) fn again(wanted: &Wanted, status: &StatusReport, before: Before) -> Again {
+    let Wanted { generation, digest } = wanted;
+    let told = status.reverted.as_ref().filter(|it| it.is(*generation, digest));
+    match before.outcome {
+        // one that has nothing and says nothing of it was made anew
+        Outcome::Reverted if status.current.is_some() || told.is_some() => Again::Never,
+        Outcome::Pending if before.asked => Again::Send,
+        Outcome::CutOff if before.same_run || told.is_some() => Again::Undone,
+        // once may have been for a manager that ended before it could confirm
+        _ if told.is_some_and(|it| before.unanswered || it.times > 1) => Again::Undone,
+        _ => Again::Send,
+    }
+}
+
 enum Relation {
     Same,
     Older,
@@ -70,6 +113,7 @@ enum Relation {
 #[cfg(test)]
 mod tests {
     use sluice_api::boot::Role;
+    use sluice_api::report::Reverted;
 
     use super::*;
 
@@ -91,6 +135,7 @@ mod tests {
             phase,
             current,
             pending,
+            reverted: None,
             subsystems: Vec::new(),
             services: Vec::new(),
             repairs: Vec::new(),
@@ -143,5 +188,42 @@ mod tests {
             assert_eq!(next(Phase::InForce, Some(reported.clone()), None), diverged);
             assert_eq!(next(Phase::AwaitingConfirm, None, Some(reported)), diverged);
         }
+    }
+
+    /// What is done with five when the appliance has `current` and says that it undid five so often.
+    fn sent(outcome: Outcome, current: bool, times: u32) -> impl Fn(bool, bool, bool) -> Again {
+        let generation = Generation::try_from(5).unwrap();
+        let wanted = Wanted { generation, digest: Digest::of_bytes(b"five") };
+        let current = current.then(|| reported(4, "four"));
+        let mut status = status(Phase::InForce, current, None);
+        status.reverted = (times > 0).then(|| {
+            let Wanted { generation, digest } = wanted.clone();
+            Reverted { generation, digest, times }
+        });
+        move |asked, same_run, unanswered| {
+            again(&wanted, &status, Before { outcome, asked, same_run, unanswered })
+        }
+    }
+
+    #[test]
+    fn what_was_undone_is_not_sent_again_and_again() {
+        let (no, yes) = (false, true);
+        // never sent, and sent by a manager that ended before it could confirm
+        assert_eq!(sent(Outcome::Pending, true, 0)(no, no, no), Again::Send);
+        assert_eq!(sent(Outcome::Applied, true, 1)(no, yes, no), Again::Send);
+        assert_eq!(sent(Outcome::Applied, true, 2)(no, yes, no), Again::Undone);
+        // no answer: it did not arrive, or it took the answer along
+        assert_eq!(sent(Outcome::Pending, true, 0)(no, no, yes), Again::Send);
+        assert_eq!(sent(Outcome::Pending, true, 1)(no, no, yes), Again::Undone);
+        assert_eq!(sent(Outcome::Pending, false, 1)(no, no, yes), Again::Undone, "the first one");
+        // it could not be confirmed: an older appliance, one that was started again, and the first configuration of all
+        assert_eq!(sent(Outcome::CutOff, true, 0)(no, yes, no), Again::Undone);
+        assert_eq!(sent(Outcome::CutOff, true, 0)(no, no, no), Again::Send);
+        assert_eq!(sent(Outcome::CutOff, false, 1)(no, no, no), Again::Undone);
+        // known, until somebody asks, or the machine is made anew
+        assert_eq!(sent(Outcome::Reverted, true, 0)(no, no, no), Again::Never);
+        assert_eq!(sent(Outcome::Reverted, false, 3)(no, no, no), Again::Never);
+        assert_eq!(sent(Outcome::Reverted, false, 0)(no, no, no), Again::Send);
+        assert_eq!(sent(Outcome::Pending, true, 3)(yes, yes, no), Again::Send);
     }
 }

@@ -77,6 +77,21 @@ impl PushError {
     pub fn is_expired(&self) -> bool {
         matches!(self, Self::Exchange { source: ExchangeError::Expired(_), .. })
     }
+
+    /// True when the appliance may have got the request, and done what it says.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Exchange { source, .. } => !matches!(
+                source,
+                ExchangeError::Connect(_)
+                    | ExchangeError::Tls(_)
+                    | ExchangeError::Expired(_)
+                    | ExchangeError::Request(_)
+            ),
+            Self::Answer { .. } => true,
+            Self::Identity(_) | Self::Encode(_) | Self::Refused { .. } => false,
+        }
+    }
 }
 
 /// What of an exchange failed.

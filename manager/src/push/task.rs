@@ -98,6 +98,8 @@ pub(super) struct Task {
     pub(super) started: Option<i64>,
     /// Digests of blobs that the appliance has from this watch.
     pub(super) sent_blobs: BTreeSet<BlobDigest>,
+    /// What this watch sent last, as long as there was no answer in time.
+    pub(super) unanswered: Option<Generation>,
     /// What was last written of a proxy's consoles.
     pub(super) consoles: Noted,
     /// Who waits for its questions.
@@ -119,6 +121,7 @@ impl Task {
             begun: Instant::now(),
             started: None,
             sent_blobs: BTreeSet::new(),
+            unanswered: None,
             consoles: Noted::default(),
             listening: Listening::new(),
         }

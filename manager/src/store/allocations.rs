@@ -243,11 +243,12 @@ pub async fn values(conn: &mut Conn, pool: &PoolName) -> Result<Vec<i64>, Error>
 
 /// Everything taken, by pool and item; `pool` narrows it to one.
 pub async fn list(conn: &mut Conn, pool: Option<&PoolName>) -> Result<Vec<Allocation>, Error> {
-    let rows =
-        sqlx::query("SELECT * FROM allocations WHERE $1 IS NULL OR pool = $1 ORDER BY pool, value")
-            .bind(pool.map(ToString::to_string))
-            .fetch_all(conn)
-            .await?;
+    let query = match pool {
+        Some(pool) => sqlx::query("SELECT * FROM allocations WHERE pool = $1 ORDER BY value")
+            .bind(pool.to_string()),
+        None => sqlx::query("SELECT * FROM allocations ORDER BY pool, value"),
+    };
+    let rows = query.fetch_all(conn).await?;
     rows.iter().map(read).collect()
 }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sluice_api::report::{Phase, PlanSummary, Timing};
 use sluice_api::types::Generation;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 use utoipa::ToSchema;
 
 use super::row::{from_json, number, optional_number, to_json, to_word};
@@ -184,15 +184,16 @@ fn from_word<T: DeserializeOwned>(word: String, what: &'static str) -> Result<T,
 
 /// Wanted against reported, by appliance; `id` narrows it to one.
 pub async fn status(conn: &mut Conn, id: Option<&str>) -> Result<Vec<ApplianceStatus>, Error> {
-    let rows = sqlx::query(
+    let which = if id.is_some() { "WHERE a.id = $1" } else { "" };
+    let statement = format!(
         "SELECT a.id, a.role, w.generation AS wanted, w.certificate_until, o.*
          FROM appliances a JOIN wanted w ON w.appliance = a.id
              LEFT JOIN observations o ON o.appliance = a.id
-         WHERE $1 IS NULL OR a.id = $1 ORDER BY length(a.id), a.id",
-    )
-    .bind(id)
-    .fetch_all(conn)
-    .await?;
+         {which} ORDER BY length(a.id), a.id"
+    );
+    let query = sqlx::query(AssertSqlSafe(statement));
+    let query = id.into_iter().fold(query, |query, id| query.bind(id.to_owned()));
+    let rows = query.fetch_all(conn).await?;
     rows.iter().map(read_status).collect()
 }
 

@@ -88,6 +88,21 @@ pub async fn note(
     Ok(())
 }
 
+/// Has the wanted configuration sent again that was undone: it is pending, and since when says that somebody asked.
+pub async fn ask_again(conn: &mut Conn, id: &str) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE configurations SET outcome = $2, detail = NULL, findings = NULL, settled = $3
+         WHERE appliance = $1
+             AND generation = (SELECT generation FROM wanted WHERE appliance = $1)",
+    )
+    .bind(id)
+    .bind(to_word(&Outcome::Pending, "outcome")?)
+    .bind(now())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Configurations of an appliance, the newest first; `generation` narrows it to one, `limit` to so many.
 pub async fn list(
     conn: &mut Conn,

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use sluice_api::report::uplinks;
 use sqlx::Row as _;
 
-use super::Conn;
 use super::row::{from_json, to_json};
+use super::{Conn, Row};
 use crate::error::Error;
 
 /// Reports by service.
@@ -99,6 +99,21 @@ pub async fn of_service(
 /// All of them.
 pub async fn all(conn: &mut Conn) -> Result<Reports, Error> {
     let rows = sqlx::query("SELECT appliance, services FROM reports").fetch_all(conn).await?;
+    reports(rows)
+}
+
+/// Those of secondary storage VMs, of which there are few however many routers there are.
+pub async fn of_storage(conn: &mut Conn) -> Result<Reports, Error> {
+    let rows = sqlx::query(
+        "SELECT r.appliance, r.services FROM appliances a JOIN reports r ON r.appliance = a.id
+         WHERE a.role = 'ssvm'",
+    )
+    .fetch_all(conn)
+    .await?;
+    reports(rows)
+}
+
+fn reports(rows: Vec<Row>) -> Result<Reports, Error> {
     let mut reports = BTreeMap::new();
     for row in rows {
         let (appliance, text): (String, String) =

@@ -202,19 +202,6 @@ pub async fn highest(conn: &mut Conn, id: &str) -> Result<u64, Error> {
     number(&row, "highest")
 }
 
-/// Has the wanted configuration sent again that was undone.
-pub async fn forget_outcome(conn: &mut Conn, id: &str) -> Result<(), Error> {
-    sqlx::query(
-        "UPDATE configurations SET outcome = NULL, detail = NULL, findings = NULL, settled = NULL
-         WHERE appliance = $1
-             AND generation = (SELECT generation FROM wanted WHERE appliance = $1)",
-    )
-    .bind(id)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// What is known of the machine; none when the appliance is gone.
 pub async fn machine(conn: &mut Conn, id: &str) -> Result<Option<MachineRow>, Error> {
     let row = sqlx::query("SELECT * FROM wanted WHERE appliance = $1")

@@ -23,8 +23,8 @@ use sluice_agent::questions::Questions;
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{
     Answer, AnswerList, AnswersTaken, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary,
-    QuestionAnswer, QuestionList, Reported, ServiceState, ServiceStatus, StatusReport, Timing,
-    Verdict,
+    QuestionAnswer, QuestionList, Reported, Reverted, ServiceState, ServiceStatus, StatusReport,
+    Timing, Verdict,
 };
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 use sluice_api::{ApiCode, Digest, RouterDocument};
@@ -52,6 +52,8 @@ struct Kept {
     deaf: bool,
     cuts: bool,
     mute: bool,
+    swallows: bool,
+    reverted: Option<Reverted>,
     looks: usize,
     fixed: bool,
     alarms: Vec<String>,
@@ -132,17 +134,29 @@ impl Agent {
         self.kept().mute = true;
     }
 
-    /// What was not confirmed is undone, and the manager is heard again.
+    /// The answers that are waited for come now, too late, or never, since the connection breaks.
+    pub(crate) fn end_mute(&self, answers: bool) {
+        let mut kept = self.kept();
+        (kept.mute, kept.swallows) = (false, !answers);
+    }
+
+    /// What was not confirmed is undone and told of, and the manager is heard again.
     pub(crate) fn undo(&self) {
         let mut kept = self.kept();
+        if let Some(Reported { generation, digest }) = kept.pending.as_ref().map(reported) {
+            let before = kept.reverted.take().filter(|before| before.is(generation, &digest));
+            let times = before.map_or(0, |before| before.times) + 1;
+            kept.reverted = Some(Reverted { generation, digest, times });
+        }
         (kept.pending, kept.deaf) = (None, false);
     }
 
     /// Starts anew, with what was committed.
     pub(crate) fn restart(&self) {
         self.undo();
+        self.end_mute(true);
         let mut kept = self.kept();
-        (kept.mute, kept.uptime) = (false, Some(0));
+        (kept.reverted, kept.uptime) = (None, Some(0));
     }
 
     /// How often it was asked for its status.
@@ -309,6 +323,7 @@ async fn status(State(agent): State<Agent>) -> Json<StatusReport> {
         phase,
         current: kept.current.as_ref().map(reported),
         pending: kept.pending.as_ref().map(reported),
+        reverted: kept.reverted.clone(),
         subsystems: Vec::new(),
         services: [("dhcp".to_owned(), json!({ "leases": 2 }))]
             .into_iter()
@@ -343,18 +358,21 @@ async fn push(
     Extension(connection): Extension<u64>,
     Query(query): Query<Value>,
     body: Bytes,
-) -> (StatusCode, Json<Value>) {
+) -> Response {
     if query["dry_run"] == "true" {
-        return (StatusCode::OK, Json(json!(DryRun { plan: plan(), findings: Vec::new() })));
+        return Json(json!(DryRun { plan: plan(), findings: Vec::new() })).into_response();
     }
     agent.note(connection, "PUT /v1/config");
     let answer = match RouterDocument::decode(&body) {
         Ok((config, _)) => accept(&agent, config),
         Err(findings) => Answer::Rejected { findings },
     };
-    let mute = agent.kept().mute;
-    if mute {
-        std::future::pending::<()>().await;
+    while agent.kept().mute {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if std::mem::take(&mut agent.kept().swallows) {
+        let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::fmt::Error) });
+        return axum::body::Body::from_stream(broken).into_response();
     }
     let status = match answer {
         Answer::Applied { .. } | Answer::Already { .. } => 200,
@@ -363,7 +381,7 @@ async fn push(
         Answer::Rejected { .. } => 422,
         Answer::Failed { .. } | Answer::Unknown => 500,
     };
-    (StatusCode::from_u16(status).unwrap(), Json(json!(answer)))
+    (StatusCode::from_u16(status).unwrap(), Json(json!(answer))).into_response()
 }
 
 fn accept(agent: &Agent, config: RouterDocument) -> Answer {

@@ -56,6 +56,12 @@ async fn what_is_left_out_of_a_change_stays() {
     let second = &www["members"][1];
     assert_eq!((&second["weight"], &second["backup"]), (&json!(3), &json!(true)));
 
+    // what is usual again
+    done(&cloud, "balancer update www --unset private-port,idle-seconds");
+    let www = balancer(&cloud, 0).await;
+    assert_eq!(www["members"][0]["port"], www["port"]);
+    assert_ne!(www["timeouts"]["idle_seconds"], 60);
+
     // from a cookie to none, to an address, with a header for members, in place
     done(&cloud, "balancer update www --stickiness none --mode tcp --proxy-protocol v2");
     let www = balancer(&cloud, 0).await;

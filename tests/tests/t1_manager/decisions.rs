@@ -1,9 +1,10 @@
 //! What is never sent by itself, and what a person decides: undone, foreign, earlier.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::agent::Agent;
 use super::answers::status_says;
-use super::process::Cloud;
+use super::process::{Cloud, first_network};
 use super::wait::until;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,6 +28,61 @@ async fn what_cut_the_manager_off_is_not_sent_again_by_itself() {
     cloud.stop();
 }
 
+/// It is told as undone, and is sent again when somebody asks and not before.
+async fn stays_undone(cloud: &Cloud, agent: &Agent, generation: u64) {
+    let told = format!("generation {generation} cut the manager off and was undone");
+    status_says(cloud, "reverted", &told).await;
+    let (pushed, looks) = (agent.pushed(), agent.looks());
+    until("it is looked at again and again", || agent.looks() > looks + 5).await;
+    assert_eq!(agent.pushed(), pushed, "sent again by itself");
+    assert_eq!(cloud.sluice(["appliance", "push", "r-1"]).code, 0);
+    until("sent when asked", || agent.committed() == Some(generation)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_the_answer_along_is_not_sent_again_by_itself() {
+    // the answer never comes, or when it was undone already
+    for late in [false, true] {
+        let cloud = Cloud::start().await;
+        let agent = cloud.first_network_in_sync().await;
+        agent.set_mute();
+        assert_eq!(cloud.sluice(["guest", "create", "vm3", "--network", "net1"]).code, 0);
+        until("it is applied", || agent.is_pending()).await;
+        agent.undo();
+        agent.end_mute(late);
+        stays_undone(&cloud, &agent, 2).await;
+        cloud.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_of_all_is_not_sent_again_by_itself_either() {
+    let cloud = Cloud::start().await;
+    assert_eq!(cloud.sluice(["apply", &first_network(), "--yes"]).code, 0);
+    let agent = cloud.boot_with("r-1", Agent::set_cutting).await;
+    until("it is applied", || agent.is_pending()).await;
+    status_says(&cloud, "unreachable", "r-1:").await;
+    agent.undo();
+    stays_undone(&cloud, &agent, 1).await;
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_was_away_while_it_was_undone_sends_it_once_more() {
+    let mut cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.set_mute();
+    assert_eq!(cloud.sluice(["guest", "create", "vm3", "--network", "net1"]).code, 0);
+    until("it is applied", || agent.is_pending()).await;
+    cloud.manager.end();
+    agent.undo();
+    agent.end_mute(true);
+    cloud.restart(&[]).await;
+    until("sent once more", || agent.committed() == Some(2)).await;
+    assert_eq!(agent.pushed(), [1, 2, 2]);
+    cloud.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manager_that_dies_before_it_confirms_is_no_reason_to_give_up() {
     let mut cloud = Cloud::start().await;
@@ -43,7 +99,7 @@ async fn a_manager_that_dies_before_it_confirms_is_no_reason_to_give_up() {
 }
 
 /// The example in force, and then a configuration of number `generation` that this store never gave.
-async fn foreign(generation: u64) -> (Cloud, super::agent::Agent) {
+async fn foreign(generation: u64) -> (Cloud, Agent) {
     let cloud = Cloud::start().await;
     let agent = cloud.first_network_in_sync().await;
     agent.set_foreign(generation);
@@ -115,5 +171,23 @@ async fn history_is_kept_and_can_be_gone_back_to() {
     assert_eq!(egress(&cloud.get("/v1/appliances/r-1/config").await), "deny");
     let told = cloud.sluice(["appliance", "rollback", "r-1", "--to", "77"]);
     assert_eq!(told.code, 4, "{told:?}");
+    cloud.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_gone_back_to_that_somebody_else_may_have_by_now() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let (_, made) = cloud.post("/v1/public-ips", json!({ "network": "net1", "name": "web" })).await;
+    let address = made["address"].as_str().unwrap().to_owned();
+    let told = cloud.sluice(["--wait", "30", "public-ip", "delete", "web"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let told = cloud.sluice(["appliance", "rollback", "r-1", "--to", "2"]);
+    assert_eq!(told.code, 5, "{told:?}");
+    let reason = format!("generation 2 has {address}, which r-1 has no longer");
+    assert!(told.err.contains(&reason), "{told:?}");
+    assert_eq!(agent.committed(), Some(3));
+    let told = cloud.sluice(["--wait", "30", "appliance", "rollback", "r-1", "--to", "1"]);
+    assert_eq!(told.code, 0, "{told:?}");
     cloud.stop();
 }

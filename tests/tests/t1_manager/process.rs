@@ -144,17 +144,32 @@ impl Cloud {
 
     /// A simulated machine for `appliance`, reached by endpoint.
     pub(crate) async fn boot(&self, appliance: &str) -> Agent {
-        self.boot_as(appliance, None).await
+        self.boot_prepared(appliance, None, |_| ()).await
     }
 
-    /// Boots an appliance of the build whose documents are in the folder `recorded`.
+    /// One of the build whose documents are in the folder `recorded`.
     pub(crate) async fn boot_as(&self, appliance: &str, recorded: Option<PathBuf>) -> Agent {
+        self.boot_prepared(appliance, recorded, |_| ()).await
+    }
+
+    /// One which `prepare` has told something before it is reached.
+    pub(crate) async fn boot_with(&self, appliance: &str, prepare: impl FnOnce(&Agent)) -> Agent {
+        self.boot_prepared(appliance, None, prepare).await
+    }
+
+    async fn boot_prepared(
+        &self,
+        appliance: &str,
+        recorded: Option<PathBuf>,
+        prepare: impl FnOnce(&Agent),
+    ) -> Agent {
         let path = format!("/v1/appliances/{appliance}/boot-document");
         let (status, document) = self.post(&path, json!({})).await;
         assert_eq!(status, 200, "{document}");
         let document = BootDocument::decode(document.to_string().as_bytes()).unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
         let agent = Agent::start_as(document, address, recorded).await;
+        prepare(&agent);
         let endpoint =
             self.sluice(["appliance", "endpoint", appliance, &agent.address.to_string()]);
         assert_eq!(endpoint.code, 0, "{endpoint:?}");

@@ -191,6 +191,24 @@ async fn values_are_taken_away_where_they_can_be() {
     assert_eq!((status, &problem["field"]), (422, &json!("managers")), "{problem}");
 
     let shown = async |path: &str| cloud.get(path).await;
+    let boot = json!({ "boot": { "next_server": "10.1.1.5", "file": "pxelinux.0" } });
+    assert_eq!(patch("/v1/networks/net1", boot).await.0, 200);
+    let booted = async || {
+        let networks = config(&cloud, "r-1").await["role"]["router"]["networks"].clone();
+        networks.to_string().contains("pxelinux.0")
+    };
+    assert!(booted().await);
+    done(&cloud, "network update net1 --unset boot");
+    assert!(!booted().await, "nobody is told where to boot from any more");
+    let (status, network) = patch("/v1/networks/net1", json!({ "upstream_tls": null })).await;
+    assert_eq!((status, &network["boot"]), (200, &Value::Null), "{network}");
+    let guests = shown("/v1/guests").await;
+    let path = format!("/v1/guests/{}", guests[0]["id"].as_str().unwrap());
+    for (password, there) in [(json!("correct horse"), true), (Value::Null, false)] {
+        let (status, guest) = patch(&path, json!({ "password": password })).await;
+        assert_eq!((status, guest["password"].is_string()), (200, there), "{guest}");
+    }
+
     done(&cloud, "firewall-rule update ssh --unset ports");
     assert_eq!(shown("/v1/firewall-rules/ssh").await["ports"], Value::Null);
     let told = cloud.sluice(["firewall-rule", "update", "ssh", "--sources", ""]);

@@ -143,6 +143,14 @@ async fn what_was_fixed_for_life_can_be_changed_or_says_the_way() {
     assert_eq!(told.code, 3, "{told:?}");
     let way = "cannot be changed in place; delete network net1 and create it again";
     assert!(told.err.contains(way), "{told:?}");
+    let way = "cidr: cannot be changed in place; delete the network and create it again";
+    let told = cloud.sluice(["network", "update", "net1", "--cidr", "10.9.9.0/24"]);
+    assert!(told.code == 2 && told.err.contains(way), "{told:?}");
+    let patch = json!({ "cidr": "10.9.9.0/24" });
+    let call = cloud.call(reqwest::Method::PATCH, "/v1/networks/net1", None, &patch);
+    let (status, problem) = call.await.unwrap();
+    assert_eq!((status, &problem["field"]), (422, &json!("cidr")), "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains(way), "{problem}");
     let address = ["--wait", "30", "guest", "update", "vm1", "--address", "10.1.1.77"];
     assert_eq!(cloud.sluice(address).code, 0, "a guest's address can be changed");
     cloud.stop();

@@ -1,5 +1,7 @@
 //! Every answer to a change says when it is in force, and can be waited for.
 
+use axum::Json;
+use axum::http::StatusCode;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluice_api::Finding;
@@ -88,5 +90,30 @@ async fn what_services_say_is_asked_from_the_appliance() {
     assert!(told.out.contains("dhcp") && told.out.contains("leases=2"), "{told:?}");
     assert_eq!(cloud.sluice(["appliance", "report", "r-1", "dhcp"]).out, "leases  2\n");
     assert_eq!(cloud.sluice(["appliance", "report", "r-1", "vpn"]).code, 4);
+    cloud.stop();
+}
+
+/// The change is made whatever comes of the waiting, and a secret in its answer is told this once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_change_answered_is_told_though_the_waiting_fails() {
+    let cloud = Cloud::start().await;
+    let effects = json!([{ "appliance": "r-1", "generation": 2 }]);
+    let answer =
+        json!({ "id": "g-1", "effects": effects, "once": { "g-1": { "password": "told" } } });
+    let made = answer.clone();
+    let gone = json!({ "code": "not-found", "message": "there is no appliance r-1" });
+    let stub = axum::Router::new().fallback(move |method: axum::http::Method| {
+        let changes = method == axum::http::Method::POST;
+        let answer = if changes { (StatusCode::OK, made) } else { (StatusCode::NOT_FOUND, gone) };
+        std::future::ready((answer.0, Json(answer.1)))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, stub).await });
+    let words = ["--manager", &url, "--json", "--wait", "5", "guest", "reset-password", "g-1"];
+    let told = cloud.sluice(words);
+    assert_eq!(told.code, 4, "{told:?}");
+    let shown: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(shown["answer"], answer, "{told:?}");
     cloud.stop();
 }

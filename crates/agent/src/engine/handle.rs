@@ -169,6 +169,7 @@ impl Handle {
             retry: super::revert::Retry::default(),
             applied_at: None,
             deadline: None,
+            reverted: None,
             now: super::ending::clock(),
             degraded: false,
             subsystems: Vec::new(),

@@ -1,6 +1,6 @@
 //! What the engine says of itself; kept beside it so that asking never waits for an apply.
 
-use sluice_api::report::{Phase, Reported, StatusReport};
+use sluice_api::report::{Phase, Reported, Reverted, StatusReport};
 
 use super::Engine;
 use crate::appliance::{Appliance, Configuration};
@@ -17,6 +17,14 @@ pub(super) fn now() -> String {
 
 fn reported<C>(entry: &Entry<C>) -> Reported {
     Reported { generation: entry.generation(), digest: entry.digest().clone() }
+}
+
+/// What was undone, with how often in a row, given what was undone `before`.
+pub(super) fn reverted<C>(entry: &Entry<C>, before: Option<&Reverted>) -> Reverted {
+    let (generation, digest) = (entry.generation(), entry.digest().clone());
+    let again = before.filter(|before| before.is(generation, &digest));
+    let times = again.map_or(0, |before| before.times).saturating_add(1);
+    Reverted { generation, digest, times }
 }
 
 impl<A: Appliance> Engine<A> {
@@ -44,6 +52,7 @@ impl<A: Appliance> Engine<A> {
         report.phase = self.phase();
         report.current = state.committed.as_ref().map(reported);
         report.pending = state.pending.as_ref().map(reported);
+        report.reverted.clone_from(&self.reverted);
         report.subsystems.clone_from(&self.subsystems);
         report.repairs.clone_from(&self.repairs);
         report.alarms = self.alarms.texts();
@@ -68,6 +77,7 @@ impl<A: Appliance> Engine<A> {
             phase: Phase::Unconfigured,
             current: None,
             pending: None,
+            reverted: None,
             subsystems: Vec::new(),
             services: Vec::new(),
             repairs: Vec::new(),

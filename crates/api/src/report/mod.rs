@@ -22,7 +22,7 @@ pub use questions::{
     AnswerList, AnswersTaken, Question, QuestionAnswer, QuestionList, ScreenQuestion, Verdict,
 };
 pub use status::{
-    DriftRepair, Health, HealthCheck, Phase, Reported, ServiceState, ServiceStatus, StatusReport,
-    Subsystem, SubsystemReport,
+    DriftRepair, Health, HealthCheck, Phase, Reported, Reverted, ServiceState, ServiceStatus,
+    StatusReport, Subsystem, SubsystemReport,
 };
 pub use usage::{PortUse, RuleUse, TrackingUse, UsageReport, Used, Volume};

@@ -39,6 +39,10 @@ pub struct StatusReport {
     pub current: Option<Reported>,
     /// What waits for its confirmation.
     pub pending: Option<Reported>,
+    /// What was undone last because nobody confirmed it in time; nothing since the agent started, and from appliances that
+    /// do not say it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted: Option<Reverted>,
     /// Result per subsystem of the last apply or repair.
     pub subsystems: Vec<SubsystemReport>,
     /// The service processes.
@@ -60,6 +64,24 @@ pub struct Reported {
     pub generation: Generation,
     /// Digest of its content.
     pub digest: Digest,
+}
+
+/// A configuration that nobody confirmed, and that was undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reverted {
+    /// Its number.
+    pub generation: Generation,
+    /// Digest of its content.
+    pub digest: Digest,
+    /// How often in a row, 1 the first time.
+    pub times: u32,
+}
+
+impl Reverted {
+    /// True when it is about this configuration.
+    pub fn is(&self, generation: Generation, digest: &Digest) -> bool {
+        self.generation == generation && self.digest == *digest
+    }
 }
 
 /// Where the engine stands.

@@ -21,6 +21,7 @@ use sluice_api::types::{
 use utoipa::ToSchema;
 
 use super::network::Network;
+use super::patch::stated;
 use super::public_ip::{PublicIp, Purpose};
 use super::vpc::Vpc;
 use super::{Column, Context, Key, Kind, Names, State, named, of_router, rule};
@@ -177,9 +178,10 @@ pub struct BalancerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BalancerPatch {
-    /// New port of members that name none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub private_port: Option<Port>,
+    /// New port of members that name none; null: the rule's own.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Port>)]
+    pub private_port: Option<Option<Port>>,
     /// New mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
@@ -195,9 +197,10 @@ pub struct BalancerPatch {
     /// New time until a member accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_seconds: Option<ConnectSeconds>,
-    /// New time without a byte; open connections follow it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle_seconds: Option<IdleSeconds>,
+    /// New time without a byte; open connections follow it. Null: what is usual in its mode.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<IdleSeconds>)]
+    pub idle_seconds: Option<Option<IdleSeconds>>,
     /// New time until the next HTTP request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive_seconds: Option<KeepAliveSeconds>,
@@ -403,7 +406,7 @@ impl Balancer {
     }
 
     fn balance_as(&mut self, patch: &BalancerPatch) {
-        self.private_port = patch.private_port.or(self.private_port);
+        self.private_port = patch.private_port.unwrap_or(self.private_port);
         self.mode = patch.mode.unwrap_or(self.mode);
         self.algorithm = patch.algorithm.unwrap_or(self.algorithm);
         self.max_connections = patch.max_connections.unwrap_or(self.max_connections);
@@ -415,7 +418,7 @@ impl Balancer {
 
     fn take_time_as(&mut self, patch: &BalancerPatch) {
         self.connect_seconds = patch.connect_seconds.unwrap_or(self.connect_seconds);
-        self.idle_seconds = patch.idle_seconds.or(self.idle_seconds);
+        self.idle_seconds = patch.idle_seconds.unwrap_or(self.idle_seconds);
         self.keep_alive_seconds = patch.keep_alive_seconds.unwrap_or(self.keep_alive_seconds);
         self.request_seconds = patch.request_seconds.unwrap_or(self.request_seconds);
         self.drain_seconds = patch.drain_seconds.unwrap_or(self.drain_seconds);
