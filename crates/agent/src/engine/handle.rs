@@ -127,6 +127,20 @@ pub struct Handle {
     listen: watch::Receiver<Listen>,
 }
 
+/// What handles and engine share.
+fn shared<A: Appliance>(parts: &Parts<A>) -> Shared {
+    Shared {
+        report: Mutex::new(Engine::<A>::blank(&parts.appliance, &parts.boot)),
+        totals: Mutex::default(),
+        start: Instant::now(),
+        services: Arc::clone(&parts.services),
+        kernel: Arc::clone(&parts.kernel),
+        asked: watch::Sender::new(0),
+        judging: AtomicBool::new(false),
+        usage: Arc::new(Usage::new(Arc::clone(&parts.kernel), Arc::clone(&parts.files))),
+    }
+}
+
 impl Handle {
     /// Reads the ledger, brings the last good configuration into force and goes on from there, until all handles are
     /// gone. Returns once that first configuration, or the state before any, has been tried for.
@@ -134,16 +148,7 @@ impl Handle {
         let opened = Ledger::open(Arc::clone(&parts.files), understood::<A>);
         let blobs = Arc::new(BlobStore::open(Arc::clone(&parts.files), &parts.boot));
         let (listen, listening) = watch::channel(Listen::at_boot(&parts.boot));
-        let shared = Arc::new(Shared {
-            report: Mutex::new(Engine::<A>::blank(&parts.appliance, &parts.boot)),
-            totals: Mutex::default(),
-            start: Instant::now(),
-            services: Arc::clone(&parts.services),
-            kernel: Arc::clone(&parts.kernel),
-            asked: watch::Sender::new(0),
-            judging: AtomicBool::new(false),
-            usage: Arc::new(Usage::new(Arc::clone(&parts.kernel), Arc::clone(&parts.files))),
-        });
+        let shared = Arc::new(shared(&parts));
         let (appliance, kernel) = (Arc::clone(&parts.appliance), Arc::clone(&parts.kernel));
         let flows = super::flows::start(appliance, &parts.boot, kernel);
         let mut engine = Engine {
