@@ -208,7 +208,7 @@ fn guide(lists: &Lists, flow: &Flow) -> bool {
     let forwarded = flow.to == PUBLIC && !flow.udp && flow.port == 80;
     let (to, port) = if forwarded { (guest(0), 8080) } else { (flow.to.clone(), flow.port) };
     let among = |net: &&str| net.parse::<Cidr>().unwrap().contains(flow.from.parse().unwrap());
-    if to == PUBLIC || forwarded && !SOURCES.iter().any(|net| among(&net)) {
+    if to == PUBLIC || forwarded && !SOURCES.iter().any(among) {
         return false;
     }
     let (from, into) = (tier_of(&flow.from), tier_of(&to));

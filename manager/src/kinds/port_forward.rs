@@ -161,6 +161,7 @@ impl Kind for PortForward {
         if patch.guest.is_some() || patch.network.is_some() {
             let name = patch.guest.as_ref().unwrap_or(&self.guest);
             let target = rule::target(context, &self.router, name, patch.network.as_ref()).await?;
+            PublicIp::leads_to(context, &self.public_ip, &self.id, &target.network).await?;
             (self.guest, self.network) = (target.guest.id, target.network.id);
         }
         self.until = patch.until.map_or(self.until, Until::end);

@@ -328,7 +328,7 @@ impl PublicIp {
         }
         match (self.purpose, purpose) {
             (Purpose::SourceNat | Purpose::Forwards, Purpose::Forwards) => {
-                self.may_share(context, network).await
+                self.may_share(context, network, None).await
             }
             (Purpose::None, purpose) => {
                 self.purpose = purpose;
@@ -341,12 +341,29 @@ impl PublicIp {
         }
     }
 
-    /// Whether it may have one more forward to `network`, or without one a balancer. Where addresses are exclusive, it serves
-    /// one purpose and one network (guide 11.19).
+    /// The forward or static NAT `rule` on the address `id` leads to guests of another network, `network`, from now on.
+    pub(super) async fn leads_to(
+        context: &mut Context<'_>,
+        id: &ObjectId,
+        rule: &ObjectId,
+        network: &Network,
+    ) -> Result<(), Error> {
+        let ip: Self = context.get(id).await?;
+        ip.is_for(context, network).await?;
+        match ip.purpose {
+            Purpose::Forwards => ip.may_share(context, Some(network), Some(rule)).await,
+            // what was there before addresses became exclusive stays
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it may have one more forward to `network`, or that of `moved` there, or without a network a balancer. Where
+    /// addresses are exclusive, it serves one purpose and one network (guide 11.19).
     async fn may_share(
         &self,
         context: &mut Context<'_>,
         network: Option<&Network>,
+        moved: Option<&ObjectId>,
     ) -> Result<(), Error> {
         let zone: Zone = context.get(&self.zone).await?;
         if !zone.exclusive_addresses {
@@ -355,7 +372,8 @@ impl PublicIp {
         let own = [("public_ip", self.id.as_str())];
         let forwards = context.all::<PortForward>(&own).await?;
         let balancers = context.all::<Balancer>(&own).await?;
-        let elsewhere = |network: &Network| forwards.iter().any(|it| it.network != network.id);
+        let others = || forwards.iter().filter(|it| Some(&it.id) != moved);
+        let elsewhere = |network: &Network| others().any(|it| it.network != network.id);
         let used = match network {
             _ if self.purpose == Purpose::SourceNat => "source NAT",
             Some(_) if !balancers.is_empty() => "load balancers",

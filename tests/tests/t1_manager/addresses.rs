@@ -51,7 +51,12 @@ async fn an_address_carries_services_of_every_tier_unless_addresses_are_exclusiv
     done(&cloud, &forward("one-22", "one", 22, "web1"));
     done(&cloud, &forward("one-23", "one", 23, "web1"));
     refused(&cloud, &forward("x", "one", 24, "app1"), 5, "port forwards to another network, and");
+    let moved = "port-forward update one-22 --guest app1";
+    refused(&cloud, moved, 5, "port forwards to another network, and");
     refused(&cloud, "balancer create x --public-ip one --port 80", 5, words);
+    // the only one may move
+    done(&cloud, "port-forward delete one-23");
+    done(&cloud, moved);
     done(&cloud, "public-ip create two --vpc vpc1");
     done(&cloud, "balancer create two --public-ip two --port 80");
     refused(&cloud, &forward("x", "two", 81, "web1"), 5, "is used for load balancers, and");
@@ -144,7 +149,6 @@ async fn a_route_is_by_a_gateway_or_by_a_host_beside_it() {
     cloud.stop();
 }
 
-/// V7: whatever comes first, each address is on a link of its own, and the configuration has nothing wrong with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_without_a_router_is_legal() {
     let cloud = Cloud::start().await;
@@ -161,6 +165,7 @@ async fn a_network_without_a_router_is_legal() {
     cloud.stop();
 }
 
+/// V7: whatever comes first, each address is on a link of its own, and the configuration has nothing wrong with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_tiers_gateways_and_ranges_come_in_any_order() {
     let mut steps: Vec<Vec<String>> = (4..=15)

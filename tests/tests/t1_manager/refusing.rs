@@ -70,6 +70,8 @@ const MISUSES: &[(&str, i32, &str)] = &[
         "belongs to network net1",
     ),
     ("static-nat create x --public-ip vpn --guest third", 5, "belongs to network net1"),
+    ("port-forward update ssh-vm1 --guest third", 5, "belongs to network net1"),
+    ("static-nat update vm2 --guest third", 5, "belongs to network net1"),
     (
         "firewall-rule create x --public-ip services --protocol udp --ports 21 --helper ftp",
         3,

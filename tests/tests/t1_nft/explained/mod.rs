@@ -303,7 +303,7 @@ fn fault(router: &Value, told: &Explanation, from: IpAddr) -> Option<&'static st
     let by = told.destination.as_ref().map_or(&[][..], |moved| &moved.by.elements);
     let forward = forwards.iter().find(|forward| {
         let id = format!("forward/{}", forward["id"].as_str().unwrap());
-        by.iter().any(|element| *element == id)
+        by.contains(&id)
     })?;
     let sources = forward["sources"].as_array().unwrap();
     let among = |net: &Value| net.as_str().unwrap().parse::<Cidr>().unwrap().contains(from);
