@@ -18,11 +18,7 @@ use crate::compile::skeleton::Slot;
 
 type Translated = (Element, Entry);
 
-pub(super) fn add(
-    policy: &mut Fragment<Slot>,
-    config: &RouterDocument,
-    forwards: &Four<Entries>,
-) {
+pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument, forwards: &Four<Entries>) {
     destinations(policy);
     sources(policy);
     let moved = Set::map(PORT_KEY, [SetType::Ipv4, SetType::Port]);
