@@ -268,6 +268,7 @@ impl ObservedSet {
     }
 
     /// The same without elements.
+    #[must_use]
     pub fn form(&self) -> Self {
         Self {
             types: self.types.clone(),
