@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // tests and their helpers
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -163,13 +162,13 @@ async fn sizes() -> BTreeMap<String, String> {
 
 /// How many neighbours that were just heard of stay.
 async fn room(lab: &Lab) -> u32 {
-    let mut batch = String::new();
-    for number in 0..GUESTS {
-        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 1, 100, 0)) + number);
-        writeln!(batch, "neigh replace {address} lladdr 02:00:00:00:00:07 dev wide0 nud reachable")
-            .unwrap();
-    }
-    let fill = format!("ip -force -batch - > /dev/null 2>&1 <<'END'\n{batch}END\ntrue");
+    // in the machine: a line of the shell has 128 KiB at most
+    let fill = format!(
+        "for n in $(seq 0 {}); do echo \"neigh replace 10.1.$((100 + n / 256)).$((n % 256)) \\
+         lladdr 02:00:00:00:00:07 dev wide0 nud reachable\"; done > /run/fill
+        ip -force -batch /run/fill > /run/filled 2>&1; true",
+        GUESTS - 1
+    );
     lab.within(MACHINE, &fill, SLOW).await.unwrap();
     let count = lab.done(MACHINE, "ip neigh show dev wide0 | wc -l").await.unwrap();
     lab.done(MACHINE, "ip neigh flush dev wide0").await.unwrap();

@@ -160,16 +160,6 @@ proptest! {
         prop_assert_eq!(&now, &observed(&new), "{}", script.render());
     }
 
-    #[test]
-    fn parts_lead_where_the_whole_does(old in tables(), new in tables(), most in 1_usize..6) {
-        let mut now = loaded(old);
-        for part in diff(&now, &desired(new.clone())).parts(&id(), most) {
-            prop_assert!(part.size() <= most || part.changes.len() == 1, "{}", part.render());
-            part.apply_to(&mut now).unwrap();
-        }
-        prop_assert_eq!(&now, &observed(&new));
-    }
-
     /// Rules that both lists have in the same order keep their handles.
     #[test]
     fn a_chain_keeps_the_rules_that_stay(old in rules(), new in rules()) {

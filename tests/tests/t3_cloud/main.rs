@@ -4,7 +4,6 @@
 
 mod apart;
 mod cloud_init;
-mod crowd;
 mod one_router;
 mod power;
 mod rules;
@@ -36,15 +35,10 @@ async fn two_networks_on_two_vlans_of_one_trunk_are_apart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_on_the_ovmf_booted_template_takes_effect_in_packets() {
     let world = World::start("ovmf-cloud", &example("first-network.toml"), Firmware::Uefi).await;
-    // in force means that it was read back; no namespace of a test has these
-    let plan = world.in_sync().unwrap().swap_remove(0).plan.unwrap();
-    let sized = |step: &String| step.contains("net.ipv4.neigh.default.gc_thresh3");
-    assert!(plan.steps.iter().any(sized), "{plan:?}");
     world.leases().await;
     let found = guest::look_up(&world.lab, "vm1", "vm2").await.unwrap();
     assert_eq!(found, [world.view.address("vm2").unwrap()]);
     world.visits("vm1", "net1").await;
-    crowd::one_guest_with_many_connections_shuts_nobody_out(&world).await;
     world.change(&["network", "update", "net1", "--egress", "deny"]);
     assert!(!guest::reaches_outside(&world.lab, "vm1").await.unwrap(), "egress is denied");
     world.change(&["network", "update", "net1", "--egress", "allow"]);

@@ -144,6 +144,7 @@ fn shared<A: Appliance>(parts: &Parts<A>) -> Shared {
 impl Handle {
     /// Reads the ledger, brings the last good configuration into force and goes on from there, until all handles are
     /// gone. Returns once that first configuration, or the state before any, has been tried for.
+    #[allow(clippy::too_many_lines)] // a line for each field
     pub async fn start<A: Appliance>(parts: Parts<A>) -> Self {
         let opened = Ledger::open(Arc::clone(&parts.files), understood::<A>);
         let blobs = Arc::new(BlobStore::open(Arc::clone(&parts.files), &parts.boot));

@@ -9,8 +9,7 @@
 //! 1. VLANs that go, since one that comes may have the same tag; then NICs get their names, VLANs are made;
 //! 2. kernel settings, except the one that starts forwarding;
 //! 3. addresses that would collide with new ones go, new ones come;
-//! 4. rules, all in one kernel transaction: from here on the new policy judges; what counts and judges nothing follows it
-//!    in parts where it is large;
+//! 4. rules, all in one kernel transaction: from here on the new policy judges;
 //! 5. forwarding, once there are rules to judge what is forwarded;
 //! 6. routes that come or change, policy rules that come, then policy rules, routes and addresses that go: connections
 //!    that survive never lose their way.
@@ -62,9 +61,6 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
         .collect();
     plan
 }
-
-/// Elements that count in one transaction: nft takes some 1.4 KB of memory for each.
-const COUNTED: usize = 50_000;
 
 /// Steps of one kind that must come before others, and those that must come after.
 #[derive(Default)]
@@ -140,9 +136,5 @@ fn starts_forwarding(step: &Step) -> bool {
 fn rules(desired: &Desired, observed: &Observed, plan: &mut Plan) -> Vec<Step> {
     let script = nft::diff(&observed.tables, &desired.tables);
     plan.keep(Subsystem::Rules, usize::try_from(script.unchanged).unwrap_or(usize::MAX));
-    if script.is_empty() {
-        return Vec::new();
-    }
-    let counting = nft::TableId::inet(sluice_sys::model::USAGE_TABLE);
-    script.parts(&counting, COUNTED).into_iter().map(Step::Rules).collect()
+    if script.is_empty() { Vec::new() } else { vec![Step::Rules(script)] }
 }

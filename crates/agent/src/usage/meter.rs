@@ -157,7 +157,7 @@ impl Meter {
 
     /// As it is kept.
     pub(super) fn write(&mut self) -> Vec<u8> {
-        self.left = Default::default();
+        self.left = (BTreeSet::new(), BTreeSet::new());
         // writing maps of numbers to memory cannot fail
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -6,7 +6,6 @@
 
 mod apply;
 mod chain;
-mod parts;
 mod render;
 
 use std::cmp::Ordering;

@@ -162,6 +162,8 @@ impl<'a> Run<'a> {
         }
         pass!(self.hook(HookPoint::Postrouting));
         self.packet.iif = Some(LinkName::loopback());
+        // loopback lets go of the socket that sent it
+        self.packet.user = None;
         self.oif = None;
         // it comes back in tracked as it went out
         pass!(self.hook(HookPoint::Prerouting));
