@@ -66,20 +66,20 @@ pub fn decide(wanted: &Wanted, status: &StatusReport, known: impl Fn(&Reported) 
 
 /// What is known of a wanted configuration that the appliance does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Before {
+pub(super) struct Before {
     /// What became of it.
-    pub outcome: Outcome,
+    pub(super) outcome: Outcome,
     /// Somebody asked for it to be sent, and it was not since.
-    pub asked: bool,
+    pub(super) asked: bool,
     /// The appliance's agent has not been started again since.
-    pub same_run: bool,
+    pub(super) same_run: bool,
     /// This manager sent it and got no answer, or one that came too late.
-    pub unanswered: bool,
+    pub(super) unanswered: bool,
 }
 
 /// Whether a configuration is sent that may have been sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub(super) enum Again {
     /// Send it.
     Send,
     /// It was undone, which is news.
@@ -90,7 +90,7 @@ pub enum Again {
 
 /// Whether `wanted` is sent to an appliance that reports `status`. The appliance names what it undid; one that cannot yet
 /// is believed to have undone what was applied and could not be confirmed.
-pub fn again(wanted: &Wanted, status: &StatusReport, before: Before) -> Again {
+pub(super) fn again(wanted: &Wanted, status: &StatusReport, before: Before) -> Again {
     let Wanted { generation, digest } = wanted;
     let told = status.reverted.as_ref().filter(|it| it.is(*generation, digest));
     match before.outcome {
