@@ -102,8 +102,8 @@ async fn what_a_change_answered_is_told_though_the_waiting_fails() {
         json!({ "id": "g-1", "effects": effects, "once": { "g-1": { "password": "told" } } });
     let made = answer.clone();
     let gone = json!({ "code": "not-found", "message": "there is no appliance r-1" });
-    let stub = axum::Router::new().fallback(move |method: axum::http::Method| {
-        let changes = method == axum::http::Method::POST;
+    let stub = axum::Router::new().fallback(move |method: Method| {
+        let changes = method == Method::POST;
         let answer = if changes { (StatusCode::OK, made) } else { (StatusCode::NOT_FOUND, gone) };
         std::future::ready((answer.0, Json(answer.1)))
     });
