@@ -109,13 +109,16 @@ async fn one_that_cannot_be_compiled_holds_up_no_other() {
 async fn what_was_promised_is_in_what_is_sent_over_something_else() {
     let folder = tempfile::tempdir().unwrap();
     let store = promised(folder.path()).await;
+    let patch = json!({ "control_gateway": "169.254.0.1", "managers": ["192.0.2.71/32"] });
+    let object = "zone1".parse().unwrap();
+    made(&store, Change::Update { kind: "zone", object, patch, version: None }).await;
     let (caller, appliance) = (Caller::manager(), "r-1".parse().unwrap());
     let decision = Decision { caller: &caller, request: None, appliance: &appliance };
     let document = "{}".to_owned();
     let found = Found { generation: 40.try_into().unwrap(), document };
     let effect = overwrite(&store, decision, &found).await.unwrap();
     assert_eq!(effect.generation.get(), 41);
-    assert_eq!(saying(&store, "192.0.2.61").await, 1);
+    assert_eq!(saying(&store, "192.0.2.71").await, 1);
     let other = "r-2".parse().unwrap();
     let decision = Decision { appliance: &other, ..decision };
     rollback(&store, decision, 1.try_into().unwrap()).await.unwrap();

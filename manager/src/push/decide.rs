@@ -68,13 +68,13 @@ pub fn decide(wanted: &Wanted, status: &StatusReport, known: impl Fn(&Reported) 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Before {
     /// What became of it.
-    pub outcome: Outcome,
+    pub(super) outcome: Outcome,
     /// Somebody asked for it to be sent, and it was not since.
-    pub asked: bool,
+    pub(super) asked: bool,
     /// The appliance's agent has not been started again since.
-    pub same_run: bool,
+    pub(super) same_run: bool,
     /// This manager sent it and got no answer, or one that came too late.
-    pub unanswered: bool,
+    pub(super) unanswered: bool,
 }
 
 /// Whether a configuration is sent that may have been sent before.

@@ -175,7 +175,6 @@ impl Handle {
             retry: super::revert::Retry::default(),
             applied_at: None,
             deadline: None,
-            reverted: None,
             now: super::ending::clock(),
             degraded: false,
             subsystems: Vec::new(),

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use sluice_api::Digest;
 use sluice_api::boot::BootDocument;
-use sluice_api::report::{DriftRepair, Reverted, SubsystemReport};
+use sluice_api::report::{DriftRepair, SubsystemReport};
 use sluice_api::types::{BlobDigest, Generation, UtcTime};
 use sluice_sys::kernel::Kernel;
 use sluice_sys::model::{Desired, Pulse, Step, SysctlKey};
@@ -96,8 +96,6 @@ pub(crate) struct Engine<A: Appliance> {
     applied_at: Option<Instant>,
     /// When the pending configuration reverts; `None` while it is being applied.
     deadline: Option<Instant>,
-    /// What was undone last because nobody confirmed it in time.
-    reverted: Option<Reverted>,
     /// When what is in force was brought into force: rules that had ended by then are not in it.
     now: UtcTime,
     /// True when the state wanted could not be reached and is tried for again.

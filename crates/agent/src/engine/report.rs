@@ -52,7 +52,6 @@ impl<A: Appliance> Engine<A> {
         report.phase = self.phase();
         report.current = state.committed.as_ref().map(reported);
         report.pending = state.pending.as_ref().map(reported);
-        report.reverted.clone_from(&self.reverted);
         report.subsystems.clone_from(&self.subsystems);
         report.repairs.clone_from(&self.repairs);
         report.alarms = self.alarms.texts();

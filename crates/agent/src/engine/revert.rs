@@ -140,7 +140,9 @@ impl<A: Appliance> Engine<A> {
     pub(super) async fn expire(&mut self) {
         if let Some(pending) = &self.ledger.state().pending {
             warn!(generation = %pending.generation(), "not confirmed in time, going back");
-            self.reverted = Some(super::report::reverted(pending, self.reverted.as_ref()));
+            let mut report = self.shared.report();
+            let told = super::report::reverted(pending, report.reverted.as_ref());
+            report.reverted = Some(told);
         }
         self.shared.totals().rollbacks += 1;
         self.go_back().await;
