@@ -1,7 +1,6 @@
 //! Services that are killed in the middle of their work: they are back at once, and what they say is as right as before.
 
 use serde_json::{Value, json};
-use sluice_api::types::BlobDigest;
 use sluice_lab::Wait;
 use sluice_lab::netns::Process;
 
@@ -99,11 +98,7 @@ fn world() -> World {
     let network = &mut config.role.networks[0];
     network.dhcp.pools = vec!["10.1.1.100-10.1.1.219".parse().unwrap()];
     for (guest, password) in network.guests.iter_mut().zip([PASSWORD, TAKEN]) {
-        let blob = format!("random\n{password}").into_bytes();
-        let digest = BlobDigest::of(&blob);
-        guest.metadata.password =
-            serde_json::from_value(json!({ "blob": digest.to_string() })).unwrap();
-        world.call(|client| async move { client.put_blob(&digest, blob).await }).unwrap();
+        world.give_password(guest, password);
     }
     world.push_and_confirm(&config);
     world
