@@ -178,8 +178,8 @@ impl Appliance for Router {
             }
             UPLINKS => (UPLINKS_USER, vec![Capability::NetRaw]),
             LB => return balancing(),
-            // the password server, whose port is above 1024
-            _ => (PASSWORD_USER, Vec::new()),
+            // the password server, whose port is above 1024; it writes down which passwords are over
+            _ => return ServiceSpec { state: true, ..ServiceSpec::own(PASSWORD_USER) },
         };
         ServiceSpec::own(user).with_capabilities(capabilities)
     }

@@ -1,6 +1,6 @@
 //! A day of virtual time on a network that lends: machines that come, renew, reboot, go and come again, messages that get
-//! lost, a server that is killed and reads its journal, a router that is rebuilt and knows nothing, a configuration that
-//! takes an address for a guest.
+//! lost, questions to the segment that take their time or are never asked, declines that somebody forges, a server that is
+//! killed and reads its journal, a router that is rebuilt and knows nothing, a configuration that takes an address for a guest.
 //!
 //! What must hold at every moment: no two machines have one address, and who has an address is not refused it.
 
@@ -44,6 +44,17 @@ struct Machine {
     /// What it remembers over a reboot or a time away.
     remembers: Option<Ipv4Addr>,
     wakes: u64,
+    /// The number of the message that it waits for an answer to, and when it was sent.
+    asked: (u32, u64),
+}
+
+/// A message whose answer waits until the segment was asked about an address.
+struct Asked {
+    due: u64,
+    from: MacAddr,
+    message: v4::Message,
+    address: Ipv4Addr,
+    reply: Vec<u8>,
 }
 
 struct Day {
@@ -55,9 +66,20 @@ struct Day {
     machines: HashMap<MacAddr, Machine>,
     now: u64,
     xid: u32,
+    questions: Vec<Asked>,
+    counts: Counts,
+}
+
+/// What came about.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
     acks: u64,
     naks: u64,
     conflicts: u64,
+    /// Questions to the segment that found no socket.
+    unasked: u64,
+    /// Answers that came after a question took its time.
+    late: u64,
 }
 
 fn mac(number: usize) -> MacAddr {
@@ -85,9 +107,8 @@ impl Day {
             machines,
             now: 0,
             xid: 0,
-            acks: 0,
-            naks: 0,
-            conflicts: 0,
+            questions: Vec::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -103,26 +124,60 @@ impl Day {
         self.machines.iter().find(|(_, machine)| uses(machine)).map(|(mac, _)| *mac)
     }
 
-    /// What the service does with a message: asks the segment before it gives an address that nobody is known to have.
-    fn serve(&mut self, from: MacAddr, source: Ipv4Addr, bytes: &[u8]) -> Option<Vec<u8>> {
-        for _ in 0..3 {
-            let arrival = Arrival { link: &self.link, source, bytes };
-            let Outcome { reply, probe, .. } = self.server.handle(self.clock(), arrival);
-            self.journal.extend(self.server.changes());
-            let occupied = probe.and_then(|address| Some((address, self.user(address)?)));
-            match occupied.filter(|(_, user)| *user != from) {
-                Some((address, user)) => {
-                    self.conflicts += 1;
-                    self.server.occupied(self.clock(), &self.link, address, user);
-                    self.journal.extend(self.server.changes());
-                }
-                None => return Some(reply?.bytes),
-            }
+    /// What the service does with a message: an answer that gives an address which somebody might use waits until the segment
+    /// was asked, and there is none when it cannot be.
+    fn serve(&mut self, from: MacAddr, message: &v4::Message) -> Option<v4::Message> {
+        let bytes = message.to_vec().unwrap();
+        let arrival = Arrival { link: &self.link, source: message.ciaddr(), bytes: &bytes };
+        let Outcome { reply, probe, .. } = self.server.handle(self.clock(), arrival);
+        self.journal.extend(self.server.changes());
+        let reply = reply?.bytes;
+        let Some(address) = probe else { return Some(v4::Message::from_bytes(&reply).unwrap()) };
+        if self.random.one_in(4) {
+            self.counts.unasked += 1;
+            return None;
         }
-        None
+        let due = self.now + self.random.below(4);
+        let asked = Asked { due, from, message: message.clone(), address, reply };
+        if due > self.now {
+            self.questions.push(asked);
+            return None;
+        }
+        self.settle(asked)
     }
 
-    /// Sends a message and gives the answer, unless either is lost on the way.
+    /// The segment was asked: the answer that goes out.
+    fn settle(&mut self, asked: Asked) -> Option<v4::Message> {
+        let Asked { from, message, address, reply, .. } = asked;
+        match self.user(address).filter(|user| *user != from) {
+            Some(user) => {
+                self.counts.conflicts += 1;
+                self.server.occupied(self.clock(), &self.link, address, user);
+                self.serve(from, &message)
+            }
+            None => {
+                let proved = self.server.prove(&self.link, from, address);
+                self.journal.extend(self.server.changes());
+                proved.then(|| v4::Message::from_bytes(&reply).unwrap())
+            }
+        }
+    }
+
+    /// The questions whose time is over, and what comes of them; a machine that has asked anew does not want the old answer.
+    fn settle_due(&mut self) {
+        let due: Vec<_> = self.questions.extract_if(.., |asked| asked.due <= self.now).collect();
+        for asked in due {
+            let (from, message) = (asked.from, asked.message.clone());
+            let Some(answer) = self.settle(asked) else { continue };
+            self.judge(from, &message, &answer);
+            if self.machines[&from].asked.0 == answer.xid() && !self.random.one_in(20) {
+                self.counts.late += 1;
+                self.hear(from, &answer);
+            }
+        }
+    }
+
+    /// Sends a message and gives the answer, unless either is lost on the way or it comes later.
     fn say(
         &mut self,
         from: MacAddr,
@@ -134,11 +189,11 @@ impl Day {
         let mut message = v4::Message::new_with_id(self.xid, none, none, none, none, &from.bytes());
         message.opts_mut().insert(DhcpOption::MessageType(kind));
         change(&mut message);
+        self.machines.get_mut(&from).unwrap().asked = (self.xid, self.now);
         if self.random.one_in(20) {
             return None;
         }
-        let reply = self.serve(from, message.ciaddr(), &message.to_vec().unwrap())?;
-        let answer = v4::Message::from_bytes(&reply).unwrap();
+        let answer = self.serve(from, &message)?;
         self.judge(from, &message, &answer);
         (!self.random.one_in(20)).then_some(answer)
     }
@@ -150,7 +205,7 @@ impl Day {
                 let user = self.user(answer.yiaddr()).filter(|user| *user != to);
                 assert_eq!(user, None, "{} has {} already", user.unwrap_or(to), answer.yiaddr());
                 assert!(!self.is_reserved(answer.yiaddr()), "a guest's own");
-                self.acks += 1;
+                self.counts.acks += 1;
             }
             Some(MessageType::Nak) => {
                 let held = self.machines[&to].holds.filter(|(_, until)| self.now < *until);
@@ -160,7 +215,7 @@ impl Day {
                 };
                 let rightful = held.is_some_and(|(address, _)| address == wanted);
                 assert!(!rightful || self.is_reserved(wanted), "{to} was refused its {wanted}");
-                self.naks += 1;
+                self.counts.naks += 1;
             }
             other => panic!("the server said {other:?}"),
         }
@@ -181,33 +236,44 @@ impl Day {
             (None, Some(address)) => self.say(who, MessageType::Request, |message| {
                 message.opts_mut().insert(DhcpOption::RequestedIpAddress(address));
             }),
-            (None, None) => self.say(who, MessageType::Discover, |_| {}).and_then(|offer| {
-                let server = offer.opts().get(OptionCode::ServerIdentifier).cloned().unwrap();
-                self.say(who, MessageType::Request, |message| {
-                    message.opts_mut().insert(DhcpOption::RequestedIpAddress(offer.yiaddr()));
-                    message.opts_mut().insert(server.clone());
-                })
-            }),
+            (None, None) => self.say(who, MessageType::Discover, |_| {}),
         };
-        let now = self.now;
-        let kind = answer.as_ref().and_then(|answer| answer.opts().msg_type());
+        // silence: try again, while the question may still be out; who remembers an address in vain looks for another
+        let gives_up = held.is_none() && self.random.one_in(3);
+        let wakes = self.now + 2 + self.random.below(20);
         let machine = self.machines.get_mut(&who).unwrap();
-        match (kind, answer) {
-            (Some(MessageType::Ack), Some(answer)) => {
-                machine.holds = Some((answer.yiaddr(), now + LEASE));
+        machine.wakes = wakes;
+        match answer {
+            Some(answer) => self.hear(who, &answer),
+            None if gives_up => machine.remembers = None,
+            None => {}
+        }
+    }
+
+    /// A machine is answered.
+    fn hear(&mut self, who: MacAddr, answer: &v4::Message) {
+        let now = self.now;
+        let machine = self.machines.get_mut(&who).unwrap();
+        match answer.opts().msg_type() {
+            Some(MessageType::Offer) => {
+                let server = answer.opts().get(OptionCode::ServerIdentifier).cloned().unwrap();
+                let chosen = self.say(who, MessageType::Request, |message| {
+                    message.opts_mut().insert(DhcpOption::RequestedIpAddress(answer.yiaddr()));
+                    message.opts_mut().insert(server.clone());
+                });
+                if let Some(chosen) = chosen {
+                    self.hear(who, &chosen);
+                }
+            }
+            Some(MessageType::Ack) => {
+                // its time counts from when it asked (RFC 2131 4.4.1)
+                machine.holds = Some((answer.yiaddr(), machine.asked.1 + LEASE));
                 machine.remembers = Some(answer.yiaddr());
                 machine.wakes = now + LEASE / 2;
             }
-            (Some(MessageType::Nak), _) => {
+            _ => {
                 (machine.holds, machine.remembers) = (None, None);
                 machine.wakes = now + 1;
-            }
-            // silence: try again; who remembers an address in vain looks for another
-            _ => {
-                machine.wakes = now + 20;
-                if held.is_none() {
-                    machine.remembers = None;
-                }
             }
         }
     }
@@ -215,9 +281,10 @@ impl Day {
     /// Something happens.
     fn event(&mut self) {
         let who = mac(usize::try_from(self.random.below(MACHINES as u64)).unwrap());
-        match self.random.below(8) {
-            // killed: the next one reads what was written down
+        match self.random.below(9) {
+            // killed: the next one reads what was written down, and the questions that were out are forgotten
             0 => {
+                self.questions.clear();
                 self.server = Server::new(&self.slice);
                 self.server.restore(std::mem::take(&mut self.journal));
                 self.journal = self.server.loans(Duration::ZERO).collect();
@@ -225,6 +292,7 @@ impl Day {
             // rebuilt: nothing is left
             1 if self.random.one_in(6) => {
                 self.server = Server::new(&self.slice);
+                self.questions.clear();
                 self.journal.clear();
             }
             2 => {
@@ -242,6 +310,7 @@ impl Day {
                 if let Some((address, _)) = machine.holds.take() {
                     machine.remembers = None;
                     machine.wakes = self.now + 600;
+                    machine.asked.0 = 0;
                     self.say(who, MessageType::Release, |message| {
                         message.set_ciaddr(address);
                     });
@@ -252,6 +321,17 @@ impl Day {
                 let until = self.now + self.random.below(2 * LEASE);
                 let machine = self.machines.get_mut(&who).unwrap();
                 (machine.holds, machine.wakes) = (None, until);
+                machine.asked.0 = 0;
+            }
+            // a neighbour declines the machine's address in its name
+            5 => {
+                if let Some((address, _)) = self.machines[&who].holds {
+                    let asked = self.machines[&who].asked;
+                    self.say(who, MessageType::Decline, |message| {
+                        message.opts_mut().insert(DhcpOption::RequestedIpAddress(address));
+                    });
+                    self.machines.get_mut(&who).unwrap().asked = asked;
+                }
             }
             _ => {
                 let machine = self.machines.get_mut(&who).unwrap();
@@ -272,10 +352,11 @@ impl Day {
     }
 }
 
-fn live(seed: u64) -> (u64, u64, u64) {
+fn live(seed: u64) -> Counts {
     let mut day = Day::new(seed);
     while day.now < DAY {
         day.now += 1;
+        day.settle_due();
         if day.random.one_in(30) {
             day.event();
         }
@@ -295,13 +376,15 @@ fn live(seed: u64) -> (u64, u64, u64) {
     }
     let served = day.machines.values().filter(|machine| machine.holds.is_some()).count();
     assert!(served >= 80, "{served} have an address");
-    (day.acks, day.naks, day.conflicts)
+    day.counts
 }
 
 #[test]
 fn a_day_of_lending_without_a_wrong_answer() {
     for seed in [1, 0x9e37_79b9_7f4a_7c15] {
-        let (acks, naks, conflicts) = live(seed);
-        assert!(acks > 5000 && naks > 20 && conflicts > 20, "{acks}, {naks} and {conflicts}");
+        let counts = live(seed);
+        let Counts { acks, naks, conflicts, unasked, late } = counts;
+        assert!(acks > 5000 && naks > 20 && conflicts > 20, "{counts:?}");
+        assert!(unasked > 200 && late > 200, "{counts:?}");
     }
 }

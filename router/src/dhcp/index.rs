@@ -96,7 +96,7 @@ impl Segment {
         };
         if !further.is_empty() {
             let networks = std::iter::once(&mut this.first).chain(&mut this.further);
-            networks.zip(slices).for_each(|(network, slice)| network.pools = Pools::part(slice));
+            networks.zip(slices).for_each(|(network, slice)| network.pools = Pools::of(&[slice]));
         }
         Some(this)
     }

@@ -146,6 +146,7 @@ async fn settle(shared: &Shared, link: &LinkName, sockets: &Sockets, mut pending
         let client = pending.reply.as_ref().and_then(Reply::client);
         match occupant(link, pending.address, client).await {
             Ok(Some(user)) if shared.occupied(link, &mut pending, user) => {}
+            Ok(None) if !shared.proved(link, &pending) => return,
             Ok(_) => return shared.sent(link, &sockets.send(pending.reply.as_slice())),
             // the client asks again
             Err(error) => return debug!(%link, %error, "an address could not be tried out"),

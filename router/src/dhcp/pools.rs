@@ -16,11 +16,14 @@ pub(crate) struct Pools {
     /// The gateway's and the listed guests'.
     kept: HashSet<Ipv4Addr>,
     capacity: usize,
-    is_part: bool,
 }
 
+/// Tells pools of one link from each other: where they begin, and how many addresses they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PoolsId(Ipv4Addr, u32);
+
 impl Pools {
-    /// The pools of `slices`; `None` for networks that lend nothing, where a client that is not listed is a stranger.
+    /// The pools of `slices`, which are one network or all on a link; `None` for networks that lend nothing, where a client that is not listed is a stranger.
     pub(crate) fn of(slices: &[&NetworkSlice]) -> Option<Self> {
         let ranges: Vec<_> = slices.iter().flat_map(|slice| &slice.pools).copied().collect();
         if ranges.is_empty() {
@@ -34,17 +37,13 @@ impl Pools {
             kept.filter(|address| ranges.iter().any(|range| range.contains(*address))).collect();
         let total: u32 = ranges.iter().map(|range| range.len()).sum();
         let capacity = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(kept.len());
-        Some(Self { ranges, total, kept, capacity, is_part: false })
+        Some(Self { ranges, total, kept, capacity })
     }
 
-    /// Those of one of several networks on a link.
-    pub(crate) fn part(slice: &NetworkSlice) -> Option<Self> {
-        Some(Self { is_part: true, ..Self::of(&[slice])? })
-    }
-
-    /// Whether these many, of all that is lent on the link, leave nothing of these pools.
-    pub(crate) fn is_full(&self, lent: usize) -> bool {
-        !self.is_part && lent >= self.capacity
+    /// What tells them from others of the link.
+    pub(crate) fn id(&self) -> PoolsId {
+        let first = self.ranges.first().and_then(|range| range.nth(0));
+        PoolsId(first.unwrap_or(Ipv4Addr::UNSPECIFIED), self.total)
     }
 
     /// Whether `address` may be lent at all.

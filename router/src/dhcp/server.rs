@@ -83,7 +83,8 @@ pub struct Outcome {
     /// What happened, for the log.
     pub event: Event,
     /// The reply gives an address that nobody is known to use, and somebody might: it is to be sent only when no other
-    /// host answers for it, else [`Server::occupied`] is to be told and the message handled again (RFC 2131 2.2).
+    /// host answers for it and [`Server::prove`] agrees, else [`Server::occupied`] is to be told and the message handled again
+    /// (RFC 2131 2.2). If the link cannot be asked, there is no reply, and the address is asked about at the next message.
     pub probe: Option<Ipv4Addr>,
 }
 
@@ -236,8 +237,14 @@ impl Server {
     /// `address` turned out to be in use by `user`: it is lent to nobody else for [`super::QUARANTINE`].
     pub fn occupied(&mut self, now: Duration, link: &LinkName, address: Ipv4Addr, user: MacAddr) {
         if self.index.pools(link).is_some_and(|pools| pools.lends(address)) {
-            self.lent.quarantine(now, link, address, Some(user));
+            self.lent.quarantine(now, link, address, user);
         }
+    }
+
+    /// Nobody but `mac` answered for `address`: whether the reply that gives it may be sent. Not if the address has become
+    /// another's in the meantime, or was declined.
+    pub fn prove(&mut self, link: &LinkName, mac: MacAddr, address: Ipv4Addr) -> bool {
+        self.lent.prove(link, mac, address)
     }
 
     /// Totals since the start; a new configuration does not reset them.

@@ -219,6 +219,16 @@ impl Shared {
         probe.is_some()
     }
 
+    /// Nobody answered for the address of `pending`: whether its reply may be sent.
+    pub(crate) fn proved(&self, link: &LinkName, pending: &Pending) -> bool {
+        let now = self.start.elapsed();
+        let Some(client) = pending.reply.as_ref().and_then(Reply::client) else { return false };
+        let mut inner = self.lock();
+        let proved = inner.server.prove(link, client, pending.address);
+        inner.write_down(now);
+        proved
+    }
+
     /// Notes what became of the replies.
     pub(crate) fn sent(&self, link: &LinkName, report: &Sent) {
         let Some(error) = &report.error else { return };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use dhcproto::v4::DhcpOption;
-use sluice_api::config::{self, ClasslessRoute, DhcpBoot, DhcpValue};
+use sluice_api::config::{self, ClasslessRoute, DhcpBoot, DhcpValue, GuestDhcp};
 use sluice_api::types::{LeaseSeconds, OptionCode};
 
 use super::options::{CLASSLESS_ROUTES_MS, Encoded};
@@ -37,61 +37,61 @@ impl Told {
     /// What the guests of `slice` are told. `outward` for NICs by which their VM reaches the rest of the world: a second
     /// default route, resolver or domain would be one too many.
     pub(crate) fn of_network(slice: &NetworkSlice, outward: bool) -> Self {
-        let mut options = derived(slice);
-        options.extend(configured(&slice.options));
-        if !outward {
-            for code in [ROUTER, RESOLVERS, DOMAIN, SEARCH_LIST] {
-                options.remove(&code);
-            }
-            let routes = within(&slice.routes);
-            options.remove(&CLASSLESS_ROUTES);
-            options.extend(routes.map(|routes| (CLASSLESS_ROUTES, routes)));
-        }
-        Self::new(slice.lease_seconds, options, slice.boot.clone())
+        Self::new(slice, outward, &GuestDhcp::default())
     }
 
     /// The same for one guest that is told something of its own; `None` for one that is not.
     pub(crate) fn of_guest(slice: &NetworkSlice, guest: &Reservation) -> Option<Box<Self>> {
-        if guest.dhcp.is_empty() {
-            return None;
-        }
-        let network = Self::of_network(slice, guest.default_nic);
-        let mut options: BTreeMap<u8, Encoded> =
-            network.options.into_iter().map(|option| (option.code, option)).collect();
-        options.extend(network.timing.into_iter().map(|option| (option.code, option)));
-        if guest.dhcp.options.iter().any(|option| option.code.get() == LEASE_TIME) {
-            // the network's times follow from a lease that this guest does not have
-            options.retain(|code, _| ![RENEWAL_TIME, REBINDING_TIME].contains(code));
-        }
-        options.extend(configured(&guest.dhcp.options));
-        let boot = guest.dhcp.boot.clone();
-        if boot.is_some() {
-            options.retain(|code, _| {
-                let own = guest.dhcp.options.iter().any(|option| option.code.get() == *code);
-                own || ![BOOT_SERVER, BOOT_FILE].contains(code)
-            });
-        }
-        Some(Box::new(Self::new(network.lease, options, boot.or(network.boot))))
+        let own = &guest.dhcp;
+        (!own.is_empty()).then(|| Box::new(Self::new(slice, guest.default_nic, own)))
     }
 
-    fn new(
-        lease: LeaseSeconds,
-        mut options: BTreeMap<u8, Encoded>,
-        boot: Option<DhcpBoot>,
-    ) -> Self {
-        if let Some(routes) = options.get(&CLASSLESS_ROUTES) {
-            // the content is the same under the other number
-            let same = Encoded::raw(CLASSLESS_ROUTES_MS, &routes.value());
-            options.entry(CLASSLESS_ROUTES_MS).or_insert(same);
+    /// What follows from the network, in its place what is said of the network, and in place of both what is said of a guest.
+    fn new(slice: &NetworkSlice, outward: bool, own: &GuestDhcp) -> Self {
+        let mut options = derived(slice);
+        options.extend(configured(&slice.options));
+        if !outward {
+            let outer = [ROUTER, RESOLVERS, DOMAIN, SEARCH_LIST, CLASSLESS_ROUTES];
+            options.retain(|code, _| !outer.contains(code) && *code != CLASSLESS_ROUTES_MS);
         }
+        let given: BTreeMap<_, _> = configured(&own.options).collect();
+        for (cause, follows) in [
+            // the network's times follow from a lease that this guest does not have
+            (given.contains_key(&LEASE_TIME), [RENEWAL_TIME, REBINDING_TIME].as_slice()),
+            (given.contains_key(&CLASSLESS_ROUTES), &[CLASSLESS_ROUTES_MS]),
+            (own.boot.is_some(), &[BOOT_SERVER, BOOT_FILE]),
+        ] {
+            options.retain(|code, _| !cause || !follows.contains(code));
+        }
+        options.extend(given);
+        add_routes(&mut options, slice, outward);
+        let boot = own.boot.clone().or_else(|| slice.boot.clone());
         for (code, option) in boot.iter().flat_map(of_boot) {
             options.entry(code).or_insert(option);
         }
-        let lease = options.get(&LEASE_TIME).and_then(seconds).unwrap_or(lease);
+        let lease = options.remove(&LEASE_TIME).and_then(|option| seconds(&option));
+        let lease = lease.unwrap_or(slice.lease_seconds);
         let timing = timing(lease).map(|(code, option)| options.remove(&code).or(option));
         let mut options: Vec<_> = options.into_values().collect();
         options.sort_by_key(|option| rank(option.code));
         Self { lease, timing: timing.into_iter().flatten().collect(), options, boot }
+    }
+}
+
+/// Option 121 where nobody said what is in it, with the router that clients are told in option 3; and 249, whose content is
+/// the same unless somebody said otherwise.
+fn add_routes(options: &mut BTreeMap<u8, Encoded>, slice: &NetworkSlice, outward: bool) {
+    if !options.contains_key(&CLASSLESS_ROUTES) {
+        let router = options.get(&ROUTER).map(Encoded::value);
+        let gateway = router.and_then(|it| it.first_chunk().copied().map(Ipv4Addr::from));
+        let leads_on = |route: &&ClasslessRoute| outward || route.destination.prefix() > 0;
+        let routes: Vec<_> = slice.routes.iter().filter(leads_on).cloned().collect();
+        let routes = Encoded::new(&classless_routes(gateway, &routes));
+        options.extend(routes.map(|routes| (CLASSLESS_ROUTES, routes)));
+    }
+    if let Some(routes) = options.get(&CLASSLESS_ROUTES) {
+        let same = Encoded::raw(CLASSLESS_ROUTES_MS, &routes.value());
+        options.entry(CLASSLESS_ROUTES_MS).or_insert(same);
     }
 }
 
@@ -112,7 +112,7 @@ fn rank(code: u8) -> u8 {
     }
 }
 
-/// What follows from the network.
+/// What follows from the network, but for its routes.
 fn derived(slice: &NetworkSlice) -> BTreeMap<u8, Encoded> {
     let broadcast = match slice.cidr.last() {
         IpAddr::V4(last) => Some(DhcpOption::BroadcastAddr(last)),
@@ -124,17 +124,9 @@ fn derived(slice: &NetworkSlice) -> BTreeMap<u8, Encoded> {
         DhcpOption::DomainNameServer(slice.resolvers.clone()),
         DhcpOption::InterfaceMtu(slice.mtu.get()),
         DhcpOption::DomainName(slice.domain.as_str().to_owned()),
-        classless_routes(Some(slice.gateway), &slice.routes),
     ];
     let all = fixed.iter().chain(broadcast.as_ref()).filter_map(Encoded::new);
     all.map(|option| (option.code, option)).collect()
-}
-
-/// Routes that lead somewhere in particular, and not to the rest of the world.
-fn within(routes: &[ClasslessRoute]) -> Option<Encoded> {
-    let inward: Vec<_> =
-        routes.iter().filter(|route| route.destination.prefix() > 0).cloned().collect();
-    Encoded::new(&classless_routes(None, &inward))
 }
 
 fn configured(options: &[config::DhcpOption]) -> impl Iterator<Item = (u8, Encoded)> {
@@ -188,10 +180,11 @@ fn timing(lease: LeaseSeconds) -> [(u8, Option<Encoded>); 3] {
     ]
 }
 
-/// A lease time as an option has it.
+/// A lease time as an option has it; one that is shorter than any lease is the shortest. None: it is no time.
 fn seconds(option: &Encoded) -> Option<LeaseSeconds> {
     let bytes = option.value().try_into().ok()?;
-    u64::from(u32::from_be_bytes(bytes)).try_into().ok()
+    let seconds = u64::from(u32::from_be_bytes(bytes));
+    Some(seconds.try_into().unwrap_or(LeaseSeconds::MIN))
 }
 
 /// RFC 3442. The default route goes first, because a client that takes this option must ignore option 3.

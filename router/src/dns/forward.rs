@@ -1,7 +1,7 @@
 //! Questions for upstreams: one question asked by many is forwarded once.
 //!
-//! Guarantees: bounded numbers of questions in flight, and of those waited for, in all and by one client; what one client
-//! asks beyond its share waits for its turn, and not in the way of others; whoever waits gets an answer or "could not find
+//! Guarantees: bounded numbers of questions in flight, and of those waited for, in all, by one network and by one client; what
+//! is asked beyond its share waits for its turn, and not in the way of others; whoever waits gets an answer or "could not find
 //! out" within [`PATIENCE`], whatever becomes of the client that asked first; only answers of the present upstreams enter the
 //! cache.
 
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::cache::{Cache, Key};
 use super::counters::{Counters, Tally};
+use super::places::{Asker, Most, Places, Turns};
 use super::slice::{Group, Settings};
 use super::stored::Stored;
 use super::terms::Terms;
@@ -44,22 +45,26 @@ pub struct Forwarder {
     terms: ArcSwap<Terms>,
     in_flight: Mutex<InFlight>,
     /// One for each question that may be with upstreams.
-    turns: Semaphore,
+    turns: Arc<Turns>,
     start: Instant,
 }
 
 #[derive(Default)]
 struct InFlight {
-    questions: HashMap<Key, Vec<Waiter>>,
-    waiting: usize,
-    clients: HashMap<IpAddr, Client>,
+    questions: HashMap<Key, Question>,
+    waiting: Places,
+    /// One for each question of a client that may be with upstreams.
+    turns: HashMap<IpAddr, Arc<Semaphore>>,
     max_waiting: usize,
 }
 
-/// What one client has with us.
-struct Client {
-    waiting: usize,
-    turns: Arc<Semaphore>,
+/// A question that somebody waits for.
+#[derive(Default)]
+struct Question {
+    waiters: Vec<Waiter>,
+    /// It is with upstreams. Until then, each network that waits for it waits for a turn of its own.
+    is_asked: bool,
+    networks: Vec<IpAddr>,
 }
 
 impl Forwarder {
@@ -67,7 +72,7 @@ impl Forwarder {
     pub(super) fn new(cache: Arc<Cache>, counters: Arc<Counters>, start: Instant) -> Self {
         let (upstreams, terms, in_flight) =
             (ArcSwap::default(), ArcSwap::default(), Mutex::default());
-        let turns = Semaphore::new(MAX_IN_FLIGHT);
+        let turns = Arc::new(Turns::new(MAX_IN_FLIGHT));
         Self { cache, counters, upstreams, terms, in_flight, turns, start }
     }
 
@@ -100,13 +105,13 @@ impl Forwarder {
         down
     }
 
-    /// Finds out about `key` for `client`.
-    pub(super) async fn resolve(self: &Arc<Self>, key: Key, client: IpAddr) -> Arc<Stored> {
-        let Some(place) = Place::take(self, client) else { return Arc::new(Stored::overload()) };
+    /// Finds out about `key` for `asker`.
+    pub(super) async fn resolve(self: &Arc<Self>, key: Key, asker: Asker) -> Arc<Stored> {
+        let Some(place) = Place::take(self, asker) else { return Arc::new(Stored::overload()) };
         let found = async {
             // the semaphore is never closed
             let _turn = place.turns.acquire().await;
-            self.join(key).await
+            self.join(key, asker.network).await
         };
         match timeout(PATIENCE, found).await {
             Ok(Ok(answer)) => answer,
@@ -115,17 +120,21 @@ impl Forwarder {
         }
     }
 
-    /// Waits with the others, or starts the question.
-    fn join(self: &Arc<Self>, key: Key) -> oneshot::Receiver<Arc<Stored>> {
+    /// Waits with the others, or for a turn to ask the question.
+    fn join(self: &Arc<Self>, key: Key, network: IpAddr) -> oneshot::Receiver<Arc<Stored>> {
         let (answer, receiver) = oneshot::channel();
         let mut in_flight = self.lock();
-        let waiter = Waiter { answer };
-        if let Some(waiters) = in_flight.questions.get_mut(&key) {
-            waiters.push(waiter);
-        } else {
-            in_flight.questions.insert(key.clone(), vec![waiter]);
-            let question = InFlightGuard { forwarder: self.clone(), key, done: false };
-            tokio::spawn(async move { question.run().await });
+        let question = in_flight.questions.entry(key.clone()).or_default();
+        question.waiters.push(Waiter { answer });
+        if !question.is_asked && !question.networks.contains(&network) {
+            question.networks.push(network);
+            let forwarder = self.clone();
+            tokio::spawn(async move {
+                let _turn = forwarder.turns.take(network).await;
+                if forwarder.begins(&key) {
+                    InFlightGuard { forwarder, key, done: false }.run().await;
+                }
+            });
         }
         receiver
     }
@@ -139,56 +148,49 @@ impl Forwarder {
     }
 
     fn leave(&self, key: &Key) -> Vec<Waiter> {
-        self.lock().questions.remove(key).unwrap_or_default()
+        self.lock().questions.remove(key).unwrap_or_default().waiters
     }
 
-    /// Takes `key` off the list when all who wanted to know it have given up.
-    fn is_given_up(&self, key: &Key) -> bool {
+    /// Whether `key` is to be asked now: not when it is already, or when all who wanted to know it have given up.
+    fn begins(&self, key: &Key) -> bool {
         let mut in_flight = self.lock();
-        let waiters = in_flight.questions.get(key);
-        let all = waiters.is_none_or(|all| all.iter().all(|waiter| waiter.answer.is_closed()));
-        if all {
+        let Some(question) = in_flight.questions.get_mut(key) else { return false };
+        let begins = !question.is_asked;
+        question.is_asked = true;
+        let given_up = question.waiters.iter().all(|waiter| waiter.answer.is_closed());
+        if begins && given_up {
             in_flight.questions.remove(key);
         }
-        all
+        begins && !given_up
     }
 }
 
 /// A client's place among those who wait; given back when dropped.
 struct Place {
     forwarder: Arc<Forwarder>,
-    client: IpAddr,
+    asker: Asker,
     turns: Arc<Semaphore>,
 }
 
 impl Place {
     /// `None` when there are too many.
-    fn take(forwarder: &Arc<Forwarder>, client: IpAddr) -> Option<Self> {
+    fn take(forwarder: &Arc<Forwarder>, asker: Asker) -> Option<Self> {
         let mut in_flight = forwarder.lock();
-        if in_flight.waiting >= in_flight.max_waiting {
+        let most = Most { all: in_flight.max_waiting, of_client: MAX_WAITING_PER_CLIENT };
+        if !in_flight.waiting.enter(asker, most) {
             return None;
         }
-        let entry = in_flight.clients.entry(client).or_insert_with(|| Client {
-            waiting: 0,
-            turns: Arc::new(Semaphore::new(MAX_PER_CLIENT)),
-        });
-        if entry.waiting >= MAX_WAITING_PER_CLIENT {
-            return None;
-        }
-        entry.waiting += 1;
-        let turns = entry.turns.clone();
-        in_flight.waiting += 1;
-        Some(Self { forwarder: forwarder.clone(), client, turns })
+        let new = || Arc::new(Semaphore::new(MAX_PER_CLIENT));
+        let turns = in_flight.turns.entry(asker.client).or_insert_with(new).clone();
+        Some(Self { forwarder: forwarder.clone(), asker, turns })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut in_flight = self.forwarder.lock();
-        in_flight.waiting = in_flight.waiting.saturating_sub(1);
-        match in_flight.clients.get_mut(&self.client) {
-            Some(client) if client.waiting > 1 => client.waiting -= 1,
-            _ => drop(in_flight.clients.remove(&self.client)),
+        if !in_flight.waiting.leave(self.asker) {
+            in_flight.turns.remove(&self.asker.client);
         }
     }
 }
@@ -204,12 +206,6 @@ struct InFlightGuard {
 impl InFlightGuard {
     async fn run(mut self) {
         let forwarder = self.forwarder.clone();
-        // the semaphore is never closed
-        let _turn = forwarder.turns.acquire().await;
-        if forwarder.is_given_up(&self.key) {
-            self.done = true;
-            return;
-        }
         let group = usize::from(self.key.group());
         let upstreams = |all: &[Arc<Upstreams>]| all.get(group).cloned();
         let Some(asked) = upstreams(&forwarder.upstreams.load()) else { return };
@@ -254,15 +250,22 @@ mod tests {
         Key::of(&Query::read(&message).unwrap(), 0)
     }
 
-    /// A forwarder whose upstream never answers.
-    fn forwarder() -> (Arc<Forwarder>, std::net::UdpSocket) {
+    /// A forwarder whose upstream never answers, with so many turns.
+    fn forwarder(turns: usize) -> (Arc<Forwarder>, std::net::UdpSocket) {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let counters = Arc::new(Counters::default());
         let cache = Arc::new(Cache::new(1 << 20));
-        let forwarder = Arc::new(Forwarder::new(cache, counters, Instant::now()));
+        let mut forwarder = Forwarder::new(cache, counters, Instant::now());
+        forwarder.turns = Arc::new(Turns::new(turns));
+        let forwarder = Arc::new(forwarder);
         let group = Group { resolvers: vec![silent.local_addr().unwrap()], tls: None };
         forwarder.configure(&[group], &Settings::default(), &Terms::default());
         (forwarder, silent)
+    }
+
+    fn asker(third: u8, last: u8) -> Asker {
+        let [network, client] = [1, last].map(|last| IpAddr::from([10, 1, third, last]));
+        Asker { network, client }
     }
 
     async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -277,15 +280,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_has_its_share_with_upstreams_and_the_rest_waits_for_its_turn() {
-        let (forwarder, _silent) = forwarder();
-        let (greedy, modest) = (IpAddr::from([10, 1, 1, 2]), IpAddr::from([10, 1, 1, 3]));
+        let (forwarder, _silent) = forwarder(MAX_IN_FLIGHT);
+        let [greedy, modest] = [2, 3].map(|last| asker(1, last));
         let ask = |number, client| {
             let forwarder = forwarder.clone();
             tokio::spawn(async move { forwarder.resolve(key(number), client).await })
         };
         let most = u32::try_from(MAX_WAITING_PER_CLIENT).unwrap();
         let held: Vec<_> = (0..most).map(|number| ask(number, greedy)).collect();
-        until("all of them", || forwarder.lock().waiting == MAX_WAITING_PER_CLIENT).await;
+        until("all of them", || forwarder.lock().waiting.taken() == MAX_WAITING_PER_CLIENT).await;
         until("a share", || forwarder.lock().questions.len() == MAX_PER_CLIENT).await;
         let refused = forwarder.resolve(key(most), greedy).await;
         assert_eq!(*refused, Stored::overload());
@@ -299,7 +302,30 @@ mod tests {
         until("the next in turn", || forwarder.lock().questions.len() == MAX_PER_CLIENT + 1).await;
         held.iter().for_each(tokio::task::JoinHandle::abort);
         other.abort();
-        until("nobody", || forwarder.lock().clients.is_empty() && forwarder.lock().waiting == 0)
-            .await;
+        until("nobody", || forwarder.lock().turns.is_empty()).await;
+        assert_eq!(forwarder.lock().waiting.taken(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_network_has_its_share_and_another_waits_for_no_turn_of_its() {
+        let (forwarder, _silent) = forwarder(64);
+        let ask = |number, asker| {
+            let forwarder = forwarder.clone();
+            tokio::spawn(async move { forwarder.resolve(key(number), asker).await })
+        };
+        let asked = || {
+            let in_flight = forwarder.lock();
+            in_flight.questions.values().filter(|question| question.is_asked).count()
+        };
+        let client = |number: u32| asker(1, u8::try_from(2 + number).unwrap());
+        let mut held: Vec<_> = (0..80).map(|number| ask(number, client(number))).collect();
+        let share = 64 / 4 * 3;
+        until("a share", || asked() == share).await;
+        until("the others", || forwarder.lock().questions.len() == 80).await;
+        // one of its own, and one that the greedy network has not come to
+        held.extend([ask(100, asker(2, 2)), ask(79, asker(2, 2))]);
+        until("another's questions", || asked() == share + 2).await;
+        assert!(forwarder.lock().questions[&key(79)].is_asked);
+        held.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

@@ -23,6 +23,7 @@ mod line;
 mod listen;
 mod message;
 mod name;
+mod places;
 mod proof;
 mod query;
 mod reply;

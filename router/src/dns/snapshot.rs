@@ -46,6 +46,8 @@ pub struct Network {
     view: usize,
     /// Upstreams of its own, or those of all.
     group: Option<u8>,
+    /// Whose share of what is scarce its clients have: that of the first network of its link.
+    share: IpAddr,
     /// The router's own records in it.
     pub(super) router: Vec<Record>,
 }
@@ -54,6 +56,11 @@ impl Network {
     /// Whether `address` is one of the network's own guests'.
     pub(super) fn holds(&self, address: Ipv4Addr) -> bool {
         self.listen.iter().any(|listen| listen.clients.contains(address.into()))
+    }
+
+    /// Its share of what is scarce, by an address of the router: ranges of one link have one.
+    pub(super) fn share(&self) -> IpAddr {
+        self.share
     }
 
     /// Whether a query from `client` to `local` is one of this network's own.
@@ -224,7 +231,10 @@ fn of_network(slice: &DnsSlice, network: &DnsNetwork, view: usize, group: Option
     let record = |listen: &Listen| Record::of_address(listen.address, slice.settings.local_ttl);
     let router = network.listen.iter().map(record).collect();
     let (listen, clients) = (network.listen.clone(), network.clients.clone());
-    Network { listen, clients, view, group, router }
+    let of_link = |other: &&DnsNetwork| other.link.is_some() && other.link == network.link;
+    let first = slice.networks.iter().find(of_link).unwrap_or(network).listen.first();
+    let share = first.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |first| first.address);
+    Network { listen, clients, view, group, share, router }
 }
 
 /// `kept` tells of a name that is in a zone which is kept here though nothing is in it.

@@ -1,12 +1,13 @@
 //! Answering over TCP (RFC 7766): long answers, and clients that prefer it.
 //!
-//! Guarantees: connections are bounded in all and per client, idle ones are closed, and so are those of strangers,
-//! before a byte is read, and of those that send too much; a question that waits holds no room for its answer; questions on one connection are answered as their answers come, not in their order.
+//! Guarantees: connections are bounded in all, per network and per client, idle ones are closed, and so are those of strangers,
+//! before a byte is read, and of those that send too much; a question that waits holds no room for its answer, and a
+//! connection holds one answer at a time, however many its client does not read; questions on one connection are answered
+//! as their answers come, not in their order.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,13 +20,12 @@ use tracing::debug;
 
 use super::answer::{Request, Verdict, answer};
 use super::counters::Tally;
+use super::places::{Asker, Most, Places};
 use super::reply::Transport;
 use super::server::Shared;
 
 /// Most connections.
-const MAX_CONNECTIONS: usize = 256;
-/// Most connections of one client, which leaves room for the other guests.
-const MAX_PER_CLIENT: usize = 16;
+const MOST: Most = Most { all: 256, of_client: 16 };
 /// Most questions of one connection in flight; further ones wait in its buffer.
 const MAX_PIPELINED: usize = 32;
 /// Time without a question after which a connection is closed (RFC 7766 6.2.3 asks for seconds).
@@ -34,60 +34,43 @@ const IDLE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest answer.
 const MESSAGE: usize = u16::MAX as usize;
+/// Bytes of the length before a message.
+const PREFIX: usize = 2;
 /// Largest question: a name has 255 bytes, and the rest is options. What is longer ends the connection.
 const QUESTION: usize = 4096;
 
 /// The connections there are.
 #[derive(Default)]
-pub(super) struct Connections(Mutex<HashMap<IpAddr, usize>>);
+pub(super) struct Connections(Mutex<Places>);
 
 /// One of them; gives its place back when dropped.
 struct Place {
-    client: IpAddr,
+    asker: Asker,
     shared: Arc<Shared>,
 }
 
 impl Connections {
-    fn change<T>(&self, change: impl FnOnce(&mut HashMap<IpAddr, usize>) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn enter(&self, client: IpAddr) -> bool {
-        self.change(|clients| {
-            let all: usize = clients.values().sum();
-            let own = clients.get(&client).copied().unwrap_or(0);
-            let room = all < MAX_CONNECTIONS && own < MAX_PER_CLIENT;
-            if room {
-                clients.insert(client, own + 1);
-            }
-            room
-        })
-    }
-
-    fn leave(&self, client: IpAddr) {
-        self.change(|clients| match clients.get_mut(&client) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(clients.remove(&client)),
-        });
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
     fn take(shared: &Arc<Shared>, local: IpAddr, client: IpAddr) -> Option<Self> {
         let snapshot = shared.snapshot.load();
-        let admitted = snapshot.network(local).is_some_and(|it| it.admits(local, client));
-        if !admitted {
+        let Some(network) = snapshot.network(local).filter(|it| it.admits(local, client)) else {
             shared.counters.add(&Tally { strangers: 1, ..Tally::default() });
             return None;
-        }
-        let room = shared.connections.enter(client);
-        room.then(|| Self { client, shared: shared.clone() })
+        };
+        let asker = Asker { network: network.share(), client };
+        let room = shared.connections.places().enter(asker, MOST);
+        room.then(|| Self { asker, shared: shared.clone() })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.connections.leave(self.client);
+        self.shared.connections.places().leave(self.asker);
     }
 }
 
@@ -144,9 +127,9 @@ async fn read(reader: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Room for an answer, behind the two bytes of its length.
-fn body(out: &mut Option<Vec<u8>>) -> &mut [u8] {
-    out.get_or_insert_with(|| vec![0; 2 + MESSAGE]).get_mut(2..).unwrap_or_default()
+/// Room for an answer, behind the bytes of its length.
+fn body(out: &mut [u8]) -> &mut [u8] {
+    out.get_mut(PREFIX..).unwrap_or_default()
 }
 
 struct Client {
@@ -166,30 +149,37 @@ impl Client {
         }
     }
 
+    /// Nothing is written down for the client before it is its turn, so that one that never reads holds one answer.
     async fn question(&self, message: Vec<u8>) {
-        let mut out = None;
-        let verdict = self.answer(&message, body(&mut out));
-        let length = match verdict {
+        let mut writer = self.writer.lock().await;
+        let mut out = vec![0; PREFIX + MESSAGE];
+        let length = match self.answer(&message, body(&mut out)) {
             Verdict::Answered(length) => length,
             Verdict::Forward(key) => {
-                // many may wait, for seconds: without the room for an answer
-                out = None;
+                // many may wait, for seconds: not in each other's way, and without the room for an answer
+                drop((writer, out));
                 let forwarder = &self.place.shared.forwarder;
-                let stored = forwarder.resolve(key, self.place.client).await;
+                let stored = forwarder.resolve(key, self.place.asker).await;
+                writer = self.writer.lock().await;
+                out = vec![0; PREFIX + MESSAGE];
                 stored.complete(&message, Transport::Tcp, body(&mut out))
             }
             Verdict::Drop => 0,
         };
-        let Some(mut out) = out.filter(|_| length > 0) else { return };
-        out.truncate(2 + length);
+        if length == 0 {
+            return;
+        }
+        out.truncate(PREFIX + length);
+        // what the client does not take for a while costs no more than it is long
+        out.shrink_to_fit();
         let prefix = u16::try_from(length).unwrap_or(0).to_be_bytes();
         out.iter_mut().zip(prefix).for_each(|(byte, length)| *byte = length);
-        self.send(&out).await;
+        self.send(&mut writer, &out).await;
     }
 
     fn answer(&self, message: &[u8], out: &mut [u8]) -> Verdict {
         let shared = &self.place.shared;
-        let (local, client) = (self.local, self.place.client);
+        let (local, client) = (self.local, self.place.asker.client);
         let (snapshot, now, transport) = (shared.snapshot.load(), shared.seconds(), Transport::Tcp);
         let Some(network) = snapshot.network(local) else { return Verdict::Drop };
         let request = Request { network, message, client, local, transport, now };
@@ -204,8 +194,7 @@ impl Client {
     }
 
     /// A client that does not take its answers loses the connection.
-    async fn send(&self, message: &[u8]) {
-        let mut writer = self.writer.lock().await;
+    async fn send(&self, writer: &mut OwnedWriteHalf, message: &[u8]) {
         let written = timeout(PATIENCE, writer.write_all(message)).await;
         if !matches!(written, Ok(Ok(()))) {
             let _gone = writer.shutdown().await;

@@ -18,6 +18,7 @@ use tracing::debug;
 use super::answer::{Request, Verdict, answer};
 use super::cache::Key;
 use super::counters::Tally;
+use super::places::Asker;
 use super::reply::{Transport, UDP_PAYLOAD};
 use super::server::Shared;
 
@@ -35,6 +36,7 @@ pub(super) struct Batches {
 
 struct Forward {
     key: Key,
+    network: IpAddr,
     client: SocketAddr,
     message: Vec<u8>,
 }
@@ -66,7 +68,8 @@ impl Batches {
                 match answer(&snapshot, &shared.cache, &request, &mut tally, out) {
                     Verdict::Answered(length) => length,
                     Verdict::Forward(key) => {
-                        forwards.push(Forward { key, client: from, message: message.to_vec() });
+                        let (network, message) = (network.share(), message.to_vec());
+                        forwards.push(Forward { key, network, client: from, message });
                         0
                     }
                     Verdict::Drop => 0,
@@ -148,8 +151,8 @@ fn send(socket: &UdpSocket, shared: &Shared, outbox: &mut SendBatch) {
 }
 
 async fn complete(forward: Forward, socket: Rc<UdpSocket>, shared: Arc<Shared>) {
-    let Forward { key, client, message } = forward;
-    let stored = shared.forwarder.resolve(key, client.ip()).await;
+    let Forward { key, network, client, message } = forward;
+    let stored = shared.forwarder.resolve(key, Asker { network, client: client.ip() }).await;
     let mut out = vec![0; usize::from(UDP_PAYLOAD)];
     let length = stored.complete(&message, Transport::Udp, &mut out);
     let answer = out.get(..length).unwrap_or_default();

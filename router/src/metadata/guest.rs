@@ -1,6 +1,7 @@
 //! One guest as the service knows it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -17,7 +18,6 @@ pub(super) struct Network {
 }
 
 /// A guest, with everything that it is told.
-#[derive(Debug)]
 pub(super) struct Guest {
     pub(super) network: Arc<Network>,
     pub(super) mac: MacAddr,
@@ -35,6 +35,16 @@ pub(super) struct Guest {
     pub(super) user_data: Option<Bytes>,
     /// Only requests with a session token are answered.
     pub(super) needs_token: bool,
+}
+
+/// Who it is, and nothing of what only it is told.
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut guest = f.debug_struct("Guest");
+        guest.field("network", &self.network).field("mac", &self.mac);
+        guest.field("addresses", &self.addresses).field("hostname", &self.hostname);
+        guest.field("user_data", &self.user_data.as_ref().map(Bytes::len)).finish_non_exhaustive()
+    }
 }
 
 impl Guest {

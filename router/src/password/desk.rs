@@ -28,5 +28,5 @@ impl desk::Desk for Desk<'_> {
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(args: &SliceArgs) -> Result<()> {
-    desk::run("password", || Ok(Desk { args, web: process::start().map_err(Error::msg)? }))
+    desk::run("password", || Ok(Desk { args, web: process::start(None).map_err(Error::msg)? }))
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use sluice_agent::service::Service;
+use sluice_agent::service::{Service, state_folder};
 use sluice_api::types::Generation;
 
 use super::book::Given;
 use super::site::PasswordSite;
 use super::slice::PasswordSlice;
+use crate::appliance::PASSWORD;
 use crate::web::Web;
 
 /// Nothing is served before the first slice.
@@ -22,7 +24,12 @@ impl Service for Process {
     async fn apply(&mut self, _: Generation, slice: PasswordSlice) -> Result<(), String> {
         let web = match &self.0 {
             Some(web) => web,
-            None => self.0.insert(start()?),
+            None => {
+                let folder = state_folder(PASSWORD);
+                // a server on a desk's agent has none
+                let folder = folder.is_dir().then_some(folder.as_path());
+                self.0.insert(start(folder)?)
+            }
         };
         apply(web, &slice)
     }
@@ -42,9 +49,9 @@ impl Service for Process {
     }
 }
 
-/// The service with nobody to serve.
-pub(super) fn start() -> Result<Web<PasswordSite>, String> {
-    let site = PasswordSite::new().ok_or("the system has no randomness to give")?;
+/// The service with nobody to serve; what is over is written down in `folder`, if there is one.
+pub(super) fn start(folder: Option<&Path>) -> Result<Web<PasswordSite>, String> {
+    let site = PasswordSite::new(folder).ok_or("the system has no randomness to give")?;
     Web::start(site).map_err(|error| format!("no socket can be opened: {error}"))
 }
 

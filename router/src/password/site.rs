@@ -1,15 +1,17 @@
 //! The password server as a site.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper::{Method, StatusCode};
+use sluice_agent::service::Journal;
 use sluice_api::types::ObjectId;
 use tracing::info;
 
-use super::book::{Book, Given};
+use super::book::{Book, Given, Over};
 use super::slice::PasswordSlice;
 use crate::web::{Answer, Ask, Caller, Directory, Site, Stranger};
 
@@ -24,15 +26,17 @@ const BAD: &str = "bad_request";
 #[derive(Debug)]
 pub(super) struct PasswordSite {
     guests: ArcSwap<Directory<ObjectId>>,
-    book: Mutex<Book>,
+    book: Mutex<(Book, Journal<Over>)>,
     unusable: ArcSwap<BTreeMap<ObjectId, String>>,
     start: Instant,
 }
 
 impl PasswordSite {
-    /// A site that knows nobody; `None` when the system has no randomness to give.
-    pub(super) fn new() -> Option<Self> {
-        let book = Mutex::new(Book::new()?);
+    /// A site that knows nobody, and writes down in `folder`, if there is one, which passwords are over; `None` when the system
+    /// has no randomness to give.
+    pub(super) fn new(folder: Option<&Path>) -> Option<Self> {
+        let (journal, over) = Journal::open(folder, "passwords");
+        let book = Mutex::new((Book::new(over)?, journal));
         let (guests, unusable) = (ArcSwap::default(), ArcSwap::default());
         Some(Self { guests, book, unusable, start: Instant::now() })
     }
@@ -41,7 +45,7 @@ impl PasswordSite {
     ///
     /// Errors: a password cannot be sealed.
     pub(super) fn replace(&self, slice: &PasswordSlice) -> Result<(), String> {
-        let complete = self.book().replace(self.now(), slice.passwords());
+        let complete = self.with_book(|book, now| book.replace(now, slice.passwords()));
         self.guests.store(slice.directory().into());
         self.unusable.store(slice.unusable().into());
         if complete { Ok(()) } else { Err("the system has no randomness to give".to_owned()) }
@@ -49,20 +53,22 @@ impl PasswordSite {
 
     /// How many passwords are in which state.
     pub(super) fn states(&self) -> BTreeMap<Given, u64> {
-        let mut book = self.book();
-        let mut states = BTreeMap::new();
-        for (_, given) in book.states(self.now()) {
-            *states.entry(given).or_default() += 1;
-        }
-        states
+        self.with_book(|book, now| {
+            let mut states = BTreeMap::new();
+            for (_, given) in book.states(now) {
+                *states.entry(given).or_default() += 1;
+            }
+            states
+        })
     }
 
     /// The guests whose password is over, acknowledged or not, by name.
     pub(super) fn over(&self) -> BTreeMap<String, Given> {
-        let mut book = self.book();
         let over = |given: &Given| matches!(given, Given::Acknowledged | Given::Expired);
-        let states = book.states(self.now()).filter(|(_, given)| over(given));
-        states.map(|(guest, given)| (guest.to_string(), given)).collect()
+        self.with_book(|book, now| {
+            let states = book.states(now).filter(|(_, given)| over(given));
+            states.map(|(guest, given)| (guest.to_string(), given)).collect()
+        })
     }
 
     /// The guests whose password cannot be handed out, and why.
@@ -70,16 +76,20 @@ impl PasswordSite {
         self.unusable.load_full()
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    /// What `ask` makes of the book, once it is written down.
+    fn with_book<T>(&self, ask: impl FnOnce(&mut Book, Duration) -> T) -> T {
+        let mut locked = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let (book, journal) = &mut *locked;
+        let answer = ask(book, self.start.elapsed());
+        let changes = book.changes();
+        if !changes.is_empty() {
+            journal.append(&changes, || book.all_over());
+        }
+        answer
     }
 
     fn send(&self, guest: &ObjectId) -> Answer {
-        match self.book().give(self.now(), guest) {
+        match self.with_book(|book, now| book.give(now, guest)) {
             Some(secret) => {
                 info!(%guest, "password handed out");
                 Answer::text(secret.reveal().to_owned())
@@ -89,7 +99,7 @@ impl PasswordSite {
     }
 
     fn saved(&self, guest: &ObjectId) -> Answer {
-        if self.book().acknowledge(self.now(), guest) {
+        if self.with_book(|book, now| book.acknowledge(now, guest)) {
             info!(%guest, "password acknowledged");
         }
         Answer::text(SAVED)

@@ -1,5 +1,7 @@
 //! Questions and answers as a site sees them.
 
+use std::fmt;
+
 use bytes::Bytes;
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
@@ -25,7 +27,7 @@ impl Ask<'_> {
 }
 
 /// What goes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// How it went.
     pub(crate) status: StatusCode,
@@ -35,6 +37,16 @@ pub(crate) struct Answer {
     pub(crate) media: &'static str,
     /// A header of the site's own.
     pub(crate) header: Option<(&'static str, String)>,
+}
+
+/// How it went, and how long the content is: that may be a password, and the header a token.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut answer = f.debug_struct("Answer");
+        answer.field("status", &self.status).field("media", &self.media);
+        answer.field("bytes", &self.body.len());
+        answer.field("header", &self.header.as_ref().map(|(name, _)| name)).finish()
+    }
 }
 
 impl Answer {
@@ -57,5 +69,18 @@ impl Answer {
     /// There is no such thing.
     pub(crate) fn not_found() -> Self {
         Self::refusal(StatusCode::NOT_FOUND, "not found\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_answered_does_not_show_in_debug_output() {
+        let header = Some(("x-token", "s3cret-token".to_owned()));
+        let answer = Answer { header, ..Answer::text("s3cret-One") };
+        let shown = format!("{answer:?}");
+        assert!(shown.contains("bytes: 10") && !shown.contains("s3cret"), "{shown}");
     }
 }

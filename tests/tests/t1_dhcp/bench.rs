@@ -163,11 +163,26 @@ impl Bench {
 
     /// Puts `slice` in force and waits until it is.
     pub(crate) fn reload(&mut self, slice: &DhcpSlice) {
+        self.begin_reload(slice);
+        let text = self.in_force();
+        self.await_log(&text);
+    }
+
+    /// Has `slice` put in force.
+    pub(crate) fn begin_reload(&mut self, slice: &DhcpSlice) {
         self.write(slice);
         self.server().signal(Signal::SIGHUP).unwrap();
         self.reloads += 1;
-        let changes = self.reloads;
-        self.await_log(&format!("dhcp configuration in force changes={changes} "));
+    }
+
+    /// What the server says once the last slice is in force.
+    fn in_force(&self) -> String {
+        format!("dhcp configuration in force changes={} ", self.reloads)
+    }
+
+    pub(crate) fn is_in_force(&mut self) -> bool {
+        let text = self.in_force();
+        self.log().contains(&text)
     }
 
     pub(crate) fn await_log(&mut self, text: &str) {

@@ -1,8 +1,6 @@
 //! A guest with Alpine's own programs and C library, of which the resolver is not glibc's: musl's takes one "no such name" for
 //! all types, and asks all its resolvers at a time.
 
-use serde_json::json;
-use sluice_api::types::BlobDigest;
 use sluice_lab::netns::Namespace;
 
 use super::SOON;
@@ -43,11 +41,7 @@ fn a_guest_with_alpine_finds_all_that_its_router_has_for_it() {
     let world = World::new();
     world.outside_has_web_and_names();
     let mut config = config();
-    let blob = format!("random\n{PASSWORD}").into_bytes();
-    let digest = BlobDigest::of(&blob);
-    config.role.networks[0].guests[0].metadata.password =
-        serde_json::from_value(json!({ "blob": digest.to_string() })).unwrap();
-    world.call(|client| async move { client.put_blob(&digest, blob).await }).unwrap();
+    world.give_password(&mut config.role.networks[0].guests[0], PASSWORD);
     world.push_and_confirm(&config);
     world.lease("vm2", "10.1.1.24");
 

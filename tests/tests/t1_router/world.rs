@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_api::boot::BootDocument;
+use sluice_api::config::Guest;
 use sluice_api::report::{Answer, ConfirmAnswer, DryRun, Phase, StatusReport};
-use sluice_api::types::{ApplianceId, LinkName, MacAddr};
+use sluice_api::types::{ApplianceId, BlobDigest, LinkName, MacAddr};
 use sluice_api::{AGENT_PORT, RouterDocument};
 use sluice_lab::Wait;
 use sluice_lab::netns::{Namespace, Process, Topology, VethEnd};
@@ -158,6 +159,16 @@ impl World {
         if let Err(error) = up {
             panic!("{error}\n{}", self.agent.as_ref().map(Process::output).unwrap_or_default());
         }
+    }
+
+    /// Gives `guest` of a configuration this password, in a blob that no other run has: what servers write down is in a folder
+    /// of the machine, which runs share.
+    pub(crate) fn give_password(&self, guest: &mut Guest, password: &str) {
+        let blob = format!("{}\n{password}", self.dir.path().display()).into_bytes();
+        let digest = BlobDigest::of(&blob);
+        guest.metadata.password =
+            serde_json::from_value(json!({ "blob": digest.to_string() })).unwrap();
+        self.call(|client| async move { client.put_blob(&digest, blob).await }).unwrap();
     }
 
     /// Runs a call of the manager's client inside its namespace.

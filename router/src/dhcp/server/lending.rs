@@ -28,7 +28,7 @@ impl Lending<'_> {
         lent: &mut Lent,
         source: Ipv4Addr,
     ) -> Result<(Option<Built>, Event, Option<Ipv4Addr>), DropReason> {
-        let (mac, choice) = (self.message.chaddr, self.choice(lent));
+        let (mac, choice) = (self.message.chaddr, self.choice(lent, source));
         let address = choice.map_or(Ipv4Addr::UNSPECIFIED, |choice| choice.address);
         let guest = Lease::lent(address);
         let (network, message) = (self.network(choice, source), self.message);
@@ -44,9 +44,10 @@ impl Lending<'_> {
                 (Some(query.grant(ReplyKind::Offer)), Event::Offered(mac, address), probe)
             }
             Verdict::Ack => {
-                lent.lend(self.now, self.link, mac, address, query.told().lease);
                 // whoever speaks from the address uses it
                 let probe = probe.filter(|address| source != *address);
+                let lease = query.told().lease;
+                lent.lend(self.now, self.link, mac, address, lease, probe.is_none());
                 (Some(query.grant(ReplyKind::Ack)), Event::Acked(mac, address), probe)
             }
             Verdict::Inform(to) => (Some(query.inform(to)), Event::Informed(mac, to), None),
@@ -54,7 +55,7 @@ impl Lending<'_> {
                 (Some(query.nak(why)), Event::Refused(mac, asked, why), None)
             }
             Verdict::Decline => {
-                lent.quarantine(self.now, self.link, address, None);
+                lent.decline(self.now, self.link, mac);
                 (None, Event::Declined(mac, address), None)
             }
             Verdict::Release => {
@@ -78,7 +79,7 @@ impl Lending<'_> {
     }
 
     /// The address that the message is about, as far as the client may have it.
-    fn choice(&self, lent: &mut Lent) -> Option<Choice> {
+    fn choice(&self, lent: &mut Lent, source: Ipv4Addr) -> Option<Choice> {
         let Self { now, link, pools, message, .. } = *self;
         let mac = message.chaddr;
         match message.kind {
@@ -90,7 +91,8 @@ impl Lending<'_> {
                     Some(_) => message.requested.or(ciaddr),
                     None => ciaddr.or(message.requested),
                 };
-                lent.claim(now, link, pools, mac, asked?)
+                let asked = asked?;
+                lent.claim(now, link, pools, mac, (asked, source == asked))
             }
             Kind::Inform | Kind::Decline | Kind::Release => {
                 let address = lent.address(link, mac)?;

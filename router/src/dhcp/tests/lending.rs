@@ -47,6 +47,124 @@ fn a_declined_address_is_lent_again_when_nothing_else_is_left() {
     assert_eq!(take(&mut server, NOW + QUARANTINE, third), declined);
 }
 
+/// What `machine`, which says that it has `address`, is answered; `source` is what it speaks from.
+fn claim(server: &mut Server, machine: &str, address: Ipv4Addr, source: &str) -> Outcome {
+    let asked = [DhcpOption::RequestedIpAddress(address)];
+    let mut request = client(MessageType::Request, machine, &asked);
+    if source != "0.0.0.0" {
+        request = client(MessageType::Request, machine, &[]);
+        request.set_ciaddr(address);
+    }
+    let (bytes, link) = (request.to_vec().unwrap(), link("guest0"));
+    server.handle(NOW, Arrival { link: &link, source: ip(source), bytes: &bytes })
+}
+
+fn kind(outcome: Outcome) -> MessageType {
+    reply(outcome).0.opts().msg_type().unwrap()
+}
+
+#[test]
+fn what_the_link_was_not_asked_about_is_not_confirmed_at_the_next_try() {
+    let [first, second, _] = MACHINES;
+    let own = ip("10.1.1.100");
+    let mut server = lender();
+    // a router that remembers nothing; the question finds no socket, and no reply is sent
+    for _ in 0..3 {
+        let outcome = claim(&mut server, first, own, "0.0.0.0");
+        assert_eq!((outcome.probe, outcome.reply.is_some()), (Some(own), true));
+        assert_eq!((server.changes(), server.loans(NOW).count()), (vec![], 0), "nobody was told");
+    }
+    let offer = send_at(&mut server, NOW, &client(MessageType::Discover, first, &[]));
+    assert_eq!(offer.probe, Some(own));
+    let outcome = claim(&mut server, second, own, "0.0.0.0");
+    assert_eq!((outcome.probe, kind(outcome)), (None, MessageType::Nak), "it is promised");
+    // but for who speaks from it
+    let mut user = server.clone();
+    let outcome = claim(&mut user, second, own, "10.1.1.100");
+    assert_eq!((outcome.probe, kind(outcome)), (None, MessageType::Ack));
+    assert!(!user.prove(&link("guest0"), mac(first), own));
+
+    assert!(!server.prove(&link("guest0"), mac(second), own), "another's");
+    assert!(server.prove(&link("guest0"), mac(first), own));
+    let [written] = <[Change; 1]>::try_from(server.changes()).unwrap();
+    assert_eq!((written.mac, written.address), (mac(first), own));
+    let outcome = claim(&mut server, first, own, "0.0.0.0");
+    assert_eq!((outcome.probe, kind(outcome)), (None, MessageType::Ack));
+    assert_eq!(server.loans(NOW).count(), 1);
+}
+
+#[test]
+fn an_offer_that_was_not_sent_proves_nothing() {
+    let [first, ..] = MACHINES;
+    let mut server = lender();
+    let discover = client(MessageType::Discover, first, &[]);
+    let offered = send_at(&mut server, NOW, &discover).probe.unwrap();
+    assert_eq!(claim(&mut server, first, offered, "0.0.0.0").probe, Some(offered));
+
+    let mut server = lender();
+    send_at(&mut server, NOW, &discover);
+    assert!(server.prove(&link("guest0"), mac(first), offered));
+    assert_eq!(claim(&mut server, first, offered, "0.0.0.0").probe, None, "offered and chosen");
+    assert_eq!(server.changes().len(), 1);
+}
+
+#[test]
+fn who_speaks_from_an_address_has_it_without_a_question() {
+    let own = ip("10.1.1.100");
+    let mut server = lender();
+    let outcome = claim(&mut server, MACHINES[0], own, "10.1.1.100");
+    assert_eq!((outcome.probe, kind(outcome)), (None, MessageType::Ack));
+    assert_eq!(server.changes().len(), 1);
+}
+
+#[test]
+fn a_decline_in_its_name_takes_no_address_from_whoever_uses_it() {
+    let [user, other, _] = MACHINES;
+    let mut server = lender();
+    let own = take(&mut server, NOW, user);
+    let decline = client(MessageType::Decline, user, &[DhcpOption::RequestedIpAddress(own)]);
+    let discover = client(MessageType::Discover, user, &[]);
+    let from = own.to_string();
+    for forged in [vec![&decline], vec![&decline, &discover]] {
+        for message in forged {
+            send_at(&mut server, NOW, message);
+        }
+        assert_eq!(kind(claim(&mut server, other, own, "0.0.0.0")), MessageType::Nak);
+        // it renews, or was started anew and remembers: then the link is asked
+        let outcome = claim(&mut server, user, own, "0.0.0.0");
+        assert_eq!((outcome.probe, kind(outcome)), (Some(own), MessageType::Ack));
+        let outcome = claim(&mut server, user, own, &from);
+        assert_eq!((outcome.probe, kind(outcome)), (None, MessageType::Ack));
+    }
+    assert_ne!(take(&mut server, NOW, other), own);
+    assert!(server.loans(NOW).any(|loan| loan.mac == mac(user) && loan.address == own));
+}
+
+#[test]
+fn full_ranges_are_searched_again_once_something_is_free() {
+    let mut server = two_ranges();
+    let relayed = |server: &mut Server, now: Duration, machine: &str| {
+        let mut discover = client(MessageType::Discover, machine, &[]);
+        discover.set_giaddr(ip("10.1.9.254"));
+        send_at(server, now, &discover)
+    };
+    let [own, _] = [MACHINES[0], MACHINES[1]].map(|machine| {
+        let [address, own, _] = offered(&mut server, machine, "10.1.9.254");
+        reply(requested(&mut server, machine, address, own));
+        address
+    });
+    for _ in 0..2 {
+        let outcome = relayed(&mut server, NOW, MACHINES[2]);
+        assert_eq!(silence(&outcome), DropReason::Exhausted(mac(MACHINES[2])));
+    }
+    let squatter = mac("02:00:00:00:00:09");
+    server.occupied(NOW, &link("guest0"), own, squatter);
+    let outcome = relayed(&mut server, NOW, MACHINES[2]);
+    assert_eq!(silence(&outcome), DropReason::Exhausted(mac(MACHINES[2])));
+    let (offer, _) = reply(relayed(&mut server, NOW + QUARANTINE, MACHINES[2]));
+    assert_eq!(offer.yiaddr(), own);
+}
+
 const SECOND: &str = "10.1.9.100-10.1.9.101";
 
 /// `guest0` with two ranges: vm1 is in the first and vm2 in the second, each lends two addresses.

@@ -129,6 +129,59 @@ fn configured_options_are_handed_through_and_a_guest_s_own_win() {
     assert_eq!(get(&vm2, 51), Some(DhcpOption::AddressLeaseTime(600)));
 }
 
+/// The routes in `message`, by both of their numbers.
+fn routes(message: &v4::Message) -> [Vec<String>; 2] {
+    [121, 249].map(|code| match message.opts().get(OptionCode::from(code)) {
+        Some(DhcpOption::ClasslessStaticRoute(routes)) => {
+            routes.iter().map(|(to, via)| format!("{to} by {via}")).collect()
+        }
+        Some(DhcpOption::Unknown(same)) => vec![format!("{:?}", same.data())],
+        _ => Vec::new(),
+    })
+}
+
+#[test]
+fn the_default_route_leads_by_the_router_that_is_told() {
+    let own = r#"[{ "code": 3, "value": { "addresses": ["10.1.1.253"] } }]"#;
+    let network = r#"[{ "code": 3, "value": { "addresses": ["10.1.1.252", "10.1.1.1"] } }]"#;
+    let [vm1, vm2] = told(network, own);
+    let further = "10.9.0.0/16 by 10.1.1.254";
+    for (message, last) in [(&vm1, 253), (&vm2, 252)] {
+        let [routes, same] = routes(message);
+        assert_eq!(routes, [&format!("0.0.0.0/0 by 10.1.1.{last}"), further]);
+        assert_eq!(same, [format!("[0, 10, 1, 1, {last}, 16, 10, 9, 10, 1, 1, 254]")]);
+    }
+}
+
+#[test]
+fn a_guest_s_own_routes_are_told_by_both_numbers() {
+    let own = r#"[{ "code": 121, "value": { "routes": [{ "destination": "10.8.0.0/16", "via": "10.1.1.7" }] } }]"#;
+    let network = r#"[{ "code": 249, "value": { "hex": "080a0a010108" } }]"#;
+    let [vm1, vm2] = told(network, own);
+    let same = |bytes: &str| vec![bytes.to_owned()];
+    assert_eq!(routes(&vm1)[0], ["10.8.0.0/16 by 10.1.1.7"]);
+    assert_eq!(routes(&vm1)[1], same("[16, 10, 8, 10, 1, 1, 7]"));
+    assert_eq!(routes(&vm2)[1], same("[8, 10, 10, 1, 1, 8]"), "said of the network");
+}
+
+#[test]
+fn a_lease_shorter_than_any_is_the_shortest_and_counted_by() {
+    let own = r#"[{ "code": 51, "value": { "number": 30 } }]"#;
+    let mut slice = example();
+    slice.networks[0].guests[0].dhcp.options = configured(own);
+    let mut server = Server::new(&slice);
+    let mut ask = client(MessageType::Request, VM1, &[]);
+    ask.set_ciaddr(ip("10.1.1.23"));
+    let (ack, _) = reply(send(&mut server, &ask));
+    let times =
+        [DhcpOption::AddressLeaseTime(60), DhcpOption::Renewal(30), DhcpOption::Rebinding(53)];
+    for time in times {
+        assert_eq!(ack.opts().get(OptionCode::from(&time)), Some(&time));
+    }
+    let active = [59, 60].map(|later| server.active_leases(NOW + Duration::from_secs(later)));
+    assert_eq!(active, [1, 0]);
+}
+
 #[test]
 fn what_is_long_does_not_keep_out_what_is_needed() {
     let mut slice = example();
