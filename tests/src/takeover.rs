@@ -147,6 +147,10 @@ impl Launch for Mortal {
         self.launch.readiness(name)
     }
 
+    fn patience(&self, name: ServiceName) -> std::time::Duration {
+        self.launch.patience(name)
+    }
+
     async fn take_over(&self, name: ServiceName) -> Option<Launched> {
         self.steps.step();
         let launched = self.launch.take_over(name).await;

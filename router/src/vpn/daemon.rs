@@ -9,6 +9,7 @@
 //! starts. So it is a child of the process that drives it, which has its rights.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use libreswan_ffi::Programs;
 use sluice_agent::service::state_folder;
@@ -43,6 +44,9 @@ const LOADED: &str = "random nonce openssl kernel-netlink socket-default vici";
 const PLUTO: &str = "/usr/libexec/ipsec";
 const CERTUTIL: &str = "/usr/bin/certutil";
 const PLUTO_READS: [&str; 2] = ["/dev/urandom", "/proc/sys/net/core/xfrm_acq_expires"];
+/// Its first start makes a database, and NSS and pluto test each of their ciphers before they answer: a second on hardware, more
+/// than ten on an emulated machine. The process that drives it waits for it for 30 s, and says why when that was not enough.
+const PLUTO_PATIENCE: Duration = Duration::from_secs(40);
 
 /// Devices of clients' links: the kernel's, and those that stand in for them where the kernel has no L2TP.
 const DEVICES: [&str; 2] = ["/dev/ppp", "/dev/net/tun"];
@@ -117,6 +121,7 @@ fn ike(engine: Engine) -> ServiceSpec {
                 profile: Profile::ForeignDaemon,
                 reads: View::libraries().read.into_iter().chain(programs).chain(counts).collect(),
                 state: true,
+                patience: PLUTO_PATIENCE,
                 ..ServiceSpec::own(IKE_USER)
             }
             .with_capabilities([Capability::NetAdmin, Capability::NetBindService])

@@ -74,7 +74,7 @@ pub async fn is_up(shell: &dyn Shell, host: &str, server: Ipv4Addr) -> Result<()
     soon(shell, host, &format!("ip -4 addr show up dev ppp0 | grep -q 'peer {server}'")).await
 }
 
-/// A DHCPINFORM over the link, as Windows sends one; prints the answer in hexadecimal digits.
+/// A DHCPINFORM over the link, as Windows sends one; prints each route of the answer's options 121 and 249.
 const INFORM: &str = r"python3 - <<'END'
 import socket, struct, subprocess
 said = subprocess.check_output(['ip', '-4', '-o', 'addr', 'show', 'dev', 'ppp0'], text=True)
@@ -87,12 +87,24 @@ s.settimeout(5)
 none = bytes(4)
 head = struct.pack('!BBBBIHH4s4s4s4s16s64s128s', 1, 8, 6, 0, 7, 0, 0x8000, own, none, none, none, b'', b'', b'')
 s.sendto(head + b'c\x82Sc' + bytes([53, 1, 8, 55, 3, 6, 121, 249, 255]), ('255.255.255.255', 67))
-print(s.recv(1500).hex())
+reply = s.recv(1500)
+at = 240
+assert bytes([53, 1, 5]) in reply[at:], reply.hex()
+while reply[at] != 255:
+    code, length = reply[at], reply[at + 1]
+    value = reply[at + 2:at + 2 + length]
+    at += 2 + length
+    while code in (121, 249) and value:
+        octets = (value[0] + 7) // 8
+        network = socket.inet_ntoa((value[1:1 + octets] + none)[:4])
+        hop = socket.inet_ntoa(value[1 + octets:5 + octets])
+        print(code, network + '/' + str(value[0]), hop)
+        value = value[5 + octets:]
 END";
 
-/// What the router answers to a DHCPINFORM, in hexadecimal digits.
-pub async fn informed(shell: &dyn Shell, host: &str) -> Result<String> {
-    Ok(shell.done(host, INFORM).await?.trim().to_owned())
+/// The routes of the router's answer to a DHCPINFORM, each with the number of its option, such as `249 10.1.1.0/24 10.1.9.1`.
+pub async fn informed(shell: &dyn Shell, host: &str) -> Result<Vec<String>> {
+    Ok(shell.done(host, INFORM).await?.lines().map(str::to_owned).collect())
 }
 
 /// Ends the call, as a person does.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly anywhere
 
 mod changes;
+mod keys;
 mod managed;
 mod nat;
 mod roaming;

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use sluice_tests::cloud::single::Single;
 use sluice_tests::tunnels::{libreswan, strongswan};
 
+use super::keys::{LOST_BY_LIBRESWAN, peer_asks_for_new_keys};
 use super::sites::{
-    BEHIND, KEY, carries_both_ways, connection, is, new_keys_lose_nothing, site,
-    transfers_both_ways, trouble, with_peer,
+    BEHIND, KEY, carries_both_ways, connection, is, site, transfers_both_ways, trouble, with_peer,
 };
 use super::world::{self, GUEST, World};
 
@@ -208,7 +208,7 @@ async fn a_peer_that_cuts_digests_is_named(world: &mut World) {
 async fn libreswan_to_strongswan() {
     let mut world = with_peer("vpn-rows-ls", world::libreswan()).await;
     rows(&mut world, Daemon::Libreswan, Daemon::Strongswan).await;
-    new_keys_lose_nothing(&world).await;
+    peer_asks_for_new_keys(&world, LOST_BY_LIBRESWAN).await;
     // what the engine of this image cannot do is refused by its name, and what was in force stays
     let refused = world.refused(pushed(&ROWS[2], KEY), &[KEY]).await;
     assert!(refused.contains("libreswan cannot do group 2"), "{refused}");

@@ -8,6 +8,7 @@ use sluice_tests::cloud::single::Single;
 use sluice_tests::tunnels::strongswan::Site;
 use sluice_tests::tunnels::{strongswan, transfer};
 
+use super::keys::peer_asks_for_new_keys;
 use super::world::{GUEST, ROUTER, World, digest, outside};
 
 pub(crate) const KEY: &str = "a long pre-shared key";
@@ -121,7 +122,7 @@ async fn a_tunnel_carries_stays_and_comes_back() {
     assert_eq!((after["loads"], after["initiations"]), (before["loads"], before["initiations"]));
     carries_both_ways(&world).await;
 
-    new_keys_lose_nothing(&world).await;
+    peer_asks_for_new_keys(&world, 0).await;
 
     // a peer that lost power: noticed, and begun anew as soon as it is back
     world.must(strongswan::kill(&world.single.lab, "peer").await).await;
@@ -139,17 +140,6 @@ async fn a_tunnel_carries_stays_and_comes_back() {
     world.soon("peer", "swanctl --list-sas | grep -q . && exit 1 || exit 0").await;
     world.fails("vm1", &format!("ping -c 2 -W 1 {BEHIND}")).await;
     world.down().await;
-}
-
-/// The peer asks three times for new keys of the second phase and once for those of the first, while pings pass, and each is
-/// answered.
-pub(crate) async fn new_keys_lose_nothing(world: &World) {
-    let ping = format!("ping -i 0.2 -c 60 -W 5 -q {BEHIND} || true");
-    let rekey = "for i in 1 2 3; do sleep 2; swanctl --rekey --child n >/dev/null; done; swanctl --rekey --ike r >/dev/null";
-    let (pings, ()) = tokio::join!(world.done("vm1", &ping), async {
-        world.done("peer", rekey).await;
-    });
-    assert!(pings.contains(" 0% packet loss"), "{pings}");
 }
 
 /// ICMP or TCP between the two networks outside of ESP.

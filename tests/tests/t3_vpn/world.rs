@@ -22,9 +22,6 @@ pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 /// The guest behind it.
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 23);
 
-/// What the router says of a service that takes its time.
-const LATE: &str = "it did not answer in time";
-
 pub(crate) struct World {
     pub(crate) single: Single,
     config: RouterDocument,
@@ -133,20 +130,10 @@ impl World {
         self.again().await;
     }
 
-    /// Sends it as the manager does: once more when a service was not ready in time, as the first start of pluto on a busy
-    /// emulated machine is not.
     async fn again(&mut self) {
-        let mut tries = 0..3;
-        loop {
-            let sent = self.single.push_and_confirm(&self.config).await;
-            // of what was refused the number is used up too
-            self.config.generation = self.config.generation.next().unwrap();
-            let late = |error: &anyhow::Error| format!("{error:#}").contains(LATE);
-            if tries.next().is_none() || !sent.as_ref().is_err_and(late) {
-                return self.must(sent).await;
-            }
-            eprintln!("sent again: {LATE}");
-        }
+        let sent = self.single.push_and_confirm(&self.config).await;
+        self.must(sent).await;
+        self.config.generation = self.config.generation.next().unwrap();
     }
 
     /// What a service of the router says of itself.

@@ -37,7 +37,7 @@ use protocol::{Answered, Configure, FromService, MAX_LINE};
 pub use asks::Asking;
 pub use journal::Journal;
 pub use keeper::kept;
-pub use spec::{OpenedSocket, Program, Readiness, ServiceSpec, state_folder};
+pub use spec::{OpenedSocket, PATIENCE, Program, Readiness, ServiceSpec, state_folder};
 
 /// How often counters and report go to the agent.
 const COUNTERS_EVERY: Duration = Duration::from_secs(2);

@@ -5,11 +5,15 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sluice_sys::packet::{ARP, ETHERNET, EthernetSender, FrameSocket};
 use sluice_sys::process::{Capability, Handed, Limits, Profile, View, as_file_user};
 
 use crate::appliance::ServiceName;
+
+/// How long a service may take to bring a slice into force; ten thousand guests take milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Below it each service that has one has a folder of its own, in RAM.
 const STATE: &str = "/run/sluice/services";
@@ -44,6 +48,8 @@ pub struct ServiceSpec {
     pub files: Vec<(PathBuf, String)>,
     /// When it is ready.
     pub readiness: Readiness,
+    /// How long it may take to bring a slice into force, its own start included; [`PATIENCE`] unless said otherwise.
+    pub patience: Duration,
     /// It hands its listening sockets on: the agent keeps copies ([`super::Service::listening`]), which a process that is
     /// started after a crash finds ([`super::kept`]); and a process of another build serves on until this one has taken
     /// its sockets over, and ends with its last connection. A service that says this takes over by itself.
@@ -117,6 +123,7 @@ impl ServiceSpec {
             state: false,
             files: Vec::new(),
             readiness: Readiness::Protocol,
+            patience: PATIENCE,
             hands_over: false,
         }
     }

@@ -18,8 +18,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tracing::Level;
 
 use crate::appliance::{ServiceName, ServiceSlice};
-use crate::service::Readiness;
 use crate::service::protocol::{self, Configure, FromService, MAX_LINE};
+use crate::service::{PATIENCE, Readiness};
 
 /// Longest line of a service's log; what is longer becomes several.
 const MAX_LOG: usize = 1 << 12;
@@ -40,6 +40,11 @@ pub trait Launch: Send + Sync {
     /// When `name` is ready. Default: when it says so over the channel; a daemon of others does not get that.
     fn readiness(&self, _name: ServiceName) -> Readiness {
         Readiness::Protocol
+    }
+
+    /// How long `name` may take to bring a slice into force. Default: [`PATIENCE`].
+    fn patience(&self, _name: ServiceName) -> Duration {
+        PATIENCE
     }
 
     /// The process of `name` that a former agent left, if it is what `name` is now; one that is not has ended when this

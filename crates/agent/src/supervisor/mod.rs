@@ -34,8 +34,8 @@ use crate::engine::{ServiceError, Services};
 use crate::questions::Questions;
 use worker::{Job, Worker};
 
-/// How long a service may take to bring a slice into force; ten thousand guests take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the task that keeps a service may take to end it.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// All services of an appliance, each in its process.
 pub struct Supervisor {
@@ -87,7 +87,7 @@ impl Services for Supervisor {
         let (reply, answer) = oneshot::channel();
         let job = Job { generation, slice, reply };
         self.jobs(name).send(job).await.map_err(|_| silent("its supervisor has stopped"))?;
-        match tokio::time::timeout(PATIENCE, answer).await {
+        match tokio::time::timeout(self.launch.patience(name), answer).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(reason))) => Err(ServiceError::Refused { name, generation, reason }),
             Ok(Err(_)) => Err(silent("it ended before it answered")),
@@ -101,7 +101,7 @@ impl Services for Supervisor {
         let Some(Handle { jobs, task, .. }) = removed else { return };
         drop(jobs);
         // its process was killed when it returns
-        if tokio::time::timeout(PATIENCE, task).await.is_err() {
+        if tokio::time::timeout(ENDING, task).await.is_err() {
             tracing::warn!(service = %name, "the supervisor of a service does not end");
         }
     }

@@ -239,6 +239,10 @@ impl<A: Appliance> Launch for SandboxLaunch<A> {
         self.appliance.service(name).readiness
     }
 
+    fn patience(&self, name: ServiceName) -> Duration {
+        self.appliance.service(name).patience
+    }
+
     async fn take_over(&self, name: ServiceName) -> Option<Launched> {
         let kept = self.kept.as_ref()?;
         let left = kept.left(name.0)?;

@@ -280,6 +280,45 @@ async fn an_agent_that_comes_back_sends_only_what_is_not_in_force() {
     assert_eq!((status.restarts, status.generation), (0, Some(3.try_into().unwrap())));
 }
 
+/// Brings each slice into force after `.0`, and may take `.1`.
+#[derive(Clone, Copy)]
+struct Slow(Duration, Duration);
+
+impl crate::service::Service for Slow {
+    type Slice = String;
+    async fn apply(&mut self, _: sluice_api::types::Generation, _: String) -> Result<(), String> {
+        tokio::time::sleep(self.0).await;
+        Ok(())
+    }
+    fn counters(&self) -> std::collections::BTreeMap<String, u64> {
+        std::collections::BTreeMap::new()
+    }
+}
+
+impl Launch for Slow {
+    fn launch(&self, _: ServiceName) -> io::Result<Launched> {
+        let service = *self;
+        as_task(false, move |control| crate::service::serve(control, service))
+    }
+
+    fn patience(&self, _: ServiceName) -> Duration {
+        self.1
+    }
+}
+
+/// A daemon that tests its ciphers first takes more than others, which are not waited for so long.
+#[tokio::test(start_paused = true)]
+async fn a_service_has_the_time_that_its_specification_gives_it() {
+    let takes = Duration::from_secs(35);
+    let patient = Supervisor::new(Arc::new(Slow(takes, Duration::from_secs(40))));
+    give(&patient, 1, "one").await.unwrap();
+    // it said nothing meanwhile, and was not taken for one that hangs
+    assert_eq!(patient.status()[0].restarts, 0);
+    let other = Supervisor::new(Arc::new(Slow(takes, crate::service::PATIENCE)));
+    let late = give(&other, 1, "one").await.unwrap_err();
+    assert!(matches!(late, ServiceError::Silent { .. }), "{late}");
+}
+
 /// All clocks jump and nobody ran meanwhile, as when a machine is paused and goes on, or is moved to another host.
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_stood_still_goes_on_with_its_services() {

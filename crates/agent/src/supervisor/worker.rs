@@ -28,8 +28,9 @@ pub(super) struct Job {
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait, for a service that keeps ending.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// A service says its counters every two seconds; one that says nothing for this long hangs, and is started again.
-const SILENCE: Duration = Duration::from_secs(20);
+/// A service says its counters every two seconds, but not while it brings a slice into force; one that says nothing for so long
+/// after it should have done that hangs, and is started again.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How much longer it has when that time is over, in case nothing ran meanwhile.
 const MOMENT: Duration = Duration::from_secs(5);
 /// Between the end of the channel and that of the process.
@@ -236,14 +237,15 @@ impl Worker {
         {
             return self.heard_out(running, format!("cannot be reached: {error}")).await;
         }
-        let mut hung = Instant::now() + SILENCE;
+        let silence = self.launch.patience(self.name) + SILENCE;
+        let mut hung = Instant::now() + silence;
         // a machine that stood still wakes up with the deadline past and its services well: they get a moment
         let mut doubted = false;
         loop {
             tokio::select! {
                 line = running.said.next_line() => match line {
                     Ok(Some(line)) => {
-                        hung = Instant::now() + SILENCE;
+                        hung = Instant::now() + silence;
                         doubted = false;
                         if let Err(reason) = self.hear(&line).await { return End::Ended(reason) }
                     }
@@ -271,7 +273,7 @@ impl Worker {
                     hung = Instant::now() + MOMENT;
                 }
                 () = tokio::time::sleep_until(hung), if doubted => {
-                    return End::Ended(format!("silent for {} s", SILENCE.as_secs()));
+                    return End::Ended(format!("silent for {} s", silence.as_secs()));
                 }
             }
         }

@@ -22,6 +22,8 @@ use super::{
     Proposal, SaState, Selector, SharedKey, Trouble, TroubleKind,
 };
 
+/// How long pluto may take from its start until it answers; what its service may take is longer.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// How long is waited for what comes of a tunnel that is begun.
 const UP_PATIENCE: Duration = Duration::from_secs(40);
 /// Troubles that are kept for whoever asks.
@@ -287,6 +289,10 @@ impl IkeEngine for Libreswan {
             groups: groups.filter_map(|number| DhGroup::try_from(u64::from(number)).ok()).collect(),
             marks: false,
         }
+    }
+
+    fn starts_within(&self) -> Duration {
+        STARTS_WITHIN
     }
 
     async fn load(&mut self, connection: &Connection, key: &SharedKey) -> Result<(), EngineError> {

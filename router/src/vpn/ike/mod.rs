@@ -16,6 +16,7 @@ mod state;
 pub mod strongswan;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sluice_api::config::vpn::{Encryption, Hash};
@@ -38,6 +39,11 @@ pub use state::{ChildState, SaState, Trouble, TroubleKind};
 pub trait IkeEngine: Send {
     /// What the daemon of this image can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// How long a daemon that is starting is waited for. Default: 8 s, less than what a service has for a slice.
+    fn starts_within(&self) -> Duration {
+        Duration::from_secs(8)
+    }
 
     /// Loads a connection with its key, or puts them in place of those of the same name. Tunnels that stand are kept where
     /// the change allows it. It is not begun.

@@ -22,8 +22,7 @@ use super::{ConnectionName, EngineError, IkeEngine};
 
 /// How often the daemon is asked how things are.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a daemon that is starting is waited for when a slice comes, and how often it is tried.
-const START_PATIENCE: Duration = Duration::from_secs(8);
+/// How often a daemon that is starting is tried when a slice comes; how long is [`IkeEngine::starts_within`].
 const TRY_EVERY: Duration = Duration::from_millis(100);
 
 /// The kernel's counts of IPsec; the process sees this file and nothing else of `/proc`.
@@ -220,7 +219,7 @@ impl Works {
 
     /// A call that is made again while the daemon is starting.
     async fn patiently(&mut self, step: Step<'_>) -> Result<(), EngineError> {
-        let late = Instant::now() + START_PATIENCE;
+        let late = Instant::now() + self.engine.starts_within();
         loop {
             let outcome = match step {
                 Step::Unload(name) => self.engine.unload(name).await,
