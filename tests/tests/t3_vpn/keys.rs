@@ -34,7 +34,7 @@ async fn pinged(world: &World, seconds: u64) -> Pinged {
     let bound = Duration::from_secs(seconds * 2 + 60);
     let said = world.must(world.single.lab.within("vm1", &line, bound).await).await.stdout;
     let count = |what: &str| -> u64 {
-        let words: Vec<_> = said.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+        let words: Vec<_> = said.split([' ', ',', '\n']).filter(|word| !word.is_empty()).collect();
         // "60 packets transmitted, 59 received"
         let before = words.iter().position(|word| *word == what).and_then(|at| at.checked_sub(1));
         before.and_then(|at| words[at].parse().ok()).unwrap_or_else(|| panic!("{what}: {said}"))
