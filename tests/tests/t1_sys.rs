@@ -248,6 +248,29 @@ fn foreign_routes_are_not_seen_and_not_removed() {
     assert!(ours.ip(["route"]).unwrap().contains("10.0.0.0/8"), "{}", ours.state());
 }
 
+#[test]
+fn a_list_that_was_given_up_in_the_middle_is_in_nobodys_way() {
+    let mut topology = Topology::new().unwrap();
+    let (ours, _other) = two(&mut topology);
+    ours.enter_async(async || {
+        let kernel = RealKernel::open().unwrap();
+        all(&kernel, set_up()).await;
+        let many = (0..2000_u32).map(|n| {
+            let to = Ipv4Addr::from(0x0a01_0000 + n);
+            route(&format!("{to}/32"), "pub0", Some("192.0.2.9"), 3)
+        });
+        all(&kernel, many.map(Step::AddRoute)).await;
+        for wait in 0..40 {
+            // as an audit is, to which somebody comes with a change
+            let given_up = Duration::from_micros(200 * wait);
+            let _ = tokio::time::timeout(given_up, kernel.observe(&Keys::default())).await;
+            let seen = kernel.observe(&Keys::default()).await.unwrap();
+            assert_eq!(seen.routes.len(), 2003, "after {given_up:?}");
+        }
+    })
+    .unwrap();
+}
+
 async fn hear(changes: &mut Changes, wanted: Wake) {
     let bound = Duration::from_secs(5);
     let heard = tokio::time::timeout(bound, async {

@@ -197,7 +197,7 @@ impl Seeding<'_> {
         };
         self.erase(old).await?;
         let copy = json!({ "image_store": self.store, "kind": "template", "account": 1,
-            "copy_of": new["id"] });
+            "copy_of": text(&new, "/id") });
         let name = text(old, "/name").to_owned();
         let copied = self.make(copy, name, Some(args.number())).await?;
         self.erase(&new).await?;

@@ -16,7 +16,7 @@ use super::image_copy::{self, Copied};
 use super::image_link::{self, DownloadLinkSpec, UploadLinkSpec};
 use super::image_quota;
 use super::image_state::{ERASED, ImageState};
-use super::image_store::{self, ImageStore};
+use super::image_store;
 use super::{
     Action, Column, Context, Key, Kind, Names, NoPatch, dynamic, image_number, image_users, named,
     rule,
@@ -224,14 +224,7 @@ impl Kind for Image {
         id: ObjectId,
         spec: ImageSpec,
     ) -> Result<Self, Error> {
-        let store: ImageStore = match &spec.image_store {
-            Some(name) => context.find(None, name).await?,
-            None => image_store::roomiest(context).await?,
-        };
-        if store.read_only {
-            let reason = format!("image store {} is read-only", store.name);
-            return Err(rule::invalid("image_store", reason));
-        }
+        let store = image_store::of_new(context, &spec).await?;
         let original = match spec.source()? {
             Some(name) => Some(image_copy::original(context, &store.zone, &name).await?),
             None => None,
@@ -246,10 +239,6 @@ impl Kind for Image {
             let address = address.map_err(|error| rule::invalid("secret_url", error.rule))?;
             secret_url = Some(context.keep(url.reveal().as_bytes()).await?);
             from = Some(address.to_string());
-        }
-        if spec.in_place && store.endpoint.is_some() {
-            let reason = format!("image store {} has no files", store.name);
-            return Err(rule::invalid("in_place", reason));
         }
         let most_bytes = image_quota::allowance(context, &store, &spec).await?;
         let relatives = [parent.as_ref(), original.as_ref()];

@@ -11,6 +11,7 @@ use sluice_api::types::{
 };
 use utoipa::ToSchema;
 
+use super::image::ImageSpec;
 use super::image_state::ImageStoreState;
 use super::patch::stated;
 use super::zone::Zone;
@@ -324,8 +325,30 @@ impl ImageStoreSpec {
     }
 }
 
-/// The store that an image goes to which names none.
-pub(super) async fn roomiest(context: &mut Context<'_>) -> Result<ImageStore, Error> {
+/// The store that a new image goes to.
+///
+/// Errors: there is none, or it cannot take this one.
+pub(super) async fn of_new(
+    context: &mut Context<'_>,
+    spec: &ImageSpec,
+) -> Result<ImageStore, Error> {
+    let store = match &spec.image_store {
+        Some(name) => context.find(None, name).await?,
+        None => roomiest(context).await?,
+    };
+    if store.read_only {
+        let reason = format!("image store {} is read-only", store.name);
+        return Err(rule::invalid("image_store", reason));
+    }
+    if spec.in_place && store.endpoint.is_some() {
+        let reason = format!("image store {} has no files", store.name);
+        return Err(rule::invalid("in_place", reason));
+    }
+    Ok(store)
+}
+
+/// The one for an image which names none.
+async fn roomiest(context: &mut Context<'_>) -> Result<ImageStore, Error> {
     let reports = reports::all(context.conn).await?;
     let mut stores = context.own::<ImageStore>(&[]).await?;
     dynamic::only_of_zones(&mut stores, &context.zones);

@@ -101,7 +101,7 @@ async fn an_original_is_held_by_copies_on_their_way_alone() {
             let failure = json!({ "code": "store-io", "reason": "it broke" });
             json!({ "id": id, "state": state, "object": object, "failure": failure })
         });
-        Value::from_iter(jobs)
+        jobs.collect::<Value>()
     };
     reported(&cloud, "s-1", said(["done", "failed", "fetching"])).await;
     for action in ["delete", "erase"] {

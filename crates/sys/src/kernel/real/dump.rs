@@ -2,9 +2,11 @@
 //!
 //! Guarantees: a list is one that the kernel had at some moment: one that it says was interrupted by a change
 //! (NLM_F_DUMP_INTR, netlink(7)) is asked for again. Without that a link that comes or goes meanwhile makes others vanish
-//! from the list, and the plan would make them anew.
+//! from the list, and the plan would make them anew. So is one that has to wait for another on the same socket (EBUSY), such
+//! as one that somebody gave up in the middle.
 
 use std::io;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use netlink_packet_core::{
@@ -16,8 +18,8 @@ use rtnetlink::Handle;
 use super::{failed, refused};
 use crate::kernel::{KernelError, Object};
 
-/// Lists that are interrupted before it is an error.
-const TRIES: usize = 8;
+/// Waits between lists that are interrupted; after the last it is an error.
+const WAITS: [u64; 8] = [0, 1, 4, 16, 64, 128, 256, 512];
 
 /// Everything that the kernel answers to `question`; `what` names it in errors.
 pub(super) async fn dump(
@@ -25,7 +27,8 @@ pub(super) async fn dump(
     question: RouteNetlinkMessage,
     what: &'static str,
 ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
-    for _ in 0..TRIES {
+    for wait in WAITS {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
         if let Some(list) = once(handle, question.clone(), what).await? {
             return Ok(list);
         }
@@ -56,6 +59,7 @@ async fn collect(
         whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
         match answer.payload {
             NetlinkPayload::InnerMessage(message) => list.push(message),
+            NetlinkPayload::Error(answer) if answer.raw_code() == -libc::EBUSY => whole = false,
             NetlinkPayload::Error(answer) if answer.code.is_some() => {
                 return Err(error()(rtnetlink::Error::NetlinkError(answer)));
             }
@@ -67,7 +71,10 @@ async fn collect(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroI32;
+
     use futures_util::{FutureExt, stream};
+    use netlink_packet_core::{ErrorMessage, NetlinkHeader};
     use netlink_packet_route::link::LinkMessage;
 
     use super::*;
@@ -88,5 +95,18 @@ mod tests {
     fn a_list_that_was_interrupted_is_none() {
         assert_eq!(collected(0), Some(2));
         assert_eq!(collected(NLM_F_DUMP_INTR), None);
+    }
+
+    #[test]
+    fn a_list_that_has_to_wait_is_none_and_one_that_is_refused_an_error() {
+        let answered = |number: i32| {
+            let mut error = ErrorMessage::default();
+            error.code = NonZeroI32::new(-number);
+            let header = NetlinkHeader::default();
+            let answer = NetlinkMessage::new(header, NetlinkPayload::Error(error));
+            collect(stream::iter([answer]), "links").now_or_never().unwrap()
+        };
+        assert_eq!(answered(libc::EBUSY).unwrap(), None);
+        assert!(answered(libc::EPERM).is_err());
     }
 }
