@@ -4,6 +4,8 @@
 //! the one it should be, or whose configuration this store did not give, nothing is said. Not here: what it means that
 //! nobody answers, which is the proxy's affair.
 
+use std::time::Duration;
+
 use sluice_api::config::{CONSOLE_QUESTIONS, ScreenState};
 use sluice_api::report::{
     AnswerList, Question, QuestionAnswer, ScreenQuestion, StatusReport, Verdict,
@@ -20,6 +22,9 @@ use crate::kinds::dynamic;
 use crate::kinds::screen::Screen;
 use crate::store::Conn;
 use crate::store::objects::ALL;
+
+/// Between two looks at questions that cannot be answered.
+const SILENT: Duration = Duration::from_millis(500);
 
 /// The task that waits for an appliance's questions; dropping it ends it.
 pub(super) type Listening = JoinSet<()>;
@@ -71,6 +76,11 @@ async fn answer_all(
             }
         }
         drop(conn);
+        if answers.is_empty() {
+            // they come again as long as they wait
+            tokio::time::sleep(SILENT).await;
+            continue;
+        }
         client.answer(&AnswerList { answers }).await?;
     }
 }
