@@ -7,6 +7,7 @@ pub mod cloud;
 pub mod console;
 pub mod demo;
 pub mod faults;
+pub mod hosts;
 pub mod manager;
 pub mod postgres;
 mod pypi;

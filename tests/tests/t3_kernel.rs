@@ -18,6 +18,7 @@ use sluice_sys::nft::{
 };
 use sluice_tests::cloud::Shell as _;
 use sluice_tests::faults::{FileFault, World, example};
+use sluice_tests::hosts::TWO_HOSTS;
 
 const MACHINE: &str = "host";
 /// An emulated machine boots within this.
@@ -33,21 +34,8 @@ async fn lab(name: &str) -> Lab {
     lab
 }
 
-/// Two hosts with a router between them, whose server says all it has heard and goes on listening.
-const HOSTS: &str = "set -e
-for ns in guest inet; do ip netns add $ns; done
-ip link add guest0 type veth peer name eth0 netns guest
-ip link add pub0 type veth peer name eth0 netns inet
-ip addr add 10.1.1.1/24 dev guest0
-ip addr add 198.51.100.10/24 dev pub0
-ip -n guest addr add 10.1.1.23/24 dev eth0
-ip -n inet addr add 198.51.100.1/24 dev eth0
-for link in guest0 pub0; do ip link set $link up; done
-for ns in guest inet; do ip -n $ns link set eth0 up; done
-ip -n guest route add default via 10.1.1.1
-ip -n inet route add 10.1.1.0/24 via 198.51.100.10
-sysctl -qw net.ipv4.ip_forward=1
-ip netns exec inet nc -lk 5001 > /run/heard &
+/// A server that says all it has heard and goes on listening.
+const SERVER: &str = "ip netns exec inet nc -lk 5001 > /run/heard &
 sleep 1";
 
 /// A connection that is kept open, with a line in each second.
@@ -104,7 +92,7 @@ async fn reach(lab: &Lab, table: &Table) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flowtable_is_made_listed_changed_and_takes_connections_up() {
     let lab = lab("flowtable").await;
-    lab.done(MACHINE, HOSTS).await.unwrap();
+    lab.done(MACHINE, &[TWO_HOSTS, SERVER].concat()).await.unwrap();
     reach(&lab, &table(&[])).await;
     reach(&lab, &table(&["guest0"])).await;
     // links come and go without a rule of the table being touched

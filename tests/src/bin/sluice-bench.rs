@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use bench::Row;
 use clap::Parser;
-use sluice_tests::{bin, cloud, faults, image, manager, postgres, tunnels};
+use sluice_tests::{bin, cloud, faults, hosts, image, manager, postgres, tunnels};
 
 #[derive(Parser)]
 #[command(name = "sluice-bench", about = "Measure ours beside the rival's")]

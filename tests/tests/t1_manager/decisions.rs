@@ -67,14 +67,19 @@ async fn the_first_configuration_of_all_is_not_sent_again_by_itself_either() {
     cloud.stop();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_manager_that_was_away_while_it_was_undone_sends_it_once_more() {
-    let mut cloud = Cloud::start().await;
-    let agent = cloud.first_network_in_sync().await;
+/// A change is applied whose manager gets no answer, and ends.
+async fn dies_unanswered(cloud: &mut Cloud, agent: &Agent) {
     agent.set_mute();
     assert_eq!(cloud.sluice(["guest", "create", "vm3", "--network", "net1"]).code, 0);
     until("it is applied", || agent.is_pending()).await;
     cloud.manager.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_was_away_while_it_was_undone_sends_it_once_more() {
+    let mut cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    dies_unanswered(&mut cloud, &agent).await;
     agent.undo();
     agent.end_mute(true);
     cloud.restart(&[]).await;
@@ -88,10 +93,7 @@ async fn a_manager_that_dies_before_it_confirms_is_no_reason_to_give_up() {
     let mut cloud = Cloud::start().await;
     let agent = cloud.first_network_in_sync().await;
     // one that got its answer might have found out already that it is cut off, which is another story
-    agent.set_mute();
-    assert_eq!(cloud.sluice(["guest", "create", "vm3", "--network", "net1"]).code, 0);
-    until("it is applied", || agent.is_pending()).await;
-    cloud.manager.end();
+    dies_unanswered(&mut cloud, &agent).await;
     agent.restart();
     cloud.restart(&[]).await;
     until("sent again after a restart of the machine", || agent.committed() == Some(2)).await;

@@ -8,6 +8,7 @@ use sluice_lab::spec::MachineSpec;
 
 use super::{Case, Rates, cases};
 use crate::cloud::Shell as _;
+use crate::hosts::TWO_HOSTS;
 use crate::image;
 
 const MACHINE: &str = "router";
@@ -19,23 +20,8 @@ const ROUNDS: usize = 2;
 /// Bytes of a shell line, which the kernel limits to 128 KiB.
 const LINE: usize = 96 << 10;
 
-/// Two hosts with a router between them, as `namespaces` has them.
-const SET_UP: &str = "set -e
-for ns in guest inet; do ip netns add $ns; done
-ip link add guest0 type veth peer name eth0 netns guest
-ip link add pub0 type veth peer name eth0 netns inet
-ip addr add 10.1.1.1/24 dev guest0
-ip addr add 198.51.100.10/24 dev pub0
-ip -n guest addr add 10.1.1.23/24 dev eth0
-ip -n inet addr add 198.51.100.1/24 dev eth0
-ip link set guest0 up
-ip link set pub0 up
-ip -n guest link set eth0 up
-ip -n inet link set eth0 up
-ip -n guest route add default via 10.1.1.1
-ip -n inet route add 10.1.1.0/24 via 198.51.100.10
-sysctl -qw net.ipv4.ip_forward=1
-cat > /run/server.py <<'END'
+/// A server that says at which rate it was sent, and its client.
+const PROGRAMS: &str = "cat > /run/server.py <<'END'
 import socket, time
 s = socket.create_server(('198.51.100.1', 5001))
 print('listening', flush=True)
@@ -75,7 +61,8 @@ pub(super) async fn rates() -> Result<Rates> {
 
 async fn measure(lab: &Lab) -> Result<Vec<(Case, f64)>> {
     lab.ready(MACHINE, SLOW).await?;
-    lab.done(MACHINE, SET_UP).await?;
+    // two hosts with a router between them, as `namespaces` has them
+    lab.done(MACHINE, &[TWO_HOSTS, PROGRAMS].concat()).await?;
     let mut best: Vec<(Case, f64)> = cases(true).into_iter().map(|case| (case, 0.0)).collect();
     for _ in 0..ROUNDS {
         for (case, best) in &mut best {
