@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use sluice_api::boot::Role;
 use sluice_api::config::{CONSOLE_QUESTIONS, ScreenState};
 use sluice_api::report::{
     AnswerList, Question, QuestionAnswer, ScreenQuestion, StatusReport, Verdict,
@@ -39,7 +40,8 @@ impl Task {
     ) {
         // one that failed is begun anew, with the address and identity of now
         while self.listening.try_join_next().is_some() {}
-        let asks = status.capabilities.iter().any(|word| word == CONSOLE_QUESTIONS);
+        let asks = appliance.role == Role::Proxy
+            && status.capabilities.iter().any(|word| word == CONSOLE_QUESTIONS);
         if asks && self.listening.is_empty() {
             let (watch, appliance, client) =
                 (self.watch.clone(), appliance.clone(), client.clone());
