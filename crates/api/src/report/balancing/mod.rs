@@ -138,7 +138,7 @@ counts! {
     response_errors: u64,
     /// Tries beyond the first.
     retries: u64,
-    /// Of these, with another member than the client was bound to.
+    /// Clients that were taken away from a member that could not be reached, each once.
     redispatches: u64,
     /// Connections and requests that clients gave up.
     client_aborts: u64,
