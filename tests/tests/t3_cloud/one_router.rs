@@ -43,10 +43,6 @@ const LITTLE_MIB: u32 = 112;
 /// Each is an element that translates and two that count.
 const FORWARDS: u64 = 10_000 / 3 + 1;
 
-fn tried(name: &str, usual: u64) -> u64 {
-    std::env::var(name).map_or(usual, |text| text.parse().unwrap())
-}
-
 /// `config` with so many ports that lead to a guest, the first of them to its port `first`.
 fn forwarding(config: &RouterDocument, first: u64) -> RouterDocument {
     let mut document = json!(config);
@@ -64,7 +60,7 @@ fn forwarding(config: &RouterDocument, first: u64) -> RouterDocument {
                 "ports": (1024 + number).to_string(), "network": "net-1", "guest": "10.1.1.23",
                 "guest_port": if number == 0 { first } else { 20_000 + number } })
     };
-    router["port_forwards"] = (0..tried("TRY_FORWARDS", FORWARDS)).map(forward).collect();
+    router["port_forwards"] = (0..FORWARDS).map(forward).collect();
     RouterDocument::decode(document.to_string().as_bytes()).unwrap().0
 }
 
@@ -104,7 +100,7 @@ async fn ten_thousand_elements_live_in_little_memory(single: &Single, config: &R
 /// VLAN links are made, renumbered and removed on a real kernel, and one VLAN's change leaves the other alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_networks_of_one_router_come_move_and_go_on_their_vlans() {
-    let machine = Single::direct().ram_mib(tried("TRY_MIB", LITTLE_MIB.into()) as u32);
+    let machine = Single::direct().ram_mib(LITTLE_MIB);
     let single = Single::start("one-router", machine, |lab| {
         let lab = host(lab, "vm1", 100, "02:00:0a:01:01:17");
         host(lab, "db1", 101, "02:00:0a:01:02:17")
