@@ -116,10 +116,10 @@ fn nobody_outside_is_believed_to_be_inside() {
         (&world.inet2, "2001:db8:1::99", "2001:db8:2::23", 9999, "lie-uplink-2-v6"),
         (&world.office, "2001:db8:1::99", "2001:db8:2::23", 9999, "lie-private-v6"),
     ];
-    for (at, (ns, source, to, port, text)) in liars.into_iter().enumerate() {
+    for (sent, (ns, source, to, port, text)) in (1_u64..).zip(liars) {
         send(ns, source, to, port, text);
         // each is lost by the rule that is there for it, and by no other
-        let lost = || counted(&world, "forward/spoofed") == at as u64 + 1;
+        let lost = || counted(&world, "forward/spoofed") == sent;
         let waited = Wait::until(SOON, text, lost);
         let rules = || world.router.sh("nft list table inet sluice").check().unwrap();
         assert!(waited.is_ok(), "{text}: {}\n{}", listener.output(), rules());
