@@ -302,6 +302,8 @@ fn meaning(rule: &str) -> Option<&'static str> {
     MEANINGS.iter().find(|(id, _)| *id == rule).map(|(_, meaning)| *meaning)
 }
 
+const LIES: &str = "it comes by a public or private link, from an address of a guest network";
+
 const MEANINGS: &[(&str, &str)] = &[
     ("acl/no-egress-rule", "the list has egress rules, and none of them allows this"),
     ("acl/no-ingress-rule", "no ingress rule of the list allows this"),
@@ -322,9 +324,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     ("forward/not-let-in", "no firewall rule of the public address lets it in"),
     ("forward/not-let-in-v6", "no IPv6 firewall rule of the network lets it in"),
+    ("forward/spoofed", LIES),
     ("input/balanced-not-let-in", "no firewall rule of the balanced address lets it in"),
     ("input/drop", "it is for the router itself, which serves nothing there to whoever sent it"),
     ("input/invalid", "it fits no connection"),
+    ("input/spoofed", LIES),
     (
         "input/esp",
         "ESP comes in to an address with remote access or a connection whose peer may be anywhere",

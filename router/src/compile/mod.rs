@@ -11,6 +11,7 @@ mod networks;
 mod policy;
 mod routes;
 pub mod skeleton;
+mod spoofed;
 mod sysctls;
 mod uplinks;
 pub mod usage;
@@ -37,6 +38,7 @@ pub fn merged(config: &RouterDocument) -> Merged {
         // before `base`: what belongs into a tunnel is judged before connections that stand are let through
         vpn::fragment(config),
         base::fragment(),
+        spoofed::fragment(config),
         control::fragment(config),
         uplinks::fragment(config),
         policy::fragment(config, &forwards),

@@ -20,6 +20,7 @@ mod paused;
 mod policy;
 mod ranges;
 mod refusals;
+mod spoofed;
 mod steady;
 mod table;
 mod uplinks;

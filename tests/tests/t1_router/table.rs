@@ -35,7 +35,7 @@ fn lists(action: &str) -> Value {
 }
 
 /// With source NAT of the private gateway, if `hidden`.
-fn config(generation: u64, action: &str, hidden: bool) -> RouterDocument {
+pub(crate) fn config(generation: u64, action: &str, hidden: bool) -> RouterDocument {
     changed(generation, |document| {
         let links = document["links"].as_array_mut().unwrap();
         let guest0 = links.iter_mut().find(|link| link["name"] == "guest0").unwrap();

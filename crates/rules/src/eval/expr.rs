@@ -116,7 +116,8 @@ pub(super) fn evaluate<'a>(
             None => Done::No,
         },
         Expr::NoReturnPath => {
-            let by = packet.iif.as_ref();
+            // what this machine sends to itself has its way back, whatever source it was given (`nft_fib_can_skip`)
+            let by = packet.iif.as_ref().filter(|link| **link != LinkName::loopback());
             when(by.is_some_and(|link| !run.ways.returns(packet.source, link)))
         }
         Expr::Limit { .. } => Done::On,

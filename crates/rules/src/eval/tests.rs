@@ -369,3 +369,17 @@ fn a_target_that_is_still_among_several_keeps_its_flows() {
         (balanced(&["10.1.1.2", "10.1.1.3"]), balanced(&["10.1.1.3", "10.1.1.4"]));
     assert_eq!(ended(&before, &after, &[], &flows), [0]);
 }
+
+#[test]
+fn what_a_machine_sends_to_itself_has_its_way_back() {
+    let lost = Rule::verdict(RuleId::fixed("in/lost"), [Expr::NoReturnPath], Verdict::Drop);
+    let chain = base(ChainKind::Filter, HookPoint::Input, 0, Policy::Accept, vec![lost]);
+    let chains = [(Ident::fixed("in"), chain)].into();
+    let tables: Tables = [(TableId::inet("sluice"), Table { chains, ..Table::default() })].into();
+    let own = tcp("10.1.1.1", "198.51.100.10", 80, "guest0");
+    assert_eq!(names(&judge(&tables, &own)), Vec::<String>::new());
+    let own = Packet { iif: None, ..own };
+    assert_eq!(names(&judge(&tables, &own)), Vec::<String>::new(), "by loopback");
+    let stranger = tcp("192.0.2.1", "198.51.100.10", 80, "guest0");
+    assert_eq!(names(&judge(&tables, &stranger)), ["in/lost"]);
+}

@@ -1,7 +1,8 @@
 //! The evaluator against the kernel: random tables, and packets of random connections and their answers through a real
 //! router; every rule has counted what the evaluator says that it matched, and every wire has seen what it says leaves.
 //!
-//! Tries what fits into some seconds; `SLUICE_FULL=1` thousands of tables; `SLUICE_SEED` one seed.
+//! Tries what fits into some seconds; `SLUICE_FULL=1` thousands of tables; `SLUICE_SEED` one seed, or with
+//! `SLUICE_FULL=1` where they begin.
 
 mod fits;
 pub(crate) mod frames;
@@ -245,8 +246,8 @@ fn try_one(wires: &Wires, seed: u64, first_number: u16) {
 fn the_evaluator_says_what_the_kernel_does() {
     let start: u64 = std::env::var("SLUICE_SEED").map_or(1, |seed| seed.parse().unwrap());
     let count = match (std::env::var("SLUICE_SEED"), std::env::var("SLUICE_FULL")) {
-        (Ok(_), _) => 1,
         (_, Ok(_)) => 12 * TABLES,
+        (Ok(_), _) => 1,
         _ => TABLES,
     };
     let all = std::env::var("SLUICE_FULL").is_ok();

@@ -42,6 +42,9 @@ const FIRST_PORT: u16 = 20_000;
 /// The router's links, in the order of their wires.
 const LINKS: [&str; 5] = ["guest0", "guest1", "pub0", "pub1", "priv0"];
 
+/// Those that take whatever source a packet has: on guest links the kernel asks for the way back (`rp_filter`).
+const OUTER: [&str; 3] = ["pub0", "pub1", "priv0"];
+
 /// Whose neighbours are at the other end of a wire, the gateways among them.
 const NEIGHBOURS: [(&str, &[&str]); 5] = [
     ("guest0", &["10.1.1.23", "10.1.1.24", "2001:db8:1::23"]),
@@ -215,13 +218,15 @@ fn asked(
         _ => config::OTHER.to_string().parse().unwrap(),
     };
     let port = |number: u16| crate::world::port(number.into());
+    // some come by a link that does not lead to who they say they are
+    let link = (random.below(8) == 0).then(|| name(random.pick(&OUTER)));
     let question = ExplainQuestion {
         from,
         to: ip(random.pick(&targets)),
         protocol,
         port: protocol.has_ports().then(|| port(random.pick(&config::PORTS))),
         from_port: port(from_port),
-        link: None,
+        link,
     };
     // nothing leads to where it is from: the question makes no sense
     let told = explain(config, &question).ok()?;
