@@ -1,12 +1,15 @@
 //! Questions of services that only a manager can answer, such as whether a screen is still its VM's.
 //!
-//! Guarantees: a question that nobody answers is over after [`PATIENCE`], one whose asker is gone at once; the first answer
-//! counts; what services ask takes a bounded memory. Managers come for the questions, so nothing is opened towards them.
+//! Guarantees: a question that nobody answers is over after [`PATIENCE`], and one whose service ended at once; the first
+//! answer counts; an answer to a question of an earlier life of the agent answers none of this one's; what services ask takes
+//! a bounded memory. Managers come for the questions, so nothing is opened towards them. Not known here: for whom a service
+//! asks; when he is gone, his question waits to its end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
 use sluice_api::report::{Question, Verdict};
 use tokio::sync::{Notify, oneshot};
@@ -17,7 +20,11 @@ use crate::appliance::ServiceName;
 /// How long a question waits for its answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Most questions that wait at the same time; what is asked beyond stays without an answer.
-const MOST: usize = 1024;
+pub const MOST: usize = 1024;
+/// Longest question of a service as JSON, in bytes; a longer one stays without an answer.
+pub const LONGEST: usize = 1024;
+/// Most questions that a manager is told at once, the oldest first; it comes again for the rest.
+pub const AT_ONCE: usize = 64;
 
 /// The questions that wait.
 #[derive(Debug, Default)]
@@ -26,8 +33,9 @@ pub struct Questions {
     news: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
+    /// Number of the question that was asked last.
     last: u64,
     waiting: BTreeMap<u64, (Question, oneshot::Sender<Verdict>)>,
 }
@@ -54,9 +62,10 @@ impl Questions {
         timeout(PATIENCE, answer).await.ok()?.ok()
     }
 
-    /// What waits now, the oldest first.
+    /// What waits now, the oldest first, [`AT_ONCE`] at most.
     pub fn waiting(&self) -> Vec<Question> {
-        self.open().waiting.values().map(|(question, _)| question.clone()).collect()
+        let open = self.open();
+        open.waiting.values().take(AT_ONCE).map(|(question, _)| question.clone()).collect()
     }
 
     /// The same, as soon as anything waits, and after `patience` in any case.
@@ -84,6 +93,12 @@ impl Questions {
     }
 }
 
+impl Default for Open {
+    fn default() -> Self {
+        Self { last: first(), waiting: BTreeMap::new() }
+    }
+}
+
 impl Open {
     fn add(
         &mut self,
@@ -94,16 +109,26 @@ impl Open {
         if self.waiting.len() >= MOST {
             return None;
         }
-        // an answer to an agent that is gone answers none of this one's questions
-        let id = (self.last + 1).max(microseconds());
-        self.last = id;
+        self.last += 1;
+        let id = self.last;
         let question = Question { id, service: service.to_string(), question };
         self.waiting.insert(id, (question, reply));
         Some(id)
     }
 }
 
-/// Since 1970, which every JSON reader holds exactly.
+/// Where the numbers of an agent's life begin: anywhere below 2^52, so that no other life of it had the same, whatever the
+/// clock says, and every JSON reader holds them exactly.
+fn first() -> u64 {
+    let mut bytes = [0; 8];
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes) >> 12,
+        // a kernel without random numbers
+        Err(_) => microseconds(),
+    }
+}
+
+/// Since 1970.
 fn microseconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or_default()
@@ -148,17 +173,41 @@ mod tests {
         let all: Vec<_> = (0..=MOST)
             .map(|n| tokio::spawn(Arc::clone(&questions).ask(CONSOLE, json!(n))))
             .collect();
-        tokio::task::yield_now().await;
-        while questions.waiting().len() < MOST {
+        while questions.open().waiting.len() < MOST {
             tokio::task::yield_now().await;
         }
-        for question in questions.waiting() {
-            questions.answer(question.id, Verdict::yes());
+        let mut told = Vec::new();
+        while told.len() < MOST {
+            let next = questions.waiting();
+            assert_eq!(next.len(), AT_ONCE, "the rest when these are answered");
+            for question in &next {
+                assert!(questions.answer(question.id, Verdict::yes()));
+            }
+            told.extend(next.into_iter().map(|question| question.id));
         }
+        assert!(told.is_sorted(), "the oldest first");
         let mut without = 0;
         for one in all {
             without += usize::from(one.await.unwrap().is_none());
         }
         assert_eq!(without, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_an_earlier_life_answers_nothing_of_this_one() {
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let life = Arc::new(Questions::default());
+            let asker = tokio::spawn(Arc::clone(&life).ask(CONSOLE, json!(0)));
+            let id = life.coming(PATIENCE).await[0].id;
+            assert!(id < 1 << 53, "exact in every JSON reader");
+            assert!(ids.iter().all(|other| !life.answer(*other, Verdict::yes())));
+            assert!(life.answer(id, Verdict::no("this life's")));
+            assert_eq!(asker.await.unwrap(), Some(Verdict::no("this life's")));
+            ids.push(id);
+        }
+        // within a second, and still nowhere near each other
+        let apart = |a: u64, b: u64| a.abs_diff(b) > 1 << 24;
+        assert!(apart(ids[0], ids[1]) && apart(ids[1], ids[2]), "{ids:?}");
     }
 }

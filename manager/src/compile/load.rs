@@ -12,8 +12,8 @@ use crate::kinds::public_ip::PublicIp;
 use crate::kinds::public_range::PublicRange;
 use crate::kinds::zone::Zone;
 use crate::kinds::{dynamic, guest};
-use crate::store::Conn;
 use crate::store::objects::ALL;
+use crate::store::{Conn, wanted};
 
 use super::{
     ApplianceModel, Carrier, ConsoleModel, ImportsModel, NetworkModel, OtherProxy, PrivateModel,
@@ -88,6 +88,7 @@ async fn console(conn: &mut Conn, appliance: &Appliance) -> Result<ConsoleModel,
     let proxies = [("zone", appliance.zone.as_str()), ("role", "proxy")];
     let mut others: Vec<Appliance> = dynamic::load(conn, &proxies, ALL).await?;
     others.retain(|other| other.id != appliance.id);
+    let machine = wanted::machine(conn, appliance.id.as_str()).await?;
     let other = |other: &Appliance| OtherProxy {
         id: other.id.clone(),
         origin: other.browsed_at(),
@@ -101,6 +102,7 @@ async fn console(conn: &mut Conn, appliance: &Appliance) -> Result<ConsoleModel,
         prefix: appliance.prefix.clone(),
         cookie_key: appliance.cookie_key,
         draining: appliance.draining,
+        cannot_ask: machine.is_some_and(|machine| machine.cannot_ask),
         others: others.iter().map(other).collect(),
     })
 }

@@ -111,6 +111,8 @@ pub struct ConsoleModel {
     pub cookie_key: Option<BlobDigest>,
     /// It takes no new sessions.
     pub draining: bool,
+    /// Its machine is of a build that cannot ask whether a screen is still its VM's.
+    pub cannot_ask: bool,
     /// The zone's other console proxies.
     pub others: Vec<OtherProxy>,
 }

@@ -82,7 +82,7 @@ fn served(model: &ApplianceModel, config: &mut ProxyDocument) {
     role.prefix = console.prefix.clone();
     role.cookie_key = console.cookie_key;
     role.settings.draining = console.draining;
-    role.settings.ask_manager = true;
+    role.settings.ask_manager = !console.cannot_ask;
     let others = console.others.iter().filter(|other| !other.draining);
     role.peers = others.filter_map(|other| other.origin.clone()).collect();
     role.certificates = console

@@ -19,15 +19,17 @@ use sluice_api::report::{
 };
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
 
-use super::exchange::{Body, Call, Peer, PushError, Shown};
+use super::exchange::{Body, Call, MAX_ANSWER, Peer, PushError, Shown};
 use super::tls::ClientIdentity;
 
 /// The capability of appliances that take packed documents.
 const GZIP: &str = "gzip";
 /// Longest wait for a question.
 const ASK: Duration = Duration::from_secs(10);
-/// Longest wait for what services may ask within 30 s.
-const LISTEN: Duration = Duration::from_secs(40);
+/// Longest wait for what services may ask within 5 s: an appliance that died without a word is given up then.
+const LISTEN: Duration = Duration::from_secs(8);
+/// Most bytes of what services ask at once: 64 questions of 1 KiB, and what is around them.
+const ASKED: usize = 1 << 18;
 /// Longest wait for a change or a diagnostic.
 const CHANGE: Duration = Duration::from_mins(2);
 
@@ -84,6 +86,7 @@ impl PushClient {
             path: "/v1/status",
             body: Body::Json(Vec::new()),
             patience: ASK,
+            most: MAX_ANSWER,
         };
         let answered = self.peer.exchange(call).await?;
         let status = serde_json::from_slice(&answered.body)
@@ -140,7 +143,7 @@ impl PushClient {
         body: Vec<u8>,
     ) -> Result<T, PushError> {
         let body = if self.packs { Body::packed(body) } else { Body::Json(body) };
-        let call = Call { method: Method::PUT, path, body, patience: CHANGE };
+        let call = Call { method: Method::PUT, path, body, patience: CHANGE, most: MAX_ANSWER };
         let answered = self.peer.exchange(call).await?;
         serde_json::from_slice(&answered.body)
             .map_err(|_| self.unexpected(answered.status.as_u16(), &answered.body))
@@ -207,9 +210,18 @@ impl PushClient {
         if status == 200 { Ok(body.to_vec()) } else { Err(self.unexpected(status, &body)) }
     }
 
-    /// `GET /v1/questions`: what services ask, as soon as they do.
+    /// `GET /v1/questions`: what services ask, as soon as they do; nothing when they did not within 5 s.
     pub async fn questions(&self) -> Result<QuestionList, PushError> {
-        self.typed(Method::GET, "/v1/questions?wait=30", Vec::new(), LISTEN).await
+        let call = Call {
+            method: Method::GET,
+            path: "/v1/questions?wait=5",
+            body: Body::Json(Vec::new()),
+            patience: LISTEN,
+            most: ASKED,
+        };
+        let answered = self.peer.exchange(call).await?;
+        serde_json::from_slice(&answered.body)
+            .map_err(|_| self.unexpected(answered.status.as_u16(), &answered.body))
     }
 
     /// `POST /v1/questions`.
@@ -257,7 +269,7 @@ impl PushClient {
         body: Vec<u8>,
         patience: Duration,
     ) -> Result<(u16, Bytes), PushError> {
-        let call = Call { method, path, body: Body::Json(body), patience };
+        let call = Call { method, path, body: Body::Json(body), patience, most: MAX_ANSWER };
         let answered = self.peer.exchange(call).await?;
         Ok((answered.status.as_u16(), answered.body))
     }
@@ -266,7 +278,8 @@ impl PushClient {
     pub async fn put_blob(&self, digest: &BlobDigest, bytes: Vec<u8>) -> Result<(), PushError> {
         let path = format!("/v1/blobs/{digest}");
         let body = Body::Bytes(bytes);
-        let call = Call { method: Method::PUT, path: &path, body, patience: CHANGE };
+        let (method, patience, most) = (Method::PUT, CHANGE, MAX_ANSWER);
+        let call = Call { method, path: &path, body, patience, most };
         let answered = self.peer.exchange(call).await?;
         let status = answered.status.as_u16();
         if (200..300).contains(&status) {

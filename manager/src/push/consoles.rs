@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::store::consoles::{self, Report};
 
 /// The console service of a proxy.
-const SERVICE: &str = "console";
+pub(super) const SERVICE: &str = "console";
 /// Longest time between two writes while anybody is there.
 const LATE: Duration = Duration::from_mins(1);
 

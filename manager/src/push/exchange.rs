@@ -30,7 +30,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Bytes of a document from which it is packed.
 const WORTHWHILE: usize = 1 << 16;
 /// Largest answer read: a capture of 10,000 packets fits.
-const MAX_ANSWER: usize = 4 * MAX_BODY;
+pub(super) const MAX_ANSWER: usize = 4 * MAX_BODY;
 
 /// Why an exchange with an appliance failed.
 #[derive(Debug, Error)]
@@ -126,6 +126,8 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     pub(super) body: Body,
     pub(super) patience: Duration,
+    /// Largest answer read, in bytes.
+    pub(super) most: usize,
 }
 
 /// What a request carries.
@@ -195,11 +197,12 @@ impl Peer {
         let shown = shown(&stream);
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
+        let most = call.most;
         let answer = async {
             let request = request(call)?;
             let response = sender.send_request(request).await.map_err(ExchangeError::Http)?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            let body = Limited::new(response.into_body(), most).collect().await;
             let body = body.map_err(ExchangeError::Body)?.to_bytes();
             Ok(Answered { status, body, shown })
         };

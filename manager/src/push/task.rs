@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::consoles::Noted;
 use super::decide::{Next, Wanted, decide};
-use super::questions::Listening;
+use super::questions::{self, Listening};
 use super::retry::{Backoff, jittered};
 use super::watch::Watch;
 use super::{Look, PushError, chain, trouble};
@@ -92,6 +92,8 @@ pub(super) struct Task {
     said: Option<Services>,
     /// What is wrong with the appliance's certificate.
     certificate_alarm: Option<String>,
+    /// What a console proxy's machine cannot do that is to be done.
+    asking_alarm: Option<String>,
     /// When this task began; moments are counted from here, for the clock of the day may be set.
     begun: Instant,
     /// When the newest machine that was seen started, in seconds.
@@ -118,12 +120,13 @@ impl Task {
             looked: 0,
             said: None,
             certificate_alarm: None,
+            asking_alarm: None,
             begun: Instant::now(),
             started: None,
             sent_blobs: BTreeSet::new(),
             unanswered: None,
             consoles: Noted::default(),
-            listening: Listening::new(),
+            listening: Listening::default(),
         }
     }
 
@@ -168,10 +171,14 @@ impl Task {
             return Ok(Rest::Poll);
         }
         self.certificate_alarm = self.renew(&ready, &look, &client).await;
+        self.asking_alarm = questions::alarm(ready.appliance.role, &look.status);
         self.reported(&look).await?;
         self.note_consoles(&look.status).await?;
         let status = look.status;
         self.note_reports(&status, ready.appliance.role).await?;
+        if self.note_asking(&ready, &status).await? {
+            return Ok(Rest::Soon);
+        }
         if status.current.is_none() {
             // a new machine has nothing of the old one
             self.sent_blobs.clear();
@@ -183,7 +190,7 @@ impl Task {
         let next = decide(&ready.wanted, &status, |reported| known.contains(&reported.generation));
         match next {
             Next::Diverged(_) => self.listen_no_more(),
-            _ => self.listen(&ready.appliance, &status, &client),
+            _ => self.listen(&ready.appliance, &status),
         }
         match next {
             Next::Rest => self.settled(&ready, &status).await,
@@ -244,7 +251,7 @@ impl Task {
         let older = |issuer: &[u8]| self.watch.authority().is_older(issuer);
         seen.old_authority = look.shown.as_ref().is_some_and(|shown| older(&shown.issuer));
         seen.alarms = trouble::lines(status);
-        seen.alarms.extend(self.certificate_alarm.clone());
+        seen.alarms.extend(self.certificate_alarm.iter().chain(&self.asking_alarm).cloned());
         self.note(seen).await
     }
 

@@ -243,7 +243,7 @@ impl Watch {
 }
 
 /// Where an appliance is reached.
-fn address(appliance: &Appliance) -> std::net::SocketAddr {
+pub(super) fn address(appliance: &Appliance) -> std::net::SocketAddr {
     let control = (appliance.control.ip(), sluice_api::AGENT_PORT.get()).into();
     appliance.endpoint.unwrap_or(control)
 }

@@ -41,6 +41,9 @@ pub struct MachineRow {
     pub authorities: Option<String>,
     /// Number of the newest boot document that was seen in use.
     pub incarnation_seen: u64,
+    /// The machine that was seen last is a console proxy's that cannot ask whether a screen is still its VM's. One that was
+    /// never seen can.
+    pub cannot_ask: bool,
 }
 
 /// How many keys of an appliance are remembered: boot documents that were never used and renewals.
@@ -219,6 +222,7 @@ pub async fn machine(conn: &mut Conn, id: &str) -> Result<Option<MachineRow>, Er
                 .unwrap_or_default(),
             authorities: row.try_get("authorities")?,
             incarnation_seen: number(&row, "incarnation_seen")?,
+            cannot_ask: row.try_get::<i64, _>("cannot_ask")? != 0,
         })
     };
     row.map(read).transpose()
@@ -245,6 +249,16 @@ pub async fn see_incarnation(conn: &mut Conn, id: &str, seen: u64) -> Result<(),
     .bind(i64::try_from(seen).unwrap_or(i64::MAX))
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Notes whether the machine of a console proxy can ask whether a screen is still its VM's.
+pub async fn set_cannot_ask(conn: &mut Conn, id: &str, cannot: bool) -> Result<(), Error> {
+    sqlx::query("UPDATE wanted SET cannot_ask = $2 WHERE appliance = $1")
+        .bind(id.to_owned())
+        .bind(i64::from(cannot))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

@@ -177,5 +177,8 @@ mod tests {
         let end = End::NoScreen(BackendError::Unreachable("192.0.2.7 refused".into()));
         assert_eq!(end.reason(), "screen-unreachable: The VM's screen cannot be reached.");
         assert_eq!(end.code(), 4102);
+        let end = End::NoScreen(BackendError::Elsewhere("it is at 192.0.2.8 port 5901".into()));
+        assert_eq!(end.reason(), "screen-wrong: The VM's screen is not there any more.");
+        assert_eq!(end.code(), 4106);
     }
 }

@@ -345,12 +345,20 @@ async fn the_manager_is_asked_before_each_connection_whether_the_screen_is_still
         assert_eq!((question, end), (asked.clone(), (code, words.to_owned())));
     }
     assert_eq!(screen.count(), 0, "it was connected to before, or without, the answer");
+    let answered = async {
+        let Asking { question, reply } = timeout(BOUND, questions.recv()).await.unwrap().unwrap();
+        // who does not wait for the answer is there by now
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(screen.count(), 0, "it was connected to before the answer");
+        reply.send(Verdict::yes()).unwrap();
+        question
+    };
     let viewed = async {
         let mut socket = browser.open("g-1").await.unwrap();
         socket.greet().await;
         socket
     };
-    let (question, _socket) = tokio::join!(says(&mut questions, Some(Verdict::yes())), viewed);
+    let (question, _socket) = tokio::join!(answered, viewed);
     assert_eq!(question, asked);
     screen.next().await;
 }

@@ -18,18 +18,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use sluice_agent::ServiceName;
-use sluice_agent::questions::Questions;
 use sluice_api::boot::{BootDocument, Identity, Role};
 use sluice_api::report::{
-    Answer, AnswerList, AnswersTaken, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary,
-    QuestionAnswer, QuestionList, Reported, Reverted, ServiceState, ServiceStatus, StatusReport,
-    Timing, Verdict,
+    Answer, Confirm, ConfirmAnswer, DryRun, Phase, PlanSummary, Reported, Reverted, ServiceState,
+    ServiceStatus, StatusReport, Timing,
 };
 use sluice_api::types::{ApplianceId, BlobDigest, Generation};
-use sluice_api::{ApiCode, Digest, RouterDocument};
+use sluice_api::{ApiCode, ApplianceConfig, Digest, RouterDocument};
 use tokio::net::TcpListener;
 
+use super::asking::{self, Asking};
 use super::recorded;
 use super::tls::acceptor;
 
@@ -42,9 +40,9 @@ pub(crate) struct Exchange {
 
 #[derive(Default)]
 struct Kept {
-    current: Option<RouterDocument>,
-    committed: BTreeMap<u64, RouterDocument>,
-    pending: Option<RouterDocument>,
+    current: Option<ApplianceConfig>,
+    committed: BTreeMap<u64, ApplianceConfig>,
+    pending: Option<ApplianceConfig>,
     pushed: Vec<u64>,
     script: VecDeque<Answer>,
     confirmations: VecDeque<ConfirmAnswer>,
@@ -71,7 +69,7 @@ pub(crate) struct Agent {
     kept: Arc<Mutex<Kept>>,
     identity: Arc<Mutex<Identity>>,
     incarnation: Arc<AtomicU64>,
-    questions: Arc<Questions>,
+    pub(super) asking: Arc<Asking>,
     /// What the build that it is of said is in this folder; without one it is of today.
     pub(super) recorded: Option<PathBuf>,
 }
@@ -98,7 +96,7 @@ impl Agent {
             kept: Arc::default(),
             identity: Arc::new(Mutex::new(document.identity)),
             incarnation: Arc::new(AtomicU64::new(document.incarnation)),
-            questions: Arc::default(),
+            asking: Arc::default(),
             recorded,
         };
         tokio::spawn(serve(agent.clone(), listener));
@@ -209,11 +207,6 @@ impl Agent {
         self.kept().capabilities = words.iter().map(ToString::to_string).collect();
     }
 
-    /// A service of it asks its manager.
-    pub(crate) async fn asks(&self, service: &'static str, question: Value) -> Option<Verdict> {
-        Arc::clone(&self.questions).ask(ServiceName(service), question).await
-    }
-
     /// What a service of it reports from now on.
     pub(crate) fn set_report(&self, service: &str, report: Value) {
         self.kept().reports.insert(service.to_owned(), report);
@@ -236,8 +229,14 @@ impl Agent {
         self.kept().current.as_ref().map(|config| config.generation.get())
     }
 
+    /// The committed configuration of a router.
     pub(crate) fn config(&self) -> RouterDocument {
-        self.kept().current.clone().expect("nothing is committed")
+        serde_json::from_value(self.document()).unwrap()
+    }
+
+    /// The committed configuration.
+    pub(crate) fn document(&self) -> Value {
+        json!(self.kept().current.as_ref().expect("nothing is committed"))
     }
 
     /// Numbers in the order in which they were pushed.
@@ -292,14 +291,14 @@ fn routes(agent: Agent, connection: u64) -> Router {
         .route("/v1/blobs/{digest}", put(blob))
         .route("/v1/identity", post(renew))
         .route("/v1/logs", get(logs))
-        .route("/v1/questions", get(questions).post(answers))
+        .route("/v1/questions", get(asking::questions).post(asking::answers))
         .route("/v1/diagnostics/{what}", post(diagnose))
         .layer(Extension(connection))
         .layer(from_fn_with_state(agent.clone(), recorded::as_recorded))
         .with_state(agent)
 }
 
-fn reported(config: &RouterDocument) -> Reported {
+fn reported(config: &ApplianceConfig) -> Reported {
     Reported { generation: config.generation, digest: Digest::of(config).unwrap() }
 }
 
@@ -363,7 +362,7 @@ async fn push(
         return Json(json!(DryRun { plan: plan(), findings: Vec::new() })).into_response();
     }
     agent.note(connection, "PUT /v1/config");
-    let answer = match RouterDocument::decode(&body) {
+    let answer = match <ApplianceConfig>::decode(&body) {
         Ok((config, _)) => accept(&agent, config),
         Err(findings) => Answer::Rejected { findings },
     };
@@ -384,7 +383,7 @@ async fn push(
     (StatusCode::from_u16(status).unwrap(), Json(json!(answer))).into_response()
 }
 
-fn accept(agent: &Agent, config: RouterDocument) -> Answer {
+fn accept(agent: &Agent, config: ApplianceConfig) -> Answer {
     let mut kept = agent.kept();
     let generation = config.generation;
     kept.pushed.push(generation.get());
@@ -416,7 +415,8 @@ async fn blob(
 }
 
 async fn config(State(agent): State<Agent>) -> Vec<u8> {
-    serde_json::to_vec(&agent.config()).unwrap()
+    // byte for byte what its digest is of
+    serde_json::to_vec(agent.kept().current.as_ref().expect("nothing is committed")).unwrap()
 }
 
 async fn confirm(
@@ -450,15 +450,6 @@ async fn renew(State(agent): State<Agent>, Json(identity): Json<Identity>) -> St
     }
     agent.set_identity(identity);
     StatusCode::NO_CONTENT
-}
-
-async fn questions(State(agent): State<Agent>) -> Json<QuestionList> {
-    Json(QuestionList { questions: agent.questions.coming(Duration::from_secs(30)).await })
-}
-
-async fn answers(State(agent): State<Agent>, Json(list): Json<AnswerList>) -> Json<AnswersTaken> {
-    let first = |it: &&QuestionAnswer| agent.questions.answer(it.id, it.verdict.clone());
-    Json(AnswersTaken { taken: list.answers.iter().filter(first).count() })
 }
 
 async fn logs(Query(query): Query<Value>) -> Json<Value> {

@@ -4,8 +4,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
-use sluice_api::config::CONSOLE_QUESTIONS;
-use sluice_api::report::Verdict;
 use sluice_api::types::BlobDigest;
 use sluice_tests::console::certificates::Authority;
 
@@ -146,42 +144,6 @@ async fn a_console_proxy_gets_screens_and_grants() {
     }
     what_nobody_could_use_is_refused(&cloud);
     hosts_with_ipv6_have_a_way_of_their_own(&cloud).await;
-    cloud.stop();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_asks_is_told_whether_a_screen_is_still_its_vms() {
-    let cloud = Cloud::start().await;
-    applied(&cloud, "consoles.toml", "p-1").await;
-    let agent = cloud.boot("p-1").await;
-    agent.set_capabilities(&[CONSOLE_QUESTIONS]);
-    let at = |vm: &str, address: &str| json!({ "vm": vm, "address": address, "port": 5907 });
-    let asked = async |vm: &str, address: &str| {
-        let mut said = None;
-        // the manager comes for questions once it has seen that there may be any
-        for _ in 0..12 {
-            said = agent.asks("console", at(vm, address)).await;
-            if said.is_some() {
-                break;
-            }
-        }
-        said.expect("nobody answers")
-    };
-    assert_eq!(asked("vm-7", "10.8.0.17").await, Verdict::yes());
-    let no = |words: &str| Verdict::no(words);
-    assert_eq!(asked("vm-7", "10.8.0.18").await, no("that of vm-7 is at 10.8.0.17 port 5907"));
-    assert_eq!(asked("vm-8", "10.8.0.17").await, no("vm-8 has no screen any more"));
-    // what the store says counts from the next question on, whatever the proxy has got
-    done(&cloud, "screen update vm-7 --address 10.8.0.18");
-    assert_eq!(asked("vm-7", "10.8.0.18").await, Verdict::yes());
-    done(&cloud, "screen update vm-7 --state migrating");
-    assert_eq!(asked("vm-7", "10.8.0.18").await, no("vm-7 has no screen now"));
-    done(&cloud, "screen update vm-7 --state there");
-    // many at once are one round
-    let all = (0..200).map(|_| agent.asks("console", at("vm-7", "10.8.0.18")));
-    let said = futures_util::future::join_all(all).await;
-    assert!(said.iter().all(|said| *said == Some(Verdict::yes())), "{said:?}");
-    assert_eq!(agent.asks("console", json!("what?")).await, None, "not understood, not answered");
     cloud.stop();
 }
 

@@ -9,6 +9,8 @@ mod access;
 mod addresses;
 mod agent;
 mod answers;
+mod asked;
+mod asking;
 mod authority;
 mod backup;
 mod balancers;

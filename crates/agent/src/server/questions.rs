@@ -36,7 +36,7 @@ pub(super) struct WaitQuery {
     wait: u32,
 }
 
-/// What services of the appliance ask their manager, as soon as there is anything. Each waits 5 s for its answer.
+/// What services of the appliance ask their manager, as soon as there is anything: the 64 oldest. Each waits for 5 s.
 #[utoipa::path(get, path = "/v1/questions", tag = "state", params(WaitQuery),
     responses((status = 200, body = QuestionList), (status = 422, body = Answer)))]
 pub(super) async fn questions(State(app): Shared, Query(query): Query<WaitQuery>) -> Response {

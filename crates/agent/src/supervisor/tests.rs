@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sluice_api::report::Verdict;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::{mpsc, oneshot};
 
 use super::{Launch, Launched, Supervisor};
 use crate::appliance::{ServiceName, ServiceSlice};
 use crate::engine::{ServiceError, Services};
-use crate::service::Asking;
 use crate::service::protocol::{self, Configure, FromService};
+
+mod questions;
 
 const NAME: ServiceName = ServiceName("echo");
 
@@ -83,67 +82,6 @@ async fn what_a_service_reports_is_in_its_status_and_too_much_is_left_out() {
         assert!(status.report.unwrap().get(expected).is_some(), "{length}");
         assert_eq!((status.counters["heard"], status.restarts), (1, 0));
     }
-}
-
-/// Takes any slice, and asks what it is told to.
-struct Curious(Option<mpsc::Receiver<Asking>>);
-
-impl crate::service::Service for Curious {
-    type Slice = String;
-    async fn apply(&mut self, _: sluice_api::types::Generation, _: String) -> Result<(), String> {
-        Ok(())
-    }
-    fn counters(&self) -> std::collections::BTreeMap<String, u64> {
-        std::collections::BTreeMap::new()
-    }
-    fn questions(&mut self) -> Option<mpsc::Receiver<Asking>> {
-        self.0.take()
-    }
-}
-
-/// Starts it once.
-struct Once(Mutex<Option<Curious>>);
-
-impl Launch for Once {
-    fn launch(&self, _: ServiceName) -> io::Result<Launched> {
-        let curious = self.0.lock().unwrap().take().ok_or(io::ErrorKind::NotFound)?;
-        as_task(false, move |control| crate::service::serve(control, curious))
-    }
-}
-
-#[tokio::test]
-async fn what_a_service_asks_reaches_managers_and_the_answer_the_asker() {
-    let (asker, queue) = mpsc::channel(8);
-    let supervisor = Supervisor::new(Arc::new(Once(Mutex::new(Some(Curious(Some(queue)))))));
-    give(&supervisor, 1, "good").await.unwrap();
-    let questions = supervisor.questions();
-    let mut answers = Vec::new();
-    for number in 0..3 {
-        let (reply, answer) = oneshot::channel();
-        asker.send(Asking { question: number.into(), reply }).await.unwrap();
-        answers.push(answer);
-    }
-    let waiting = async {
-        loop {
-            let waiting = questions.coming(Duration::from_secs(10)).await;
-            if waiting.len() == 3 {
-                return waiting;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let waiting = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
-    for question in waiting.iter().filter(|question| question.question != 1) {
-        assert!(questions.answer(question.id, Verdict::no(question.question.to_string())));
-    }
-    let mut said = Vec::new();
-    for answer in answers {
-        said.push(answer.await.ok().and_then(|verdict| verdict.reason));
-    }
-    assert_eq!(said, [Some("0".to_owned()), None, Some("2".to_owned())], "nobody answered one");
-    // slices and answers go the same way
-    give(&supervisor, 2, "good").await.unwrap();
-    supervisor.stop(NAME).await;
 }
 
 async fn serve(control: tokio::net::UnixStream) -> io::Result<()> {
@@ -223,11 +161,16 @@ impl crate::service::Service for Recorder {
 
 impl Left {
     fn connected(&self) -> io::Result<Launched> {
-        let control = UnixStream::connect(&self.path)?;
-        let exit = Launched::exit(std::future::pending());
-        let (log, kill) = (Box::new(tokio::io::empty()), Box::new(|| {}));
-        Ok(Launched { pid: 1, control, greets: true, log, kill, exit })
+        left_at(&self.path)
     }
+}
+
+/// The way to a process that was left at `path`.
+fn left_at(path: &std::path::Path) -> io::Result<Launched> {
+    let control = UnixStream::connect(path)?;
+    let exit = Launched::exit(std::future::pending());
+    let (log, kill) = (Box::new(tokio::io::empty()), Box::new(|| {}));
+    Ok(Launched { pid: 1, control, greets: true, log, kill, exit })
 }
 
 #[async_trait::async_trait]

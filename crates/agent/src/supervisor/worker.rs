@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use sluice_api::report::{ServiceState, ServiceStatus};
 use sluice_api::types::Generation;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +14,7 @@ use tracing::{info, warn};
 
 use super::child::{Launch, Running, understood};
 use crate::appliance::{ServiceName, ServiceSlice};
-use crate::questions::Questions;
+use crate::questions::{self, Questions};
 use crate::service::Readiness;
 use crate::service::protocol::{Answered, Configure, FromService};
 
@@ -112,9 +113,9 @@ impl Worker {
             let end = match left.take().map_or_else(|| self.start(), Ok) {
                 Ok(mut running) => {
                     let end = self.stay(&mut running, &mut jobs).await;
+                    // nobody hears their answers, however long the process takes to end
+                    self.asked.shutdown().await;
                     running.end().await;
-                    // dropping them ends them
-                    self.asked = JoinSet::new();
                     end
                 }
                 Err(error) => End::Ended(format!("cannot be started: {error}")),
@@ -242,24 +243,22 @@ impl Worker {
         // a machine that stood still wakes up with the deadline past and its services well: they get a moment
         let mut doubted = false;
         loop {
+            let mut answered = None;
             tokio::select! {
                 line = running.said.next_line() => match line {
                     Ok(Some(line)) => {
                         hung = Instant::now() + silence;
                         doubted = false;
-                        if let Err(reason) = self.hear(&line).await { return End::Ended(reason) }
+                        match self.hear(&line).await {
+                            Ok(None) => {}
+                            Ok(Some(answer)) => answered = Some(answer),
+                            Err(reason) => return End::Ended(reason),
+                        }
                     }
                     Ok(None) => return End::Ended(last_words(running).await),
                     Err(error) => return End::Ended(format!("it talks nonsense: {error}")),
                 },
-                Some(answered) = self.asked.join_next() => {
-                    if let Ok(answered) = answered
-                        && let Err(error) = running.tell(&answered).await
-                    {
-                        let reason = format!("cannot be reached: {error}");
-                        return self.heard_out(running, reason).await;
-                    }
-                }
+                Some(answer) = self.asked.join_next() => answered = answer.ok(),
                 exit = running.exit.clone() => return self.heard_out(running, exit).await,
                 job = jobs.recv() => {
                     let Some(job) = job else { return End::Dismissed };
@@ -275,6 +274,11 @@ impl Worker {
                 () = tokio::time::sleep_until(hung), if doubted => {
                     return End::Ended(format!("silent for {} s", silence.as_secs()));
                 }
+            }
+            if let Some(answered) = answered
+                && let Err(error) = running.tell(&answered).await
+            {
+                return self.heard_out(running, format!("cannot be reached: {error}")).await;
             }
         }
     }
@@ -301,7 +305,8 @@ impl Worker {
         configure(running, generation, changed.then_some(&slice)).await
     }
 
-    async fn hear(&mut self, line: &str) -> Result<(), String> {
+    /// Takes in what the service says; what it asked and nobody may be asked is answered at once.
+    async fn hear(&mut self, line: &str) -> Result<Option<Answered>, String> {
         match understood(line).map_err(|error| format!("it talks nonsense: {error}"))? {
             FromService::Serving { .. } => {}
             FromService::InForce { generation } => {
@@ -330,12 +335,22 @@ impl Worker {
                 status.counters = counters;
                 status.report = Some(report).filter(|report| !report.is_null());
             }
-            FromService::Asks { id, question } => {
-                let asked = Arc::clone(&self.questions).ask(self.name, question);
-                self.asked.spawn(async move { Answered { answered: id, verdict: asked.await } });
-            }
+            FromService::Asks { id, question } => return Ok(self.ask(id, question)),
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Asks what the service wants to know; what is too long, or too much at once, is answered without being asked.
+    fn ask(&mut self, id: u64, question: Value) -> Option<Answered> {
+        let length = question.to_string().len();
+        if length > questions::LONGEST || self.asked.len() >= questions::MOST {
+            let waiting = self.asked.len();
+            warn!(service = %self.name, length, waiting, "a question is not asked: too long, or too many");
+            return Some(Answered { answered: id, verdict: None });
+        }
+        let asked = Arc::clone(&self.questions).ask(self.name, question);
+        self.asked.spawn(async move { Answered { answered: id, verdict: asked.await } });
+        None
     }
 
     pub(super) fn reply(&mut self, generation: Generation, outcome: Result<(), String>) {
