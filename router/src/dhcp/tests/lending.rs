@@ -277,3 +277,55 @@ fn who_comes_by_a_relay_of_one_range_is_lent_an_address_of_that_one() {
     let reason = silence(&send(&mut server, &foreign));
     assert_eq!(reason, DropReason::ForeignRelay(mac(MACHINES[0]), ip("10.1.8.254")));
 }
+
+/// The first range has two addresses, which are lent; the second a /16, of which `over` were lent once.
+fn full_beside_a_wide_one(over: u32) -> Server {
+    let mut slice = example();
+    let mut second = slice.networks[0].clone();
+    second.cidr = "10.9.0.0/16".parse().unwrap();
+    (second.gateway, second.pools) =
+        (ip("10.9.0.1"), vec!["10.9.1.0-10.9.255.254".parse().unwrap()]);
+    second.routes.clear();
+    second.guests.clear();
+    slice.networks[0].pools = vec![POOL.parse().unwrap()];
+    slice.networks.insert(1, second);
+    let mut server = Server::new(&slice);
+    let first = u32::from(ip("10.9.1.0"));
+    server.restore((0..over).map(|number| {
+        let [a, b, c, d] = number.to_be_bytes();
+        let mac = format!("02:01:{a:02x}:{b:02x}:{c:02x}:{d:02x}").parse().unwrap();
+        let until = Duration::from_secs(1);
+        Change { link: link("guest0"), mac, address: (first + number).into(), until }
+    }));
+    for machine in &MACHINES[..2] {
+        let [address, own, _] = offered(&mut server, machine, "10.1.1.254");
+        reply(requested(&mut server, machine, address, own));
+    }
+    server
+}
+
+#[test]
+fn who_comes_to_a_full_range_costs_no_look_through_what_is_over_in_others() {
+    let mut discover = client(MessageType::Discover, MACHINES[2], &[]);
+    discover.set_giaddr(ip("10.1.1.254"));
+    // the least of several, since other programs take time too
+    let time = |server: &mut Server| {
+        let batch = |server: &mut Server| {
+            let start = std::time::Instant::now();
+            for _ in 0..50 {
+                let outcome = send_at(server, NOW, &discover);
+                assert_eq!(silence(&outcome), DropReason::Exhausted(mac(MACHINES[2])));
+            }
+            start.elapsed()
+        };
+        (0..5).map(|_| batch(server)).min().unwrap()
+    };
+    let (alone, beside) =
+        (time(&mut full_beside_a_wide_one(0)), time(&mut full_beside_a_wide_one(60_000)));
+    assert!(beside < 10 * alone, "{beside:?} beside 60,000 that are over, {alone:?} alone");
+    // a client of the wide range is served as ever
+    discover.set_giaddr(ip("10.9.0.2"));
+    let mut server = full_beside_a_wide_one(60_000);
+    let (offer, _) = reply(send_at(&mut server, NOW, &discover));
+    assert_eq!(offer.yiaddr().octets()[..2], [10, 9]);
+}
