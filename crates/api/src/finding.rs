@@ -116,6 +116,10 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     ("duplicate-zone", "a name is forwarded twice"),
     ("family", "an IPv6 value where IPv4 is needed, or the other way round"),
+    (
+        "forward-hidden",
+        "a forwarded name is in a domain of guests, and so never forwarded (warning)",
+    ),
     ("gateway-missing", "the gateway is not an address of the network's link"),
     ("gateway-outside", "the gateway is not a host address of its network"),
     ("helper-denied", "a helper is asked for by a rule that lets nothing pass"),
@@ -147,6 +151,10 @@ pub const CODES: &[(&str, &str)] = &[
         "a tunnel uses an algorithm that can be broken (warning where that is allowed)",
     ),
     ("option-kept", "a DHCP option is given that the server makes itself"),
+    (
+        "option-times",
+        "DHCP's times of renewal and rebinding and the end of the lease are not in this order (warning)",
+    ),
     ("option-value", "a DHCP option has a value of another form than its number"),
     ("options-too-long", "not all clients can take all DHCP options (warning)"),
     ("outside-network", "an address of a guest or a pool is not a host address of its network"),

@@ -313,10 +313,20 @@ async fn report(
     let found: Value = client.get(&path(appliance, &rest)).await?;
     let report = found.get("report").filter(|report| !report.is_null());
     match report.filter(|_| !json) {
-        Some(report) => object::show(false, report),
+        Some(report) => object::show(false, &with_counters(report, &found)),
         None => object::show(json, &found),
     }
     Ok(())
+}
+
+/// What a service says of itself, and beside it what it counts.
+fn with_counters(report: &Value, service: &Value) -> Value {
+    let mut shown = report.clone();
+    let counters = service.get("counters").and_then(Value::as_object).filter(|it| !it.is_empty());
+    if let (Some(fields), Some(counters)) = (shown.as_object_mut(), counters) {
+        fields.entry("counters").or_insert_with(|| counters.clone().into());
+    }
+    shown
 }
 
 pub(super) async fn plan(client: &Client, json: bool, appliance: &str) -> Result<(), Failure> {

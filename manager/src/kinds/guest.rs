@@ -101,7 +101,7 @@ pub struct GuestSpec {
     /// Keys that may log in besides, each a line of `authorized_keys` without options. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub public_keys: Vec<PublicKey>,
-    /// User data, at most 1 MiB: text, or `base64:` and bytes in base64. Default: none.
+    /// User data, any bytes up to 1 MiB; in JSON and TOML text, or `base64:` and bytes in base64. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_data: Option<UserData>,
     /// A password that the guest fetches once: 1 to 256 bytes without control characters. Default: none.
@@ -194,7 +194,7 @@ impl Kind for Guest {
         spec: GuestSpec,
     ) -> Result<Self, Error> {
         let network = network_of(context, spec.zone.as_ref(), &spec.network).await?;
-        free_name(context, &network, &spec.name).await?;
+        free_name(context, &network, &spec.name, "name").await?;
         let nic: ObjectId = objects::next_id(context.conn, "nic")
             .await?
             .parse()
@@ -410,7 +410,7 @@ impl Guest {
     async fn rename(&mut self, context: &mut Context<'_>, new: HostName) -> Result<(), Error> {
         for nic in &self.nics {
             let network: Network = context.get(&nic.network).await?;
-            free_name(context, &network, &new).await?;
+            free_name(context, &network, &new, "name").await?;
         }
         sqlx::query("UPDATE nics SET hostname = $2 WHERE guest = $1")
             .bind(self.id.as_str())

@@ -127,7 +127,7 @@ impl Kind for GuestNic {
     ) -> Result<Self, Error> {
         let guest: Guest = context.find(None, &spec.guest).await?;
         let network: Network = context.find(Some(&guest.zone), &spec.network).await?;
-        guest::free_name(context, &network, &guest.name).await?;
+        guest::free_name(context, &network, &guest.name, "network").await?;
         let nic = Nic::take(context, &network, id, spec.address, spec.mac).await?;
         let mut this = Self {
             id: nic.id,

@@ -240,22 +240,23 @@ async fn one(
     Ok(())
 }
 
-/// The stated fields of a new object, as far as they fit into a line.
+/// The stated fields of a new object; what does not fit into a line is named alone.
 fn told(fields: &Fields, stated: &Map<String, Value>) -> String {
     let short = |(name, value): (&String, &Value)| {
-        if fields.is_secret(name) {
+        if name == "name" || value.is_null() || fields.is_secret(name) {
             return None;
         }
         let text = match value {
-            Value::String(text) => text.clone(),
+            Value::String(text) => Some(text.clone()),
             Value::Array(list) => {
                 let parts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-                parts?.join(" ")
+                parts.map(|parts| parts.join(" "))
             }
-            Value::Number(number) => number.to_string(),
-            _ => return None,
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
         };
-        (name != "name" && text.len() <= 48).then(|| format!("{name} {text}"))
+        let text = text.filter(|text| text.len() <= 48);
+        Some(format!("{name} {}", text.as_deref().unwrap_or("…")))
     };
     let parts: Vec<_> = stated.iter().filter_map(short).collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sluice_api::types::{LeaseSeconds, LinkName, MacAddr};
 
-use super::pools::{Pools, PoolsId};
+use super::pools::{Pools, PoolsId, RangeId};
 
 /// How long an offered address is kept for whom it was offered to. RFC 2131 3.1 has clients choose within seconds.
 pub const OFFER_HOLD: Duration = Duration::from_secs(20);
@@ -44,6 +44,8 @@ struct Loan {
     /// The link was asked about the address since it went to this client, or the client spoke from it. Until then the client
     /// was told nothing, and is not told before.
     proved: bool,
+    /// Which range the address is of; none until [`Lent::retain`] says, after loans were read.
+    range: Option<RangeId>,
 }
 
 impl Loan {
@@ -85,8 +87,8 @@ struct Quarantine {
 struct OfLink {
     by_mac: HashMap<MacAddr, Loan>,
     by_address: HashMap<Ipv4Addr, MacAddr>,
-    /// Loans by their end.
-    ends: BTreeSet<(Duration, Ipv4Addr)>,
+    /// Loans of each range by their end: who looks for one of a range comes upon none of the others.
+    ends: HashMap<Option<RangeId>, BTreeSet<(Duration, Ipv4Addr)>>,
     quarantined: HashMap<Ipv4Addr, Quarantine>,
     /// When the first quarantine ends, or earlier.
     sweep_at: Duration,
@@ -122,6 +124,15 @@ pub(crate) struct Choice {
     pub(crate) address: Ipv4Addr,
     /// Nothing says that the client uses it already: somebody else might.
     pub(crate) is_fresh: bool,
+    range: Option<RangeId>,
+}
+
+impl Choice {
+    /// `address`, if `pools` lend it.
+    fn of(pools: &Pools, address: Ipv4Addr, is_fresh: bool) -> Option<Self> {
+        let range = pools.range_of(address);
+        range.is_some().then_some(Self { address, is_fresh, range })
+    }
 }
 
 impl Lent {
@@ -140,8 +151,9 @@ impl Lent {
         let own = of_link.by_mac.get(&mac).filter(|loan| loan.address == choice.address);
         if own.is_none_or(|loan| loan.until <= now || loan.is_offer()) {
             let until = now.saturating_add(OFFER_HOLD);
-            let (address, standing) = (choice.address, Standing::Offered);
-            of_link.put(mac, Loan { address, until, standing, proved: !choice.is_fresh });
+            let Choice { address, is_fresh, range } = choice;
+            let standing = Standing::Offered;
+            of_link.put(mac, Loan { address, until, standing, proved: !is_fresh, range });
         }
         Some(choice)
     }
@@ -156,23 +168,23 @@ impl Lent {
         (address, speaks): (Ipv4Addr, bool),
     ) -> Option<Choice> {
         let Some(of_link) = self.links.get(link) else {
-            return pools.lends(address).then_some(Choice { address, is_fresh: true });
+            return Choice::of(pools, address, true);
         };
         let own = of_link.by_mac.get(&mac).filter(|loan| loan.address == address);
         let open = of_link.is_open(now, mac, address)
             || speaks && of_link.loan_of(address).is_some_and(Loan::is_untold);
-        let can = pools.lends(address) && open;
-        can.then_some(Choice { address, is_fresh: own.is_none_or(|loan| loan.is_fresh(now)) })
+        let choice = Choice::of(pools, address, own.is_none_or(|loan| loan.is_fresh(now)));
+        choice.filter(|_| open)
     }
 
-    /// `mac` has `address` for `lease` from `now` on; it is told so at once if that is `proved`, else once
+    /// `mac` has the address of `choice` for `lease` from `now` on; it is told so at once if that is `proved`, else once
     /// [`prove`](Self::prove) says so.
     pub(crate) fn lend(
         &mut self,
         now: Duration,
         link: &LinkName,
         mac: MacAddr,
-        address: Ipv4Addr,
+        Choice { address, range, .. }: Choice,
         lease: LeaseSeconds,
         proved: bool,
     ) {
@@ -180,7 +192,7 @@ impl Lent {
             LeaseSeconds::MAX => Duration::MAX,
             lease => now.saturating_add(Duration::from_secs(lease.get().into())),
         };
-        self.of(link).put(mac, Loan { address, until, standing: Standing::Lent, proved });
+        self.of(link).put(mac, Loan { address, until, standing: Standing::Lent, proved, range });
         if proved {
             self.changes.push(Change { link: link.clone(), mac, address, until });
         }
@@ -203,8 +215,9 @@ impl Lent {
     }
 
     /// What `mac` has or had.
-    pub(crate) fn address(&self, link: &LinkName, mac: MacAddr) -> Option<Ipv4Addr> {
-        Some(self.links.get(link)?.by_mac.get(&mac)?.address)
+    pub(crate) fn held(&self, link: &LinkName, mac: MacAddr) -> Option<Choice> {
+        let loan = self.links.get(link)?.by_mac.get(&mac)?;
+        Some(Choice { address: loan.address, is_fresh: false, range: loan.range })
     }
 
     /// `mac` gave its address back; it is remembered for it.
@@ -272,12 +285,13 @@ impl Lent {
         std::mem::take(&mut self.changes)
     }
 
-    /// Takes over loans that were written down; one that is over is remembered for its client.
+    /// Takes over loans that were written down; one that is over is remembered for its client. [`retain`](Self::retain) is to
+    /// follow.
     pub(crate) fn restore(&mut self, loans: impl IntoIterator<Item = Change>) {
         for Change { link, mac, address, until } in loans {
             // it was told to its client, and so asked about before
             let (standing, proved) = (Standing::Lent, true);
-            self.of(&link).put(mac, Loan { address, until, standing, proved });
+            self.of(&link).put(mac, Loan { address, until, standing, proved, range: None });
         }
     }
 
@@ -295,6 +309,7 @@ impl Lent {
                 of_link.drop_loan(mac);
             }
             of_link.quarantined.retain(|address, _| pools.lends(*address));
+            of_link.sort_into(pools);
             // the pools may be others
             of_link.searched.clear();
             true
@@ -321,11 +336,11 @@ impl OfLink {
     ) -> Option<Choice> {
         if let Some(own) = self.by_mac.get(&mac)
             && !own.is_declined(now)
-            && pools.lends(own.address)
             && self.is_open(now, mac, own.address)
+            && let Some(choice) =
+                Choice::of(pools, own.address, own.is_offer() || own.is_fresh(now))
         {
-            let is_fresh = own.is_offer() || own.is_fresh(now);
-            return Some(Choice { address: own.address, is_fresh });
+            return Some(choice);
         }
         let declined = self.by_mac.get(&mac).filter(|own| own.is_declined(now));
         let declined = declined.map(|own| own.address);
@@ -334,7 +349,7 @@ impl OfLink {
         });
         let address =
             wish.or_else(|| self.free(now, pools, mac)).or_else(|| self.oldest(now, pools))?;
-        Some(Choice { address, is_fresh: true })
+        Choice::of(pools, address, true)
     }
 
     /// Nobody else has it, and it is not in quarantine.
@@ -370,15 +385,35 @@ impl OfLink {
 
     /// The address whose time has been over for longest; failing that, one that was only offered.
     fn oldest(&self, now: Duration, pools: &Pools) -> Option<Ipv4Addr> {
-        let held = now.saturating_add(OFFER_HOLD);
-        let soon = self.ends.iter().take_while(|(until, _)| *until <= held);
-        let is_offered = |address| self.loan_of(address).is_some_and(Loan::is_offer);
-        soon.filter(|(until, address)| *until <= now || is_offered(*address))
-            .map(|(_, address)| *address)
-            .find(|address| {
+        let of_each = pools.ranges().filter_map(|range| {
+            self.replaceable(now, range).find(|(_, address)| {
                 let quarantined = self.quarantined.get(address).is_some_and(|it| it.until > now);
                 pools.lends(*address) && !quarantined
             })
+        });
+        of_each.min().map(|(_, address)| address)
+    }
+
+    /// Addresses of one range, with their ends, whose time is over or that were only offered; what ends first comes first.
+    fn replaceable(
+        &self,
+        now: Duration,
+        range: RangeId,
+    ) -> impl Iterator<Item = (Duration, Ipv4Addr)> {
+        let held = now.saturating_add(OFFER_HOLD);
+        let ends = self.ends.get(&Some(range)).into_iter().flatten().copied();
+        let soon = ends.take_while(move |(until, _)| *until <= held);
+        let is_offered = |address| self.loan_of(address).is_some_and(Loan::is_offer);
+        soon.filter(move |(until, address)| *until <= now || is_offered(*address))
+    }
+
+    /// Loans are of the ranges that `pools` have now.
+    fn sort_into(&mut self, pools: &Pools) {
+        self.ends.clear();
+        for loan in self.by_mac.values_mut() {
+            loan.range = pools.range_of(loan.address);
+            self.ends.entry(loan.range).or_default().insert((loan.until, loan.address));
+        }
     }
 
     /// Ends the quarantines that are over: what is in none counts as free, and nothing is searched before one is over.
@@ -404,7 +439,7 @@ impl OfLink {
         self.quarantined.remove(&loan.address);
         self.by_mac.insert(mac, loan);
         self.by_address.insert(loan.address, mac);
-        self.ends.insert((loan.until, loan.address));
+        self.ends.entry(loan.range).or_default().insert((loan.until, loan.address));
     }
 
     fn drop_loan(&mut self, mac: MacAddr) {
@@ -416,7 +451,9 @@ impl OfLink {
     fn remove(&mut self, mac: MacAddr) -> Option<Loan> {
         let loan = self.by_mac.remove(&mac)?;
         self.by_address.remove(&loan.address);
-        self.ends.remove(&(loan.until, loan.address));
+        if let Some(ends) = self.ends.get_mut(&loan.range) {
+            ends.remove(&(loan.until, loan.address));
+        }
         Some(loan)
     }
 

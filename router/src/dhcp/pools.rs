@@ -18,6 +18,16 @@ pub(crate) struct Pools {
     capacity: usize,
 }
 
+/// One of a link's ranges: where it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RangeId(Ipv4Addr);
+
+impl RangeId {
+    fn of(range: AddressRange) -> Self {
+        Self(range.first())
+    }
+}
+
 /// Tells pools of one link from each other: where they begin, and how many addresses they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PoolsId(Ipv4Addr, u32);
@@ -46,9 +56,20 @@ impl Pools {
         PoolsId(first.unwrap_or(Ipv4Addr::UNSPECIFIED), self.total)
     }
 
+    /// Its ranges.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = RangeId> {
+        self.ranges.iter().copied().map(RangeId::of)
+    }
+
+    /// The range that `address` is lent from, if it may be lent at all.
+    pub(crate) fn range_of(&self, address: Ipv4Addr) -> Option<RangeId> {
+        let range = self.ranges.iter().find(|range| range.contains(address))?;
+        (!self.kept.contains(&address)).then(|| RangeId::of(*range))
+    }
+
     /// Whether `address` may be lent at all.
     pub(crate) fn lends(&self, address: Ipv4Addr) -> bool {
-        self.ranges.iter().any(|range| range.contains(address)) && !self.kept.contains(&address)
+        self.range_of(address).is_some()
     }
 
     /// How many addresses may be lent.

@@ -29,6 +29,23 @@ fn program(folder: &Path, name: &str, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// What the page gives network and guest is what the router has at its end, and what is shown once is in files.
+fn guests_are_told(agent: &Agent, folder: &Path) {
+    let read = |name| fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(agent.committed(), Some(6), "each change of the page but the keys alone");
+    let network = &agent.config().role.networks[0];
+    assert_eq!(network.dhcp.options[0].code.get(), 42);
+    assert_eq!(network.dns.records[0].name.as_str(), "www.net1.zone1.internal");
+    let guest = network.guests.iter().find(|guest| guest.hostname.as_str() == "vm1").unwrap();
+    assert!(guest.metadata.public_keys[0].as_str().starts_with("ssh-ed25519 "));
+    assert!(read("k1.pem").starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+    let blob = |digest| String::from_utf8(agent.blob(digest).unwrap()).unwrap();
+    assert_eq!(blob(guest.metadata.user_data.as_ref().unwrap()), "echo hello\n");
+    let password = blob(&guest.metadata.password.as_ref().unwrap().blob);
+    let (_, password) = password.split_once('\n').unwrap();
+    assert_eq!((password, password.len()), (read("password").trim_end(), 16));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_can_be_followed_by_whoever_copies_it() {
     let tree = tempfile::tempdir().unwrap();
@@ -42,7 +59,7 @@ async fn the_page_can_be_followed_by_whoever_copies_it() {
     program(&programs, "qemu-img", "for last; do :; done; echo disk > \"$last\"");
     program(&programs, "qemu-system-x86_64", "echo \"$@\" > machine; exec sleep 600");
     let blocks = blocks();
-    assert_eq!(blocks.len(), 6, "{blocks:#?}");
+    assert_eq!(blocks.len(), 7, "{blocks:#?}");
     let script = blocks.join("\n").replace("kill %2 %1", "kill %2 %1; wait");
     let shell = sluice_programs::command("bash")
         .unwrap()
@@ -75,7 +92,7 @@ async fn the_page_can_be_followed_by_whoever_copies_it() {
     assert!(told.status.success(), "{}\n{log}", String::from_utf8_lossy(&told.stderr));
     let text = String::from_utf8(told.stdout).unwrap();
     assert!(text.contains("r-1 generation 2: in force"), "{text}");
-    assert_eq!(agent.committed(), Some(2));
+    guests_are_told(&agent, &folder);
     let machine = fs::read_to_string(folder.join("machine")).unwrap();
     for expected in [
         "file=r-1.qcow2,if=virtio".to_owned(),

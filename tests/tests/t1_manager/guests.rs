@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sluice_api::config::vpn::secret_of_blob;
 use sluice_api::types::BlobDigest;
 
-use super::kinds::{applied, config, done, refused};
+use super::kinds::{applied, config, done, example, refused};
 use super::process::{Cloud, first_network};
 
 /// The guest with this address.
@@ -41,6 +41,11 @@ fn networks_have_their_settings(front: &Value, back: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nics_addresses_options_pools_and_records_reach_the_router() {
     let cloud = Cloud::start().await;
+    let shown = cloud.sluice(["diff", &example("guests.toml")]).out;
+    for field in ["dhcp_options …", "boot …", "routes …", "ranges …", "lease_seconds 3600"]
+    {
+        assert!(shown.contains(field), "{field} of what is new: {shown}");
+    }
     let config = applied(&cloud, "guests.toml", "r-1").await;
     let router = &config["role"]["router"];
     let networks = router["networks"].as_array().unwrap();
@@ -68,12 +73,13 @@ async fn nics_addresses_options_pools_and_records_reach_the_router() {
     assert_eq!(guest(&changed, front, "10.1.1.11")["default_nic"], false);
     assert_eq!(guest(&changed, back, "10.1.2.11")["secondary_addresses"], json!(["10.1.2.12"]));
     for (line, code, words) in [
-        ("guest-nic create --guest app1 --network back".to_owned(), 5, "app1"),
+        ("guest-nic create --guest app1 --network back".to_owned(), 5, "network: there is a guest app1"),
         ("guest create x --network back --address 10.1.2.12".into(), 5, "10.1.2.12 is taken"),
         (format!("guest-nic update {nic} --secondary-addresses 10.1.2.11"), 3, "already"),
         (format!("guest-nic update {nic} --secondary-addresses 10.1.9.1"), 3, "10.1.9.1"),
-        ("network update back --pools 10.1.1.5".into(), 3, "10.1.1.5"),
-        ("dns-record create y --network front --record y.zone1.internal --data {\"cname\":\"away.example\"}".into(), 3, "away.example"),
+        ("network update back --pools 10.1.1.5".into(), 3, "network back: 10.1.1.5"),
+        ("guest create data-server --network back".into(), 3, "network back, guest data-server: "),
+        ("dns-record create y --network front --record y.zone1.internal --data {\"cname\":\"away.example\"}".into(), 3, "network front, record y.zone1.internal: away.example"),
         ("keypair delete anna".into(), 5, "guest app1"),
         ("guest update app1 --keypairs nobody".into(), 4, "nobody"),
     ] {
@@ -334,7 +340,7 @@ async fn what_a_router_would_not_hand_out_is_refused_where_it_is_given() {
         ("network update net1 --upstreams ::ffff:127.0.0.1", "cannot be a resolver"),
         ("network update net1 --upstreams 224.0.0.251,0.0.0.0", "cannot be a resolver"),
         // the router itself
-        ("network update net1 --upstreams 10.1.1.1", "dns.upstreams[0]: 10.1.1.1 is the router"),
+        ("network update net1 --upstreams 10.1.1.1", "upstreams[0]: network net1: 10.1.1.1 is"),
         ("zone update zone1 --resolvers 10.1.1.1", "dns.upstreams[0]: 10.1.1.1 is the router"),
     ] {
         refused(&cloud, line, 3, words);

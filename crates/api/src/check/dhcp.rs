@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Scope;
 use crate::config::{DhcpOption, DhcpValue, Guest, GuestNetwork};
-use crate::types::{Cidr, OptionCode};
+use crate::types::{Cidr, LeaseSeconds, OptionCode};
 
 /// Most options of one network or guest.
 const MAX_OPTIONS: usize = 32;
+const LEASE_TIME: u8 = 51;
+const RENEWAL_TIME: u8 = 58;
+const REBINDING_TIME: u8 = 59;
 /// Most ranges of one network.
 const MAX_POOLS: usize = 16;
 /// What the server says itself: mask and broadcast address, and what the protocol runs on.
@@ -18,11 +21,14 @@ const ROOM: usize = 548 - 240 - 1 - (3 + 6 + 18 + 6 + 6 + 21);
 
 /// What is wrong with the options of network number `index` and of its guests.
 pub(super) fn check(scope: &mut Scope<'_>, index: usize, network: &GuestNetwork) {
-    options(scope, &format!("networks[{index}].dhcp.options"), &network.dhcp.options);
+    let path = format!("networks[{index}].dhcp.options");
+    options(scope, &path, &network.dhcp.options);
+    times(scope, &path, network, &[]);
     for (position, guest) in network.guests.iter().enumerate() {
         if !guest.dhcp.options.is_empty() {
             let path = format!("networks[{index}].guests[{position}].dhcp.options");
             options(scope, &path, &guest.dhcp.options);
+            times(scope, &path, network, &guest.dhcp.options);
         }
     }
     pools(scope, index, network);
@@ -78,6 +84,39 @@ fn options(scope: &mut Scope<'_>, path: &str, options: &[DhcpOption]) {
         } else if let Some(reason) = misfit(code, &option.value) {
             scope.error(format!("{path}[{index}].value"), "option-value", reason);
         }
+    }
+}
+
+/// Renewal comes before rebinding, and that before the lease's end (RFC 2131 4.4.5). `own` is what is given for one guest.
+fn times(scope: &mut Scope<'_>, path: &str, network: &GuestNetwork, own: &[DhcpOption]) {
+    let given = |list: &[DhcpOption], code: u8| {
+        list.iter().find(|option| option.code.get() == code).and_then(|option| match option.value {
+            DhcpValue::Number(seconds) => Some(seconds),
+            _ => None,
+        })
+    };
+    let network_wide = &network.dhcp.options;
+    let lease_of_own = given(own, LEASE_TIME);
+    let about_it = [LEASE_TIME, RENEWAL_TIME, REBINDING_TIME];
+    if !own.is_empty() && about_it.iter().all(|code| given(own, *code).is_none()) {
+        // the network's, of which it is said there
+        return;
+    }
+    let lease = lease_of_own.or_else(|| given(network_wide, LEASE_TIME));
+    let lease = lease.unwrap_or(network.dhcp.lease_seconds.get()).max(LeaseSeconds::MIN.get());
+    // a lease of its own leaves the network's other times behind
+    let follows = |code| match lease_of_own {
+        Some(_) => given(own, code),
+        None => given(own, code).or_else(|| given(network_wide, code)),
+    };
+    let renewal = follows(RENEWAL_TIME).unwrap_or(lease / 2);
+    let rebinding = follows(REBINDING_TIME).unwrap_or(lease - lease / 8);
+    if renewal > rebinding || rebinding > lease {
+        let reason = format!(
+            "renewal after {renewal} s, rebinding after {rebinding} s and the end after {lease} s \
+             are not in this order: clients do as they please"
+        );
+        scope.warning(path, "option-times", reason);
     }
 }
 

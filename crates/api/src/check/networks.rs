@@ -6,7 +6,7 @@ use super::{Scope, dhcp};
 use crate::config::{
     GuestNetwork, Link, LinkRole, NetworkIpv6, RouterConfig, SourceNat, UpstreamTls, can_be_asked,
 };
-use crate::types::Cidr;
+use crate::types::{Cidr, DomainName};
 
 pub(super) fn check(scope: &mut Scope<'_>, router: &RouterConfig) {
     let networks = &router.networks;
@@ -173,6 +173,7 @@ fn name_service(scope: &mut Scope<'_>, router: &RouterConfig) {
         let path = format!("dns.forward_zones[{index}]");
         resolvers(scope, &format!("{path}.upstreams"), &zone.upstreams);
         terms(scope, &path, &zone.upstreams, zone.tls.as_ref());
+        hidden(scope, &path, router, &zone.zone);
     }
     for (index, network) in router.networks.iter().enumerate() {
         let path = format!("networks[{index}].dns");
@@ -180,6 +181,21 @@ fn name_service(scope: &mut Scope<'_>, router: &RouterConfig) {
         terms(scope, &path, &network.dns.upstreams, network.dns.tls.as_ref());
         let path = format!("networks[{index}].dns.clients");
         at_most(scope, &path, network.dns.clients.len(), MAX_CLIENTS);
+    }
+}
+
+/// The router answers for the whole of a guest domain itself, and asks nobody about names in it.
+fn hidden(scope: &mut Scope<'_>, path: &str, router: &RouterConfig, zone: &DomainName) {
+    let is_in = |domain: &DomainName| {
+        let above = zone.as_str().strip_suffix(domain.as_str());
+        above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    };
+    if let Some(network) = router.networks.iter().find(|network| is_in(&network.domain)) {
+        let reason = format!(
+            "{zone} is in {}, the domain of guests: nobody else is asked about it",
+            network.domain
+        );
+        scope.warning(format!("{path}.zone"), "forward-hidden", reason);
     }
 }
 

@@ -140,10 +140,12 @@ pub(in crate::kinds) async fn insert_nic(
     Ok(())
 }
 
+/// `name` is nobody's in `network` yet; `field` is what is to be changed otherwise.
 pub(in crate::kinds) async fn free_name(
     context: &mut Context<'_>,
     network: &Network,
     name: &HostName,
+    field: &'static str,
 ) -> Result<(), Error> {
     let found = sqlx::query("SELECT guest FROM nics WHERE network = $1 AND hostname = $2")
         .bind(network.id.as_str())
@@ -154,7 +156,7 @@ pub(in crate::kinds) async fn free_name(
         return Ok(());
     }
     let reason = format!("there is a guest {name} in network {} already", network.name);
-    Err(Error::Conflict { field: "name", reason })
+    Err(Error::Conflict { field, reason })
 }
 
 pub(super) async fn take_address(

@@ -37,17 +37,18 @@ impl Lending<'_> {
         let answer = match query.verdict() {
             Verdict::Offer if choice.is_none() => return Err(DropReason::Exhausted(mac)),
             // it names the address that stands for none
-            Verdict::Ack | Verdict::Decline | Verdict::Release if choice.is_none() => {
+            Verdict::Decline | Verdict::Release if choice.is_none() => {
                 return Err(DropReason::ForeignAddress(mac));
             }
             Verdict::Offer => {
                 (Some(query.grant(ReplyKind::Offer)), Event::Offered(mac, address), probe)
             }
             Verdict::Ack => {
+                let choice = choice.ok_or(DropReason::ForeignAddress(mac))?;
                 // whoever speaks from the address uses it
                 let probe = probe.filter(|address| source != *address);
                 let lease = query.told().lease;
-                lent.lend(self.now, self.link, mac, address, lease, probe.is_none());
+                lent.lend(self.now, self.link, mac, choice, lease, probe.is_none());
                 (Some(query.grant(ReplyKind::Ack)), Event::Acked(mac, address), probe)
             }
             Verdict::Inform(to) => (Some(query.inform(to)), Event::Informed(mac, to), None),
@@ -94,10 +95,7 @@ impl Lending<'_> {
                 let asked = asked?;
                 lent.claim(now, link, pools, mac, (asked, source == asked))
             }
-            Kind::Inform | Kind::Decline | Kind::Release => {
-                let address = lent.address(link, mac)?;
-                Some(Choice { address, is_fresh: false })
-            }
+            Kind::Inform | Kind::Decline | Kind::Release => lent.held(link, mac),
         }
     }
 }
