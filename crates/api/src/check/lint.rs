@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 
 use super::Scope;
 use crate::config::{
-    Acl, AclAction, AclDirection, EgressPolicy, EgressRule, ForwardProtocol, Helper, PortForward,
-    RouterConfig, Traffic,
+    Acl, AclAction, AclDirection, EgressPolicy, EgressRule, ForwardProtocol, Helper, RouterConfig,
+    Traffic,
 };
 use crate::types::{Cidr, ObjectId, PortRange};
 
@@ -255,13 +255,21 @@ fn list(remarks: &mut Vec<Remark>, list: usize, acl: &Acl, direction: AclDirecti
 
 /// Forwards whose address has no firewall rule for any of their ports.
 fn forwards(remarks: &mut Vec<Remark>, router: &RouterConfig) {
-    let mut opened: HashMap<Ipv4Addr, Vec<&Traffic>> = HashMap::new();
+    let mut opened: HashMap<Ipv4Addr, [Opened; 2]> = HashMap::new();
     for rule in &router.firewall {
-        opened.entry(rule.public).or_default().push(&rule.traffic);
+        let of_address = opened.entry(rule.public).or_default();
+        for (opened, protocol) in of_address.iter_mut().zip(PROTOCOLS) {
+            opened.0.extend(lets_in(&rule.traffic, protocol));
+        }
     }
+    opened.values_mut().flatten().for_each(Opened::settle);
     for (index, forward) in router.port_forwards.iter().enumerate() {
-        let rules = opened.get(&forward.public).map_or(&[][..], Vec::as_slice);
-        if rules.iter().any(|traffic| lets_in(traffic, forward)) || remarks.len() > MOST {
+        if remarks.len() > MOST {
+            return;
+        }
+        let known = opened.get(&forward.public).into_iter().flatten().zip(PROTOCOLS);
+        let mut own = known.filter(|(_, protocol)| *protocol == forward.protocol);
+        if own.any(|(opened, _)| opened.has_any_of(forward.ports)) {
             continue;
         }
         let reason = format!(
@@ -273,14 +281,65 @@ fn forwards(remarks: &mut Vec<Remark>, router: &RouterConfig) {
     }
 }
 
-fn lets_in(traffic: &Traffic, forward: &PortForward) -> bool {
-    let overlap = |ports: Option<PortRange>| ports.is_none_or(|it| it.overlaps(forward.ports));
-    match (traffic, forward.protocol) {
+const PROTOCOLS: [ForwardProtocol; 2] = [ForwardProtocol::Tcp, ForwardProtocol::Udp];
+
+/// The ports that a rule opens to a protocol.
+fn lets_in(traffic: &Traffic, protocol: ForwardProtocol) -> Option<PortRange> {
+    match (traffic, protocol) {
         (Traffic::All {}, _)
         | (Traffic::Protocol { number: 6 }, ForwardProtocol::Tcp)
-        | (Traffic::Protocol { number: 17 }, ForwardProtocol::Udp) => true,
+        | (Traffic::Protocol { number: 17 }, ForwardProtocol::Udp) => Some(PortRange::ALL),
         (Traffic::Tcp { ports }, ForwardProtocol::Tcp)
-        | (Traffic::Udp { ports }, ForwardProtocol::Udp) => overlap(*ports),
-        _ => false,
+        | (Traffic::Udp { ports }, ForwardProtocol::Udp) => Some(ports.unwrap_or(PortRange::ALL)),
+        _ => None,
+    }
+}
+
+/// Ports that rules open, asked in the time of a search however many rules there are.
+#[derive(Default)]
+struct Opened(Vec<PortRange>);
+
+impl Opened {
+    /// Sorted, and without what another has whole: then their last ports rise as their first ones do.
+    fn settle(&mut self) {
+        self.0.sort_unstable();
+        let mut apart: Vec<PortRange> = Vec::with_capacity(self.0.len());
+        for ports in self.0.drain(..) {
+            match apart.last() {
+                Some(before) if before.last() >= ports.last() => {}
+                _ => apart.push(ports),
+            }
+        }
+        self.0 = apart;
+    }
+
+    fn has_any_of(&self, ports: PortRange) -> bool {
+        let beyond = self.0.partition_point(|one| one.last() < ports.first());
+        self.0.get(beyond).is_some_and(|one| one.overlaps(ports))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports(text: &str) -> PortRange {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ports_are_open_where_any_rule_opens_one_of_them() {
+        let rules =
+            ["22", "80-90", "85-95", "81-82", "95", "300-400", "300", "1000-2000", "1500-1600"];
+        let mut opened = Opened(rules.map(ports).to_vec());
+        opened.settle();
+        for first in (1..450).chain(990..2010) {
+            for length in [1, 2, 7, 60] {
+                let asked = ports(&format!("{first}-{}", first + length - 1));
+                let any = rules.iter().any(|rule| ports(rule).overlaps(asked));
+                assert_eq!(opened.has_any_of(asked), any, "{asked}");
+            }
+        }
+        assert!(!Opened::default().has_any_of(PortRange::ALL));
     }
 }
