@@ -112,6 +112,27 @@ async fn a_manager_that_was_answered_with_nonsense_comes_again_by_itself() {
     cloud.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_read_holds_up_no_other_answer() {
+    let (cloud, agent) = started().await;
+    let broken = "screen create broken --zone zone1 --address 10.8.0.19 --port 5907";
+    done(&cloud, &format!("{broken} --unencrypted anything"));
+    is_told_yes(&agent).await;
+    let mut turn = cloud.store().await.begin().await.unwrap();
+    let spoilt = sqlx::query("UPDATE screens SET body = '{' WHERE name = 'broken'");
+    assert_eq!(spoilt.execute(&mut *turn).await.unwrap().rows_affected(), 1);
+    turn.commit().await.unwrap();
+    // both come in one turn
+    agent.gather(2);
+    let asker = agent.clone();
+    let unread =
+        tokio::spawn(async move { asker.asks("console", at("broken", "10.8.0.19")).await });
+    assert_eq!(agent.asks("console", at("vm-7", "10.8.0.17")).await, Some(Verdict::yes()));
+    until("it is told of", || cloud.log().contains("questions without an answer")).await;
+    unread.abort();
+    cloud.stop();
+}
+
 /// Whoever waits for a question of this machine waits in vain from now on; who comes after that does not.
 async fn dies(agent: &Agent) {
     until("the manager waits", || agent.listeners() == 1).await;
