@@ -151,9 +151,14 @@ pub async fn execute(
     request: Option<&str>,
     change: &Change,
 ) -> Result<Outcome, Error> {
-    let mut transaction = store.begin().await?;
+    let mut transaction = match change {
+        Change::Apply { .. } => store.apart().await?,
+        _ => store.join().await?,
+    };
     let digest = digest(change)?;
     if let Some(answer) = repeated(&mut transaction, caller, request, &digest).await? {
+        // the first of the two may be in the same transaction
+        transaction.commit().await?;
         return Ok(answer);
     }
     let mut context = Context::new(&mut transaction, caller, request);

@@ -1,7 +1,7 @@
 //! The store: an SQLite file that manager processes of one machine share, or a PostgreSQL database for those of several.
 //!
 //! Guarantees: one code and one set of statements for both; a transaction that may write has its turn alone, so two never
-//! interleave, and parallel requests queue instead of failing; what was answered is on disk. Not here: rules; `ops` and
+//! interleave, and parallel requests queue, or share one, instead of failing; what was answered is on disk. Not here: rules; `ops` and
 //! the kinds judge, the constraints of the schema judge last.
 //!
 //! Rejected: the typed pools of sqlx, one per database, which would double every statement; and PostgreSQL's finer locks,
@@ -23,6 +23,7 @@ pub mod promises;
 pub mod reports;
 pub mod requests;
 mod row;
+mod together;
 pub mod tokens;
 pub mod wanted;
 
@@ -33,12 +34,13 @@ pub use outcomes::{GenerationStatus, Outcome};
 pub use owner::{Owner, Scope};
 pub use requests::StoredAnswer;
 pub use row::is_busy;
+pub use together::Part;
 pub(crate) use row::{from_json, to_json};
 pub use wanted::{MachineRow, WantedRow};
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use sqlx::SqlStr;
@@ -112,6 +114,7 @@ pub struct Store {
     location: Location,
     write: AnyPool,
     read: AnyPool,
+    together: Arc<together::Queue>,
 }
 
 impl Store {
@@ -139,7 +142,7 @@ impl Store {
             .await
             .map_err(|source| OpenError::Migrate { location: location.to_string(), source })?;
         let read = pool(form, form.readers(), false).connect_with(options).await.map_err(open)?;
-        Ok(Self { location: location.clone(), write, read })
+        Ok(Self { location: location.clone(), write, read, together: Arc::default() })
     }
 
     /// Where it is.
@@ -169,6 +172,16 @@ impl Store {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// The same for a change that does not take long: those that come at once share a transaction.
+    pub async fn join(&self) -> Result<Part, sqlx::Error> {
+        Part::of(&self.together, self.begin()).await
+    }
+
+    /// The same for one that takes long: nobody else has to wait for its end.
+    pub async fn apart(&self) -> Result<Part, sqlx::Error> {
+        self.begin().await.map(Part::alone)
     }
 
     async fn begin_now(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {

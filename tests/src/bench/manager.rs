@@ -76,7 +76,7 @@ async fn pools() -> Result<Vec<Row>> {
     Ok(vec![beside, row("allocations of 16 callers, a file", "1/s", file)])
 }
 
-/// Allocations a second: each a transaction of its own, as a request's is.
+/// Allocations a second: each a change of its own, which begins and ends as a request's does.
 async fn taken(location: &Location) -> Result<f64> {
     let store = Store::open(location).await?;
     let (begun, count) = (Instant::now(), Arc::new(AtomicU64::new(0)));
@@ -90,7 +90,7 @@ async fn taken(location: &Location) -> Result<f64> {
                 let owner = format!("o-{caller}-{number}");
                 let taken =
                     Taken { owner: &owner, purpose: "bench", appliance: None, request: None };
-                let mut transaction = store.begin().await?;
+                let mut transaction = store.join().await?;
                 let found = allocations::take_any(&mut transaction, &name, &pool, taken).await?;
                 found.context("the pool is exhausted")?;
                 transaction.commit().await?;

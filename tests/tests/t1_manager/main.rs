@@ -43,6 +43,7 @@ mod requests;
 mod schemathesis;
 mod surface;
 mod tls;
+mod together;
 mod tunnel_ends;
 mod tunnels;
 mod two;
