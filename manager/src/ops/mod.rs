@@ -4,6 +4,7 @@
 //! configuration that the appliance would refuse is refused here, before it is stored. Not here: what a change to an
 //! object does, which its kind says; and pushing.
 
+mod addresses;
 mod authority;
 mod cloud;
 pub mod explain;
@@ -28,6 +29,7 @@ use sluice_api::{Digest, Finding};
 use utoipa::ToSchema;
 
 use self::settle::Now;
+pub use addresses::hide_addresses;
 pub use authority::{AuthorityStatus, authority_status, begin_life, retire, rotate};
 pub use cloud::{CloudChange, CloudReport};
 pub use export::export;

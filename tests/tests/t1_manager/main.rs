@@ -39,6 +39,7 @@ mod refusing;
 mod release;
 mod requests;
 mod schemathesis;
+mod seeding;
 mod surface;
 mod tls;
 mod tunnel_ends;
