@@ -217,9 +217,13 @@ impl Error {
             Self::Malformed(_) => "the OpenAPI document at /v1/openapi.json has every field",
             Self::NotFound { .. } => "the list call of this kind shows what there is",
             Self::Ambiguous { .. } => "use the id",
+            // the reason says what can be done
+            Self::Conflict { field: "state" | "copy_of", .. } => return None,
             Self::Conflict { .. } => "choose another, or leave it out to have a free one allocated",
             Self::InUse { .. } => "delete what depends on it first",
-            Self::Exhausted { .. } => "delete what is no longer needed, or add or widen a range",
+            Self::Exhausted { .. } => {
+                "delete what is no longer needed, or add or widen a range or a bound"
+            }
             Self::RequestReused { .. } => "use a new Idempotency-Key for a new request",
             Self::Moved => "nothing was changed; look at the difference again",
             Self::Changed { .. } => "look at it again, and send the ETag that comes with it",

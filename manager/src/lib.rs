@@ -11,6 +11,7 @@ pub mod cli;
 pub mod code;
 pub mod compile;
 pub mod error;
+mod hidden;
 pub mod kinds;
 pub mod model;
 pub mod ops;

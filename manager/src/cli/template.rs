@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sluice_api::types::{Checksum, SourceUrl};
 
 use super::client::{Client, Failure};
 use super::object;
@@ -47,6 +48,23 @@ pub(super) struct SeedArgs {
 impl SeedArgs {
     fn number(&self) -> u64 {
         self.number.unwrap_or(self.hypervisor.template().0)
+    }
+
+    /// What a newer one is called until it has the number.
+    fn newer(&self) -> String {
+        format!("{}-for-{}", self.hypervisor.name(), self.number())
+    }
+
+    /// Whether `image` comes from the same address, but for what is secret in it, with the same checksum.
+    fn asks_for(&self, image: &Value) -> bool {
+        let same =
+            |pointer: &str, asked: Option<String>| image[pointer].as_str() == asked.as_deref();
+        let checksum = self.checksum.as_ref();
+        let url = self.url.parse::<SourceUrl>().map(|url| url.to_string());
+        let checksum = checksum.map(|text| {
+            text.parse::<Checksum>().map_or_else(|_| text.clone(), |checksum| checksum.to_string())
+        });
+        same("from", Some(url.unwrap_or_else(|_| self.url.clone()))) && same("checksum", checksum)
     }
 }
 
@@ -91,10 +109,13 @@ pub(super) async fn run(
         client.get(&format!("/v1/image-stores/{}", object::segment(&args.image_store))).await?;
     let images: Vec<Value> = client.get(IMAGES).await?;
     let wanted = wanted(args);
-    let seeding = Seeding { client, store: text(&store, "/id"), images, wanted };
-    let image = match seeding.standing(args.number()) {
-        None => seeding.bring_in(args, Some(args.number())).await?,
-        Some(one) => seeding.beside(args, one).await?,
+    let mut seeding = Seeding { client, store: text(&store, "/id"), images, wanted };
+    let image = match seeding.broken_off(args).await? {
+        Some(image) => image,
+        None => match seeding.standing(args.number()) {
+            None => seeding.bring_in(args, Some(args.number())).await?,
+            Some(one) => seeding.beside(args, one).await?,
+        },
     };
     object::show(json, &image);
     Ok(ExitCode::SUCCESS)
@@ -134,12 +155,71 @@ struct Seeding<'c> {
 impl Seeding<'_> {
     /// The image that has the number on the store.
     fn standing(&self, number: u64) -> Option<&Value> {
+        self.images
+            .iter()
+            .find(|image| self.has(image, number) && text(image, "/observed/state") != "erased")
+    }
+
+    /// Whether the image has, or had, the number on the store.
+    fn has(&self, image: &Value, number: u64) -> bool {
+        text(image, "/image_store") == self.store
+            && text(image, "/kind") == "template"
+            && image["account"] == 1
+            && image["number"] == number
+    }
+
+    /// A newer one that a run which was broken off brought in, or was about to.
+    fn left_over(&self, args: &SeedArgs) -> Option<&Value> {
+        let newer = args.newer();
+        let numbered = |rest: &str| {
+            let number = rest.strip_prefix('-').map(str::parse::<u32>);
+            rest.is_empty() || matches!(number, Some(Ok(_)))
+        };
         self.images.iter().find(|image| {
-            let own = text(image, "/image_store") == self.store
-                && text(image, "/kind") == "template"
-                && image["account"] == 1;
-            own && image["number"] == number && text(image, "/observed/state") != "erased"
+            text(image, "/image_store") == self.store
+                && text(image, "/name").strip_prefix(&newer).is_some_and(numbered)
         })
+    }
+
+    /// Finishes what a run of the same command left undone, and answers with what stands there then. What is left of a run
+    /// for another template is taken away.
+    async fn broken_off(&mut self, args: &SeedArgs) -> Result<Option<Value>, Failure> {
+        let Some(newer) = self.left_over(args).cloned() else { return Ok(None) };
+        let copied = self.copied(args, &newer);
+        let outcome = if newer["erased"] == true {
+            // it was copied before
+            copied.filter(|copied| text(copied, "/observed/state") == "done")
+        } else if args.asks_for(&newer) {
+            match follow(self.client, &path(&newer), "done").await {
+                Ok(newer) => return self.put_in_place(args, &newer).await.map(Some),
+                Err(Failure::Image { .. }) => None,
+                Err(other) => return Err(other),
+            }
+        } else {
+            if let Some(copied) = copied {
+                // nothing is erased while a copy of it is on its way
+                self.end_of(&copied).await?;
+            }
+            None
+        };
+        self.erase(&newer).await?;
+        self.images = self.client.get(IMAGES).await?;
+        Ok(outcome)
+    }
+
+    /// The copy of `newer` that has the number.
+    fn copied(&self, args: &SeedArgs, newer: &Value) -> Option<Value> {
+        let of = |one: &&Value| text(one, "/copy_of") == text(newer, "/id");
+        self.standing(args.number()).filter(of).cloned()
+    }
+
+    /// Waits until an image is there, or failed.
+    async fn end_of(&self, image: &Value) -> Result<bool, Failure> {
+        match follow(self.client, &path(image), "done").await {
+            Ok(_) => Ok(true),
+            Err(Failure::Image { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
     /// `name`, or the first of `name-2`, `name-3` and so on that no image has.
@@ -175,7 +255,7 @@ impl Seeding<'_> {
     /// What to do when `one` has the number already.
     async fn beside(&self, args: &SeedArgs, one: &Value) -> Result<Value, Failure> {
         match text(one, "/observed/state") {
-            "done" => self.replace(args, one).await,
+            "done" => self.replace(args).await,
             // of an earlier run that was given up
             "failed" => {
                 self.client.change::<Value>(Method::DELETE, &path(one), None::<&Value>).await?;
@@ -186,8 +266,9 @@ impl Seeding<'_> {
     }
 
     /// The new one comes in under another number; only when it is there the old one goes, and it is copied to its place.
-    async fn replace(&self, args: &SeedArgs, old: &Value) -> Result<Value, Failure> {
-        let new = match self.bring_in(args, None).await {
+    async fn replace(&self, args: &SeedArgs) -> Result<Value, Failure> {
+        let name = self.free_name(&args.newer());
+        let new = match self.make(self.wanted.clone(), name, None).await {
             Err(Failure::Image { name, reason }) => {
                 let failed = format!("{IMAGES}/{}", object::segment(&name));
                 self.client.change::<Value>(Method::DELETE, &failed, None::<&Value>).await?;
@@ -195,21 +276,44 @@ impl Seeding<'_> {
             }
             outcome => outcome?,
         };
-        self.erase(old).await?;
-        let copy = json!({ "image_store": self.store, "kind": "template", "account": 1,
-            "copy_of": text(&new, "/id") });
-        let name = text(old, "/name").to_owned();
-        let copied = self.make(copy, name, Some(args.number())).await?;
-        self.erase(&new).await?;
+        self.put_in_place(args, &new).await
+    }
+
+    /// Gives `new`, which is there, the number; whatever of that was done before is not done again.
+    async fn put_in_place(&self, args: &SeedArgs, new: &Value) -> Result<Value, Failure> {
+        let copied = match self.copied(args, new) {
+            Some(copied) if self.end_of(&copied).await? => copied,
+            _ => self.copy(args, new).await?,
+        };
+        self.erase(new).await?;
         Ok(copied)
     }
 
-    /// From its store, then from the manager.
+    /// Copies `new` to the number, from which whatever has it goes.
+    async fn copy(&self, args: &SeedArgs, new: &Value) -> Result<Value, Failure> {
+        let mut name = None;
+        for old in self.images.iter().filter(|image| self.has(image, args.number())) {
+            self.erase(old).await?;
+            name.get_or_insert_with(|| text(old, "/name").to_owned());
+        }
+        let name = name.unwrap_or_else(|| self.free_name(args.hypervisor.name()));
+        let copy = json!({ "image_store": self.store, "kind": "template", "account": 1,
+            "copy_of": text(new, "/id") });
+        self.make(copy, name, Some(args.number())).await
+    }
+
+    /// From its store, then from the manager. One that failed is not there.
     async fn erase(&self, image: &Value) -> Result<(), Failure> {
-        let erasing = format!("{}/erase", path(image));
-        self.client.change::<Value>(Method::POST, &erasing, Some(&json!({}))).await?;
-        follow(self.client, &path(image), "erased").await?;
-        self.client.change::<Value>(Method::DELETE, &path(image), None::<&Value>).await.map(drop)
+        let path = path(image);
+        let now: Value = self.client.get(&path).await?;
+        if text(&now, "/observed/state") != "failed" || now["erased"] == true {
+            if now["erased"] != true {
+                let erasing = format!("{path}/erase");
+                self.client.change::<Value>(Method::POST, &erasing, Some(&json!({}))).await?;
+            }
+            follow(self.client, &path, "erased").await?;
+        }
+        self.client.change::<Value>(Method::DELETE, &path, None::<&Value>).await.map(drop)
     }
 }
 

@@ -25,8 +25,12 @@ pub(super) async fn add(
     role.fetch.refused = vec![model.control.network()];
     role.fetch.refused.extend(model.storage_address.map(|address| address.network()));
     imports(&model.imports, role);
+    let mut handing_out = Vec::new();
     for store in dynamic::load::<image_store::ImageStore>(conn, &own, ALL).await? {
         let kind = store.kind();
+        if store.hands_out_addresses().is_ok() {
+            handing_out.push(store.id.clone());
+        }
         let image_store::ImageStore { id, read_only, full_percent, .. } = store;
         role.stores.push(ImageStore { id, kind, read_only, full_percent });
     }
@@ -40,7 +44,8 @@ pub(super) async fn add(
     }
     for grant in dynamic::load::<ImageGrant>(conn, &own, ALL).await? {
         let image: image::Image = dynamic::by_id(conn, &grant.image).await?;
-        role.grants.extend(grant_of(grant, &image));
+        let sent_on = handing_out.contains(&image.image_store);
+        role.grants.extend(grant_of(grant, &image, sent_on));
     }
     role.listeners = model.certificate.iter().flat_map(|tls| listeners(model, *tls)).collect();
     Ok(())
@@ -70,8 +75,9 @@ fn give(model: &ApplianceModel, peers: &mut Vec<PeerListener>, image: &image::Im
     }
 }
 
-/// None: nobody sends what is there, or fetches what is being removed.
-fn grant_of(grant: ImageGrant, image: &image::Image) -> Option<Grant> {
+/// None: nobody sends what is there, or fetches what is being removed. Who comes is `sent_on` to the store itself where that
+/// still gives addresses.
+fn grant_of(grant: ImageGrant, image: &image::Image, sent_on: bool) -> Option<Grant> {
     if image.erased {
         return None;
     }
@@ -85,7 +91,7 @@ fn grant_of(grant: ImageGrant, image: &image::Image) -> Option<Grant> {
             file_name: None,
             most_downloads: grant.most_downloads,
             bytes_per_second: grant.bytes_per_second,
-            redirect_seconds: grant.redirect_seconds,
+            redirect_seconds: grant.redirect_seconds.filter(|_| sent_on),
         },
     };
     Some(Grant { id: grant.id, token: grant.token, expires: grant.expires, permission })

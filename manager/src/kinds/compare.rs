@@ -8,7 +8,7 @@ use sluice_api::types::BlobDigest;
 
 use super::dynamic::{body, reference};
 use super::fields::Fields;
-use super::{Context, Kind};
+use super::{Context, Kind, image_address};
 use crate::error::Error;
 use crate::model::UserData;
 use crate::store::blobs;
@@ -97,7 +97,7 @@ async fn holds_one(
         return Ok(true);
     }
     let kept = blobs::get(context.conn, &digest).await?.unwrap_or_default();
-    Ok(secret_of_blob(&kept) == Some(secret))
+    Ok(secret_of_blob(&kept) == Some(secret) || image_address::holds(&kept, secret))
 }
 
 fn fixed<K: Kind>(object: &K, field: &str, old: &Value) -> Error {

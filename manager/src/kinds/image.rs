@@ -4,7 +4,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sluice_api::config::ssvm::{ImageLayout, Job, Place, Source, What};
 use sluice_api::types::{
     ApplianceId, BlobDigest, Checksum, ImageFormat, ObjectId, Secret, SourceUrl,
@@ -18,8 +18,8 @@ use super::image_quota;
 use super::image_state::{ERASED, ImageState};
 use super::image_store;
 use super::{
-    Action, Column, Context, Key, Kind, Names, NoPatch, dynamic, image_number, image_users, named,
-    rule,
+    Action, Column, Context, Key, Kind, Names, NoPatch, image_address, image_number, image_users,
+    named, rule,
 };
 use crate::error::Error;
 use crate::store::reports::{self, Reports};
@@ -237,7 +237,7 @@ impl Kind for Image {
         if let Some(url) = &spec.secret_url {
             let address: Result<SourceUrl, _> = url.reveal().parse();
             let address = address.map_err(|error| rule::invalid("secret_url", error.rule))?;
-            secret_url = Some(context.keep(url.reveal().as_bytes()).await?);
+            secret_url = Some(image_address::keep(context, &address).await?);
             from = Some(address.to_string());
         }
         let most_bytes = image_quota::allowance(context, &store, &spec).await?;
@@ -298,17 +298,6 @@ impl Kind for Image {
             && let Some(url) = spec.url.take_if(|url| url.has_secrets())
         {
             spec.secret_url = Some(Secret::new(url.reveal()));
-        }
-        Ok(spec)
-    }
-
-    fn as_spec(&self) -> Result<Map<String, Value>, Error> {
-        let mut spec = dynamic::common_fields(self)?;
-        // builds before kept such an address as it was given
-        if let Some(url) = self.url.as_ref().filter(|url| url.has_secrets()) {
-            let digest = BlobDigest::of(url.reveal().as_bytes()).to_string();
-            spec.remove("url");
-            spec.insert("secret_url".to_owned(), digest.into());
         }
         Ok(spec)
     }
@@ -400,6 +389,21 @@ impl Image {
         self.parent = Some(parent.id.clone());
         self.parent_name = Some(parent.name.clone());
         Ok(())
+    }
+
+    /// Keeps an address with a secret in it as it is kept now; says whether a build before kept it otherwise.
+    pub(crate) async fn hide_address(&mut self, context: &mut Context<'_>) -> Result<bool, Error> {
+        let kept = if let Some(url) = self.url.take_if(|url| url.has_secrets()) {
+            self.from = Some(url.to_string());
+            Some(image_address::keep(context, &url).await?)
+        } else if let Some(digest) = &self.secret_url {
+            image_address::again(context, digest).await?
+        } else {
+            None
+        };
+        let changed = kept.is_some();
+        self.secret_url = kept.or(self.secret_url);
+        Ok(changed)
     }
 
     /// A job that failed is not tried again under its id.

@@ -162,18 +162,25 @@ pub struct ImageStorePatch {
     /// Whether nothing is written, changed or deleted on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
-    /// New bound of use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub full_percent: Option<Percent>,
-    /// New secret key.
+    /// New bound of use; null: 90.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Percent>)]
+    pub full_percent: Option<Option<Percent>>,
+    /// New secret key; no object store is without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
-    /// New bound of images that stay on the store in front.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_bytes: Option<u64>,
-    /// New bound of one image; those that are there keep theirs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub most_bytes: Option<u64>,
+    /// New key of a Swift account for temporary addresses; null: links lead to the appliance.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Secret>)]
+    pub temp_url_key: Option<Option<Secret>>,
+    /// New bound of images that stay on the store in front; null: 20 GiB.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub cache_bytes: Option<Option<u64>>,
+    /// New bound of one image, those that are there keep theirs; null: 50 GiB.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub most_bytes: Option<Option<u64>>,
     /// New bound of an account; null: none.
     #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
@@ -279,10 +286,24 @@ impl Kind for ImageStore {
             }
             self.secret = Some(context.keep_secret("secret", secret).await?);
         }
+        match &patch.temp_url_key {
+            Some(Some(_)) if self.endpoint.is_none() || self.protocol != ObjectProtocol::Swift => {
+                return Err(rule::invalid("temp_url_key", "only a Swift account has one"));
+            }
+            Some(Some(key)) => {
+                self.temp_url_key = Some(context.keep_secret("temp_url_key", key).await?);
+            }
+            Some(None) => self.temp_url_key = None,
+            None => {}
+        }
+        let or = |stated: Option<Option<u64>>, default: fn() -> u64, old: u64| {
+            stated.map_or(old, |value| value.unwrap_or_else(default))
+        };
         self.read_only = patch.read_only.unwrap_or(self.read_only);
-        self.full_percent = patch.full_percent.unwrap_or(self.full_percent);
-        self.cache_bytes = patch.cache_bytes.unwrap_or(self.cache_bytes);
-        self.most_bytes = patch.most_bytes.unwrap_or(self.most_bytes);
+        self.full_percent =
+            patch.full_percent.map_or(self.full_percent, |value| value.unwrap_or_else(ninety));
+        self.cache_bytes = or(patch.cache_bytes, cache_bytes, self.cache_bytes);
+        self.most_bytes = or(patch.most_bytes, most_bytes, self.most_bytes);
         self.account_bytes = patch.account_bytes.unwrap_or(self.account_bytes);
         Ok(())
     }
@@ -412,7 +433,7 @@ impl ImageStore {
     }
 
     /// Whether a grant may send on to addresses of the store itself.
-    pub(super) fn hands_out_addresses(&self) -> Result<(), Error> {
+    pub(crate) fn hands_out_addresses(&self) -> Result<(), Error> {
         let field = "redirect_seconds";
         match (&self.endpoint, self.protocol) {
             (None, _) => Err(rule::invalid(field, "the image is on no object store")),

@@ -27,6 +27,7 @@ pub mod firewall_rule;
 pub mod guest;
 pub mod guest_nic;
 pub mod image;
+mod image_address;
 pub mod image_copy;
 pub mod image_grant;
 pub mod image_link;

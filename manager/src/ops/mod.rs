@@ -4,6 +4,7 @@
 //! configuration that the appliance would refuse is refused here, before it is stored. Not here: what a change to an
 //! object does, which its kind says; and pushing.
 
+mod addresses;
 mod asking;
 mod authority;
 mod cloud;
@@ -29,6 +30,7 @@ use sluice_api::{Digest, Finding};
 use utoipa::ToSchema;
 
 use self::settle::Now;
+pub use addresses::hide_addresses;
 pub use asking::note_asking;
 pub use authority::{AuthorityStatus, authority_status, begin_life, retire, rotate};
 pub use cloud::{CloudChange, CloudReport};

@@ -17,6 +17,7 @@ use super::request::{Body, Named, NamedPart, Query, RequestId, at_most};
 use super::{App, For};
 use crate::access::Caller;
 use crate::error::{Error, Problem};
+use crate::hidden;
 use crate::kinds::appliance::Appliance;
 use crate::kinds::dynamic;
 use crate::model::view::AppliancePlan;
@@ -33,7 +34,8 @@ use crate::store::{Scope, WantedRow, audit, observations, wanted};
     responses((status = 200, body = ApplianceConfig), (status = "4XX", body = Problem)))]
 pub(super) async fn config(For(app): For, Named(id): Named) -> Reply {
     let wanted = wanted(&app, &id).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], wanted.config).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/json")], hidden::of_configuration(wanted.config))
+        .into_response())
 }
 
 /// A boot document with a fresh certificate and its private key: hand it to the machine, keep it nowhere else.

@@ -14,6 +14,7 @@ use super::request::{Body, Named, NamedPart, Query, RequestId, at_most};
 use super::{App, For};
 use crate::access::Caller;
 use crate::error::{Error, Problem};
+use crate::hidden;
 use crate::ops::{self, Decision, Effect, Found};
 use crate::store::{GenerationStatus, outcomes};
 
@@ -112,7 +113,8 @@ pub(super) struct Pair {
 pub(super) async fn diff(For(app): For, Named(id): Named, Query(pair): Query<Pair>) -> Reply {
     let from = document(&app, &id, Some(&pair.from)).await?;
     let to = document(&app, &id, pair.to.as_deref()).await?;
-    Ok(shown(&ops::differences(&from, &to)?))
+    let hide = hidden::of_configuration;
+    Ok(shown(&ops::differences(&hide(from), &hide(to))?))
 }
 
 /// A configuration of the appliance: what is wanted, a number, or `found` for what it has now.

@@ -12,6 +12,7 @@ use super::row::{from_json, number, to_json};
 use super::{Conn, Row};
 use crate::access::Caller;
 use crate::error::Error;
+use crate::hidden;
 use crate::ops::Effect;
 
 /// A change that was made.
@@ -76,7 +77,7 @@ fn read(row: &Row) -> Result<AuditLine, Error> {
         at: rfc3339(row.try_get("at")?),
         actor: row.try_get("actor")?,
         origin: row.try_get("origin")?,
-        what: row.try_get("what")?,
+        what: hidden::of_line(row.try_get("what")?),
         effects: from_json(&row.try_get::<String, _>("effects")?, "effects")?,
         request: row.try_get("request")?,
     })

@@ -1,29 +1,30 @@
-//! Images: whose a number is, what holds what, what is told of an address, and a template that is seeded again.
+//! Images: whose a number is, what holds what, what is told of an address, and what is taken away.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
+use sluice_api::types::BlobDigest;
 use sluice_manager::ops::settle_images;
-use sluice_tests::manager::Told;
+use sluice_manager::store::blobs;
 
 use super::images::{asked, cloud, reported, secret, ssvm};
 use super::kinds::{config, done, example, refused};
 use super::process::Cloud;
 
-fn id(cloud: &Cloud, image: &str) -> String {
+pub(crate) fn id(cloud: &Cloud, image: &str) -> String {
     asked(cloud, &format!("image show {image}"))["id"].as_str().unwrap().to_owned()
 }
 
-fn state(cloud: &Cloud, image: &str) -> Value {
+pub(crate) fn state(cloud: &Cloud, image: &str) -> Value {
     asked(cloud, &format!("image show {image}"))["observed"]["state"].clone()
 }
 
-fn object() -> Value {
+pub(crate) fn object() -> Value {
     json!({ "size": 7, "sha256": "5".repeat(64), "image": { "format": "qcow2" } })
 }
 
-async fn settled(cloud: &Cloud) -> bool {
+pub(crate) async fn settled(cloud: &Cloud) -> bool {
     settle_images(&cloud.store().await, &"s-1".parse().unwrap()).await.unwrap()
 }
 
@@ -253,83 +254,113 @@ async fn how_images_are_brought_in_is_said_of_the_appliance() {
         3,
         "source_ports: is of an ssvm alone",
     );
-    done(&cloud, "image-store update nfs1 --account-bytes 1000000");
-    done(&cloud, "image-store update nfs1 --unset account-bytes");
-    assert_eq!(asked(&cloud, "image-store show nfs1")["account_bytes"], Value::Null);
     cloud.stop();
 }
 
-/// Runs `sluice template seed` while the appliance does what it is told, but for what comes from `broken`. Returns what was
-/// said, and the places that were deleted.
-async fn seeded(cloud: &Cloud, url: &str, more: &str) -> (Told, Vec<String>) {
-    let line = format!("--json template seed {url} --image-store nfs1{more}");
-    let mut seeding = cloud.manager.start_sluice(line.split(' ')).unwrap();
-    let mut deleted = Vec::new();
-    while seeding.try_wait().unwrap().is_none() {
-        let jobs = ssvm(cloud).await["jobs"].clone();
-        let answer = |job: &Value| {
-            let source = job["what"]["import"]["source"].to_string();
-            if source.contains("broken") {
-                let failure =
-                    json!({ "code": "source-status", "reason": "the server answered 404" });
-                return json!({ "id": job["id"], "state": "failed", "failure": failure });
-            }
-            let object = if job["what"]["import"].is_object() { object() } else { Value::Null };
-            json!({ "id": job["id"], "state": "done", "object": object })
-        };
-        let jobs = jobs.as_array().unwrap();
-        for job in jobs {
-            let place = &job["what"]["delete"]["place"]["template"];
-            let number = place["id"].to_string();
-            if place.is_object() && !deleted.contains(&number) {
-                deleted.push(number);
-            }
-        }
-        reported(cloud, "s-1", jobs.iter().map(answer).collect()).await;
-        settled(cloud).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let output = seeding.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    (Told { code: output.status.code().unwrap(), out, err }, deleted)
-}
-
-fn seeds(cloud: &Cloud) -> Vec<(String, u64)> {
-    let images = asked(cloud, "image list");
-    let name = |image: &Value| image["name"].as_str().unwrap().to_owned();
-    let all = images.as_array().unwrap().iter();
-    let all = all.map(|image| (name(image), image["number"].as_u64().unwrap()));
-    all.filter(|(name, _)| name.starts_with("systemvm")).collect()
-}
-
-/// As often as there is a newer one: the one that is there goes when the newer one has come in.
+/// Bounds of a store are what they are by default again; what no store is without stays, and says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_is_seeded_again() {
+async fn what_was_said_of_a_store_is_taken_away_again() {
     let cloud = cloud().await;
-    let url = |name: &str| format!("https://images.example.com/{name}.qcow2");
-    let (told, deleted) = seeded(&cloud, &url("first"), "").await;
-    assert_eq!((told.code, deleted), (0, vec![]), "{told:?}");
-    assert_eq!(seeds(&cloud), [("systemvm-kvm".to_owned(), 3)]);
-    let first = id(&cloud, "systemvm-kvm");
+    let bounds = |store: &Value| {
+        ["full_percent", "cache_bytes", "most_bytes", "account_bytes"].map(|it| store[it].clone())
+    };
+    let usual = bounds(&asked(&cloud, "image-store show nfs1"));
+    assert_eq!(usual, [json!(90), json!(20_u64 << 30), json!(50_u64 << 30), Value::Null]);
+    let line = "image-store update nfs1 --full-percent 50 --cache-bytes 5 --most-bytes 1000";
+    done(&cloud, &format!("{line} --account-bytes 2000"));
+    let said = asked(&cloud, "image-store show nfs1");
+    assert_eq!(bounds(&said), [50, 5, 1000, 2000].map(Value::from));
+    assert_eq!(ssvm(&cloud).await["stores"][0]["full_percent"], 50);
+    let all = "full-percent,cache-bytes,most-bytes,account-bytes";
+    done(&cloud, &format!("image-store update nfs1 --unset {all}"));
+    assert_eq!(bounds(&asked(&cloud, "image-store show nfs1")), usual);
+    assert_eq!(ssvm(&cloud).await["stores"][0]["full_percent"], 90);
 
-    let (told, deleted) = seeded(&cloud, &url("broken"), "").await;
-    assert!(told.code != 0 && told.err.contains("404"), "{told:?}");
-    assert_eq!(deleted, Vec::<String>::new(), "the old one stays");
-    assert_eq!(seeds(&cloud), [("systemvm-kvm".to_owned(), 3)]);
-    assert_eq!(id(&cloud, "systemvm-kvm"), first);
+    let key = secret(&cloud, "hush");
+    let own = format!("--user u:t --secret-file {key} --staging nfs1 --bucket images");
+    for (name, protocol) in [("swift", "swift"), ("s3", "s3")] {
+        let endpoint = format!("--endpoint https://{name}.example.com --protocol {protocol}");
+        done(&cloud, &format!("image-store create {name} --zone zone1 {endpoint} {own}"));
+    }
+    let keyed = format!("--temp-url-key-file {key}");
+    refused(&cloud, &format!("image-store update s3 {keyed}"), 3, "only a Swift account has one");
+    done(&cloud, &format!("image-store update swift {keyed}"));
+    done(&cloud, "image create far --image-store swift");
+    let link = "image-grant create far --image far --permission download --redirect-seconds 60";
+    let token = secret(&cloud, "a token of sixteen letters");
+    done(&cloud, &format!("{link} --token-file {token}"));
+    let given = |now: &Value| {
+        let grants = now["grants"].as_array().unwrap();
+        let mut given = grants.iter().map(|grant| &grant["permission"]["download"]);
+        given.find_map(|grant| grant["redirect_seconds"].as_u64())
+    };
+    let keyed = |now: &Value| now["stores"][1]["kind"]["swift"]["temp_url_key"].is_string();
+    let now = ssvm(&cloud).await;
+    assert_eq!((keyed(&now), given(&now)), (true, Some(60)), "{now}");
+    done(&cloud, "image-store update swift --unset temp-url-key");
+    let now = ssvm(&cloud).await;
+    assert_eq!((keyed(&now), given(&now)), (false, None), "links lead to the appliance: {now}");
+    for field in ["secret", "read_only"] {
+        let patch = json!({ field: null });
+        let answer = cloud.call(Method::PATCH, "/v1/image-stores/s3", None, &patch).await;
+        let (status, told) = answer.unwrap();
+        assert_eq!(status, 422, "{told}");
+        assert!(told.to_string().contains("cannot be taken away"), "{told}");
+    }
+    cloud.stop();
+}
 
-    let (told, deleted) = seeded(&cloud, &url("second"), "").await;
-    assert_eq!(told.code, 0, "{told:?}");
-    assert_eq!(deleted.first().map(String::as_str), Some("3"), "{deleted:?}");
-    assert_eq!(deleted.len(), 2, "and where the newer one came in: {deleted:?}");
-    assert_eq!(seeds(&cloud), [("systemvm-kvm".to_owned(), 3)]);
-    assert_ne!(id(&cloud, "systemvm-kvm"), first);
+/// Builds before kept an address with a password in it as it was given, or by a digest that a guess could be compared with.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_a_build_before_kept_is_a_secret_once_a_manager_is_started() {
+    let mut cloud = cloud().await;
+    let address = |name: &str| format!("https://bob:hush@images.example.com/{name}.qcow2");
+    let mut described = std::fs::read_to_string(example("storage.toml")).unwrap();
+    for name in ["plain", "guessed"] {
+        let url = address(name);
+        done(&cloud, &format!("image create {name} --image-store nfs1 --url {url}"));
+        described +=
+            &format!("\n[[images]]\nimage_store = \"nfs1\"\nname = \"{name}\"\nurl = \"{url}\"\n");
+    }
+    let digest = BlobDigest::of(address("guessed").as_bytes());
+    let store = cloud.store().await;
+    let mut turn = store.begin().await.unwrap();
+    blobs::put(&mut turn, address("guessed").as_bytes()).await.unwrap();
+    for (name, url, secret_url) in
+        [("plain", json!(address("plain")), Value::Null), ("guessed", Value::Null, json!(digest))]
+    {
+        let mut image = asked(&cloud, &format!("image show {name}"));
+        (image["url"], image["secret_url"]) = (url, secret_url);
+        let update = "UPDATE images SET body = $1 WHERE name = $2";
+        sqlx::query(update).bind(image.to_string()).bind(name).execute(&mut *turn).await.unwrap();
+    }
+    turn.commit().await.unwrap();
+    // the configuration that such a build made of them, which the history has
+    done(&cloud, "image-store update nfs1 --full-percent 89");
+    let before = ssvm(&cloud).await.to_string();
+    assert!(before.contains(&digest.to_string()) && !before.contains("hush"), "{before}");
+    let number = config(&cloud, "s-1").await["generation"].to_string();
 
-    // beside it, where a management server knows another number
-    let (told, _) = seeded(&cloud, &url("third"), " --number 210").await;
-    assert_eq!(told.code, 0, "{told:?}");
-    let both = [("systemvm-kvm".to_owned(), 3), ("systemvm-kvm-2".to_owned(), 210)];
-    assert_eq!(seeds(&cloud), both);
+    cloud.restart(&[]).await;
+    let mut told = ssvm(&cloud).await.to_string();
+    let diff = cloud.get(&format!("/v1/appliances/s-1/diff?from={number}")).await;
+    assert!(diff != json!([]) && !diff.to_string().contains("hush"), "{diff}");
+    for line in ["image list", "image show plain", "image show guessed", "audit", "export"] {
+        told += &cloud.sluice(["--json"].into_iter().chain(line.split(' '))).out;
+    }
+    assert!(!told.contains("hush"), "{told}");
+    assert!(!told.contains(&digest.hex()), "a guess can be compared with it: {told}");
+    let plain = BlobDigest::of(address("plain").as_bytes());
+    assert!(!told.contains(&plain.hex()), "a guess can be compared with it: {told}");
+    let shown = asked(&cloud, "image show plain");
+    assert_eq!(shown["from"], "https://images.example.com/plain.qcow2");
+    // the same addresses all the same, and nothing more is done at the next start
+    let file = cloud.folder.path().join("described.toml");
+    std::fs::write(&file, &described).unwrap();
+    let again = cloud.sluice(["apply", file.to_str().unwrap(), "--yes"]);
+    assert_eq!((again.code, again.out.as_str()), (0, "nothing to do\n"));
+    let now = ssvm(&cloud).await;
+    cloud.restart(&[]).await;
+    assert_eq!(ssvm(&cloud).await, now);
     cloud.stop();
 }

@@ -144,6 +144,8 @@ async fn copies_chains_and_erasure_reach_the_configuration() {
     ] {
         refused(&cloud, line, code, words);
     }
+    let retried = cloud.sluice(["image", "retry", "gold"]);
+    assert!(!retried.err.contains("choose another"), "nothing can be chosen: {retried:?}");
     done(&cloud, "image erase gold");
     let now = ssvm(&cloud).await;
     assert_eq!(job(&now, 4)["delete"]["place"]["template"]["name"], "gold");

@@ -41,6 +41,7 @@ mod refusing;
 mod release;
 mod requests;
 mod schemathesis;
+mod seeding;
 mod surface;
 mod tls;
 mod together;
