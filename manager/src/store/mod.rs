@@ -34,8 +34,8 @@ pub use outcomes::{GenerationStatus, Outcome};
 pub use owner::{Owner, Scope};
 pub use requests::StoredAnswer;
 pub use row::is_busy;
-pub use together::Part;
 pub(crate) use row::{from_json, to_json};
+pub use together::Part;
 pub use wanted::{MachineRow, WantedRow};
 
 use std::borrow::Cow;
