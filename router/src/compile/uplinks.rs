@@ -6,7 +6,9 @@
 //! or static NAT address is of an uplink bears that one's mark for as long as it lives, whatever other connections of the
 //! guest do later. Each table has every other route of the main one too, so that tiers, private networks and tunnels are
 //! reached from everywhere, but not the networks of other uplinks. Where uplinks are watched, what this machine sends with an
-//! address of an uplink is looked up in its table. A router without a list of uplinks has none of this.
+//! address of an uplink is looked up in its table. What the end of a tunnel sends leaves by the uplink that has its address,
+//! whatever mark it bears: for the kernel, the packet around a guest's has the guest's mark, and one for a client of remote
+//! access that of its security association. A router without a list of uplinks has none of this.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -30,7 +32,8 @@ use super::words::new;
 /// After the rules of a configuration, which may have 0 to 999, as far as those leave room.
 const FIRST_RULE: u32 = 900;
 /// Before those.
-const CLIENTS: u32 = 899;
+const TUNNEL_ENDS: u32 = 899;
+const CLIENTS: u32 = 898;
 /// Marks and tables of uplinks; the check lets no more in.
 const PLACES: u16 = 64;
 /// After those of the marks.
@@ -105,6 +108,7 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
             });
         }
     }
+    fragment.policy_rules.extend(uplinks.iter().flat_map(|up| tunnel_ends(config, up)));
     // clients of remote access come and go, each on a link of its own: the main table alone leads there
     let ranges = config.role.vpn.remote_access.iter().flat_map(|access| access.range.networks());
     fragment.policy_rules.extend(ranges.map(|range| PolicyEntry {
@@ -123,6 +127,29 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     }
     marks(&mut fragment, config, &uplinks);
     fragment
+}
+
+/// Ends of tunnels at addresses of the uplink: IKE, ESP and L2TP. Before the rules that know marks.
+fn tunnel_ends<'a>(
+    config: &'a RouterDocument,
+    up: &Numbered<'_>,
+) -> impl Iterator<Item = PolicyEntry> + use<'a> {
+    let (vpn, table) = (&config.role.vpn, up.table);
+    let link = config.links.iter().find(|link| link.name == up.uplink.link);
+    let sites = vpn.connections.iter().map(|connection| connection.address);
+    let ends = sites.chain(vpn.remote_access.iter().map(|access| access.address)).map(IpAddr::V4);
+    let ends = ends.filter(move |end| {
+        link.is_some_and(|link| link.addresses.iter().any(|address| address.ip() == *end))
+    });
+    ends.map(move |end| PolicyEntry {
+        priority: RULE_PRIORITIES.start() + TUNNEL_ENDS,
+        ipv4: true,
+        source: Some(Cidr::host(end)),
+        destination: None,
+        link: None,
+        mark: None,
+        table,
+    })
 }
 
 /// Probes and whatever else this machine sends with an address of the uplink, after the rules that know marks: an answer goes
@@ -271,5 +298,69 @@ mod tests {
         assert_eq!(marks(&["pub2", "pub0", "pub1"]), [3, 1, 2]);
         assert_eq!(marks(&["wan", "pub0", "lan0", "pub64", "pub99999"]), [2, 1, 3, 4, 5]);
         assert_eq!(marks(&["pub63"]), [64]);
+    }
+
+    /// net-1 leaves by pub0; the tunnel's address and that of remote access are pub1's, and each uplink's table lacks the
+    /// other's network.
+    fn with_tunnels() -> RouterDocument {
+        let text = std::fs::read("tests/golden/uplinks/config.json").unwrap();
+        let mut config = RouterDocument::decode(&text).unwrap().0;
+        let secret = format!("sha256:{}", "01".repeat(32));
+        let vpn = serde_json::json!({
+            "connections": [{
+                "id": "c-1", "address": "203.0.113.10", "local_networks": ["10.1.1.0/24"],
+                "gateway": {
+                    "id": "office", "address": "192.0.2.9", "networks": ["172.16.1.0/24"], "psk": secret,
+                    "ike": {"encryption": "aes256", "hash": "sha256", "group": 14},
+                    "esp": {"encryption": "aes256", "hash": "sha256"},
+                },
+            }],
+            "remote_access": [{
+                "id": "ra-1", "address": "203.0.113.11", "networks": ["net-1"], "psk": secret,
+                "range": "10.1.9.1-10.1.9.8", "users": [],
+            }],
+        });
+        config.role.vpn = serde_json::from_value(vpn).unwrap();
+        config
+    }
+
+    /// The table that a packet is looked up in first.
+    fn table(config: &RouterDocument, from: &str, to: &str, mark: u16) -> u32 {
+        let inside = |network: Option<Cidr>, address: &str| {
+            network.is_none_or(|network| network.contains(address.parse().unwrap()))
+        };
+        let rules = super::super::desired(config).policy_rules;
+        let rules = rules.into_iter().filter(|rule| {
+            rule.ipv4
+                && inside(rule.source, from)
+                && inside(rule.destination, to)
+                && rule.mark.is_none_or(|its| its == mark)
+        });
+        rules.min_by_key(|rule| rule.priority).map_or(MAIN_TABLE, |rule| rule.table)
+    }
+
+    #[test]
+    fn what_a_tunnel_sends_leaves_by_the_uplink_of_its_address() {
+        let config = with_tunnels();
+        let (first, second) = (*UPLINK_TABLES.start(), UPLINK_TABLES.start() + 1);
+        for mark in [0, 1, 2, 7] {
+            // IKE bears no mark, ESP that of the guest, L2TP that of the client's association
+            for end in ["203.0.113.10", "203.0.113.11"] {
+                assert_eq!(table(&config, end, "192.0.2.9", mark), second, "{end}, mark {mark}");
+            }
+        }
+        // others as before
+        assert_eq!(table(&config, "10.1.1.23", "192.0.2.9", 1), first);
+        assert_eq!(table(&config, "198.51.100.10", "192.0.2.9", 0), MAIN_TABLE);
+        assert_eq!(table(&config, "203.0.113.11", "10.1.9.2", 2), MAIN_TABLE);
+    }
+
+    #[test]
+    fn the_mark_that_chose_the_tunnel_outlives_that_of_the_uplink() {
+        let desired = super::super::desired(&with_tunnels());
+        let table = &desired.tables[&super::super::table_id()];
+        let rules = &table.chains[&Ident::fixed("mark-output")].rules;
+        let ids: Vec<String> = rules.iter().map(|rule| rule.id.to_string()).collect();
+        assert_eq!(ids, ["vpn/keep-sent-mark", "mark/own-answer"]);
     }
 }

@@ -171,6 +171,9 @@ fn clients(fragment: &mut Fragment<Slot>, config: &RouterDocument, links: &LinkN
     // what came out of IPsec for the L2TP server keeps the mark of its association, by which the server tells clients apart
     let marked = [udp_to(L2TP), ipsec(IpsecWay::In)];
     fragment.rules(Slot::MarkRestored, [accept("vpn/keep-mark", marked)]);
+    // what goes back to them bears it too, and without it finds no way into IPsec: it is not the mark of an uplink
+    let into_ipsec = accept("vpn/keep-sent-mark", [ipsec(IpsecWay::Out)]);
+    fragment.rules(Slot::MarkSent, [into_ipsec]);
     let spoofed = [from_client(), Expr::NoReturnPath];
     fragment.rules(Slot::ForwardFirst, [discard("vpn/spoofed", spoofed)]);
     reach(fragment, config, &from_client, &to_client);
