@@ -1,21 +1,25 @@
-//! Wake-ups from the kernel's multicast groups.
+//! Wake-ups: from the kernel's multicast groups, and from the generation number of the packet rules.
 
 use std::io;
+use std::time::Duration;
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use tokio::sync::mpsc::Sender;
 
 use super::failed;
+use super::generation::generation;
 use crate::kernel::{Changes, KernelError, Object, Wake};
 
 /// RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE of linux/rtnetlink.h.
 const ROUTE_GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
-/// NFNLGRP_NFTABLES of linux/netfilter/nfnetlink.h.
-const RULE_GROUPS: [u32; 1] = [7];
-/// Bytes that may wait, if the kernel's limit allows: a large transaction announces each of its objects.
+/// How often the number of the rules is asked for. Their multicast group (NFNLGRP_NFTABLES) is not joined: for whoever
+/// listens there the kernel makes a message of 8 KiB for each object of a transaction, all of them before the first is
+/// sent (`nf_tables_setelem_notify`), so 10,000 elements would take 80 MiB.
+const RULES_EVERY: Duration = Duration::from_millis(500);
+/// Bytes that may wait, if the kernel's limit allows.
 const WAITING: usize = 4 << 20;
 
 /// Starts two tasks that end when the stream is dropped.
@@ -25,11 +29,29 @@ pub(super) fn listen() -> Result<Changes, KernelError> {
     let links = open(NETLINK_ROUTE, &ROUTE_GROUPS).map_err(|source| {
         failed(action, Object::All("changes of links, addresses and routes"), source)
     })?;
-    let rules = open(NETLINK_NETFILTER, &RULE_GROUPS)
+    let rules = generation()
         .map_err(|source| failed(action, Object::All("changes of packet rules"), source))?;
     tokio::spawn(forward(links, sender.clone(), route_wake));
-    tokio::spawn(forward(rules, sender, |_| Some(Wake::Rules)));
+    tokio::spawn(follow_rules(rules, sender));
     Ok(changes)
+}
+
+/// Wakes when the number is another one than it was.
+async fn follow_rules(from: u32, sender: Sender<Wake>) {
+    let mut known = Some(from);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RULES_EVERY) => {}
+            () = sender.closed() => return,
+        }
+        // one that cannot be had is another one when it can
+        let now = generation().ok();
+        if now.is_some() && now != known {
+            // a full queue has wake-ups enough
+            let _full = sender.try_send(Wake::Rules);
+        }
+        known = now;
+    }
 }
 
 fn open(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {

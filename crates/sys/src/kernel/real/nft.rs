@@ -33,9 +33,10 @@ const LOOKS: usize = 5;
 /// The first version whose echo says what the kernel made of a script that is text, and that lists sets without reading
 /// their elements. Before, `-j` made nft take standard input for JSON; it then did nothing, and called that success.
 const RECENT: [u32; 3] = [1, 1, 3];
-/// Objects of a script whose echo is asked for. Larger ones cost less to list; that of 100,000 elements overruns nft's own
-/// socket, which makes it fail after the commit.
-const ECHOED: usize = 4000;
+/// Objects of a script whose echo is asked for: the kernel makes a message of 8 KiB for each, all of them before the first
+/// is sent. Larger ones cost less to list; that of 100,000 elements overruns nft's own socket, which makes it fail after the
+/// commit.
+const ECHOED: usize = 1000;
 
 /// Where `nft` is.
 #[derive(Clone, Debug, PartialEq, Eq)]
