@@ -141,7 +141,13 @@ pub enum Error {
 }
 
 fn first(findings: &[Finding]) -> String {
-    leading(findings).map_or_else(|| "no reason given".to_owned(), ToString::to_string)
+    leading(findings).map_or_else(|| "no reason given".to_owned(), bare)
+}
+
+/// A finding without its weight, which a refusal has anyway.
+pub(crate) fn bare(Finding { path, reason, code, .. }: &Finding) -> String {
+    let path = if path.is_empty() { "document" } else { path };
+    format!("{path}: {reason} [{code}]")
 }
 
 /// The finding that a refusal tells before all others: what has it refused, not what is worth a look besides.

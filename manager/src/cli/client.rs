@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::exit;
 use crate::code::ErrorCode;
-use crate::error::{Problem, leading};
+use crate::error::{Problem, bare, leading};
 
 /// Attempts at a change whose connection breaks; the request id makes a repetition harmless.
 const ATTEMPTS: u32 = 3;
@@ -90,7 +90,7 @@ pub enum Failure {
 
 /// The message, and below it what it does not say itself.
 fn told(problem: &Problem) -> String {
-    let said = leading(&problem.findings).filter(|it| problem.message.ends_with(&it.to_string()));
+    let said = leading(&problem.findings).filter(|it| problem.message.ends_with(&bare(it)));
     let others =
         problem.findings.iter().filter(|it| said.is_none_or(|said| !std::ptr::eq(said, *it)));
     let lines = others.map(|finding| format!("\n  {finding}"));

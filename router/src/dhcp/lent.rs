@@ -17,6 +17,9 @@ use sluice_api::types::{LeaseSeconds, LinkName, MacAddr};
 
 use super::pools::{Pools, PoolsId, RangeId};
 
+#[cfg(test)]
+mod tests;
+
 /// How long an offered address is kept for whom it was offered to. RFC 2131 3.1 has clients choose within seconds.
 pub const OFFER_HOLD: Duration = Duration::from_secs(20);
 /// How long an address is lent to nobody that a client found in use, or that somebody answered for.
