@@ -127,6 +127,10 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+fn is_erased(image: &Value) -> bool {
+    image.get("erased") == Some(&Value::Bool(true))
+}
+
 fn path(image: &Value) -> String {
     format!("{IMAGES}/{}", object::segment(text(image, "/id")))
 }
@@ -186,7 +190,7 @@ impl Seeding<'_> {
     async fn broken_off(&mut self, args: &SeedArgs) -> Result<Option<Value>, Failure> {
         let Some(newer) = self.left_over(args).cloned() else { return Ok(None) };
         let copied = self.copied(args, &newer);
-        let outcome = if newer["erased"] == true {
+        let outcome = if is_erased(&newer) {
             // it was copied before
             copied.filter(|copied| text(copied, "/observed/state") == "done")
         } else if args.asks_for(&newer) {
@@ -306,8 +310,8 @@ impl Seeding<'_> {
     async fn erase(&self, image: &Value) -> Result<(), Failure> {
         let path = path(image);
         let now: Value = self.client.get(&path).await?;
-        if text(&now, "/observed/state") != "failed" || now["erased"] == true {
-            if now["erased"] != true {
+        if text(&now, "/observed/state") != "failed" || is_erased(&now) {
+            if !is_erased(&now) {
                 let erasing = format!("{path}/erase");
                 self.client.change::<Value>(Method::POST, &erasing, Some(&json!({}))).await?;
             }
