@@ -121,7 +121,7 @@ async fn a_seeding_that_was_broken_off_is_finished_by_the_same_command() {
         let (told, _) = seeded(&cloud, &url(name), "").await;
         assert_eq!(told.code, 0, "{step}: {told:?}");
         assert_eq!(seeds(&cloud), [("systemvm-kvm".to_owned(), 3)], "{step}");
-        let copies = if matches!(*step, "fetched" | "erased") { 1 } else { 0 };
+        let copies = u64::from(matches!(*step, "fetched" | "erased"));
         assert_eq!(made(&cloud), before + copies, "{step}: nothing is fetched again");
         assert_eq!(state(&cloud, "systemvm-kvm"), "done", "{step}");
     }
