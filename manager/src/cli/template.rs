@@ -127,8 +127,8 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn erased(image: &Value) -> bool {
-    image.pointer("/erased").and_then(Value::as_bool).unwrap_or_default()
+fn is_erased(image: &Value) -> bool {
+    image.get("erased") == Some(&Value::Bool(true))
 }
 
 fn path(image: &Value) -> String {
@@ -190,7 +190,7 @@ impl Seeding<'_> {
     async fn broken_off(&mut self, args: &SeedArgs) -> Result<Option<Value>, Failure> {
         let Some(newer) = self.left_over(args).cloned() else { return Ok(None) };
         let copied = self.copied(args, &newer);
-        let outcome = if erased(&newer) {
+        let outcome = if is_erased(&newer) {
             // it was copied before
             copied.filter(|copied| text(copied, "/observed/state") == "done")
         } else if args.asks_for(&newer) {
@@ -310,8 +310,8 @@ impl Seeding<'_> {
     async fn erase(&self, image: &Value) -> Result<(), Failure> {
         let path = path(image);
         let now: Value = self.client.get(&path).await?;
-        if text(&now, "/observed/state") != "failed" || erased(&now) {
-            if !erased(&now) {
+        if text(&now, "/observed/state") != "failed" || is_erased(&now) {
+            if !is_erased(&now) {
                 let erasing = format!("{path}/erase");
                 self.client.change::<Value>(Method::POST, &erasing, Some(&json!({}))).await?;
             }

@@ -6,6 +6,7 @@ use crate::slice::{StoreKind, StoreSlice};
 use sluice_api::types::Percent;
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use uuid::Uuid;
@@ -132,6 +133,10 @@ fn an_object_has_the_names_and_records_that_others_look_for() {
         ["filename=web.qcow2", "id=201", "qcow2=true", "qcow2.virtualsize=1048576", "size=5"]
     {
         assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
+    }
+    for path in ["", names[0], names[1], names[2]] {
+        let found = std::fs::metadata(world.path().join(folder).join(path)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o022, 0, "others may write {folder}/{path}");
     }
     let mut opened = [0; 5];
     store.open(&place()).unwrap().file.read_at(0, &mut opened).unwrap();

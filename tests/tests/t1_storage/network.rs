@@ -36,10 +36,10 @@ fn a_signed_link_that_allows_get_alone_is_followed_and_its_signature_told_to_nob
     let mut bench = Bench::new("signed");
     bench.serve("disk", &noise(2 << 20));
     let jobs = vec![
-        import("j-1", 1, &format!("http://{WEB}:84/disk?signature=hush")),
-        import("j-2", 2, &format!("http://{WEB}:83/away/disk?token=hush")),
+        import("j-1", 1, &format!("http://{WEB}:84/disk?signature=hush#random")),
+        import("j-2", 2, &format!("http://{WEB}:83/away/disk?token=hush#random")),
         import("j-3", 3, &format!("http://{WEB}:84/disk?signature=hush2")),
-        import("j-4", 4, &format!("http://bob:hush@{WEB}/nowhere?hush")),
+        import("j-4", 4, &format!("http://bob:hush@{WEB}/nowhere?hush#random")),
     ];
     bench.change(|slice| slice["jobs"] = jobs.into());
     bench.start();
@@ -47,6 +47,8 @@ fn a_signed_link_that_allows_get_alone_is_followed_and_its_signature_told_to_nob
     bench.done("j-2");
     assert_eq!(bench.failed("j-3").0, "source-status");
     assert!(bench.failed("j-4").1.contains("404"));
+    // by which the manager keeps their digests from being guessed
+    assert!(!bench.access().contains("random"), "fragments are sent to nobody: {}", bench.access());
     let report = bench.report().to_string();
     assert!(!report.contains("hush"), "{report}");
     assert!(!bench.log().contains("hush"), "{}", bench.log());
