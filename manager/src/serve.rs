@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::{self, Receiver};
 use tracing::info;
 
+use crate::kinds;
 use crate::ops::{begin_life, hide_addresses, refresh};
 use crate::push::{Replaced, Watch, WatchSettings};
 use crate::rest::access::Admission;
@@ -116,6 +117,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let file = authority_file(&settings)?;
     let authority = begin_life(&store, &file, life, settings.replace_authority).await?;
     hide_addresses(&store).await?;
+    kinds::fill(&store).await?;
     refresh(&store).await?;
     let watch = Watch::new(store.clone(), authority.clone(), times(&settings));
     let owner = Owner::default();

@@ -55,6 +55,11 @@ impl PoolName {
         Self { class, within: None }
     }
 
+    /// What it counts.
+    pub fn class(&self) -> PoolClass {
+        self.class
+    }
+
     /// An item as people write it.
     pub fn written(&self, value: i64) -> String {
         let address = || u32::try_from(value).ok().map(|bits| Ipv4Addr::from(bits).to_string());

@@ -11,6 +11,7 @@ use super::rule::{self, Stated};
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
 use crate::model::{RuleProtocol, Until};
+use crate::store::objects::Cell;
 
 /// A rule of an access control list; fields as in [`AclRuleSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -148,6 +149,8 @@ impl Kind for AclRule {
     };
     const KEYS: &'static [Key] =
         &[Key::to("zone", "zone"), Key::to("router", "appliance"), Key::to("acl_list", "acl list")];
+    const DERIVED: &'static [(&'static str, fn(&Self) -> Cell)] =
+        &[("number", |it| Cell::Number(Some(it.number.get().into())))];
     const SCOPE: Option<&'static str> = Some("acl_list");
     const COLUMNS: &'static [Column] = &[
         ("ID", "/id"),
@@ -226,8 +229,10 @@ impl AclRule {
 
     /// No other rule of the list has its number.
     async fn alone(&self, context: &mut Context<'_>) -> Result<(), Error> {
-        let others = context.all::<Self>(&[("acl_list", self.acl_list.as_str())]).await?;
-        match others.iter().find(|other| other.id != self.id && other.number == self.number) {
+        let list = Cell::Text(Some(self.acl_list.to_string()));
+        let number = Cell::Number(Some(self.number.get().into()));
+        let others = context.matching::<Self>(&[("acl_list", list), ("number", number)]).await?;
+        match others.iter().find(|other| other.id != self.id) {
             Some(other) => {
                 let reason = format!("{} is the number of rule {}", self.number, other.name);
                 Err(Error::Conflict { field: "number", reason })

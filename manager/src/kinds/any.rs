@@ -13,7 +13,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::compare::{Difference, compare};
-use super::dynamic::{body, by_id, create, delete, find, load_in, save, update};
+use super::dynamic::{body, by_id, create, delete, derive, find, load_in, save, update};
 use super::fields::{self, Fields};
 use super::strict::strict;
 use super::{Action, Column, Context, Key, Kind, Names, State, patch, table};
@@ -88,6 +88,10 @@ pub trait AnyKind: Send + Sync {
     ) -> Answer<'a, Vec<Value>>;
     /// Its table.
     fn table(&self) -> Table;
+    /// Its columns that follow from the object.
+    fn derived(&self) -> Vec<&'static str>;
+    /// Writes those of some objects behind `after`; the last one's id, if there may be more.
+    fn derive<'a>(&self, conn: &'a mut Conn, after: Option<String>) -> Answer<'a, Option<String>>;
     /// Fields of its spec.
     fn spec_fields(&self) -> Fields;
     /// Fields of its patch; none: it cannot be changed.
@@ -215,6 +219,14 @@ impl<K: Kind> AnyKind for Of<K> {
 
     fn table(&self) -> Table {
         table::<K>()
+    }
+
+    fn derived(&self) -> Vec<&'static str> {
+        K::DERIVED.iter().map(|(column, _)| *column).collect()
+    }
+
+    fn derive<'a>(&self, conn: &'a mut Conn, after: Option<String>) -> Answer<'a, Option<String>> {
+        Box::pin(derive::<K>(conn, after))
     }
 
     fn spec_fields(&self) -> Fields {

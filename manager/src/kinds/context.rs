@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_api::types::{ApplianceId, BlobDigest, ObjectId, Secret};
 
-use super::{Kind, dynamic};
+use super::{Kind, dynamic, table};
 use crate::access::Caller;
 use crate::error::Error;
 use crate::store::objects::{self, ALL};
-use crate::store::{Conn, Owner, Scope, Taken, blobs};
+use crate::store::{Conn, Owner, Scope, Taken, blobs, from_json};
 
 /// The transaction that a change is made in.
 pub struct Context<'c> {
@@ -87,9 +87,46 @@ impl<'c> Context<'c> {
         dynamic::by_id(self.conn, id).await
     }
 
-    /// All objects of kind `K` with these contents in these columns, whoever owns them: rules between objects hold for all.
+    /// All objects of kind `K` with these texts in these columns, whoever owns them: rules between objects hold for all.
     pub async fn all<K: Kind>(&mut self, filter: objects::Where<'_>) -> Result<Vec<K>, Error> {
         dynamic::load(self.conn, filter, ALL).await
+    }
+
+    /// The same for contents of any sort: what is there is found by an index, however many others there are.
+    pub(super) async fn matching<K: Kind>(
+        &mut self,
+        equal: objects::Cells<'_>,
+    ) -> Result<Vec<K>, Error> {
+        dynamic::matching(self.conn, equal).await
+    }
+
+    /// Of those with these contents, the one with the largest number in `below.0` that is `below.1` or less.
+    pub(super) async fn nearest<K: Kind>(
+        &mut self,
+        equal: objects::Cells<'_>,
+        below: (&'static str, i64),
+    ) -> Result<Option<K>, Error> {
+        let line = objects::nearest(self.conn, &table::<K>(), equal, below).await?;
+        line.map(|line| from_json(&line.body, K::NAMES.word)).transpose()
+    }
+
+    /// Some of those that have `of.1` in the column `of.0`, and something else than `not.1` in `not.0`.
+    pub(super) async fn others<K: Kind>(
+        &mut self,
+        of: (&'static str, &str),
+        not: (&'static str, &str),
+    ) -> Result<Vec<K>, Error> {
+        let lines = objects::others(self.conn, &table::<K>(), of, not).await?;
+        lines.iter().map(|line| from_json(&line.body, K::NAMES.word)).collect()
+    }
+
+    /// How many objects of kind `K` have `of.1` in the column `of.0`, `most` at most.
+    pub(super) async fn count<K: Kind>(
+        &mut self,
+        of: (&'static str, &str),
+        most: i64,
+    ) -> Result<i64, Error> {
+        objects::count(self.conn, &table::<K>(), of, most).await
     }
 
     /// The same of the caller's own.

@@ -39,6 +39,15 @@ pub async fn by_id<K: Kind>(conn: &mut Conn, id: &ObjectId) -> Result<K, Error> 
     found.ok_or_else(|| Error::Corrupt { what: K::NAMES.word, reason: format!("there is no {id}") })
 }
 
+/// Objects of all owners with these contents, by an index.
+pub(super) async fn matching<K: Kind>(
+    conn: &mut Conn,
+    equal: objects::Cells<'_>,
+) -> Result<Vec<K>, Error> {
+    let lines = objects::matching(conn, &table::<K>(), equal).await?;
+    lines.iter().map(|line| from_json(&line.body, K::NAMES.word)).collect()
+}
+
 /// Whose the object with this id is.
 pub async fn owner_of<K: Kind>(conn: &mut Conn, id: &ObjectId) -> Result<Owner, Error> {
     let filter = [("id", id.as_str())];
@@ -177,7 +186,28 @@ fn cells<K: Kind>(object: &K) -> Result<Vec<Cell>, Error> {
             _ => Cell::Text(value.and_then(Value::as_str).map(str::to_owned)),
         }
     };
-    Ok(columns::<K>().map(cell).collect())
+    Ok(columns::<K>().map(cell).chain(K::DERIVED.iter().map(|(_, of)| of(object))).collect())
+}
+
+/// How many objects' columns are filled in at a time.
+const PORTION: i64 = 500;
+
+/// Writes the columns that follow from some objects; see [`Kind::DERIVED`].
+pub(super) async fn derive<K: Kind>(
+    conn: &mut Conn,
+    after: Option<String>,
+) -> Result<Option<String>, Error> {
+    if K::DERIVED.is_empty() {
+        return Ok(None);
+    }
+    let (table, page) = (table::<K>(), Page { after: after.as_deref(), limit: Some(PORTION) });
+    let lines = objects::list(conn, &table, Scope::Cloud, &[], page).await?;
+    for line in &lines {
+        let object: K = from_json(&line.body, K::NAMES.word)?;
+        let cells: Vec<_> = K::DERIVED.iter().map(|(column, of)| (*column, of(&object))).collect();
+        objects::set_columns(conn, &table, &line.id, &cells).await?;
+    }
+    Ok(lines.into_iter().next_back().map(|line| line.id))
 }
 
 async fn write<K: Kind>(context: &mut Context<'_>, object: &K) -> Result<(), Error> {

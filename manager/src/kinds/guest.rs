@@ -1,5 +1,6 @@
 //! Guests: an address and a MAC each, and a line in their router's configuration.
 
+mod keypairs;
 mod nic;
 mod served;
 
@@ -225,7 +226,7 @@ impl Kind for Guest {
         for nic in &self.nics {
             insert_nic(context, self, nic).await?;
         }
-        Ok(())
+        self.note_keypairs(context).await
     }
 
     async fn update(&mut self, context: &mut Context<'_>, patch: GuestPatch) -> Result<(), Error> {
@@ -248,6 +249,7 @@ impl Kind for Guest {
         }
         if let Some(keypairs) = patch.keypairs {
             self.keypairs = known_keypairs(context, keypairs).await?;
+            self.note_keypairs(context).await?;
         }
         self.public_keys = patch.public_keys.unwrap_or_else(|| self.public_keys.clone());
         self.password_seconds = patch.password_seconds.unwrap_or(self.password_seconds);

@@ -76,8 +76,7 @@ impl Kind for Keypair {
 
     /// Guests have it by name, so they are asked.
     async fn deleting(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        let guests = context.own::<Guest>(&[]).await?;
-        match guests.iter().find(|guest| guest.keypairs.contains(&self.name)) {
+        match Guest::with_keypair(context, self).await? {
             Some(guest) => Err(Error::InUse {
                 kind: Self::NAMES.word,
                 name: self.name(),

@@ -19,6 +19,7 @@ pub mod console_grant;
 pub(crate) mod console_home;
 pub mod context;
 pub mod customer_gateway;
+mod derived;
 pub mod dns_record;
 pub mod dynamic;
 pub mod egress_rule;
@@ -70,9 +71,10 @@ use utoipa::ToSchema;
 
 pub use any::{AnyKind, Of};
 pub use context::Context;
+pub use derived::fill;
 
 use crate::error::Error;
-use crate::store::objects::Table;
+use crate::store::objects::{Cell, Table};
 use crate::store::reports::Reports;
 
 /// Every kind, in the order in which objects are made.
@@ -234,6 +236,9 @@ pub trait Kind:
     const NAMES: Names;
     /// Columns of its table besides those that every table has: id, owner, name, version, body.
     const KEYS: &'static [Key] = &[];
+    /// Columns that are no fields and follow from it: what the database has to compare. A new one is filled in for objects
+    /// that are there by the first manager that starts with it.
+    const DERIVED: &'static [(&'static str, fn(&Self) -> Cell)] = &[];
     /// The key within which its names are unique; none: within the cloud.
     const SCOPE: Option<&'static str> = None;
     /// Columns of its list on the command line.
@@ -409,7 +414,9 @@ fn columns<K: Kind>() -> impl Iterator<Item = &'static Key> {
 
 /// The table of a kind.
 pub fn table<K: Kind>() -> Table {
-    Table { name: K::NAMES.section(), columns: columns::<K>().map(|key| key.field).collect() }
+    let derived = K::DERIVED.iter().map(|(column, _)| *column);
+    let columns = columns::<K>().map(|key| key.field).chain(derived).collect();
+    Table { name: K::NAMES.section(), columns }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use super::zone::{Zone, resolvers};
 use super::{Column, Context, Key, Kind, Names, dynamic, named};
 use crate::error::Error;
 use crate::store::allocations;
+use crate::store::objects::Cell;
 
 /// The most addresses that a guest network may span, as a prefix length: the guide's setups use nothing wider.
 const WIDEST_PREFIX: u8 = 16;
@@ -282,6 +283,8 @@ impl Kind for Network {
         Key::to("acl", "acl list"),
     ];
     const SCOPE: Option<&'static str> = Some("zone");
+    const DERIVED: &'static [(&'static str, fn(&Self) -> Cell)] =
+        &[("ipv6_cidr", |it| Cell::Text(it.ipv6_cidr.map(|cidr| cidr.to_string())))];
     const COLUMNS: &'static [Column] = &[
         ("ID", "/id"),
         ("NAME", "/name"),

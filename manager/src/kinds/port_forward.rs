@@ -11,6 +11,7 @@ use super::rule;
 use super::{Column, Context, Key, Kind, Names, named, of_router};
 use crate::error::Error;
 use crate::model::Until;
+use crate::store::objects::Cell;
 
 /// A port forward; fields as in [`PortForwardSpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -107,6 +108,10 @@ impl Kind for PortForward {
         Key::to("guest", "guest"),
         Key::to("network", "network"),
     ];
+    const DERIVED: &'static [(&'static str, fn(&Self) -> Cell)] = &[
+        ("protocol", |it| protocol(it.protocol)),
+        ("first_port", |it| Cell::Number(Some(it.ports.first().get().into()))),
+    ];
     const SCOPE: Option<&'static str> = Some("zone");
     const COLUMNS: &'static [Column] = &[
         ("ID", "/id"),
@@ -186,18 +191,26 @@ impl PortForward {
         Ok(())
     }
 
-    /// No other forward of the address has one of its ports.
+    /// No other forward of the address has one of its ports. Those that are there have none in common, so it is enough to ask the
+    /// last that begins before this one ends.
     async fn alone(&self, context: &mut Context<'_>) -> Result<(), Error> {
-        let others = context.all::<Self>(&[("public_ip", self.public_ip.as_str())]).await?;
-        let taken = others
-            .iter()
-            .find(|other| other.protocol == self.protocol && other.ports.overlaps(self.ports));
-        match taken {
-            Some(other) => {
+        let address = Cell::Text(Some(self.public_ip.to_string()));
+        let equal = [("public_ip", address), ("protocol", protocol(self.protocol))];
+        let last = i64::from(self.ports.last().get());
+        match context.nearest::<Self>(&equal, ("first_port", last)).await? {
+            Some(other) if other.ports.overlaps(self.ports) => {
                 let reason = format!("{} is taken by port forward {}", other.ports, other.name);
                 Err(Error::Conflict { field: "ports", reason })
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
+}
+
+fn protocol(protocol: ForwardProtocol) -> Cell {
+    let word = match protocol {
+        ForwardProtocol::Tcp => "tcp",
+        ForwardProtocol::Udp => "udp",
+    };
+    Cell::Text(Some(word.to_owned()))
 }

@@ -15,6 +15,7 @@ use super::vpc::Vpc;
 use super::zone::Zone;
 use super::{Column, Context, Key, Kind, Names, named, of_router, rule};
 use crate::error::Error;
+use crate::store::objects::Cell;
 
 /// A private gateway; fields as in [`PrivateGatewaySpec`], references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -203,12 +204,11 @@ async fn free(context: &mut Context<'_>, vpc: &Vpc) -> Result<LinkName, Error> {
 impl PrivateGateway {
     /// No other of the zone has its address on its VLAN, and none of the VPC its VLAN (guide 11.19.5).
     async fn alone(&self, context: &mut Context<'_>) -> Result<(), Error> {
-        let others = context.all::<Self>(&[("zone", self.zone.as_str())]).await?;
+        let physical = Cell::Text(Some(self.physical_network.to_string()));
+        let vlan = Cell::Number(Some(self.vlan.get().into()));
+        let beside = [("physical_network", physical), ("vlan", vlan)];
         let conflict = |field, reason| Err(Error::Conflict { field, reason });
-        for other in others.iter().filter(|other| other.vlan == self.vlan) {
-            if other.physical_network != self.physical_network {
-                continue;
-            }
+        for other in context.matching::<Self>(&beside).await? {
             if other.address.ip() == self.address.ip() {
                 let reason = format!(
                     "{} on VLAN {} is that of private gateway {}",
@@ -229,8 +229,8 @@ impl PrivateGateway {
             let reason = format!("{network} overlaps {} of route {}", route.cidr, route.name);
             return conflict("address", reason);
         }
-        let own = others.iter().filter(|other| other.vpc == self.vpc);
-        match own.into_iter().find(|o| o.address.network().overlaps(&self.address.network())) {
+        let own = context.all::<Self>(&[("vpc", self.vpc.as_str())]).await?;
+        match own.iter().find(|o| o.address.network().overlaps(&self.address.network())) {
             Some(other) => {
                 conflict("address", format!("{} of {} overlaps it", other.address, other.name))
             }

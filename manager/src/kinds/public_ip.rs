@@ -369,16 +369,20 @@ impl PublicIp {
         if !zone.exclusive_addresses {
             return Ok(());
         }
-        let own = [("public_ip", self.id.as_str())];
-        let forwards = context.all::<PortForward>(&own).await?;
-        let balancers = context.all::<Balancer>(&own).await?;
-        let others = || forwards.iter().filter(|it| Some(&it.id) != moved);
-        let elsewhere = |network: &Network| others().any(|it| it.network != network.id);
+        let own = ("public_ip", self.id.as_str());
+        let balancers = context.count::<Balancer>(own, 1).await? > 0;
+        let forwards = context.count::<PortForward>(own, 1).await? > 0;
+        let mut elsewhere = false;
+        if let Some(network) = network {
+            let not = ("network", network.id.as_str());
+            let others = context.others::<PortForward>(own, not).await?;
+            elsewhere = others.iter().any(|it| Some(&it.id) != moved);
+        }
         let used = match network {
             _ if self.purpose == Purpose::SourceNat => "source NAT",
-            Some(_) if !balancers.is_empty() => "load balancers",
-            None if !forwards.is_empty() => "port forwards",
-            Some(network) if elsewhere(network) => "port forwards to another network",
+            Some(_) if balancers => "load balancers",
+            None if forwards => "port forwards",
+            Some(_) if elsewhere => "port forwards to another network",
             _ => return Ok(()),
         };
         let reason = format!(
@@ -405,10 +409,10 @@ impl PublicIp {
     /// Lets it go when the last rule goes that uses it; called while that rule is still there.
     pub(super) async fn unclaim(context: &mut Context<'_>, id: &ObjectId) -> Result<(), Error> {
         let mut ip: Self = context.get(id).await?;
-        let own = [("public_ip", id.as_str())];
-        let users = context.all::<PortForward>(&own).await?.len()
-            + context.all::<StaticNat>(&own).await?.len()
-            + context.all::<Balancer>(&own).await?.len();
+        let own = ("public_ip", id.as_str());
+        let users = context.count::<PortForward>(own, 2).await?
+            + context.count::<StaticNat>(own, 2).await?
+            + context.count::<Balancer>(own, 2).await?;
         let by_rules = matches!(ip.purpose, Purpose::StaticNat | Purpose::Forwards);
         if by_rules && users <= 1 {
             ip.purpose = Purpose::None;

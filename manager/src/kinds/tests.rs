@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::*;
-use crate::store::Store;
+use crate::store::objects::{self, Page};
+use crate::store::{Conn, Store};
 
 #[test]
 fn every_name_and_prefix_is_used_once() {
@@ -64,5 +65,62 @@ async fn every_reference_has_an_index() {
         let rows = sqlx::query(AssertSqlSafe(ask)).fetch_all(&mut *conn).await.unwrap();
         let plan: String = rows[0].get("detail");
         assert!(plan.starts_with("SEARCH"), "{table}.{field}: {plan}");
+    }
+}
+
+/// What SQLite makes of a statement.
+async fn plan(conn: &mut Conn, statement: &str) -> String {
+    let ask = format!("EXPLAIN QUERY PLAN {statement}");
+    let rows = sqlx::query(AssertSqlSafe(ask)).fetch_all(conn).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
+}
+
+/// A page costs what is on it, wherever it is: the list is neither read from its beginning nor sorted.
+#[tokio::test]
+async fn every_kind_is_listed_in_the_order_of_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db").into()).await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    for kind in KINDS {
+        let table = kind.table();
+        let page = Page { after: Some("x"), limit: Some(1) };
+        let statement = objects::in_order(&table, &["domain", "account"], page);
+        let made = plan(&mut conn, &statement).await;
+        let index = format!("SEARCH {0} USING INDEX {0}_in_order", table.name);
+        assert!(made.starts_with(&index) && !made.contains("TEMP"), "{}: {made}", table.name);
+    }
+}
+
+/// A new object is compared with those that it can be in conflict with, not with all of its sort.
+#[tokio::test]
+async fn what_a_new_object_is_compared_with_is_found_by_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.db").into()).await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    for (statement, index) in [
+        (
+            "SELECT * FROM port_forwards WHERE public_ip = 'x' AND protocol = 'tcp' AND first_port <= 1
+             ORDER BY first_port DESC LIMIT 1",
+            "port_forwards_by_port (public_ip=? AND protocol=? AND first_port<?)",
+        ),
+        (
+            "SELECT * FROM port_forwards WHERE public_ip = 'x' AND network < 'y' LIMIT 2",
+            "port_forwards_by_address_and_network (public_ip=? AND network<?)",
+        ),
+        (
+            "SELECT * FROM acl_rules WHERE acl_list = 'x' AND number = 1",
+            "acl_rules_by_number (acl_list=? AND number=?)",
+        ),
+        (
+            "SELECT * FROM networks WHERE zone = 'x' AND ipv6_cidr = 'y'",
+            "networks_by_ipv6 (zone=? AND ipv6_cidr=?)",
+        ),
+        (
+            "SELECT guest FROM guest_keypairs WHERE keypair = 'x'",
+            "sqlite_autoindex_guest_keypairs_1 (keypair=?)",
+        ),
+    ] {
+        let made = plan(&mut conn, statement).await;
+        assert!(made.contains(index) && !made.contains("TEMP"), "{statement}: {made}");
     }
 }

@@ -118,8 +118,8 @@ impl Kind for Vpc {
 
     async fn create(context: &mut Context<'_>, id: ObjectId, spec: VpcSpec) -> Result<Self, Error> {
         let zone = context.find::<Zone>(None, &spec.zone).await?;
-        let others = context.all::<Self>(&[("zone", zone.id.as_str())]).await?.len();
-        if others >= usize::from(zone.max_vpcs) {
+        let most = i64::from(zone.max_vpcs);
+        if context.count::<Self>(("zone", zone.id.as_str()), most).await? >= most {
             let pool = format!("the {} VPCs of zone {} (max_vpcs)", zone.max_vpcs, zone.name);
             return Err(Error::Exhausted { pool });
         }

@@ -10,6 +10,7 @@ mod authority;
 mod cloud;
 pub mod explain;
 mod export;
+mod had;
 mod images;
 pub mod lint;
 mod machine;

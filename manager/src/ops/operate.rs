@@ -10,8 +10,8 @@ use sluice_api::types::{ApplianceId, Generation, ObjectId};
 use sqlx::{Any, Transaction};
 
 use super::Effect;
-use super::owned;
 use super::settle::{self, Renewed};
+use super::{had, owned};
 use crate::access::Caller;
 use crate::compile;
 use crate::error::Error;
@@ -125,7 +125,8 @@ async fn wanted_now(conn: &mut Conn, id: &ApplianceId) -> Result<String, Error> 
     Ok(wanted.map(|wanted| wanted.config).unwrap_or_default())
 }
 
-/// What was found is what is wanted, until a change of the model says otherwise.
+/// What was found is what is wanted, until a change of the model says otherwise. Refused when something in it has been given
+/// to others since; the rest of what it has is nobody else's as long as it is in force.
 pub async fn adopt(store: &Store, decision: Decision<'_>, found: &Found) -> Result<Effect, Error> {
     let mut transaction = store.begin().await?;
     let reason = format!("adopted generation {} from elsewhere", found.generation);
@@ -134,8 +135,10 @@ pub async fn adopt(store: &Store, decision: Decision<'_>, found: &Found) -> Resu
     }
     let id = keep(&mut transaction, &decision, found).await?;
     let (document, above) = (found.document.as_str(), found.generation);
+    let had = had::refuse_given(&mut transaction, &id, document).await?;
     let renewed = Renewed { document, above, pinned: true, cause: decision.cause(&reason) };
     let effect = settle::renew(&mut transaction, &id, &renewed).await?;
+    had::hold(&mut transaction, &id, had).await?;
     decision.commit(transaction, &reason, effect).await
 }
 

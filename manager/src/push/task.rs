@@ -86,7 +86,7 @@ pub(super) struct Task {
     backoff: Backoff,
     /// What the store has of the appliance: read anew at each round, since others write it too.
     pub(super) seen: Observation,
-    /// When this round asked, Unix milliseconds.
+    /// The number of this round's look, by [`Store::look`](crate::store::Store::look).
     pub(super) looked: i64,
     /// What its services last said of themselves; none: nothing was heard since this watch began.
     said: Option<Services>,
@@ -157,7 +157,6 @@ impl Task {
     }
 
     async fn round(&mut self) -> Result<Rest, RoundError> {
-        self.looked = observations::now_ms();
         let Some(ready) = self.ready().await? else { return Ok(Rest::Gone) };
         if ready.machine.certificate_until.is_none() {
             // there cannot be a machine yet, so there is nobody to ask
@@ -222,6 +221,7 @@ impl Task {
     async fn ready(&mut self) -> Result<Option<Ready>, Error> {
         let mut conn = self.watch.store().read().await?;
         let id = self.id.as_str();
+        self.looked = self.watch.store().look(&mut conn, id).await?;
         self.seen = observations::read(&mut conn, id).await?.unwrap_or_default();
         let key = object_id(&self.id);
         let appliance = dynamic::load(&mut conn, &[("id", key.as_str())], ALL).await?.pop();

@@ -166,6 +166,53 @@ pub async fn used_by(conn: &mut Conn, owner: &str, appliance: &str) -> Result<()
     Ok(())
 }
 
+/// Keeps `value` from everybody else while `appliance` has it by a configuration that the model does not make: until it
+/// confirms one that the model makes. What somebody has stays theirs.
+pub async fn hold(
+    conn: &mut Conn,
+    pool: &PoolName,
+    value: i64,
+    appliance: &str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO allocations (pool, value, owner, purpose, state, appliance, since)
+         VALUES ($1, $2, $3, 'adopted', 'releasing', $3, $4)
+         ON CONFLICT (pool, value) DO UPDATE SET release_generation = NULL
+         WHERE allocations.state = 'releasing' AND allocations.appliance = excluded.appliance",
+    )
+    .bind(pool.to_string())
+    .bind(value)
+    .bind(appliance)
+    .bind(super::observations::now())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Who has an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Id of the object that it was taken for.
+    pub owner: String,
+    /// It is on its way back from this appliance.
+    pub leaving: Option<String>,
+}
+
+/// Who has `value`, if somebody has.
+pub async fn holder(conn: &mut Conn, pool: &PoolName, value: i64) -> Result<Option<Holder>, Error> {
+    let row = sqlx::query(
+        "SELECT owner, CASE WHEN state = 'releasing' THEN appliance END AS leaving
+         FROM allocations WHERE pool = $1 AND value = $2",
+    )
+    .bind(pool.to_string())
+    .bind(value)
+    .fetch_optional(conn)
+    .await?;
+    let holder =
+        |row: Row| Ok(Holder { owner: row.try_get("owner")?, leaving: row.try_get("leaving")? });
+    row.map(holder).transpose()
+}
+
 /// Notes which generation of `appliance` is the first without what it is releasing.
 pub async fn stamp(conn: &mut Conn, appliance: &str, generation: i64) -> Result<(), Error> {
     sqlx::query(

@@ -27,6 +27,7 @@ const FIRST: &[&str] = &["sequences", "facts", "blobs"];
 /// Tables behind those of the kinds, which may refer to them.
 const LAST: &[&str] = &[
     "nics",
+    "guest_keypairs",
     "wanted",
     "configurations",
     "found_configurations",

@@ -12,6 +12,8 @@ pub enum Fact {
     Epoch,
     /// SHA-256 of the authority's certificate.
     Authority,
+    /// The columns that follow from objects and are filled in.
+    Derived,
     /// Why nothing is pushed until somebody says so.
     Hold,
 }
@@ -21,6 +23,7 @@ impl Fact {
         match self {
             Self::Epoch => "epoch",
             Self::Authority => "authority",
+            Self::Derived => "derived",
             Self::Hold => "hold",
         }
     }

@@ -47,7 +47,7 @@ use sqlx::SqlStr;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Row as _, Transaction};
 use thiserror::Error;
 
 use self::location::Form;
@@ -193,6 +193,28 @@ impl Store {
                 Ok(transaction)
             }
         }
+    }
+
+    /// The number of a look at `appliance` that begins now: no smaller than that of any that was written before. It is the
+    /// database's time in milliseconds, since managers' clocks differ; a file is used on one machine, which has one clock. A
+    /// clock that was set back makes it wait where it is.
+    pub async fn look(&self, conn: &mut Conn, appliance: &str) -> Result<i64, sqlx::Error> {
+        let newest = "SELECT max(looked) FROM (
+             SELECT looked FROM observations WHERE appliance = $1
+             UNION ALL SELECT looked FROM reports WHERE appliance = $1) AS looks";
+        let clock = match self.location.form() {
+            Form::Sqlite => "$2",
+            // `$2` is there, so that both are asked alike
+            Form::Postgres => {
+                "CASE WHEN $2 < 0 THEN 0
+                     ELSE CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT) END"
+            }
+        };
+        let statement = format!("SELECT {clock} AS clock, ({newest}) AS newest");
+        let query = sqlx::query(AssertSqlSafe(statement)).bind(appliance.to_owned());
+        let row = query.bind(observations::now_ms()).fetch_one(conn).await?;
+        let (clock, newest): (i64, Option<i64>) = (row.try_get("clock")?, row.try_get("newest")?);
+        Ok(newest.map_or(clock, |newest| clock.max(newest)))
     }
 
     /// A connection for reading.

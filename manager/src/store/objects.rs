@@ -138,6 +138,25 @@ fn conditions(scope: Scope<'_>, filter: Where<'_>) -> Vec<(&'static str, String)
     own.into_iter().chain(asked).collect()
 }
 
+/// Asks for what has contents in `columns`, in the order in which it was made. An index of each table has that order.
+pub(crate) fn in_order(table: &Table, columns: &[&str], page: Page<'_>) -> String {
+    let mut statement = format!("SELECT * FROM {} WHERE 1 = 1", table.name);
+    for (number, column) in (1..).zip(columns) {
+        statement.push_str(&format!(" AND {column} = ${number}"));
+    }
+    let mut next = columns.len() + 1;
+    // ids are `prefix-number`: the longer one is the later one
+    if page.after.is_some() {
+        statement.push_str(&format!(" AND (length(id), id) > (length(${next}), ${next})"));
+        next += 1;
+    }
+    statement.push_str(" ORDER BY length(id), id");
+    if page.limit.is_some() {
+        statement.push_str(&format!(" LIMIT ${next}"));
+    }
+    statement
+}
+
 /// Objects in the order in which they were made.
 pub async fn list(
     conn: &mut Conn,
@@ -147,22 +166,8 @@ pub async fn list(
     page: Page<'_>,
 ) -> Result<Vec<Line>, Error> {
     let filter = conditions(scope, filter);
-    let mut statement = format!("SELECT * FROM {} WHERE 1 = 1", table.name);
-    for (number, (column, _)) in (1..).zip(&filter) {
-        statement.push_str(&format!(" AND {column} = ${number}"));
-    }
-    let mut next = filter.len() + 1;
-    // ids are `prefix-number`: the longer one is the later one
-    if page.after.is_some() {
-        statement.push_str(&format!(
-            " AND (length(id) > length(${next}) OR (length(id) = length(${next}) AND id > ${next}))"
-        ));
-        next += 1;
-    }
-    statement.push_str(" ORDER BY length(id), id");
-    if page.limit.is_some() {
-        statement.push_str(&format!(" LIMIT ${next}"));
-    }
+    let columns: Vec<_> = filter.iter().map(|(column, _)| *column).collect();
+    let statement = in_order(table, &columns, page);
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for (_, value) in filter {
         query = query.bind(value);
@@ -184,6 +189,94 @@ pub async fn get(
     id: &str,
 ) -> Result<Option<Line>, Error> {
     Ok(list(conn, table, scope, &[("id", id)], ALL).await?.pop())
+}
+
+/// Contents of columns.
+pub type Cells<'a> = &'a [(&'static str, Cell)];
+
+/// Objects of all owners that have these contents, in no order.
+pub async fn matching(
+    conn: &mut Conn,
+    table: &Table,
+    equal: Cells<'_>,
+) -> Result<Vec<Line>, Error> {
+    let statement = format!("SELECT * FROM {} WHERE {}", table.name, equations(equal));
+    let query = sqlx::query(AssertSqlSafe(statement));
+    let query = equal.iter().map(|(_, cell)| cell).fold(query, bind);
+    query.fetch_all(conn).await?.iter().map(line).collect()
+}
+
+/// Of those that have these contents, the one with the largest number in `column` that is `most` or less.
+pub async fn nearest(
+    conn: &mut Conn,
+    table: &Table,
+    equal: Cells<'_>,
+    (column, most): (&'static str, i64),
+) -> Result<Option<Line>, Error> {
+    let statement = format!(
+        "SELECT * FROM {} WHERE {} AND {column} <= ${} ORDER BY {column} DESC LIMIT 1",
+        table.name,
+        equations(equal),
+        equal.len() + 1
+    );
+    let query = sqlx::query(AssertSqlSafe(statement));
+    let query = equal.iter().map(|(_, cell)| cell).fold(query, bind).bind(most);
+    query.fetch_optional(conn).await?.as_ref().map(line).transpose()
+}
+
+/// Up to four of those that have `value` in one column and something else than `not` in another; an index of both has them.
+pub async fn others(
+    conn: &mut Conn,
+    table: &Table,
+    (column, value): (&'static str, &str),
+    (other, not): (&'static str, &str),
+) -> Result<Vec<Line>, Error> {
+    let mut found = Vec::new();
+    for side in ["<", ">"] {
+        let statement = format!(
+            "SELECT * FROM {} WHERE {column} = $1 AND {other} {side} $2 LIMIT 2",
+            table.name
+        );
+        let query = sqlx::query(AssertSqlSafe(statement)).bind(value.to_owned());
+        found.extend(query.bind(not.to_owned()).fetch_all(&mut *conn).await?);
+    }
+    found.iter().map(line).collect()
+}
+
+/// How many objects of all owners have `value` in `column`; no more than `most` are counted.
+pub async fn count(
+    conn: &mut Conn,
+    table: &Table,
+    (column, value): (&'static str, &str),
+    most: i64,
+) -> Result<i64, Error> {
+    let statement = format!(
+        "SELECT count(*) AS count FROM (SELECT 1 FROM {} WHERE {column} = $1 LIMIT $2) AS some",
+        table.name
+    );
+    let query = sqlx::query(AssertSqlSafe(statement)).bind(value.to_owned()).bind(most);
+    Ok(query.fetch_one(conn).await?.try_get("count")?)
+}
+
+fn equations(equal: Cells<'_>) -> String {
+    let each: Vec<_> =
+        (1..).zip(equal).map(|(number, (column, _))| format!("{column} = ${number}")).collect();
+    each.join(" AND ")
+}
+
+/// Writes columns of an object and nothing else of it.
+pub async fn set_columns(
+    conn: &mut Conn,
+    table: &Table,
+    id: &str,
+    cells: Cells<'_>,
+) -> Result<(), Error> {
+    let each: Vec<_> =
+        (2..).zip(cells).map(|(number, (column, _))| format!("{column} = ${number}")).collect();
+    let statement = format!("UPDATE {} SET {} WHERE id = $1", table.name, each.join(", "));
+    let query = sqlx::query(AssertSqlSafe(statement)).bind(id.to_owned());
+    cells.iter().map(|(_, cell)| cell).fold(query, bind).execute(conn).await?;
+    Ok(())
 }
 
 /// How many objects of all owners have `value` in `column`, and the name of one of them.

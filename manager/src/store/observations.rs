@@ -94,7 +94,7 @@ pub fn now() -> i64 {
 pub struct Looked<'a> {
     /// The manager, in a word.
     pub by: &'a str,
-    /// Unix milliseconds.
+    /// The number of the look, by [`Store::look`](super::Store::look).
     pub at: i64,
     /// Fingerprint of the authority that it took for the current one.
     pub authority: &'a str,

@@ -169,10 +169,16 @@ impl Agent {
 
     /// A configuration of another manager, or of this one before its store was put back.
     pub(crate) fn set_foreign(&self, generation: u64) {
+        self.make_foreign(generation, |_| ());
+    }
+
+    /// The same with further changes.
+    pub(crate) fn make_foreign(&self, number: u64, change: fn(&mut RouterDocument)) {
         let mut kept = self.kept();
         let mut config = kept.current.clone().unwrap();
-        config.generation = Generation::try_from(generation).unwrap();
+        config.generation = Generation::try_from(number).unwrap();
         config.control.managers = vec!["192.0.2.0/24".parse().unwrap()];
+        change(&mut config);
         kept.current = Some(config);
     }
 

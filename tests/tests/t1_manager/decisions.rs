@@ -1,6 +1,7 @@
 //! What is never sent by itself, and what a person decides: undone, foreign, earlier.
 
 use serde_json::{Value, json};
+use sluice_api::RouterDocument;
 
 use super::agent::Agent;
 use super::answers::status_says;
@@ -143,6 +144,50 @@ async fn what_this_store_never_gave_can_be_adopted() {
     cloud.stop();
 }
 
+/// A guest that this store never made, with this address.
+fn lost_guest(config: &mut RouterDocument, address: &str) {
+    let network = &mut config.role.networks[0];
+    let mut guest = network.guests[0].clone();
+    guest.id = "nic-77".parse().unwrap();
+    guest.hostname = "lost".parse().unwrap();
+    guest.mac = "02:00:00:77:77:77".parse().unwrap();
+    guest.address = address.parse().unwrap();
+    network.guests.push(guest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_adopted_that_others_were_given_since() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    agent.make_foreign(40, |config| lost_guest(config, "10.1.1.77"));
+    status_says(&cloud, "diverged", "it has generation 40").await;
+    let guest = ["guest", "create", "vm3", "--network", "net1", "--address", "10.1.1.77"];
+    assert_eq!(cloud.sluice(guest).code, 0);
+    let told = cloud.sluice(["appliance", "adopt", "r-1"]);
+    assert_eq!(told.code, 5, "{told:?}");
+    assert!(told.err.contains("address 10.1.1.77 is of guest vm3 (g-3)"), "{told:?}");
+    assert_eq!(cloud.sluice(["guest", "delete", "vm3"]).code, 0);
+    let told = cloud.sluice(["--wait", "30", "appliance", "adopt", "r-1"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    // as long as it is in force nobody else gets what it has
+    let taken = async |pool: &str, value: &str| {
+        let all = cloud.get(&format!("/v1/allocations?pool={pool}")).await;
+        let item = all.as_array().unwrap().iter().find(|item| item["value"] == value).cloned();
+        item.map(|item| item["state"].clone())
+    };
+    assert_eq!(taken("guest:n-1", "10.1.1.77").await, Some(json!("releasing")));
+    assert_eq!(taken("mac", "02:00:00:77:77:77").await, Some(json!("releasing")));
+    let told = cloud.sluice(["--wait", "30", "guest", "create", "vm4", "--network", "net1"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let end = std::time::Instant::now() + super::wait::PATIENCE;
+    while taken("mac", "02:00:00:77:77:77").await.is_some() {
+        assert!(std::time::Instant::now() < end, "it is never free");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(taken("guest:n-1", "10.1.1.77").await, None);
+    cloud.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn history_is_kept_and_can_be_gone_back_to() {
     let mut cloud = Cloud::start().await;
@@ -191,5 +236,23 @@ async fn nothing_is_gone_back_to_that_somebody_else_may_have_by_now() {
     assert_eq!(agent.committed(), Some(3));
     let told = cloud.sluice(["--wait", "30", "appliance", "rollback", "r-1", "--to", "1"]);
     assert_eq!(told.code, 0, "{told:?}");
+    cloud.stop();
+}
+
+/// Whatever time the other manager had by its own clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_by_a_clock_that_was_ahead_does_not_stand_for_ever() {
+    let cloud = Cloud::start().await;
+    let agent = cloud.first_network_in_sync().await;
+    let store = cloud.store().await;
+    let mut turn = store.begin().await.unwrap();
+    sqlx::query("UPDATE observations SET looked = looked + 86400000")
+        .execute(&mut *turn)
+        .await
+        .unwrap();
+    turn.commit().await.unwrap();
+    store.close().await;
+    agent.set_foreign(40);
+    status_says(&cloud, "diverged", "it has generation 40").await;
     cloud.stop();
 }

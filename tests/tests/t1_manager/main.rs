@@ -29,6 +29,7 @@ mod image_rules;
 mod images;
 mod ipv6;
 mod kinds;
+mod lookups;
 mod machines;
 mod model;
 mod openapi;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::kinds::appliance::replug;
 use crate::kinds::network::Network;
 use crate::kinds::{Context, Kind as _};
+use crate::store::objects::Cell;
 use crate::store::{Taken, allocations};
 
 /// Most places of a prefix that are given out.
@@ -110,13 +111,22 @@ impl PublicRange {
             reason: format!("{cidr} overlaps that of {what} {name}"),
         };
         let overlaps = |other: Option<Cidr>| other.is_some_and(|other| other.overlaps(&cidr));
-        let zone = [("zone", zone.as_str())];
-        for other in context.all::<Self>(&zone).await? {
+        let all = [("zone", zone.as_str())];
+        for other in context.all::<Self>(&all).await? {
             if other.id != *own && overlaps(other.ipv6_cidr) {
                 return Err(taken("public range", &other.name));
             }
         }
-        for network in context.all::<Network>(&zone).await? {
+        // networks have prefixes of 64 bits: there may be thousands, of which one can have that of another
+        let same = [zone.to_string(), cidr.to_string()].map(|text| Cell::Text(Some(text)));
+        let networks = match cidr.prefix() {
+            64 => {
+                let [zone, cidr] = same;
+                context.matching::<Network>(&[("zone", zone), ("ipv6_cidr", cidr)]).await?
+            }
+            _ => context.all(&all).await?,
+        };
+        for network in networks {
             if network.id != *own && overlaps(network.ipv6_cidr) {
                 return Err(taken("network", &network.name));
             }
