@@ -173,7 +173,7 @@ impl Agent {
     }
 
     /// The same with further changes.
-    pub(crate) fn make_foreign(&self, number: u64, change: fn(&mut RouterDocument)) {
+    pub(crate) fn make_foreign(&self, number: u64, change: fn(&mut ApplianceConfig)) {
         let mut kept = self.kept();
         let mut config = kept.current.clone().unwrap();
         config.generation = Generation::try_from(number).unwrap();

@@ -1,7 +1,8 @@
 //! What is never sent by itself, and what a person decides: undone, foreign, earlier.
 
 use serde_json::{Value, json};
-use sluice_api::RouterDocument;
+use sluice_api::ApplianceConfig;
+use sluice_api::config::AnyPart;
 
 use super::agent::Agent;
 use super::answers::status_says;
@@ -145,8 +146,9 @@ async fn what_this_store_never_gave_can_be_adopted() {
 }
 
 /// A guest that this store never made, with this address.
-fn lost_guest(config: &mut RouterDocument, address: &str) {
-    let network = &mut config.role.networks[0];
+fn lost_guest(config: &mut ApplianceConfig, address: &str) {
+    let AnyPart::Router(router) = &mut config.role else { panic!("no router: {config:?}") };
+    let network = &mut router.networks[0];
     let mut guest = network.guests[0].clone();
     guest.id = "nic-77".parse().unwrap();
     guest.hostname = "lost".parse().unwrap();
