@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::*;
-use crate::store::objects::{self, Page};
+use crate::store::objects::{self, Behind};
 use crate::store::{Conn, Store};
 
 #[test]
@@ -83,11 +83,15 @@ async fn every_kind_is_listed_in_the_order_of_an_index() {
     let mut conn = store.read().await.unwrap();
     for kind in KINDS {
         let table = kind.table();
-        let page = Page { after: Some("x"), limit: Some(1) };
-        let statement = objects::in_order(&table, &["domain", "account"], page);
-        let made = plan(&mut conn, &statement).await;
-        let index = format!("SEARCH {0} USING INDEX {0}_in_order", table.name);
-        assert!(made.starts_with(&index) && !made.contains("TEMP"), "{}: {made}", table.name);
+        let index = format!("{0} USING INDEX {0}_in_order", table.name);
+        for (behind, how) in
+            [(Behind::Nothing, "SCAN"), (Behind::AsLong, "SEARCH"), (Behind::Longer, "SEARCH")]
+        {
+            let statement = objects::in_order(&table, &["domain", "account"], behind, true);
+            let made = plan(&mut conn, &statement).await;
+            let wanted = format!("{how} {index}");
+            assert!(made.starts_with(&wanted) && !made.contains("TEMP"), "{behind:?}: {made}");
+        }
     }
 }
 

@@ -138,20 +138,37 @@ fn conditions(scope: Scope<'_>, filter: Where<'_>) -> Vec<(&'static str, String)
     own.into_iter().chain(asked).collect()
 }
 
-/// Asks for what has contents in `columns`, in the order in which it was made. An index of each table has that order.
-pub(crate) fn in_order(table: &Table, columns: &[&str], page: Page<'_>) -> String {
+/// Where a page begins. Ids are `prefix-number`: the longer one is the later one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Behind {
+    /// With the first object.
+    Nothing,
+    /// Behind an id, with those that are as long.
+    AsLong,
+    /// With those that are longer than an id.
+    Longer,
+}
+
+/// Asks for what has contents in `columns`, in the order in which it was made. An index of each table has that order, and where
+/// to begin in it; of `AsLong` and `Longer` in one question `SQLite` would not find where.
+pub(crate) fn in_order(table: &Table, columns: &[&str], behind: Behind, limited: bool) -> String {
     let mut statement = format!("SELECT * FROM {} WHERE 1 = 1", table.name);
     for (number, column) in (1..).zip(columns) {
         statement.push_str(&format!(" AND {column} = ${number}"));
     }
     let mut next = columns.len() + 1;
-    // ids are `prefix-number`: the longer one is the later one
-    if page.after.is_some() {
-        statement.push_str(&format!(" AND (length(id), id) > (length(${next}), ${next})"));
+    statement.push_str(&match behind {
+        Behind::Nothing => String::new(),
+        Behind::AsLong => format!(" AND length(id) = length(${next}) AND id > ${next}"),
+        Behind::Longer => format!(" AND length(id) > length(${next})"),
+    });
+    if !matches!(behind, Behind::Nothing) {
         next += 1;
     }
-    statement.push_str(" ORDER BY length(id), id");
-    if page.limit.is_some() {
+    // of those that are as long, SQLite would sort by the length again
+    let order = if let Behind::AsLong = behind { "id" } else { "length(id), id" };
+    statement.push_str(&format!(" ORDER BY {order}"));
+    if limited {
         statement.push_str(&format!(" LIMIT ${next}"));
     }
     statement
@@ -166,11 +183,30 @@ pub async fn list(
     page: Page<'_>,
 ) -> Result<Vec<Line>, Error> {
     let filter = conditions(scope, filter);
+    if page.after.is_none() {
+        return part(conn, table, &filter, Behind::Nothing, page).await;
+    }
+    let mut lines = part(conn, table, &filter, Behind::AsLong, page).await?;
+    let found = i64::try_from(lines.len()).unwrap_or(i64::MAX);
+    let rest = Page { limit: page.limit.map(|limit| limit.saturating_sub(found)), ..page };
+    if rest.limit != Some(0) {
+        lines.extend(part(conn, table, &filter, Behind::Longer, rest).await?);
+    }
+    Ok(lines)
+}
+
+async fn part(
+    conn: &mut Conn,
+    table: &Table,
+    filter: &[(&'static str, String)],
+    behind: Behind,
+    page: Page<'_>,
+) -> Result<Vec<Line>, Error> {
     let columns: Vec<_> = filter.iter().map(|(column, _)| *column).collect();
-    let statement = in_order(table, &columns, page);
+    let statement = in_order(table, &columns, behind, page.limit.is_some());
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for (_, value) in filter {
-        query = query.bind(value);
+        query = query.bind(value.clone());
     }
     if let Some(after) = page.after {
         query = query.bind(after.to_owned());
@@ -251,7 +287,7 @@ pub async fn count(
     most: i64,
 ) -> Result<i64, Error> {
     let statement = format!(
-        "SELECT count(*) AS count FROM (SELECT 1 FROM {} WHERE {column} = $1 LIMIT $2) AS some",
+        "SELECT count(*) AS count FROM (SELECT 1 FROM {} WHERE {column} = $1 LIMIT $2) AS counted",
         table.name
     );
     let query = sqlx::query(AssertSqlSafe(statement)).bind(value.to_owned()).bind(most);

@@ -112,7 +112,7 @@ impl Engine {
             jobs.iter().filter(|(id, job)| !stays(id, job)).map(|(id, _)| id.clone()).collect();
         let end = |id: ObjectId| {
             let mut running = jobs.remove(&id)?;
-            let _ = running.stop.send(true);
+            running.stop.send_replace(true);
             let task = running.task.take()?;
             Some((id, Arc::clone(&running.view), task))
         };

@@ -112,6 +112,22 @@ async fn an_upload_becomes_an_object_and_stays_done() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_complete_before_its_job_listens_is_not_waited_for_in_vain() {
+    let world = World::new();
+    let engine = world.engine(&[job("j-1", "web")]).await;
+    let upload = engine.upload(&"j-1".parse().unwrap()).unwrap();
+    // with its job nobody listens any more
+    engine.apply(&slice(world.folder.path(), &[])).await.unwrap();
+    let image = samples::raw();
+    let length = image.len() as u64;
+    upload.begin(length, u64::MAX).await.unwrap();
+    let piece = Piece { offset: 0, digest: None, quota: u64::MAX };
+    assert_eq!(upload.piece(piece, stream(&image)).await.unwrap(), length);
+    let complete = tokio::time::timeout(BOUND, upload.complete()).await;
+    assert_eq!(complete.unwrap().unwrap(), length);
+}
+
+#[tokio::test]
 async fn a_job_that_was_done_and_taken_away_finds_what_it_made_when_it_comes_again() {
     let world = World::new();
     let jobs = [job("j-1", "web")];

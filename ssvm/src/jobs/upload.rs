@@ -218,7 +218,7 @@ impl Upload {
         let reached = match reached {
             Ok(reached) => reached,
             Err(UploadError::Refused(failure)) => {
-                let _ = self.stage.send(Stage::Refused(failure.clone()));
+                self.stage.send_replace(Stage::Refused(failure.clone()));
                 return Err(UploadError::Refused(failure));
             }
             Err(other) => return Err(other),
@@ -229,7 +229,7 @@ impl Upload {
         self.shared.journal.keep(&record).map_err(|error| journal(&error))?;
         self.view.gauge.taken.store(reached, std::sync::atomic::Ordering::Relaxed);
         if reached == length {
-            let _ = self.stage.send(Stage::Complete(length));
+            self.stage.send_replace(Stage::Complete(length));
         }
         if cut_off { Err(UploadError::CutOff) } else { Ok(reached) }
     }
