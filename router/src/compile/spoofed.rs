@@ -6,18 +6,14 @@
 //! Not here: what guests send from addresses that are not theirs, of IPv4 by the kernel's reverse path (`sysctls`), of IPv6 by
 //! `policy::ipv6`; clients of remote access, who are at links of their own (`vpn`).
 
-use std::net::IpAddr;
-
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::LinkRole;
 use sluice_api::types::Cidr;
-use sluice_sys::nft::{
-    Element, Expr, Ident, IpVersion, LinkSelector, Net, Rule, Set, SetType, Span, merged,
-};
+use sluice_sys::nft::{Expr, Ident, IpVersion, LinkSelector, Net, Rule, Set, SetType};
 
 use super::skeleton::Slot;
-use super::words::discard;
+use super::words::{discard, intervals, span_v4, span_v6};
 
 pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
     let mut fragment = Fragment::new("spoofed");
@@ -30,11 +26,11 @@ pub(super) fn fragment(config: &RouterDocument) -> Fragment<Slot> {
         network.spans().map(|(cidr, _)| cidr).chain(ipv6)
     });
     let all: Vec<Cidr> = networks.collect();
-    fragment.set(inside(), interval(SetType::Ipv4, spans(&all, four)));
-    let six: Vec<Element> = spans(&all, six);
+    fragment.set(inside(), intervals(SetType::Ipv4, all.iter().filter_map(span_v4)));
     let mut versions = vec![(IpVersion::V4, inside())];
+    let six: Vec<_> = all.iter().filter_map(span_v6).collect();
     if !six.is_empty() {
-        fragment.set(inside_v6(), interval(SetType::Ipv6, six));
+        fragment.set(inside_v6(), intervals(SetType::Ipv6, six));
         versions.push((IpVersion::V6, inside_v6()));
     }
     for (version, inside) in versions {
@@ -58,34 +54,4 @@ fn inside() -> Ident {
 
 fn inside_v6() -> Ident {
     Ident::fixed("inside-v6")
-}
-
-fn interval(kind: SetType, elements: Vec<Element>) -> Set {
-    Set::of([kind]).interval().with(elements)
-}
-
-/// Elements of those networks whose addresses are `of` this version, joined where they touch.
-fn spans<T>(networks: &[Cidr], of: fn(IpAddr) -> Option<T>) -> Vec<Element>
-where
-    T: Copy + Ord,
-    sluice_sys::nft::ElementValue: From<Span<T>>,
-{
-    let ends = networks
-        .iter()
-        .filter_map(|network| Some(Span::new(of(network.network())?, of(network.last())?)));
-    merged(ends).into_iter().map(|span| Element::from([span.into()])).collect()
-}
-
-fn four(address: IpAddr) -> Option<std::net::Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
-}
-
-fn six(address: IpAddr) -> Option<std::net::Ipv6Addr> {
-    match address {
-        IpAddr::V6(address) => Some(address),
-        IpAddr::V4(_) => None,
-    }
 }

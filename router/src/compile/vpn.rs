@@ -13,14 +13,14 @@ use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::LinkRole;
 use sluice_api::config::vpn::{RemoteAccess, TunnelInternet, VpnConfig};
-use sluice_api::types::{Cidr, ClientRange, LinkName, Port};
+use sluice_api::types::{ClientRange, LinkName, Port};
 use sluice_sys::nft::{
     Element, Expr, IcmpType, Ident, IpVersion, Ipsec, IpsecWay, Key, L4, LinkSelector, Net, Ports,
-    Protocol, RejectWith, Rule, RuleId, Set, SetType, Span, merged,
+    Protocol, RejectWith, Rule, RuleId, Set, SetType, Span,
 };
 
 use super::skeleton::Slot;
-use super::words::{accept, discard, icmp, new, tcp_to, udp_to};
+use super::words::{accept, discard, icmp, intervals, new, span_v4, tcp_to, udp_to};
 
 /// IKE, and IKE with ESP inside UDP (RFC 7296 2, RFC 3948).
 const IKE: u16 = 500;
@@ -130,21 +130,8 @@ fn sites(fragment: &mut Fragment<Slot>, config: &RouterDocument) {
     let connections = &config.role.vpn.connections;
     let local = connections.iter().flat_map(|connection| &connection.local_networks);
     let remote = connections.iter().flat_map(|connection| &connection.gateway.networks);
-    fragment.set(ours, networks(local));
-    fragment.set(theirs, networks(remote));
-}
-
-fn networks<'a>(networks: impl Iterator<Item = &'a Cidr>) -> Set {
-    let spans = networks.filter_map(|network| match (network.network(), network.last()) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => Some(Span::new(first, last)),
-        _ => None,
-    });
-    spans_set(spans)
-}
-
-fn spans_set(spans: impl Iterator<Item = Span<Ipv4Addr>>) -> Set {
-    let elements = merged(spans).into_iter().map(|span| Element::from([span.into()]));
-    Set::of([SetType::Ipv4]).interval().with(elements)
+    fragment.set(ours, intervals(SetType::Ipv4, local.filter_map(span_v4)));
+    fragment.set(theirs, intervals(SetType::Ipv4, remote.filter_map(span_v4)));
 }
 
 /// Clients of remote access, each on a link of its own.
@@ -248,7 +235,7 @@ fn internet(
     let accesses = config.role.vpn.remote_access.iter();
     let accesses = accesses.filter(|access| access.internet == TunnelInternet::Allow);
     let spans = accesses.clone().map(|access| client_span(access.range));
-    fragment.set(allowed, spans_set(spans));
+    fragment.set(allowed, intervals(SetType::Ipv4, spans));
     let addresses = accesses.map(|access| {
         let key = Element::from([client_span(access.range).into()]);
         (key, Element::from([access.address.into()]))

@@ -8,6 +8,7 @@ use sluice_manager::store::{Location, Part, Store, Taken};
 use sluice_tests::postgres::Database;
 use sqlx::Row as _;
 use tempfile::tempdir;
+use tokio::task::JoinHandle;
 
 fn pool() -> PoolName {
     PoolName::of_cloud(PoolClass::Control)
@@ -30,6 +31,16 @@ async fn lined_up() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
+/// `first` is committed while another waits, who is given its transaction.
+async fn handed_on(store: &Store, first: Part) -> (JoinHandle<Result<(), sqlx::Error>>, Part) {
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.join().await.unwrap() }
+    });
+    lined_up().await;
+    (tokio::spawn(first.commit()), waiting.await.unwrap())
+}
+
 /// The second has its part of the first one's transaction, fails, and takes nothing of the others along.
 async fn one_fails(store: &Store) {
     // what is tried is over sooner than the transaction is too old to be handed on, if not at the first try
@@ -37,13 +48,7 @@ async fn one_fails(store: &Store) {
         let base = round * 10;
         let mut first = store.join().await.unwrap();
         assert!(take(&mut first, base + 1).await);
-        let waiting = tokio::spawn({
-            let store = store.clone();
-            async move { store.join().await.unwrap() }
-        });
-        lined_up().await;
-        let first = tokio::spawn(first.commit());
-        let mut second = waiting.await.unwrap();
+        let (first, mut second) = handed_on(store, first).await;
         if first.is_finished() || seen(store).await.contains(&(base + 1)) {
             continue;
         }
@@ -122,13 +127,7 @@ async fn a_transaction_that_is_lost_is_told_to_all() {
     for _ in 0..100 {
         let mut first = store.join().await.unwrap();
         assert!(take(&mut first, 1).await);
-        let waiting = tokio::spawn({
-            let store = store.clone();
-            async move { store.join().await.unwrap() }
-        });
-        lined_up().await;
-        let first = tokio::spawn(first.commit());
-        let mut second = waiting.await.unwrap();
+        let (first, mut second) = handed_on(&store, first).await;
         if first.is_finished() || seen(&store).await.contains(&1) {
             drop(second);
             first.await.unwrap().unwrap();

@@ -19,7 +19,7 @@ use sluice_sys::nft::{
 };
 
 use super::traffic;
-use super::words::{discard, new};
+use super::words::{discard, intervals, new, span_v4};
 use crate::compile::skeleton::Slot;
 
 /// Most places of one UDP rule; weights are made smaller until they fit.
@@ -291,14 +291,12 @@ fn v6(member: &Member) -> Option<Ipv6Addr> {
 
 /// Who is not on the rule's own list is dropped before the firewall is asked.
 fn restrict(policy: &mut Fragment<Slot>, balancer: &Balancer) {
-    let spans = balancer.sources.iter().filter_map(super::span_v4);
     let Some(name) = super::short("lb-from", balancer.id.as_str()) else { return };
     if balancer.sources.is_empty() || balancer.address.is_ipv6() {
         return;
     }
-    let elements =
-        sluice_sys::nft::merged(spans).into_iter().map(|span| Element::from([span.into()]));
-    policy.set(name.clone(), Set::of([SetType::Ipv4]).interval().with(elements));
+    let spans = balancer.sources.iter().filter_map(span_v4);
+    policy.set(name.clone(), intervals(SetType::Ipv4, spans));
     let matches = [
         new(),
         Expr::OriginalDestination(Net::Host(balancer.address)),

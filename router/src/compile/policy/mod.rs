@@ -13,9 +13,8 @@ mod sources;
 mod traffic;
 
 use sluice_agent::fragment::Fragment;
-use sluice_api::types::Cidr;
 use sluice_api::{Digest, RouterDocument};
-use sluice_sys::nft::{Ident, RuleId, Span};
+use sluice_sys::nft::{Ident, RuleId};
 
 pub(super) use traffic::l4;
 
@@ -49,11 +48,4 @@ fn short(prefix: &str, id: &str) -> Option<Ident> {
 fn rule_id(prefix: &'static str, list: &str, rule: &str) -> RuleId {
     let text: String = format!("{prefix}/{list}/{rule}").chars().take(120).collect();
     RuleId::try_from(text).unwrap_or_else(|_| RuleId::fixed(prefix))
-}
-
-fn span_v4(cidr: &Cidr) -> Option<Span<std::net::Ipv4Addr>> {
-    match (cidr.network(), cidr.last()) {
-        (std::net::IpAddr::V4(first), std::net::IpAddr::V4(last)) => Some(Span::new(first, last)),
-        _ => None,
-    }
 }

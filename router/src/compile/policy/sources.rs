@@ -5,20 +5,18 @@
 use sluice_agent::fragment::Fragment;
 use sluice_api::RouterDocument;
 use sluice_api::config::PortForward;
-use sluice_sys::nft::{Element, Expr, Ident, IpVersion, Net, Rule, RuleId, Set, SetType, Verdict};
+use sluice_sys::nft::{Expr, Ident, IpVersion, Net, Rule, RuleId, SetType, Verdict};
 
 use super::traffic;
-use super::words::new;
+use super::words::{intervals, new, span_v4};
 use crate::compile::skeleton::Slot;
 
 pub(super) fn add(policy: &mut Fragment<Slot>, config: &RouterDocument) {
     let forwards = config.role.port_forwards.iter();
     for forward in forwards.filter(|forward| !forward.sources.is_empty()) {
         let Some(name) = set(forward) else { continue };
-        let spans = forward.sources.iter().filter_map(super::span_v4);
-        let elements =
-            sluice_sys::nft::merged(spans).into_iter().map(|span| Element::from([span.into()]));
-        policy.set(name.clone(), Set::of([SetType::Ipv4]).interval().with(elements));
+        let spans = forward.sources.iter().filter_map(span_v4);
+        policy.set(name.clone(), intervals(SetType::Ipv4, spans));
         let matches = [
             new(),
             Expr::OriginalDestination(Net::Host(forward.public.into())),
